@@ -8,11 +8,11 @@ use thiserror::Error;
 /// The inputs of all samples, row-major `[samples][width]`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Features {
-    /// Bytes, most often pixels. The network sees `byte as f32 / scale`.
+    /// Bytes, most often pixels. The network sees `byte as f32 * (1.0 / scale)`, rounded as written.
     U8 {
         /// `samples × width` bytes.
         data: Vec<u8>,
-        /// What a byte is divided by when it is gathered: 255 for 8-bit images, 16 for the UCI digits.
+        /// What a byte is scaled down by when it is gathered: 255 for 8-bit images, 16 for the UCI digits.
         scale: f32,
     },
     /// Numbers as they are.
@@ -199,8 +199,9 @@ impl Dataset {
         let row = sample * self.width..(sample + 1) * self.width;
         match &self.features {
             Features::U8 { data, scale } => {
+                let factor = 1.0 / scale;
                 for (x, &byte) in out.iter_mut().zip(&data[row]) {
-                    *x = f32::from(byte) / scale;
+                    *x = f32::from(byte) * factor;
                 }
             }
             Features::F32(data) => out.copy_from_slice(&data[row]),

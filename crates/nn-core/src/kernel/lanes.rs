@@ -1,0 +1,235 @@
+//! Sixteen floats at a time, on whatever the processor has.
+//!
+//! Every implementation does the same IEEE operations on each lane, so which one runs can never be seen in a result.
+
+/// Sixteen neighbouring values, on a cache line of their own: either one neuron of sixteen samples, or sixteen
+/// features of one sample.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[repr(C, align(64))]
+pub struct Lane(pub [f32; 16]);
+
+impl Lane {
+    /// Sixteen zeros.
+    pub const ZERO: Self = Self([0.0; 16]);
+    /// How many values a lane holds.
+    pub const WIDTH: usize = 16;
+}
+
+/// One way to compute on lanes. All functions are `unsafe` for two reasons: pointers must be valid for 16 floats (one
+/// for `splat`), and the caller must run inside a function that enables the instructions in question.
+pub(super) trait Simd {
+    /// Sixteen floats in registers.
+    type V: Copy;
+    /// The most rows of a tile that fits the registers, with one lane of columns and with two. 0: do not use.
+    const ROWS: [usize; 2];
+
+    unsafe fn zero() -> Self::V;
+    unsafe fn splat(x: *const f32) -> Self::V;
+    unsafe fn load(x: *const f32) -> Self::V;
+    unsafe fn store(x: *mut f32, v: Self::V);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    /// a·b + c, rounded once.
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Reads 16 lanes and writes 16 lanes: `dst[j][i] = src[i][j]`. The two must not overlap.
+    unsafe fn transpose(src: *const f32, dst: *mut f32);
+}
+
+/// Plain code. Where the target has a fused multiply-add this is still quick; elsewhere it calls the C library's exact
+/// software version, which is slow and right.
+pub(super) struct Portable;
+
+impl Simd for Portable {
+    type V = [f32; 16];
+    const ROWS: [usize; 2] = [4, 0];
+
+    #[inline(always)]
+    unsafe fn zero() -> Self::V {
+        [0.0; 16]
+    }
+    #[inline(always)]
+    unsafe fn splat(x: *const f32) -> Self::V {
+        // SAFETY: the caller gives a valid pointer.
+        [unsafe { *x }; 16]
+    }
+    #[inline(always)]
+    unsafe fn load(x: *const f32) -> Self::V {
+        // SAFETY: the caller gives 16 valid floats; unaligned reads are asked for.
+        unsafe { x.cast::<[f32; 16]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(x: *mut f32, v: Self::V) {
+        // SAFETY: the caller gives room for 16 floats; unaligned writes are asked for.
+        unsafe { x.cast::<[f32; 16]>().write_unaligned(v) }
+    }
+    #[inline(always)]
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i] + b[i])
+    }
+    #[inline(always)]
+    unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+    }
+    #[inline(always)]
+    unsafe fn transpose(src: *const f32, dst: *mut f32) {
+        for i in 0..16 {
+            for j in 0..16 {
+                // SAFETY: the caller gives 256 floats on either side.
+                unsafe { *dst.add(j * 16 + i) = *src.add(i * 16 + j) }
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::*;
+
+    use super::Simd;
+
+    /// AVX-512F: a lane is one register of 32.
+    pub(in super::super) struct Avx512;
+
+    // SAFETY of every block below: the trait's contract (valid pointers, instructions enabled by the caller).
+    #[allow(clippy::undocumented_unsafe_blocks)]
+    impl Simd for Avx512 {
+        type V = __m512;
+        // 14 × 2 accumulators, 2 columns and a splat make 31 of 32 registers.
+        const ROWS: [usize; 2] = [28, 14];
+
+        #[inline(always)]
+        unsafe fn zero() -> Self::V {
+            unsafe { _mm512_setzero_ps() }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: *const f32) -> Self::V {
+            unsafe { _mm512_set1_ps(*x) }
+        }
+        #[inline(always)]
+        unsafe fn load(x: *const f32) -> Self::V {
+            unsafe { _mm512_loadu_ps(x) }
+        }
+        #[inline(always)]
+        unsafe fn store(x: *mut f32, v: Self::V) {
+            unsafe { _mm512_storeu_ps(x, v) }
+        }
+        #[inline(always)]
+        unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(src: *const f32, dst: *mut f32) {
+            unsafe {
+                // Pairs of rows, then quadruples, then 128-bit blocks twice: 4 × 16 shuffles.
+                let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(src.add(16 * i)));
+                let a: [__m512d; 16] = std::array::from_fn(|i| {
+                    let (x, y) = (r[i & !1], r[i | 1]);
+                    _mm512_castps_pd(if i & 1 == 0 {
+                        _mm512_unpacklo_ps(x, y)
+                    } else {
+                        _mm512_unpackhi_ps(x, y)
+                    })
+                });
+                // b[4q + c] holds column c (mod 4) of rows 4q..4q + 4, one 128-bit block for each four columns.
+                let b: [__m512; 16] = std::array::from_fn(|i| {
+                    let (q, c) = (i & !3, i & 3);
+                    let (x, y) = (a[q + (c >> 1)], a[q + 2 + (c >> 1)]);
+                    _mm512_castpd_ps(if c & 1 == 0 {
+                        _mm512_unpacklo_pd(x, y)
+                    } else {
+                        _mm512_unpackhi_pd(x, y)
+                    })
+                });
+                for c in 0..4 {
+                    let (p, q, s, t) = (b[c], b[4 + c], b[8 + c], b[12 + c]);
+                    let even_low = _mm512_shuffle_f32x4::<0x88>(p, q);
+                    let even_high = _mm512_shuffle_f32x4::<0x88>(s, t);
+                    let odd_low = _mm512_shuffle_f32x4::<0xdd>(p, q);
+                    let odd_high = _mm512_shuffle_f32x4::<0xdd>(s, t);
+                    let to = |j: usize| dst.add(16 * (c + 4 * j));
+                    _mm512_storeu_ps(to(0), _mm512_shuffle_f32x4::<0x88>(even_low, even_high));
+                    _mm512_storeu_ps(to(1), _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high));
+                    _mm512_storeu_ps(to(2), _mm512_shuffle_f32x4::<0xdd>(even_low, even_high));
+                    _mm512_storeu_ps(to(3), _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high));
+                }
+            }
+        }
+    }
+
+    /// AVX2 and FMA: a lane is two registers of 16.
+    pub(in super::super) struct Avx2;
+
+    #[allow(clippy::undocumented_unsafe_blocks)] // as above
+    impl Simd for Avx2 {
+        type V = (__m256, __m256);
+        // 6 × 2 accumulators, 2 for the columns and a splat make 15 of 16 registers.
+        const ROWS: [usize; 2] = [6, 0];
+
+        #[inline(always)]
+        unsafe fn zero() -> Self::V {
+            unsafe { (_mm256_setzero_ps(), _mm256_setzero_ps()) }
+        }
+        #[inline(always)]
+        unsafe fn splat(x: *const f32) -> Self::V {
+            unsafe {
+                let v = _mm256_broadcast_ss(&*x);
+                (v, v)
+            }
+        }
+        #[inline(always)]
+        unsafe fn load(x: *const f32) -> Self::V {
+            unsafe { (_mm256_loadu_ps(x), _mm256_loadu_ps(x.add(8))) }
+        }
+        #[inline(always)]
+        unsafe fn store(x: *mut f32, v: Self::V) {
+            unsafe {
+                _mm256_storeu_ps(x, v.0);
+                _mm256_storeu_ps(x.add(8), v.1);
+            }
+        }
+        #[inline(always)]
+        unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+            unsafe { (_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1)) }
+        }
+        #[inline(always)]
+        unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+            unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
+        }
+        #[inline(always)]
+        unsafe fn transpose(src: *const f32, dst: *mut f32) {
+            unsafe {
+                for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
+                    transpose8(src.add(16 * i + j), dst.add(16 * j + i));
+                }
+            }
+        }
+    }
+
+    /// An 8 × 8 block of a 16-wide matrix.
+    #[inline(always)]
+    #[allow(clippy::undocumented_unsafe_blocks)] // as above
+    unsafe fn transpose8(src: *const f32, dst: *mut f32) {
+        unsafe {
+            let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(src.add(16 * i)));
+            let a: [__m256; 8] = std::array::from_fn(|i| {
+                let (x, y) = (r[i & !1], r[i | 1]);
+                if i & 1 == 0 { _mm256_unpacklo_ps(x, y) } else { _mm256_unpackhi_ps(x, y) }
+            });
+            let b: [__m256; 8] = std::array::from_fn(|i| {
+                let (q, c) = (i & !3, i & 3);
+                let (x, y) = (a[q + (c >> 1)], a[q + 2 + (c >> 1)]);
+                if c & 1 == 0 { _mm256_shuffle_ps::<0x44>(x, y) } else { _mm256_shuffle_ps::<0xee>(x, y) }
+            });
+            for c in 0..4 {
+                _mm256_storeu_ps(dst.add(16 * c), _mm256_permute2f128_ps::<0x20>(b[c], b[4 + c]));
+                _mm256_storeu_ps(dst.add(16 * (c + 4)), _mm256_permute2f128_ps::<0x31>(b[c], b[4 + c]));
+            }
+        }
+    }
+}

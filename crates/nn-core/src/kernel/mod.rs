@@ -1,0 +1,116 @@
+//! The numeric kernels: the one module that may use `unsafe`.
+//!
+//! Everything that leaves this module is safe: each entry checks every bound with `assert!` before it makes a pointer,
+//! and an [`Isa`] can only be had for instructions that this processor has. Inside are the register tiles (`tile.rs`),
+//! sixteen-float lanes (`lanes.rs`), whole products and gradients (`products.rs`), and the compiler's own
+//! vectorisation of plain loops (`multiversion!`).
+#![allow(unsafe_code)]
+
+mod lanes;
+mod products;
+mod tile;
+
+pub use lanes::Lane;
+pub(crate) use products::{
+    GatherSource, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient, product,
+};
+pub(crate) use tile::K_PANEL;
+
+/// Which instructions to compute with. The results are the same bit for bit; only the speed differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// All that this processor can run, the fastest last.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        let mut all = vec![Self(Kind::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self(Kind::Avx2));
+                if is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512vl")
+                {
+                    all.push(Self(Kind::Avx512));
+                }
+            }
+        }
+        all
+    }
+
+    /// The fastest that this processor can run.
+    #[must_use]
+    pub fn best() -> Self {
+        let all = Self::available();
+        all[all.len() - 1]
+    }
+
+    /// The one of this name (`portable`, `avx2`, `avx512`), if this processor can run it.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// A short name for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Kind::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+        }
+    }
+
+    pub(crate) fn kind(self) -> Kind {
+        self.0
+    }
+}
+
+/// Compiles a plain function once for each [`Isa`] and calls the right one. The function must be `#[inline(always)]`;
+/// the compiler vectorises its loops with whatever the enabled instructions offer, and `f32::mul_add` becomes one
+/// instruction.
+macro_rules! multiversion {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments)]
+        $vis fn $name(isa: $crate::kernel::Isa, $($arg: $ty),*) $(-> $ret)? {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx512($($arg: $ty),*) $(-> $ret)? {
+                $body($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments)]
+            fn avx2($($arg: $ty),*) $(-> $ret)? {
+                $body($($arg),*)
+            }
+            match isa.kind() {
+                $crate::kernel::Kind::Portable => $body($($arg),*),
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: an `Isa` of this kind is only made where the processor has the instructions.
+                $crate::kernel::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                #[cfg(target_arch = "x86_64")]
+                // SAFETY: as above.
+                $crate::kernel::Kind::Avx512 => unsafe { avx512($($arg),*) },
+            }
+        }
+    };
+}
+
+pub(crate) mod vector;

@@ -1,0 +1,427 @@
+//! Whole matrix products and gradients over an arena of sample panels.
+//!
+//! The arena holds one block of `stride` lanes for each panel of 16 samples: all layers' activations, then all layers'
+//! deltas, one lane a neuron (its value for the 16 samples). A forward or backward product reads one run of lanes of a
+//! panel and writes another; no panel touches its neighbour, so threads share an arena by whole panels.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::lanes::{Lane, Portable, Simd};
+use super::tile::{
+    Broadcast, Columns, GradientOut, K_PANEL, Leaves, SLOT_FLOATS, STACK_SLOTS, gradient_tile_rows,
+    product_tile_rows,
+};
+use super::{Isa, Kind};
+use crate::threads::Threads;
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+
+/// A thread's own memory: nothing in it outlives a call.
+pub(crate) struct Scratch {
+    /// Inputs of one or two column lanes for every sample, one lane a sample.
+    features: Vec<Lane>,
+    /// The partial sums of a gradient tile.
+    stack: Vec<Lane>,
+    /// A tile of weights in the order of use.
+    packed: Vec<Lane>,
+}
+
+impl Scratch {
+    /// Room for nodes of up to `panels` × 16 samples.
+    pub(crate) fn new(panels: usize) -> Self {
+        Self {
+            features: vec![Lane::ZERO; panels * 2 * 16],
+            stack: vec![Lane::ZERO; STACK_SLOTS * SLOT_FLOATS / 16],
+            packed: vec![Lane::ZERO; K_PANEL * 28 / 16],
+        }
+    }
+}
+
+/// `out[row] = Σ_k matrix(row, k) · input[k]` for every sample of an arena, row by row in one panel of 16.
+pub(crate) struct Product<'a> {
+    /// The arena's lanes from one panel to the next.
+    pub(crate) stride: usize,
+    /// Where in a panel the `terms` input lanes are.
+    pub(crate) input: usize,
+    /// Where in a panel the `rows` output lanes go.
+    pub(crate) output: usize,
+    /// Element (row, k) is `matrix[row·row_stride + k·term_stride]`.
+    pub(crate) matrix: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) row_stride: usize,
+    pub(crate) terms: usize,
+    pub(crate) term_stride: usize,
+}
+
+/// Computes a [`Product`] for all panels of `arena`.
+pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
+    assert!(task.rows > 0 && task.terms > 0 && task.stride > 0);
+    assert!(arena.len().is_multiple_of(task.stride));
+    let (input_end, output_end) = (task.input + task.terms, task.output + task.rows);
+    assert!(input_end <= task.stride && output_end <= task.stride);
+    assert!(input_end <= task.output || output_end <= task.input, "input and output overlap");
+    assert!((task.rows - 1) * task.row_stride + (task.terms - 1) * task.term_stride < task.matrix.len());
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
+        // SAFETY: as for `product_panels`.
+        unsafe { product_panels::<Avx512>(task, arena, scratch) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
+        // SAFETY: as for `product_panels`.
+        unsafe { product_panels::<Avx2>(task, arena, scratch) }
+    }
+    // SAFETY: the bounds are checked above; the instructions are there, or the `Isa` would not be.
+    unsafe {
+        match isa.kind() {
+            Kind::Portable => product_panels::<Portable>(task, arena, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2(task, arena, scratch),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => avx512(task, arena, scratch),
+        }
+    }
+}
+
+/// `rows` in tiles of at most `max`, as even as they can be: (first row, rows) of each.
+#[inline(always)]
+fn tiles(rows: usize, max: usize) -> impl Iterator<Item = (usize, usize)> {
+    let count = rows.div_ceil(max);
+    let (base, longer) = (rows / count, rows % count);
+    (0..count).map(move |i| (i * base + i.min(longer), base + usize::from(i < longer)))
+}
+
+/// The bounds that [`product`] checks must hold, and the instructions of `S` must be enabled.
+#[inline(always)]
+unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
+    let stride = task.stride * 16;
+    let panels = arena.len() / task.stride;
+    let base = arena.as_mut_ptr().cast::<f32>();
+    let pairs = if S::ROWS[1] == 0 { 0 } else { panels / 2 };
+    // Weights read across their rows lie a page apart each. Copying them pays where they are used more than once.
+    let packed = if task.term_stride > 1 && panels > 2 {
+        scratch.packed.as_mut_ptr().cast::<f32>()
+    } else {
+        std::ptr::null_mut()
+    };
+    let mut k = 0;
+    while k < task.terms {
+        let len = K_PANEL.min(task.terms - k);
+        let tile = |row: usize, first_panel: usize| {
+            // SAFETY: row, k and first_panel are inside the bounds that the caller checked.
+            unsafe {
+                let a = Broadcast {
+                    start: task.matrix.as_ptr().add(row * task.row_stride + k * task.term_stride),
+                    row_stride: task.row_stride,
+                    k_stride: task.term_stride,
+                };
+                let panel = base.add(first_panel * stride);
+                let b = Columns { start: panel.add((task.input + k) * 16), column_stride: stride };
+                (a, b, panel.add((task.output + row) * 16))
+            }
+        };
+        // SAFETY: `tile` gives addresses inside the arena and the matrix for `rows` rows and the panels counted.
+        unsafe {
+            if pairs > 0 {
+                for (row, rows) in tiles(task.rows, S::ROWS[1]) {
+                    let (a, b, out) = tile(row, 0);
+                    product_tile_rows::<S, 2>(rows, a, b, len, out, stride, pairs, k == 0, packed);
+                }
+            }
+            if panels > 2 * pairs {
+                for (row, rows) in tiles(task.rows, S::ROWS[0]) {
+                    let (a, b, out) = tile(row, 2 * pairs);
+                    let count = panels - 2 * pairs;
+                    product_tile_rows::<S, 1>(rows, a, b, len, out, stride, count, k == 0, packed);
+                }
+            }
+        }
+        k += len;
+    }
+}
+
+/// Where a layer's numbers are: in a panel of the arena, and in the flat buffer of parameters or gradients.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerGeometry {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Lanes of the layer's inputs in a panel, followed by zero lanes up to a multiple of 16.
+    pub(crate) input_lanes: usize,
+    /// Lanes of the layer's own activations, likewise.
+    pub(crate) output_lanes: usize,
+    /// Lanes of its deltas, likewise.
+    pub(crate) delta_lanes: usize,
+    /// Row-major `[outputs][inputs]`.
+    pub(crate) weights: usize,
+    /// `[outputs]`, behind the weights.
+    pub(crate) biases: usize,
+}
+
+/// What [`node_gradient`] computes from.
+pub(crate) struct NodeGradient<'a> {
+    pub(crate) layers: &'a [LayerGeometry],
+    pub(crate) arena: &'a [Lane],
+    pub(crate) stride: usize,
+    /// Samples of the node, the first of them in lane 0 of the first panel.
+    pub(crate) samples: usize,
+    /// Samples of a leaf.
+    pub(crate) shard: usize,
+}
+
+/// Neurons in one piece of work: large enough that gathering its inputs costs nothing beside it.
+const ROWS_PER_ITEM: usize = 512;
+
+impl LayerGeometry {
+    /// Pieces of work along the inputs (two lanes each) and the neurons; one more is the biases.
+    fn items(&self) -> (usize, usize) {
+        (self.inputs.div_ceil(32), self.outputs.div_ceil(ROWS_PER_ITEM))
+    }
+}
+
+/// Shares the output among threads, which write disjoint parts of it.
+struct SharedOut(*mut f32);
+// SAFETY: `node_gradient` gives every (layer, column block, row block) to one thread only.
+unsafe impl Sync for SharedOut {}
+
+/// Writes the gradient of a node, summed over its samples leaf by leaf along the canonical tree, to `out`, laid out
+/// like the parameters. Returns false if any of it is NaN or infinite. `scratch` decides how many threads may work.
+pub(crate) fn node_gradient(
+    isa: Isa,
+    threads: &Threads,
+    task: &NodeGradient<'_>,
+    scratch: &mut [Scratch],
+    out: &mut [f32],
+) -> bool {
+    let panels = task.samples.div_ceil(16);
+    assert!(task.samples > 0 && task.shard > 0);
+    assert!(task.arena.len() >= panels * task.stride);
+    for layer in task.layers {
+        let (inputs, outputs) = (layer.inputs.next_multiple_of(16), layer.outputs.next_multiple_of(16));
+        assert!(layer.inputs > 0 && layer.outputs > 0);
+        assert!(layer.input_lanes + inputs <= task.stride && layer.delta_lanes + outputs <= task.stride);
+        assert!(layer.weights + layer.inputs * layer.outputs <= layer.biases);
+        assert!(layer.biases + layer.outputs <= out.len());
+    }
+    for own in scratch.iter() {
+        assert!(own.features.len() >= panels * 2 * 16);
+    }
+    let per_layer = |layer: &LayerGeometry| layer.items().0 * layer.items().1 + 1;
+    let items = task.layers.iter().map(per_layer).sum();
+    let shared = SharedOut(out.as_mut_ptr());
+    let finite = AtomicBool::new(true);
+    threads.each(scratch, items, |mut item, own| {
+        let shared = &shared;
+        let layer = task.layers.iter().find(|layer| {
+            let mine = per_layer(layer);
+            let here = item < mine;
+            if !here {
+                item -= mine;
+            }
+            here
+        });
+        let Some(layer) = layer else { unreachable!("an item beyond the last layer") };
+        // SAFETY: all bounds are checked above, and this item is given out once.
+        if !unsafe { gradient_item(isa, task, layer, item, own, shared.0) } {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
+}
+
+/// One piece of work, on the right instructions. The bounds that [`node_gradient`] checks must hold.
+unsafe fn gradient_item(
+    isa: Isa,
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    item: usize,
+    own: &mut Scratch,
+    out: *mut f32,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(
+        t: &NodeGradient<'_>,
+        l: &LayerGeometry,
+        i: usize,
+        s: &mut Scratch,
+        o: *mut f32,
+    ) -> bool {
+        // SAFETY: passed on.
+        unsafe { gradient_block::<Avx512>(t, l, i, s, o) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(t: &NodeGradient<'_>, l: &LayerGeometry, i: usize, s: &mut Scratch, o: *mut f32) -> bool {
+        // SAFETY: passed on.
+        unsafe { gradient_block::<Avx2>(t, l, i, s, o) }
+    }
+    // SAFETY: passed on; the instructions are there, or the `Isa` would not be.
+    unsafe {
+        match isa.kind() {
+            Kind::Portable => gradient_block::<Portable>(task, layer, item, own, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2(task, layer, item, own, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => avx512(task, layer, item, own, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gradient_block<S: Simd>(
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    item: usize,
+    own: &mut Scratch,
+    out: *mut f32,
+) -> bool {
+    let (column_items, row_items) = layer.items();
+    let arena = task.arena.as_ptr().cast::<f32>();
+    let stride = task.stride * 16;
+    let panels = task.samples.div_ceil(16);
+    let features = own.features.as_mut_ptr().cast::<f32>();
+    let stack = own.stack.as_mut_ptr().cast::<f32>();
+    let column_stride = panels * 256;
+    let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: stride };
+    // Turns 16 lanes of each panel (16 neurons) into one lane of 16 neurons for each sample.
+    let by_sample = |from: usize, column: usize| {
+        for panel in 0..panels {
+            // SAFETY: the lanes of a layer are padded to a multiple of 16; `features` has room for two columns.
+            unsafe {
+                let to = features.add(column * column_stride + panel * 256);
+                S::transpose(arena.add(panel * stride + from * 16), to);
+            }
+        }
+    };
+    let mut finite = true;
+    if item == column_items * row_items {
+        // The biases: their inputs are all 1.
+        let ones = [1.0_f32; 16];
+        let leaves = Leaves { panel_stride: 0, ..leaves };
+        for block in 0..layer.outputs.div_ceil(16) {
+            by_sample(layer.delta_lanes + block * 16, 0);
+            // SAFETY: `ones` serves every panel, as its stride is 0; the rest is as below.
+            finite &= unsafe {
+                let inputs = Columns { start: features, column_stride };
+                let columns = (layer.outputs - block * 16).min(16);
+                let out = GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns };
+                gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out)
+            };
+        }
+        return finite;
+    }
+    let (column_item, row_item) = (item % column_items, item / column_items);
+    let column = column_item * 32;
+    let lanes = (layer.inputs - column).min(32).div_ceil(16);
+    for lane in 0..lanes {
+        by_sample(layer.input_lanes + column + lane * 16, lane);
+    }
+    let first_row = row_item * ROWS_PER_ITEM;
+    let rows_here = ROWS_PER_ITEM.min(layer.outputs - first_row);
+    let width = if S::ROWS[1] == 0 { 1 } else { lanes };
+    let mut lane = 0;
+    while lane < lanes {
+        for (row, rows) in tiles(rows_here, S::ROWS[width - 1]) {
+            let row = first_row + row;
+            let at = column + lane * 16;
+            // SAFETY: row + rows ≤ outputs, and the columns from `at` on are inside the layer's inputs.
+            finite &= unsafe {
+                let delta = arena.add((layer.delta_lanes + row) * 16);
+                let inputs = Columns { start: features.add(lane * column_stride), column_stride };
+                let out = GradientOut {
+                    start: out.add(layer.weights + row * layer.inputs + at),
+                    row_stride: layer.inputs,
+                    columns: (layer.inputs - at).min(16 * width),
+                };
+                if width == 2 {
+                    gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, stack, out)
+                } else {
+                    gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, stack, out)
+                }
+            };
+        }
+        lane += width;
+    }
+    finite
+}
+
+/// Rows of features to gather from.
+#[derive(Clone, Copy)]
+pub(crate) enum GatherSource<'a> {
+    /// `byte as f32 · factor`
+    Bytes { data: &'a [u8], factor: f32 },
+    /// As they are.
+    Floats(&'a [f32]),
+}
+
+/// Writes the features of up to 16 samples to `out`, one lane a feature. Lanes of samples that are not there, and of
+/// features up to a multiple of 16, become 0.
+pub(crate) fn gather_panel(
+    isa: Isa,
+    source: GatherSource<'_>,
+    width: usize,
+    samples: &[u32],
+    out: &mut [Lane],
+) {
+    assert!(samples.len() <= 16 && out.len() == width.next_multiple_of(16));
+    let len = match source {
+        GatherSource::Bytes { data, .. } => data.len(),
+        GatherSource::Floats(data) => data.len(),
+    };
+    assert!(samples.iter().all(|&s| (s as usize + 1) * width <= len));
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(source: GatherSource<'_>, width: usize, samples: &[u32], out: &mut [Lane]) {
+        // SAFETY: passed on.
+        unsafe { gather::<Avx512>(source, width, samples, out) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(source: GatherSource<'_>, width: usize, samples: &[u32], out: &mut [Lane]) {
+        // SAFETY: passed on.
+        unsafe { gather::<Avx2>(source, width, samples, out) }
+    }
+    // SAFETY: `gather` checks its slices; the instructions are there, or the `Isa` would not be.
+    unsafe {
+        match isa.kind() {
+            Kind::Portable => gather::<Portable>(source, width, samples, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2(source, width, samples, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => avx512(source, width, samples, out),
+        }
+    }
+}
+
+/// Unsafe only for the instructions of `S`, which must be enabled.
+#[inline(always)]
+unsafe fn gather<S: Simd>(source: GatherSource<'_>, width: usize, samples: &[u32], out: &mut [Lane]) {
+    for (block, lanes) in out.chunks_exact_mut(16).enumerate() {
+        let first = block * 16;
+        let count = (width - first).min(16);
+        let mut rows = [Lane::ZERO; 16];
+        for (row, &sample) in rows.iter_mut().zip(samples) {
+            let at = sample as usize * width + first;
+            match source {
+                GatherSource::Bytes { data, factor } => {
+                    let bytes = &data[at..at + count];
+                    if let Ok(whole) = <&[u8; 16]>::try_from(bytes) {
+                        *row = Lane(whole.map(|byte| f32::from(byte) * factor));
+                    } else {
+                        for (x, &byte) in row.0.iter_mut().zip(bytes) {
+                            *x = f32::from(byte) * factor;
+                        }
+                    }
+                }
+                GatherSource::Floats(data) => row.0[..count].copy_from_slice(&data[at..at + count]),
+            }
+        }
+        // SAFETY: both sides are 16 lanes, and they do not overlap.
+        unsafe { S::transpose(rows.as_ptr().cast(), lanes.as_mut_ptr().cast()) }
+    }
+}

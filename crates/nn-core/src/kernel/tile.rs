@@ -1,0 +1,285 @@
+//! The register tiles: the innermost loops of every matrix product, generic over [`Simd`].
+//!
+//! The law of the arithmetic (checked against `reference.rs` bit for bit):
+//! - an output element is accumulated over k in ascending order by fused multiply-adds that start from +0, in panels
+//!   of [`K_PANEL`]; the panels' sums are then added in order;
+//! - SIMD runs across outputs, never across k, so its width cannot be seen;
+//! - a gradient element is such a sum over the samples of one leaf; leaves are added along the canonical tree.
+
+use super::lanes::Simd;
+
+/// How many terms are accumulated before they are added to the sum of the panels before.
+pub(crate) const K_PANEL: usize = 256;
+
+/// The deepest stack of partial sums that a tree over 2³² leaves needs, and one slot for the panels of a long leaf.
+pub(super) const STACK_SLOTS: usize = 34;
+
+/// The most floats that one slot of the stack holds: 28 rows of one lane, or 14 of two.
+pub(super) const SLOT_FLOATS: usize = 28 * 16;
+
+/// A matrix of which tiles broadcast single elements: element (row, k) is at `start + row·row_stride + k·k_stride`.
+#[derive(Clone, Copy)]
+pub(super) struct Broadcast {
+    pub(super) start: *const f32,
+    pub(super) row_stride: usize,
+    pub(super) k_stride: usize,
+}
+
+/// A matrix of lanes: lane (column, k) is at `start + column·column_stride + 16k`, counted in floats.
+#[derive(Clone, Copy)]
+pub(super) struct Columns {
+    pub(super) start: *const f32,
+    pub(super) column_stride: usize,
+}
+
+/// `acc[r][p] += Σ a(r, k) · b(p, k)` for k in `0..len`, in order.
+#[inline(always)]
+unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
+    acc: &mut [[S::V; P]; R],
+    a: Broadcast,
+    b: Columns,
+    len: usize,
+) {
+    // SAFETY: the caller vouches for both matrices.
+    unsafe {
+        let mut pa = a.start;
+        let mut pb = b.start;
+        for _ in 0..len {
+            let mut columns = [S::zero(); P];
+            for p in 0..P {
+                columns[p] = S::load(pb.add(p * b.column_stride));
+            }
+            for r in 0..R {
+                let x = S::splat(pa.add(r * a.row_stride));
+                for p in 0..P {
+                    acc[r][p] = S::fma(x, columns[p], acc[r][p]);
+                }
+            }
+            pa = pa.wrapping_add(a.k_stride);
+            pb = pb.wrapping_add(16);
+        }
+    }
+}
+
+/// Adds one k-panel of a product to `R` rows of output, or writes it where it is the `first`: `count` groups of `P`
+/// sample panels. Output lane (r, column) is at `out + column·out_stride + 16r`.
+///
+/// Where `packed` is not null, the broadcast matrix is first copied there, tile by tile in the order of use: its
+/// elements lie a row of the weights apart, each on a page of its own, and are used `count` times.
+#[inline(always)]
+unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(
+    a: Broadcast,
+    b: Columns,
+    len: usize,
+    out: *mut f32,
+    out_stride: usize,
+    count: usize,
+    first: bool,
+    packed: *mut f32,
+) {
+    // SAFETY: the caller vouches for the matrices, for the room in `out`, and for R·len floats in `packed`.
+    unsafe {
+        let mut a = a;
+        if !packed.is_null() {
+            for k in 0..len {
+                for r in 0..R {
+                    *packed.add(k * R + r) = *a.start.add(k * a.k_stride + r * a.row_stride);
+                }
+            }
+            a = Broadcast { start: packed, row_stride: 1, k_stride: R };
+        }
+        for group in 0..count {
+            let b = Columns { start: b.start.add(group * P * b.column_stride), ..b };
+            let out = out.add(group * P * out_stride);
+            let mut acc = [[S::zero(); P]; R];
+            accumulate::<S, R, P>(&mut acc, a, b, len);
+            for r in 0..R {
+                for p in 0..P {
+                    let at = out.add(p * out_stride + 16 * r);
+                    let sum = if first { acc[r][p] } else { S::add(S::load(at), acc[r][p]) };
+                    S::store(at, sum);
+                }
+            }
+        }
+    }
+}
+
+/// What a gradient tile is computed from, beside its rows and columns.
+#[derive(Clone, Copy)]
+pub(super) struct Leaves {
+    /// Samples of the node.
+    pub(super) samples: usize,
+    /// Samples of a leaf; the last one may have fewer.
+    pub(super) shard: usize,
+    /// Floats from the deltas of one sample panel to those of the next.
+    pub(super) panel_stride: usize,
+}
+
+/// Where a gradient tile goes: element (r, column) is at `start + r·row_stride + column`, of which `columns` exist.
+#[derive(Clone, Copy)]
+pub(super) struct GradientOut {
+    pub(super) start: *mut f32,
+    pub(super) row_stride: usize,
+    pub(super) columns: usize,
+}
+
+/// The gradient of one node for `R` neurons and `16·P` inputs: for each leaf the sum over its samples of δ·a, and the
+/// leaves summed along the canonical tree, which is a binary counter: leaf i closes as many nodes as i has trailing
+/// ones, and the partial sums that wait lie on `stack`. What is left at the end passes up unchanged.
+///
+/// `delta` is the address of the tile's first neuron in the first sample panel, where row r of sample s lies at
+/// `(s / 16)·panel_stride + 16r + s % 16`; `inputs` has one lane of 16 inputs for each sample and column.
+/// Returns false if any element of the result is NaN or infinite.
+#[inline(always)]
+unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
+    delta: *const f32,
+    inputs: Columns,
+    leaves: Leaves,
+    stack: *mut f32,
+    out: GradientOut,
+) -> bool {
+    // SAFETY: the caller vouches for all five; the stack has STACK_SLOTS slots of SLOT_FLOATS.
+    unsafe {
+        let slot = |i: usize, r: usize, p: usize| stack.add(i * SLOT_FLOATS + (r * P + p) * 16);
+        let add_slot = |acc: &mut [[S::V; P]; R], i: usize| {
+            for r in 0..R {
+                for p in 0..P {
+                    acc[r][p] = S::add(S::load(slot(i, r, p)), acc[r][p]);
+                }
+            }
+        };
+        let put_slot = |acc: &[[S::V; P]; R], i: usize| {
+            for r in 0..R {
+                for p in 0..P {
+                    S::store(slot(i, r, p), acc[r][p]);
+                }
+            }
+        };
+        const PANELS: usize = STACK_SLOTS - 1;
+        let mut depth = 0;
+        let mut leaf = 0_usize;
+        let mut s = 0;
+        loop {
+            let end = leaves.samples.min(s + leaves.shard);
+            let start = s;
+            let mut acc = [[S::zero(); P]; R];
+            loop {
+                // Up to the end of the leaf, of the sample panel and of the k-panel, whichever is nearest.
+                let in_panel = s % 16;
+                let stop = end.min(s - in_panel + 16).min(s + K_PANEL - (s - start) % K_PANEL);
+                let a = Broadcast {
+                    start: delta.add((s / 16) * leaves.panel_stride + in_panel),
+                    row_stride: 16,
+                    k_stride: 1,
+                };
+                let b = Columns { start: inputs.start.add(16 * s), column_stride: inputs.column_stride };
+                accumulate::<S, R, P>(&mut acc, a, b, stop - s);
+                s = stop;
+                let k = s - start;
+                if s == end {
+                    if k > K_PANEL {
+                        add_slot(&mut acc, PANELS);
+                    }
+                    break;
+                }
+                if k.is_multiple_of(K_PANEL) {
+                    if k > K_PANEL {
+                        add_slot(&mut acc, PANELS);
+                    }
+                    put_slot(&acc, PANELS);
+                    acc = [[S::zero(); P]; R];
+                }
+            }
+            let mut closed = leaf;
+            while closed & 1 == 1 {
+                depth -= 1;
+                add_slot(&mut acc, depth);
+                closed >>= 1;
+            }
+            if s == leaves.samples {
+                while depth > 0 {
+                    depth -= 1;
+                    add_slot(&mut acc, depth);
+                }
+                return write_gradient::<S, R, P>(&acc, out);
+            }
+            put_slot(&acc, depth);
+            depth += 1;
+            leaf += 1;
+        }
+    }
+}
+
+/// Writes a finished tile; false if any of its elements is NaN or infinite.
+#[inline(always)]
+unsafe fn write_gradient<S: Simd, const R: usize, const P: usize>(
+    acc: &[[S::V; P]; R],
+    out: GradientOut,
+) -> bool {
+    // SAFETY: the caller vouches for R rows of `columns` floats.
+    unsafe {
+        // 0·x is 0 for every finite x and NaN for the others.
+        let mut check = S::zero();
+        for r in 0..R {
+            for p in 0..P {
+                check = S::fma(S::zero(), acc[r][p], check);
+                let row = out.start.add(r * out.row_stride);
+                if 16 * (p + 1) <= out.columns {
+                    S::store(row.add(16 * p), acc[r][p]);
+                } else {
+                    let mut edge = [0.0_f32; 16];
+                    S::store(edge.as_mut_ptr(), acc[r][p]);
+                    let count = out.columns - 16 * p;
+                    std::ptr::copy_nonoverlapping(edge.as_ptr(), row.add(16 * p), count);
+                }
+            }
+        }
+        let mut lanes = [0.0_f32; 16];
+        S::store(lanes.as_mut_ptr(), check);
+        lanes.iter().all(|&x| x == 0.0)
+    }
+}
+
+/// Runs `$call` with the constant `R` equal to the run-time number of rows.
+macro_rules! with_rows {
+    ($rows:expr, $max:expr, [$($n:literal)*], $R:ident => $call:expr) => {
+        match $rows {
+            $($n if $n <= $max => { const $R: usize = $n; $call })*
+            _ => unreachable!("a tile of {} rows", $rows),
+        }
+    };
+}
+
+/// [`product_tile`] for a number of rows that is known at run time.
+#[inline(always)]
+#[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
+pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize>(
+    rows: usize,
+    a: Broadcast,
+    b: Columns,
+    len: usize,
+    out: *mut f32,
+    out_stride: usize,
+    count: usize,
+    first: bool,
+    packed: *mut f32,
+) {
+    // SAFETY: passed on.
+    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28],
+        R => unsafe { product_tile::<S, R, P>(a, b, len, out, out_stride, count, first, packed) })
+}
+
+/// [`gradient_tile`] for a number of rows that is known at run time.
+#[inline(always)]
+pub(super) unsafe fn gradient_tile_rows<S: Simd, const P: usize>(
+    rows: usize,
+    delta: *const f32,
+    inputs: Columns,
+    leaves: Leaves,
+    stack: *mut f32,
+    out: GradientOut,
+) -> bool {
+    // SAFETY: passed on.
+    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28],
+        R => unsafe { gradient_tile::<S, R, P>(delta, inputs, leaves, stack, out) })
+}

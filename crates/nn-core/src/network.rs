@@ -1,0 +1,510 @@
+//! Forward and backward: the gradient of a mini-batch, computed a leaf at a time, and the network's answers.
+//!
+//! For a sample with input a⁰ and target y:
+//!
+//! ```text
+//! forward    zˡ = Wˡ aˡ⁻¹ + bˡ          aˡ = σ(zˡ)
+//! output     δᴸ = ∇ₐC ⊙ σ'(zᴸ)          (fused with the cost, see `kernel::vector::output_layer`)
+//! backward   δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ)
+//! gradient   ∂C/∂bˡ = δˡ                ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ
+//! ```
+//!
+//! (Nielsen, *Neural Networks and Deep Learning*, equations BP1 to BP4.) Sixteen samples travel together, one in each
+//! place of a lane. Threads share the forward and backward pass by samples, and the gradient by weights; neither can be
+//! seen in the result. `reference.rs` is the same for one sample at a time, in plain code.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::dataset::{Dataset, Features, Targets};
+use crate::kernel::{
+    GatherSource, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient,
+    product, vector,
+};
+use crate::params::{LayerLayout, layout};
+use crate::spec::Model;
+use crate::threads::Threads;
+use crate::tree::tree_sum;
+
+/// What a node of the tree says beside its gradient. Sums, not means: parents add them up.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NodeStats {
+    /// Samples of the node.
+    pub samples: usize,
+    /// The sum of the samples' losses, along the tree.
+    pub loss: f64,
+    /// Samples whose strongest output is their label; 0 for regression.
+    pub correct: usize,
+    /// False if the loss or any element of the gradient is NaN or infinite.
+    pub finite: bool,
+}
+
+/// How a network does on samples that it is not trained with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Evaluation {
+    /// Samples looked at.
+    pub samples: usize,
+    /// The mean loss.
+    pub loss: f64,
+    /// Samples whose strongest output is their label; 0 for regression.
+    pub correct: usize,
+}
+
+/// Why data cannot be used with a model.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // the fields are the facts that the messages state
+pub enum MismatchError {
+    #[error("the model takes {model} inputs, but the samples have {data} features")]
+    Inputs { model: usize, data: usize },
+    #[error("the model has {model} outputs, but the data has {data} classes or target values")]
+    Outputs { model: usize, data: usize },
+    #[error("the model has {model} parameters, but {given} were given")]
+    Parameters { model: usize, given: usize },
+}
+
+/// A sixteenth of a microsecond's work or so: below this many multiply-adds for each further thread, waking it costs more
+/// than it does.
+const OPERATIONS_PER_THREAD: usize = 3_000_000;
+
+/// Samples that are evaluated at a time.
+const EVALUATION_BLOCK: usize = 1024;
+
+/// All the memory that computing gradients needs, for nodes of up to a given number of samples; once made, nothing is
+/// allocated.
+#[derive(Debug)]
+pub struct Workspace {
+    model: Model,
+    layers: Vec<LayerLayout>,
+    geometry: Vec<LayerGeometry>,
+    isa: Isa,
+    threads: Arc<Threads>,
+    /// Lanes of one panel: the input, each layer's activations, each layer's deltas.
+    stride: usize,
+    /// Where the deltas begin in a panel.
+    deltas: usize,
+    /// Sixteen samples a panel.
+    arena: Vec<Lane>,
+    losses: Vec<[f64; 16]>,
+    correct: Vec<[bool; 16]>,
+    /// Memory of each thread.
+    own: Vec<Own>,
+    scratch: Vec<Scratch>,
+}
+
+/// What a thread of the forward and backward pass needs for itself.
+#[derive(Debug)]
+struct Own {
+    targets: Vec<Lane>,
+    scratch: Scratch,
+}
+
+impl std::fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Scratch")
+    }
+}
+
+/// Whether the pass goes on to the deltas.
+#[derive(Clone, Copy, PartialEq)]
+enum Pass {
+    Forward,
+    ForwardAndBackward,
+}
+
+/// One pass of the network over samples.
+struct Batch<'a> {
+    params: &'a [f32],
+    data: &'a Dataset,
+    samples: &'a [u32],
+    pass: Pass,
+}
+
+/// A thread's part of a batch.
+struct Part<'a> {
+    arena: &'a mut [Lane],
+    losses: &'a mut [[f64; 16]],
+    correct: &'a mut [[bool; 16]],
+    own: &'a mut Own,
+}
+
+impl Workspace {
+    /// Memory for nodes of up to `samples` samples.
+    #[must_use]
+    pub fn new(model: &Model, samples: usize, threads: Arc<Threads>, isa: Isa) -> Self {
+        let mut workspace = Self::with_panels(model, samples.div_ceil(16).max(1), threads, isa);
+        let panels = workspace.losses.len();
+        workspace.scratch = (0..workspace.threads.count()).map(|_| Scratch::new(panels)).collect();
+        workspace
+    }
+
+    /// Memory for [`Workspace::evaluate`] and [`Workspace::outputs`] only.
+    #[must_use]
+    pub fn for_evaluation(model: &Model, threads: Arc<Threads>, isa: Isa) -> Self {
+        Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa)
+    }
+
+    fn with_panels(model: &Model, panels: usize, threads: Arc<Threads>, isa: Isa) -> Self {
+        let layers = layout(model);
+        let padded: Vec<usize> = model.widths().iter().map(|w| w.next_multiple_of(16)).collect();
+        let activations: Vec<usize> = offsets(&padded, 0).collect();
+        let deltas = padded.iter().sum();
+        let geometry: Vec<LayerGeometry> = layers
+            .iter()
+            .enumerate()
+            .zip(offsets(&padded[1..], deltas))
+            .map(|((l, layer), delta_lanes)| LayerGeometry {
+                inputs: layer.inputs,
+                outputs: layer.outputs,
+                input_lanes: activations[l],
+                output_lanes: activations[l + 1],
+                delta_lanes,
+                weights: layer.weights.start,
+                biases: layer.biases.start,
+            })
+            .collect();
+        // An odd number of lanes: were it a multiple of 64, all panels would compete for the same places of the cache.
+        let stride = (deltas + padded[1..].iter().sum::<usize>()) | 1;
+        let own = (0..threads.count())
+            .map(|_| Own { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0) })
+            .collect();
+        Self {
+            model: model.clone(),
+            layers,
+            geometry,
+            isa,
+            threads,
+            stride,
+            deltas,
+            arena: vec![Lane::ZERO; stride * panels],
+            losses: vec![[0.0; 16]; panels],
+            correct: vec![[false; 16]; panels],
+            own,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The model that the memory is laid out for.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Computes the gradient of one node of the tree: the sum over `samples` (indices into `data`, in the order of the
+    /// mini-batch, cut into leaves of `shard`), along the canonical tree, written to `out` in the order of the
+    /// parameters. It is a sum; the mean is taken once, at the root.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not fit each other.
+    ///
+    /// # Panics
+    /// If there are no samples or more than the workspace was made for, one of them is not in `data`, `shard` is 0, or
+    /// `out` is not of the size of the parameters.
+    pub fn node_gradient(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        samples: &[u32],
+        shard: usize,
+        out: &mut [f32],
+    ) -> Result<NodeStats, MismatchError> {
+        self.check(params, data)?;
+        assert!(out.len() == params.len() && !self.scratch.is_empty());
+        self.pass(&Batch { params, data, samples, pass: Pass::ForwardAndBackward });
+        let task = NodeGradient {
+            layers: &self.geometry,
+            arena: &self.arena,
+            stride: self.stride,
+            samples: samples.len(),
+            shard,
+        };
+        let workers = self.worth(2 * self.model.parameters() * samples.len());
+        let finite = node_gradient(self.isa, &self.threads, &task, &mut self.scratch[..workers], out);
+        let losses = self.losses.as_flattened();
+        let leaves = losses[..samples.len()].chunks(shard).map(|leaf| leaf.iter().sum::<f64>());
+        let loss = tree_sum(leaves);
+        Ok(NodeStats {
+            samples: samples.len(),
+            loss,
+            correct: self.count_correct(samples.len()),
+            finite: finite && loss.is_finite(),
+        })
+    }
+
+    /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], without computing any of them:
+    /// ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow 2015).
+    ///
+    /// # Panics
+    /// If `norms` has more numbers than the node had samples.
+    pub fn sample_gradient_norms(&self, norms: &mut [f64]) {
+        assert!(norms.len() <= self.losses.len() * 16);
+        for (norms, panel) in norms.chunks_mut(16).zip(self.arena.chunks_exact(self.stride)) {
+            let mut total = [0.0; 16];
+            for layer in &self.geometry {
+                let (mut a, mut d) = ([0.0; 16], [0.0; 16]);
+                let inputs = &panel[layer.input_lanes..layer.input_lanes + layer.inputs];
+                let deltas = &panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
+                vector::squared_norms(self.isa, inputs, &mut a);
+                vector::squared_norms(self.isa, deltas, &mut d);
+                for i in 0..16 {
+                    total[i] += d[i] * (a[i] + 1.0);
+                }
+            }
+            for (norm, total) in norms.iter_mut().zip(total) {
+                *norm = total.sqrt();
+            }
+        }
+    }
+
+    /// The mean loss and the number of right answers over all of `data`.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not fit each other.
+    pub fn evaluate(&mut self, params: &[f32], data: &Dataset) -> Result<Evaluation, MismatchError> {
+        let (mut loss, mut correct) = (0.0, 0);
+        self.blocks(params, data, 0..data.len(), |workspace, range| {
+            loss += workspace.losses.as_flattened()[..range.len()].iter().sum::<f64>();
+            correct += workspace.count_correct(range.len());
+        })?;
+        Ok(Evaluation { samples: data.len(), loss: loss / data.len() as f64, correct })
+    }
+
+    /// The outputs of the network for a range of samples, row-major `[samples][outputs]`.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not fit each other.
+    ///
+    /// # Panics
+    /// If the range is not in the data.
+    pub fn outputs(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        samples: Range<usize>,
+    ) -> Result<Vec<f32>, MismatchError> {
+        let width = self.model.output_width();
+        let mut outputs = vec![0.0; samples.len() * width];
+        let first = samples.start;
+        self.blocks(params, data, samples, |workspace, range| {
+            let lanes = workspace.geometry[workspace.geometry.len() - 1].output_lanes;
+            for (i, sample) in range.enumerate() {
+                let panel = &workspace.arena[i / 16 * workspace.stride + lanes..];
+                for (o, lane) in panel[..width].iter().enumerate() {
+                    outputs[(sample - first) * width + o] = lane.0[i % 16];
+                }
+            }
+        })?;
+        Ok(outputs)
+    }
+
+    fn check(&self, params: &[f32], data: &Dataset) -> Result<(), MismatchError> {
+        let model = &self.model;
+        if data.input_width() != model.input_width() {
+            return Err(MismatchError::Inputs { model: model.input_width(), data: data.input_width() });
+        }
+        if data.output_width() != model.output_width() {
+            return Err(MismatchError::Outputs { model: model.output_width(), data: data.output_width() });
+        }
+        if params.len() != model.parameters() {
+            return Err(MismatchError::Parameters { model: model.parameters(), given: params.len() });
+        }
+        Ok(())
+    }
+
+    /// Runs the forward pass over a range, as many samples at a time as there is room for.
+    fn blocks(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        samples: Range<usize>,
+        mut done: impl FnMut(&Self, Range<usize>),
+    ) -> Result<(), MismatchError> {
+        self.check(params, data)?;
+        assert!(samples.end <= data.len());
+        let mut ids = Vec::with_capacity(EVALUATION_BLOCK);
+        let mut start = samples.start;
+        while start < samples.end {
+            let end = samples.end.min(start + self.losses.len() * 16);
+            ids.clear();
+            ids.extend(start as u32..end as u32);
+            self.pass(&Batch { params, data, samples: &ids, pass: Pass::Forward });
+            done(self, start..end);
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn count_correct(&self, samples: usize) -> usize {
+        self.correct.as_flattened()[..samples].iter().filter(|&&c| c).count()
+    }
+
+    /// How many threads are worth waking for so many multiply-adds.
+    fn worth(&self, operations: usize) -> usize {
+        (operations / OPERATIONS_PER_THREAD).clamp(1, self.threads.count())
+    }
+
+    /// Runs the network over a batch, the panels shared among threads.
+    fn pass(&mut self, batch: &Batch<'_>) {
+        let panels = batch.samples.len().div_ceil(16);
+        assert!(panels > 0 && panels <= self.losses.len(), "the workspace has room for the samples");
+        let workers = self.worth(2 * self.model.parameters() * batch.samples.len()).min(panels);
+        // Whole pairs of panels, which the kernels like, where there are enough of them.
+        let mut group = panels.div_ceil(workers);
+        if panels >= 2 * workers {
+            group = group.next_multiple_of(2);
+        }
+        let net = Net {
+            model: &self.model,
+            layers: &self.layers,
+            geometry: &self.geometry,
+            isa: self.isa,
+            stride: self.stride,
+            deltas: self.deltas,
+        };
+        self.threads.shares(
+            group,
+            (&mut self.arena[..panels * self.stride], self.stride),
+            &mut self.losses[..panels],
+            &mut self.correct[..panels],
+            &mut self.own,
+            |g, arena, losses, correct, own| {
+                let first = g * group * 16;
+                let samples = &batch.samples[first..batch.samples.len().min(first + group * 16)];
+                net.panels(&Batch { samples, ..*batch }, Part { arena, losses, correct, own });
+            },
+        );
+    }
+}
+
+/// Where runs of the given lengths begin, one behind the other.
+fn offsets(lengths: &[usize], start: usize) -> impl Iterator<Item = usize> {
+    lengths.iter().scan(start, |at, len| {
+        let here = *at;
+        *at += len;
+        Some(here)
+    })
+}
+
+/// The unchanging half of a [`Workspace`], which threads share.
+struct Net<'a> {
+    model: &'a Model,
+    layers: &'a [LayerLayout],
+    geometry: &'a [LayerGeometry],
+    isa: Isa,
+    stride: usize,
+    deltas: usize,
+}
+
+impl Net<'_> {
+    /// Runs the network over one thread's panels.
+    fn panels(&self, batch: &Batch<'_>, part: Part<'_>) {
+        let Part { arena, losses, correct, own } = part;
+        self.gather(batch, arena);
+        let last = self.geometry.len() - 1;
+        for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
+            let forward = Product {
+                stride: self.stride,
+                input: place.input_lanes,
+                output: place.output_lanes,
+                matrix: &batch.params[layer.weights.clone()],
+                rows: layer.outputs,
+                row_stride: layer.inputs,
+                terms: layer.inputs,
+                term_stride: 1,
+            };
+            product(self.isa, &forward, arena, &mut own.scratch);
+            if l < last {
+                let biases = &batch.params[layer.biases.clone()];
+                for panel in arena.chunks_exact_mut(self.stride) {
+                    let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
+                    vector::activate(self.isa, self.model.activation(), lanes, biases);
+                }
+            }
+        }
+        self.output(batch, arena, losses, correct, &mut own.targets);
+        if batch.pass == Pass::Forward {
+            return;
+        }
+        for l in (1..self.geometry.len()).rev() {
+            let (layer, place, below) = (&self.layers[l], &self.geometry[l], &self.geometry[l - 1]);
+            let backward = Product {
+                stride: self.stride,
+                input: place.delta_lanes,
+                output: below.delta_lanes,
+                matrix: &batch.params[layer.weights.clone()],
+                rows: layer.inputs,
+                row_stride: 1,
+                terms: layer.outputs,
+                term_stride: layer.inputs,
+            };
+            product(self.isa, &backward, arena, &mut own.scratch);
+            for panel in arena.chunks_exact_mut(self.stride) {
+                let (activations, deltas) = panel.split_at_mut(self.deltas);
+                let at = below.delta_lanes - self.deltas;
+                let deltas = &mut deltas[at..at + below.outputs];
+                let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
+                vector::hidden_delta(self.isa, self.model.activation(), deltas, activations);
+            }
+        }
+    }
+
+    fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
+        let width = self.model.input_width();
+        let source = match batch.data.features() {
+            Features::U8 { data, scale } => GatherSource::Bytes { data, factor: 1.0 / scale },
+            Features::F32(data) => GatherSource::Floats(data),
+        };
+        for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
+            gather_panel(self.isa, source, width, samples, &mut panel[..width.next_multiple_of(16)]);
+        }
+    }
+
+    /// The output layer: activations, losses, answers and, in a backward pass, deltas.
+    fn output(
+        &self,
+        batch: &Batch<'_>,
+        arena: &mut [Lane],
+        losses: &mut [[f64; 16]],
+        correct: &mut [[bool; 16]],
+        targets: &mut [Lane],
+    ) {
+        let last = self.geometry.len() - 1;
+        let (layer, place) = (&self.layers[last], &self.geometry[last]);
+        let panels = arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16));
+        for ((panel, samples), (losses, correct)) in panels.zip(losses.iter_mut().zip(correct)) {
+            fill_targets(batch.data.targets(), samples, targets);
+            let (activations, deltas) = panel.split_at_mut(self.deltas);
+            let lanes = &mut activations[place.output_lanes..place.output_lanes + layer.outputs];
+            let at = place.delta_lanes - self.deltas;
+            let deltas =
+                (batch.pass == Pass::ForwardAndBackward).then(|| &mut deltas[at..at + layer.outputs]);
+            let biases = &batch.params[layer.biases.clone()];
+            let (output, cost) = (self.model.output(), self.model.cost());
+            vector::output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);
+            *correct = [false; 16];
+            if let Targets::Classes { labels, .. } = batch.data.targets() {
+                let mut best = [0; 16];
+                vector::argmax(self.isa, lanes, &mut best);
+                for ((c, &sample), best) in correct.iter_mut().zip(samples).zip(best) {
+                    *c = labels[sample as usize] == best;
+                }
+            }
+        }
+    }
+}
+
+/// The targets of up to 16 samples, one lane an output: one-hot for classes.
+fn fill_targets(targets: &Targets, samples: &[u32], lanes: &mut [Lane]) {
+    lanes.fill(Lane::ZERO);
+    for (i, &sample) in samples.iter().enumerate() {
+        match targets {
+            Targets::Classes { labels, .. } => lanes[labels[sample as usize] as usize].0[i] = 1.0,
+            Targets::Values { data, width } => {
+                for (lane, &y) in lanes.iter_mut().zip(&data[sample as usize * width..]) {
+                    lane.0[i] = y;
+                }
+            }
+        }
+    }
+}

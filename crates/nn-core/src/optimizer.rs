@@ -1,0 +1,151 @@
+//! The optimizer step and the learning rate: what turns a mini-batch's gradient sum into the next weights.
+
+use std::ops::Range;
+
+use crate::kernel::{Isa, vector};
+use crate::params::{LayerLayout, layout};
+use crate::spec::{Model, Optimizer, Schedule, ScheduleShape};
+use crate::threads::Threads;
+
+/// The schedule's multiplier of the learning rate for step `step` (counted from 0) of a run of `epochs` epochs of
+/// `steps_per_epoch` steps.
+///
+/// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up.
+#[must_use]
+pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
+    if step < schedule.warmup_steps {
+        return (step + 1) as f64 / schedule.warmup_steps as f64;
+    }
+    match schedule.shape {
+        ScheduleShape::Constant => 1.0,
+        ScheduleShape::Step { every_epochs, factor } => {
+            power(f64::from(factor), step / steps_per_epoch / u64::from(every_epochs))
+        }
+        ScheduleShape::Cosine { floor } => {
+            let floor = f64::from(floor);
+            let total = u64::from(epochs).saturating_mul(steps_per_epoch);
+            let rest = total.saturating_sub(schedule.warmup_steps).max(1);
+            let done = (step - schedule.warmup_steps).min(rest) as f64 / rest as f64;
+            floor + (1.0 - floor) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * done))
+        }
+    }
+}
+
+/// xⁿ by repeated squaring: the platform's `powi` does not promise its bits.
+fn power(mut x: f64, mut n: u64) -> f64 {
+    let mut y = 1.0;
+    while n > 0 {
+        if n & 1 == 1 {
+            y *= x;
+        }
+        x *= x;
+        n >>= 1;
+    }
+    y
+}
+
+/// An optimizer with its state: one or two moments of the size of the parameters, or none.
+#[derive(Debug, Clone)]
+pub struct OptimizerState {
+    optimizer: Optimizer,
+    layers: Vec<LayerLayout>,
+    /// Velocity of momentum and Nesterov, first moment of Adam; empty for plain SGD.
+    first: Vec<f32>,
+    /// Second moment of Adam; empty otherwise.
+    second: Vec<f32>,
+}
+
+/// Parameters that one thread steps at a time: what fits its cache together with gradient and moments.
+const CHUNK: usize = 1 << 15;
+
+impl OptimizerState {
+    /// The state before the first step: zeros.
+    #[must_use]
+    pub fn new(optimizer: Optimizer, model: &Model) -> Self {
+        let n = model.parameters();
+        let (first, second) = match optimizer {
+            Optimizer::Sgd => (0, 0),
+            Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => (n, 0),
+            Optimizer::Adam { .. } | Optimizer::AdamW { .. } => (n, n),
+        };
+        Self { optimizer, layers: layout(model), first: vec![0.0; first], second: vec![0.0; second] }
+    }
+
+    /// The moments, in the order of the parameters: velocity or first moment, then second moment; empty where the
+    /// optimizer has none.
+    #[must_use]
+    pub fn moments(&self) -> [&[f32]; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// The moments, to restore them from a checkpoint.
+    pub fn moments_mut(&mut self) -> [&mut [f32]; 2] {
+        [&mut self.first, &mut self.second]
+    }
+
+    /// Takes step number `step` (counted from 0): divides the gradient sum by the number of `samples` (as one
+    /// multiplication by the rounded 1/n), adds the L2 penalty's `l2 · w` to the weights' gradient (`l2` is λ/n of
+    /// Nielsen's equation 93, n being the training samples), and updates `params`.
+    ///
+    /// # Panics
+    /// If the slices are not of the model's size.
+    #[allow(clippy::too_many_arguments)] // the formula has that many symbols
+    pub fn step(
+        &mut self,
+        isa: Isa,
+        threads: &Threads,
+        params: &mut [f32],
+        gradient_sum: &[f32],
+        samples: usize,
+        step: u64,
+        learning_rate: f32,
+        l2: f32,
+    ) {
+        let n = self.layers[self.layers.len() - 1].biases.end;
+        assert!(params.len() == n && gradient_sum.len() == n);
+        let mut base = vector::Update {
+            optimizer: self.optimizer,
+            learning_rate,
+            mean: 1.0 / samples as f32,
+            l2: 0.0,
+            keep: 1.0,
+            step_size: 0.0,
+            root_correction: 0.0,
+        };
+        let mut decay = 0.0;
+        if let Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } = self.optimizer {
+            let correction = |beta: f32| 1.0 - power(f64::from(beta), step + 1);
+            base.step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
+            base.root_correction = (1.0 / correction(beta2).sqrt()) as f32;
+        }
+        if let Optimizer::AdamW { weight_decay, .. } = self.optimizer {
+            decay = learning_rate * weight_decay;
+        }
+        let for_weights = vector::Update { l2, keep: 1.0 - decay, ..base };
+
+        let layers = &self.layers;
+        let part = |start: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+            let end = start + w.len();
+            for layer in layers {
+                for (range, update) in [(&layer.weights, for_weights), (&layer.biases, base)] {
+                    let (from, to) = (range.start.max(start), range.end.min(end));
+                    if from < to {
+                        let here = from - start..to - start;
+                        let (m, v) = (cut(m, &here), cut(v, &here));
+                        vector::update(isa, update, &mut w[here], &gradient_sum[from..to], m, v);
+                    }
+                }
+            }
+        };
+        if threads.count() == 1 || n < 16 * CHUNK {
+            part(0, params, &mut self.first, &mut self.second);
+        } else {
+            threads.for_each_chunk(CHUNK, params, &mut self.first, &mut self.second, part);
+        }
+    }
+}
+
+/// The part of a moment that belongs to a range of parameters; nothing of a moment that is not there.
+fn cut<'a>(moment: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
+    if moment.is_empty() { moment } else { &mut moment[range.clone()] }
+}

@@ -1,0 +1,242 @@
+//! The kernels against the definition in `nn_core::reference`: not close, equal, bit for bit, on every instruction set
+//! that this processor has and with any number of threads.
+
+use std::sync::Arc;
+
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Output, Targets, Threads, Workspace,
+    initial_parameters, reference,
+};
+use proptest::prelude::*;
+
+/// A reproducible stream of small numbers: quality does not matter, only that nothing is round.
+fn noise(seed: u64) -> impl FnMut() -> f32 {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    move || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        ((x >> 40) as f32 / (1 << 24) as f32) * 2.0 - 1.0
+    }
+}
+
+fn dataset(model: &Model, samples: usize, bytes: bool, seed: u64) -> Dataset {
+    let mut next = noise(seed);
+    let (inputs, outputs) = (model.input_width(), model.output_width());
+    let features = if bytes {
+        let data = (0..samples * inputs).map(|_| (next().abs() * 255.0) as u8).collect();
+        Features::U8 { data, scale: 255.0 }
+    } else {
+        Features::F32((0..samples * inputs).map(|_| next() * 3.0).collect())
+    };
+    let targets = if model.output() == Output::Linear {
+        Targets::Values { data: (0..samples * outputs).map(|_| next()).collect(), width: outputs }
+    } else {
+        let labels = (0..samples).map(|_| (next().abs() * outputs as f32) as u32 % outputs as u32).collect();
+        Targets::Classes { labels, classes: outputs }
+    };
+    Dataset::new(features, inputs, targets, None).unwrap()
+}
+
+/// Every instruction set and number of threads against the reference, for one mini-batch.
+fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
+    let params = initial_parameters(model, Init::Scaled, 11);
+    let (want, want_loss) = reference::batch_gradient(model, &params, data, batch, shard);
+    for isa in Isa::available() {
+        for &count in thread_counts {
+            let threads = Arc::new(Threads::new(count).unwrap());
+            let mut workspace = Workspace::new(model, batch.len(), threads, isa);
+            let mut got = vec![f32::NAN; params.len()];
+            let stats = workspace.node_gradient(&params, data, batch, shard, &mut got).unwrap();
+            let differ = got.iter().zip(&want).position(|(g, w)| g.to_bits() != w.to_bits());
+            let at = differ.map(|i| (i, got[i], want[i]));
+            assert_eq!(
+                at,
+                None,
+                "{} with {count} threads, {model:?}, {} samples, shard {shard}",
+                isa.name(),
+                batch.len()
+            );
+            assert_eq!(stats.loss.to_bits(), want_loss.to_bits(), "loss on {}", isa.name());
+            assert!(stats.finite);
+            assert_eq!(stats.samples, batch.len());
+        }
+    }
+}
+
+fn cases() -> Vec<(Activation, Output, Cost)> {
+    let pairs = [
+        (Output::Sigmoid, Cost::Mse),
+        (Output::Softmax, Cost::Mse),
+        (Output::Linear, Cost::Mse),
+        (Output::Sigmoid, Cost::CrossEntropy),
+        (Output::Softmax, Cost::CrossEntropy),
+    ];
+    let activations = [Activation::Sigmoid, Activation::Relu, Activation::Tanh];
+    activations.iter().flat_map(|&a| pairs.map(|(o, c)| (a, o, c))).collect()
+}
+
+#[test]
+fn every_activation_output_and_cost() {
+    for (i, (activation, output, cost)) in cases().into_iter().enumerate() {
+        let model = Model::new(vec![37, 30, 18, 10], activation, output, cost).unwrap();
+        let data = dataset(&model, 60, i % 2 == 0, i as u64 + 1);
+        let batch: Vec<u32> = (0..43).map(|s| (s * 7) % 60).collect();
+        check(&model, &data, &batch, 6, &[1, 2]);
+    }
+}
+
+#[test]
+fn long_sums_go_through_panels_of_256() {
+    // More than 256 inputs, hidden neurons and samples of a leaf, and each not a multiple of it.
+    let model = Model::new(vec![700, 290, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 540, true, 3);
+    let batch: Vec<u32> = (0..540).rev().collect();
+    for shard in [540, 512, 256, 300] {
+        check(&model, &data, &batch, shard, &[1]);
+    }
+}
+
+#[test]
+fn enough_work_for_many_threads() {
+    let model =
+        Model::new(vec![300, 600, 70, 3], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 130, true, 4);
+    let batch: Vec<u32> = (0..130).collect();
+    check(&model, &data, &batch, 16, &[1, 2, 3, 5, 8]);
+}
+
+#[test]
+fn a_node_of_the_tree_is_the_same_wherever_it_is_computed() {
+    use nn_core::Tree;
+    let model = Model::new(vec![20, 9, 4], Activation::Sigmoid, Output::Sigmoid, Cost::Mse).unwrap();
+    let data = dataset(&model, 100, false, 9);
+    let params = initial_parameters(&model, Init::Normal, 2);
+    let batch: Vec<u32> = (0..53).map(|s| (s * 13) % 100).collect();
+    let tree = Tree::new(batch.len(), 4);
+    let threads = Arc::new(Threads::new(1).unwrap());
+    let mut workspace = Workspace::new(&model, batch.len(), threads, Isa::best());
+    let mut node = |samples: &[u32]| {
+        let mut out = vec![0.0; params.len()];
+        workspace.node_gradient(&params, &data, samples, 4, &mut out).unwrap();
+        out
+    };
+    let whole = node(&batch);
+    // Cut the leaves anywhere, compute the nodes of either side apart, and join them level by level.
+    for cut in 1..tree.leaves() {
+        let mut parts: Vec<_> = [tree.cover(0..cut), tree.cover(cut..tree.leaves())]
+            .concat()
+            .into_iter()
+            .map(|n| (n, node(&batch[tree.samples_of(n)])))
+            .collect();
+        while parts.len() > 1 {
+            let level = parts.iter().map(|(n, _)| n.level).min().unwrap();
+            let at = parts.iter().position(|(n, _)| n.level == level).unwrap();
+            let (n, right) = parts[at].clone();
+            if at > 0 && parts[at - 1].0 == n.sibling() {
+                parts[at - 1].1.iter_mut().zip(right).for_each(|(l, r)| *l += r);
+                parts[at - 1].0 = n.parent();
+                parts.remove(at);
+            } else if at + 1 < parts.len() && parts[at + 1].0 == n.sibling() {
+                parts[at].0 = n.parent();
+                let (_, right) = parts.remove(at + 1);
+                parts[at].1.iter_mut().zip(right).for_each(|(l, r)| *l += r);
+            } else {
+                // No sibling: it passes up unchanged.
+                parts[at].0 = n.parent();
+            }
+        }
+        assert_eq!(parts[0].1, whole, "cut before leaf {cut}");
+    }
+}
+
+#[test]
+fn nan_and_infinity_are_reported() {
+    let model = Model::new(vec![20, 9, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 20, false, 9);
+    let batch: Vec<u32> = (0..20).collect();
+    for isa in Isa::available() {
+        let threads = Arc::new(Threads::new(1).unwrap());
+        let mut workspace = Workspace::new(&model, 20, threads, isa);
+        for bad in [f32::NAN, f32::INFINITY, 1e38] {
+            for at in [0, 185, model.parameters() - 1] {
+                let mut params = initial_parameters(&model, Init::He, 2);
+                params[at] = bad;
+                // 1e38 in one weight overflows only in the layers above it.
+                params[(at + 25) % 180] = bad;
+                let mut out = vec![0.0; params.len()];
+                let stats = workspace.node_gradient(&params, &data, &batch, 3, &mut out).unwrap();
+                let truth = stats.loss.is_finite() && out.iter().all(|g| g.is_finite());
+                assert_eq!(stats.finite, truth, "{} with {bad} at {at}", isa.name());
+                assert!(bad == 1e38 || !stats.finite);
+            }
+        }
+    }
+}
+
+#[test]
+fn evaluation_and_outputs_agree_with_the_reference() {
+    for (activation, output, cost) in cases() {
+        let model = Model::new(vec![33, 20, 7], activation, output, cost).unwrap();
+        // More samples than one block of evaluation, and not a multiple of 16.
+        let data = dataset(&model, 1101, true, 5);
+        let params = initial_parameters(&model, Init::Scaled, 8);
+        let traces: Vec<_> = (0..data.len())
+            .map(|s| {
+                let (input, target) = reference::sample(&data, s);
+                reference::backpropagate(&model, &params, &input, &target)
+            })
+            .collect();
+        for isa in Isa::available() {
+            let threads = Arc::new(Threads::new(2).unwrap());
+            let mut workspace = Workspace::for_evaluation(&model, threads, isa);
+            let evaluation = workspace.evaluate(&params, &data).unwrap();
+            let loss = traces.iter().map(|t| t.loss).sum::<f64>() / 1101.0;
+            assert!((evaluation.loss - loss).abs() < 1e-9 * loss, "{} {loss}", evaluation.loss);
+            let outputs = workspace.outputs(&params, &data, 5..1101).unwrap();
+            let want: Vec<f32> = traces[5..].iter().flat_map(|t| t.activations[2].clone()).collect();
+            assert_eq!(outputs, want);
+            if output != Output::Linear {
+                let right = traces.iter().enumerate().filter(|(s, t)| {
+                    let a = &t.activations[2];
+                    let best = (0..7).rev().max_by(|&x, &y| a[x].total_cmp(&a[y])).unwrap();
+                    data.label(*s) == Some(best as u32)
+                });
+                assert_eq!(evaluation.correct, right.count());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #[test]
+    fn any_shape_equals_the_reference(
+        widths in prop::collection::vec(1_usize..70, 2..5),
+        case in 0_usize..15,
+        samples in 1_usize..80,
+        shard in 1_usize..40,
+        bytes: bool,
+        seed in 1_u64..1000,
+        threads in 1_usize..4,
+    ) {
+        let (activation, output, cost) = cases()[case];
+        let model = Model::new(widths, activation, output, cost).unwrap();
+        let data = dataset(&model, samples, bytes, seed);
+        let batch: Vec<u32> = (0..samples as u32).rev().collect();
+        check(&model, &data, &batch, shard, &[threads]);
+    }
+
+    #[test]
+    fn wide_products_equal_the_reference(
+        inputs in 1_usize..1100,
+        outputs in 1_usize..40,
+        samples in 1_usize..40,
+        seed in 1_u64..1000,
+    ) {
+        let model = Model::new(vec![inputs, outputs], Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+        let data = dataset(&model, samples, false, seed);
+        let batch: Vec<u32> = (0..samples as u32).collect();
+        check(&model, &data, &batch, 5, &[1]);
+    }
+}

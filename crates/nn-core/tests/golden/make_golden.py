@@ -1,0 +1,332 @@
+"""Golden values for the tests of nn-core: losses, gradients, optimizer paths and learning-rate multipliers.
+
+Run:   python make_golden.py            writes golden.json beside this file
+       python make_golden.py --check    compares what it would write with the golden.json that is there
+
+Made with Python 3.11, PyTorch 2.15.0, NumPy 2.4 (`pip install torch numpy` in a virtual environment).
+
+Everything is computed in float64, by autograd and torch.optim, from inputs that were rounded to float32 first. So the
+program under test can load the inputs exactly, and the golden values are exact as far as float32 can tell. The inputs
+come from Python's own generator, whose sequence does not change between versions of PyTorch. README.md describes the
+file that is written.
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+OUT = Path(__file__).with_name("golden.json")
+SEED = 20261123
+DIGITS = 9  # significant decimal digits: enough to give back any float32 exactly
+
+ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": torch.relu, "tanh": torch.tanh}
+OUTPUTS_AND_COSTS = [
+    ("sigmoid", "mse"),
+    ("softmax", "mse"),
+    ("linear", "mse"),
+    ("sigmoid", "cross-entropy"),
+    ("softmax", "cross-entropy"),
+]
+
+
+def f32(x):
+    """The float64 that equals the float32 nearest to x."""
+    return float(np.float32(x))
+
+
+def normal(rng, count, scale=1.0):
+    """A list of normally distributed numbers, each exact in float32."""
+    return [f32(rng.gauss(0.0, scale)) for _ in range(count)]
+
+
+def tensor(values, *shape):
+    return torch.tensor(values, dtype=torch.float64).reshape(*shape)
+
+
+# --- networks: losses and gradients ---------------------------------------------------------------------------------
+
+
+def make_network(rng, name, widths, batch, gain=1.0):
+    """Parameters, inputs and targets, shared by every case on these widths."""
+    pairs = list(zip(widths, widths[1:]))
+    last = widths[-1]
+    return {
+        "name": name,
+        "widths": widths,
+        "batch": batch,
+        "weights": [normal(rng, i * o, gain / math.sqrt(i)) for i, o in pairs],
+        "biases": [normal(rng, o, 0.5 * gain) for _, o in pairs],
+        "x": normal(rng, batch * widths[0]),
+        "labels": [rng.randrange(last) for _ in range(batch)],
+        "dense": normal(rng, batch * last),
+    }
+
+
+def one_hot(labels, width):
+    return [1.0 if j == label else 0.0 for label in labels for j in range(width)]
+
+
+def forward(weights, biases, x, activation):
+    """The weighted inputs z of the last layer, and the smallest |z| of any hidden neuron."""
+    a, nearest_to_zero = x, math.inf
+    for layer, (w, b) in enumerate(zip(weights, biases)):
+        z = F.linear(a, w, b)
+        if layer + 1 < len(weights):
+            nearest_to_zero = min(nearest_to_zero, z.detach().abs().min().item())
+            a = ACTIVATIONS[activation](z)
+    return z, nearest_to_zero
+
+
+def output_and_losses(z, y, labels, output, cost):
+    """The last layer's activations [batch][out], and the loss of each sample [batch]."""
+    a = {"sigmoid": torch.sigmoid, "softmax": lambda z: torch.softmax(z, 1), "linear": lambda z: z}[output](z)
+    if cost == "mse":  # half the squared distance, summed (not averaged) over the outputs
+        losses = F.mse_loss(a, y, reduction="none").sum(1) / 2
+    elif output == "sigmoid":  # binary, summed over the outputs
+        losses = F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
+    else:
+        losses = F.cross_entropy(z, torch.tensor(labels), reduction="none")
+    return a, losses
+
+
+def case(network, activation, output, cost):
+    widths, batch = network["widths"], network["batch"]
+    weights = [
+        tensor(w, o, i).requires_grad_() for w, i, o in zip(network["weights"], widths, widths[1:])
+    ]
+    biases = [tensor(b, -1).requires_grad_() for b in network["biases"]]
+    parameters = weights + biases
+    x = tensor(network["x"], batch, widths[0])
+    labels = network["labels"]
+    target = "dense" if output == "linear" else "one-hot"
+    flat = network["dense"] if target == "dense" else one_hot(labels, widths[-1])
+    y = tensor(flat, batch, widths[-1])
+
+    z, nearest_to_zero = forward(weights, biases, x, activation)
+    # A ReLU may not sit so near its kink that float32 falls on the other side of it.
+    assert activation != "relu" or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
+    a, losses = output_and_losses(z, y, labels, output, cost)
+    gradients = torch.autograd.grad(losses.mean(), parameters)
+
+    # The literal one-sample-at-a-time gradient: its norms, and its mean as a check on the batch's gradient.
+    norms, total = [], [torch.zeros_like(p) for p in parameters]
+    for n in range(batch):
+        z, _ = forward(weights, biases, x[n : n + 1], activation)
+        _, loss = output_and_losses(z, y[n : n + 1], labels[n : n + 1], output, cost)
+        own = torch.autograd.grad(loss.sum(), parameters)
+        norms.append(math.sqrt(sum((g * g).sum().item() for g in own)))
+        total = [t + g for t, g in zip(total, own)]
+    for mean, t in zip(gradients, total):
+        torch.testing.assert_close(mean, t / batch, rtol=1e-12, atol=1e-15)
+
+    layers = len(weights)
+    return {
+        "name": f"{network['name']} {activation} {output} {cost}",
+        "network": network["name"],
+        "model": {"widths": widths, "activation": activation, "output": output, "cost": cost},
+        "target": target,
+        "outputs": a.flatten().tolist(),
+        "losses": losses.tolist(),
+        "mean_loss": losses.mean().item(),
+        "weight_gradients": [g.flatten().tolist() for g in gradients[:layers]],
+        "bias_gradients": [g.tolist() for g in gradients[layers:]],
+        "sample_gradient_norms": norms,
+    }
+
+
+def networks_and_cases(rng):
+    small = make_network(rng, "small", [7, 5, 4, 3], 6)
+    wide = make_network(rng, "wide", [20, 17, 33, 6], 9)
+    bare = make_network(rng, "bare", [9, 4], 5)
+    single = make_network(rng, "single", [6, 8, 1], 7)
+    # Weighted inputs of some tens: a loss that takes the logarithm of a rounded activation is infinite here.
+    saturated = make_network(rng, "saturated", [5, 4], 6, gain=30.0)
+    cases = [
+        case(network, activation, output, cost)
+        for network in (small, wide)
+        for activation in ACTIVATIONS
+        for output, cost in OUTPUTS_AND_COSTS
+    ]
+    cases += [case(bare, "sigmoid", output, cost) for output, cost in OUTPUTS_AND_COSTS]
+    cases += [case(single, activation, "linear", "mse") for activation in ACTIVATIONS]
+    cases += [case(saturated, "sigmoid", output, "cross-entropy") for output in ("sigmoid", "softmax")]
+    return [small, wide, bare, single, saturated], cases
+
+
+# --- optimizers -----------------------------------------------------------------------------------------------------
+
+WEIGHTS, BIASES, STEPS = 8, 4, 6
+
+
+def optimizers(rng):
+    start = normal(rng, WEIGHTS + BIASES)
+    gradients = [normal(rng, WEIGHTS + BIASES) for _ in range(STEPS)]
+    for g in gradients:
+        g[2] = g[WEIGHTS + 1] = 0.0  # neither Adam's root nor its division may mind
+        g[5] = f32(g[5] * 1e-7)  # here Adam's epsilon shows
+
+    adam = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+    sgd = {"name": "sgd"}
+    momentum = {"name": "momentum", "momentum": 0.9}
+    nesterov = {"name": "nesterov", "momentum": 0.9}
+    runs = [
+        (sgd, 0.1, 0.0),
+        (momentum, 0.1, 0.0),
+        (nesterov, 0.1, 0.0),
+        ({"name": "adam", **adam}, 0.01, 0.0),
+        ({"name": "adam-w", **adam, "weight_decay": 0.01}, 0.01, 0.0),
+        (sgd, 0.1, 0.05),
+        (nesterov, 0.1, 0.05),
+        ({"name": "adam", **adam}, 0.01, 0.05),
+    ]
+    return {
+        "weights": WEIGHTS,
+        "biases": BIASES,
+        "start": start,
+        "gradients": gradients,
+        "runs": [
+            {
+                "optimizer": optimizer,
+                "learning_rate": rate,
+                "l2": l2,
+                "parameters": optimizer_path(optimizer, rate, l2, start, gradients),
+            }
+            for optimizer, rate, l2 in runs
+        ],
+    }
+
+
+def optimizer_path(optimizer, rate, l2, start, gradients):
+    """The parameters after each step. The constants are rounded to float32, as nn holds them."""
+    c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
+    w = tensor(start[:WEIGHTS], -1).requires_grad_()
+    b = tensor(start[WEIGHTS:], -1).requires_grad_()
+    # In SGD and Adam PyTorch's weight_decay is added to the gradient, which is L2; in AdamW it is decoupled.
+    decay = c["weight_decay"] if optimizer["name"] == "adam-w" else f32(l2)
+    groups = [{"params": [w], "weight_decay": decay}, {"params": [b], "weight_decay": 0.0}]
+    rate = f32(rate)
+    name = optimizer["name"]
+    if name in ("adam", "adam-w"):
+        kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
+        stepper = kind(groups, lr=rate, betas=(c["beta1"], c["beta2"]), eps=c["epsilon"])
+    else:
+        stepper = torch.optim.SGD(groups, lr=rate, momentum=c.get("momentum", 0.0), nesterov=name == "nesterov")
+    path = []
+    for g in gradients:
+        w.grad, b.grad = tensor(g[:WEIGHTS], -1), tensor(g[WEIGHTS:], -1)
+        stepper.step()
+        path.append(w.tolist() + b.tolist())
+    return path
+
+
+# --- learning-rate schedules ----------------------------------------------------------------------------------------
+
+STEPS_PER_EPOCH, TOTAL_STEPS = 10, 40
+
+
+def multiplier(shape, warmup, t):
+    """What the learning rate is multiplied by at step t, counted from 0."""
+    if t < warmup:
+        return (t + 1) / warmup
+    if shape["name"] == "step":
+        epoch = t // STEPS_PER_EPOCH
+        return f32(shape["factor"]) ** (epoch // shape["every_epochs"])
+    if shape["name"] == "cosine":
+        floor = f32(shape["floor"])
+        way = (t - warmup) / (TOTAL_STEPS - warmup)
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * way))
+    return 1.0
+
+
+def schedules():
+    shapes = [
+        {"name": "constant"},
+        {"name": "step", "every_epochs": 2, "factor": 0.5},
+        {"name": "cosine", "floor": 0.1},
+    ]
+    return {
+        "steps_per_epoch": STEPS_PER_EPOCH,
+        "total_steps": TOTAL_STEPS,
+        "runs": [
+            {
+                "schedule": {"shape": shape, "warmup_steps": warmup},
+                "multipliers": [multiplier(shape, warmup, t) for t in range(TOTAL_STEPS)],
+            }
+            for shape in shapes
+            for warmup in (5, 0)
+        ],
+    }
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+def number(x):
+    if isinstance(x, int):
+        return str(x)
+    assert math.isfinite(x), "JSON has no infinities"
+    text = f"{x + 0.0:.{DIGITS}g}"  # + 0.0 makes -0.0 plain
+    assert f32(x) != x or f32(float(text)) == x, "a float32 would not survive the file"
+    return text if any(mark in text for mark in ".e") else text + ".0"
+
+
+def dump(value, indent=0):
+    """JSON with a line for every field and for every list of numbers."""
+    pad, inner = " " * indent, " " * (indent + 1)
+    if isinstance(value, dict):
+        if not any(isinstance(v, (dict, list)) for v in value.values()):
+            return "{" + ", ".join(f'"{k}": {dump(v)}' for k, v in value.items()) + "}"
+        fields = ",\n".join(f'{inner}"{k}": {dump(v, indent + 1)}' for k, v in value.items())
+        return "{\n" + fields + "\n" + pad + "}"
+    if isinstance(value, list):
+        if not any(isinstance(v, (dict, list)) for v in value):
+            return "[" + ",".join(number(v) for v in value) + "]"
+        return "[\n" + ",\n".join(inner + dump(v, indent + 1) for v in value) + "\n" + pad + "]"
+    if isinstance(value, str):
+        return f'"{value}"'
+    return number(value)
+
+
+def differences(new, old, where=""):
+    """Where two files differ by more than the rounding of their last digits."""
+    if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
+        return [d for k in new for d in differences(new[k], old[k], f"{where}.{k}")]
+    if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
+        return [d for i, (n, o) in enumerate(zip(new, old)) for d in differences(n, o, f"{where}[{i}]")]
+    if isinstance(new, float) and isinstance(old, float):
+        return [] if math.isclose(new, old, rel_tol=1e-7, abs_tol=1e-12) else [f"{where}: {new} now, {old} in the file"]
+    return [] if new == old else [f"{where}: differs"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Write golden.json.")
+    parser.add_argument("--check", action="store_true", help="compare with the file, do not write it")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    rng = random.Random(SEED)
+    networks, cases = networks_and_cases(rng)
+    golden = {
+        "networks": networks,
+        "cases": cases,
+        "optimizers": optimizers(rng),
+        "schedules": schedules(),
+    }
+    text = dump(golden) + "\n"
+    if arguments.check:
+        found = differences(json.loads(text), json.loads(OUT.read_text()))
+        print("\n".join(found) or f"{OUT.name} agrees")
+        sys.exit(bool(found))
+    OUT.write_text(text)
+    print(f"wrote {OUT.name}: {len(cases)} cases, {len(text)} bytes, PyTorch {torch.__version__}")
+
+
+if __name__ == "__main__":
+    main()
