@@ -1,1 +1,50 @@
-//! Data sets.
+//! Data sets for `nn`: formats, the embedded digits, fetching and caching, fingerprints.
+//!
+//! ```text
+//! Source ── digits ───────────────────────────────┐
+//!    ├───── mnist, fashion-mnist ── fetch ── cache ─┤
+//!    └───── path ─────────────────────┬─────────────┘
+//!                 folder, zip, tar ── container ── members
+//!                                                    │
+//!                      idx, npy, table: bytes → raw::Samples
+//!                                                    │
+//!             pixel rule, answers, split: decisions → Splits (+ fingerprint)
+//! ```
+//!
+//! ```
+//! use nn_data::{LoadOptions, Silent, load};
+//!
+//! let splits = load(&"digits".parse()?, &LoadOptions::default(), &Silent)?;
+//! assert_eq!(splits.train.input_width(), 64);
+//! assert_eq!(splits.train.output_width(), 10);
+//! # Ok::<(), nn_data::DataError>(())
+//! ```
+//!
+//! Bytes of any origin are hostile: nothing panics on them, nothing is allocated because a header says so, everything
+//! decompressed is capped, and archives are never unpacked to disk. Nothing here knows training, or reads a clock.
+
+mod answers;
+mod bytes;
+mod container;
+mod digits;
+mod error;
+mod fetch;
+mod fingerprint;
+mod idx;
+mod inputs;
+mod load;
+mod members;
+mod npy;
+mod progress;
+mod raw;
+mod source;
+mod split;
+mod table;
+
+pub use error::{DataError, Kind};
+pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
+pub use fingerprint::fingerprint;
+pub use inputs::{Inputs, load_inputs};
+pub use load::{Splits, load};
+pub use progress::{Progress, Silent};
+pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Source, Task};

@@ -30,6 +30,8 @@ pub(super) trait Simd {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// a·b + c, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// Asks for the cache line at `x`, which may be any address.
+    unsafe fn prefetch(x: *const f32);
     /// Reads 16 lanes and writes 16 lanes: `dst[j][i] = src[i][j]`. The two must not overlap.
     unsafe fn transpose(src: *const f32, dst: *mut f32);
 }
@@ -63,12 +65,22 @@ impl Simd for Portable {
     }
     #[inline(always)]
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i] + b[i])
+        let mut c = a;
+        for i in 0..16 {
+            c[i] += b[i];
+        }
+        c
     }
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        let mut d = c;
+        for i in 0..16 {
+            d[i] = a[i].mul_add(b[i], c[i]);
+        }
+        d
     }
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
     unsafe fn transpose(src: *const f32, dst: *mut f32) {
         for i in 0..16 {
@@ -124,39 +136,42 @@ mod x86 {
             unsafe { _mm512_fmadd_ps(a, b, c) }
         }
         #[inline(always)]
+        unsafe fn prefetch(x: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+        }
+        #[inline(always)]
         unsafe fn transpose(src: *const f32, dst: *mut f32) {
             unsafe {
                 // Pairs of rows, then quadruples, then 128-bit blocks twice: 4 × 16 shuffles.
-                let r: [__m512; 16] = std::array::from_fn(|i| _mm512_loadu_ps(src.add(16 * i)));
-                let a: [__m512d; 16] = std::array::from_fn(|i| {
-                    let (x, y) = (r[i & !1], r[i | 1]);
-                    _mm512_castps_pd(if i & 1 == 0 {
-                        _mm512_unpacklo_ps(x, y)
-                    } else {
-                        _mm512_unpackhi_ps(x, y)
-                    })
-                });
+                let mut r = [_mm512_setzero_ps(); 16];
+                for i in 0..16 {
+                    r[i] = _mm512_loadu_ps(src.add(16 * i));
+                }
+                let mut a = [_mm512_setzero_pd(); 16];
+                for i in 0..8 {
+                    a[2 * i] = _mm512_castps_pd(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]));
+                    a[2 * i + 1] = _mm512_castps_pd(_mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+                }
                 // b[4q + c] holds column c (mod 4) of rows 4q..4q + 4, one 128-bit block for each four columns.
-                let b: [__m512; 16] = std::array::from_fn(|i| {
-                    let (q, c) = (i & !3, i & 3);
-                    let (x, y) = (a[q + (c >> 1)], a[q + 2 + (c >> 1)]);
-                    _mm512_castpd_ps(if c & 1 == 0 {
-                        _mm512_unpacklo_pd(x, y)
-                    } else {
-                        _mm512_unpackhi_pd(x, y)
-                    })
-                });
+                let mut b = [_mm512_setzero_ps(); 16];
+                for q in [0, 4, 8, 12] {
+                    for c in [0, 1] {
+                        let (x, y) = (a[q + c], a[q + 2 + c]);
+                        b[q + 2 * c] = _mm512_castpd_ps(_mm512_unpacklo_pd(x, y));
+                        b[q + 2 * c + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(x, y));
+                    }
+                }
                 for c in 0..4 {
                     let (p, q, s, t) = (b[c], b[4 + c], b[8 + c], b[12 + c]);
                     let even_low = _mm512_shuffle_f32x4::<0x88>(p, q);
                     let even_high = _mm512_shuffle_f32x4::<0x88>(s, t);
                     let odd_low = _mm512_shuffle_f32x4::<0xdd>(p, q);
                     let odd_high = _mm512_shuffle_f32x4::<0xdd>(s, t);
-                    let to = |j: usize| dst.add(16 * (c + 4 * j));
-                    _mm512_storeu_ps(to(0), _mm512_shuffle_f32x4::<0x88>(even_low, even_high));
-                    _mm512_storeu_ps(to(1), _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high));
-                    _mm512_storeu_ps(to(2), _mm512_shuffle_f32x4::<0xdd>(even_low, even_high));
-                    _mm512_storeu_ps(to(3), _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high));
+                    let to = dst.add(16 * c);
+                    _mm512_storeu_ps(to, _mm512_shuffle_f32x4::<0x88>(even_low, even_high));
+                    _mm512_storeu_ps(to.add(64), _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high));
+                    _mm512_storeu_ps(to.add(128), _mm512_shuffle_f32x4::<0xdd>(even_low, even_high));
+                    _mm512_storeu_ps(to.add(192), _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high));
                 }
             }
         }
@@ -202,6 +217,10 @@ mod x86 {
             unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
         }
         #[inline(always)]
+        unsafe fn prefetch(x: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+        }
+        #[inline(always)]
         unsafe fn transpose(src: *const f32, dst: *mut f32) {
             unsafe {
                 for (i, j) in [(0, 0), (0, 8), (8, 0), (8, 8)] {
@@ -216,16 +235,23 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)] // as above
     unsafe fn transpose8(src: *const f32, dst: *mut f32) {
         unsafe {
-            let r: [__m256; 8] = std::array::from_fn(|i| _mm256_loadu_ps(src.add(16 * i)));
-            let a: [__m256; 8] = std::array::from_fn(|i| {
-                let (x, y) = (r[i & !1], r[i | 1]);
-                if i & 1 == 0 { _mm256_unpacklo_ps(x, y) } else { _mm256_unpackhi_ps(x, y) }
-            });
-            let b: [__m256; 8] = std::array::from_fn(|i| {
-                let (q, c) = (i & !3, i & 3);
-                let (x, y) = (a[q + (c >> 1)], a[q + 2 + (c >> 1)]);
-                if c & 1 == 0 { _mm256_shuffle_ps::<0x44>(x, y) } else { _mm256_shuffle_ps::<0xee>(x, y) }
-            });
+            let mut r = [_mm256_setzero_ps(); 8];
+            for i in 0..8 {
+                r[i] = _mm256_loadu_ps(src.add(16 * i));
+            }
+            let mut a = [_mm256_setzero_ps(); 8];
+            for i in 0..4 {
+                a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+                a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+            }
+            let mut b = [_mm256_setzero_ps(); 8];
+            for q in [0, 4] {
+                for c in [0, 1] {
+                    let (x, y) = (a[q + c], a[q + 2 + c]);
+                    b[q + 2 * c] = _mm256_shuffle_ps::<0x44>(x, y);
+                    b[q + 2 * c + 1] = _mm256_shuffle_ps::<0xee>(x, y);
+                }
+            }
             for c in 0..4 {
                 _mm256_storeu_ps(dst.add(16 * c), _mm256_permute2f128_ps::<0x20>(b[c], b[4 + c]));
                 _mm256_storeu_ps(dst.add(16 * (c + 4)), _mm256_permute2f128_ps::<0x31>(b[c], b[4 + c]));

@@ -287,23 +287,16 @@ unsafe fn gradient_block<S: Simd>(
     let stack = own.stack.as_mut_ptr().cast::<f32>();
     let column_stride = panels * 256;
     let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: stride };
-    // Turns 16 lanes of each panel (16 neurons) into one lane of 16 neurons for each sample.
-    let by_sample = |from: usize, column: usize| {
-        for panel in 0..panels {
-            // SAFETY: the lanes of a layer are padded to a multiple of 16; `features` has room for two columns.
-            unsafe {
-                let to = features.add(column * column_stride + panel * 256);
-                S::transpose(arena.add(panel * stride + from * 16), to);
-            }
-        }
-    };
     let mut finite = true;
     if item == column_items * row_items {
         // The biases: their inputs are all 1.
         let ones = [1.0_f32; 16];
         let leaves = Leaves { panel_stride: 0, ..leaves };
         for block in 0..layer.outputs.div_ceil(16) {
-            by_sample(layer.delta_lanes + block * 16, 0);
+            // SAFETY: the lanes of a layer are padded to a multiple of 16.
+            unsafe {
+                by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features)
+            };
             // SAFETY: `ones` serves every panel, as its stride is 0; the rest is as below.
             finite &= unsafe {
                 let inputs = Columns { start: features, column_stride };
@@ -318,7 +311,11 @@ unsafe fn gradient_block<S: Simd>(
     let column = column_item * 32;
     let lanes = (layer.inputs - column).min(32).div_ceil(16);
     for lane in 0..lanes {
-        by_sample(layer.input_lanes + column + lane * 16, lane);
+        // SAFETY: the lanes of a layer are padded to a multiple of 16; `features` has room for two columns.
+        unsafe {
+            let from = arena.add((layer.input_lanes + column + lane * 16) * 16);
+            by_sample::<S>(from, stride, panels, features.add(lane * column_stride));
+        }
     }
     let first_row = row_item * ROWS_PER_ITEM;
     let rows_here = ROWS_PER_ITEM.min(layer.outputs - first_row);
@@ -347,6 +344,15 @@ unsafe fn gradient_block<S: Simd>(
         lane += width;
     }
     finite
+}
+
+/// Turns 16 lanes of each panel (16 neurons, or inputs) into one lane of those 16 for each sample.
+#[inline(always)]
+unsafe fn by_sample<S: Simd>(from: *const f32, stride: usize, panels: usize, to: *mut f32) {
+    for panel in 0..panels {
+        // SAFETY: the caller vouches for 16 lanes in each panel, and for 16 lanes a panel of room.
+        unsafe { S::transpose(from.add(panel * stride), to.add(panel * 256)) }
+    }
 }
 
 /// Rows of features to gather from.
@@ -411,7 +417,9 @@ unsafe fn gather<S: Simd>(source: GatherSource<'_>, width: usize, samples: &[u32
                 GatherSource::Bytes { data, factor } => {
                     let bytes = &data[at..at + count];
                     if let Ok(whole) = <&[u8; 16]>::try_from(bytes) {
-                        *row = Lane(whole.map(|byte| f32::from(byte) * factor));
+                        for i in 0..16 {
+                            row.0[i] = f32::from(whole[i]) * factor;
+                        }
                     } else {
                         for (x, &byte) in row.0.iter_mut().zip(bytes) {
                             *x = f32::from(byte) * factor;

@@ -123,6 +123,42 @@ pub(super) struct GradientOut {
     pub(super) columns: usize,
 }
 
+// The functions below are not closures, because a closure does not inherit the instructions that its function enables:
+// it would be compiled on its own, and every addition in it would become a call.
+
+/// `acc` ← slot + `acc`.
+#[inline(always)]
+unsafe fn add_slot<S: Simd, const R: usize, const P: usize>(
+    acc: &mut [[S::V; P]; R],
+    stack: *const f32,
+    slot: usize,
+) {
+    for r in 0..R {
+        for p in 0..P {
+            // SAFETY: the caller vouches for the stack; R·P lanes fit a slot.
+            unsafe {
+                let left = S::load(stack.add(slot * SLOT_FLOATS + (r * P + p) * 16));
+                acc[r][p] = S::add(left, acc[r][p]);
+            }
+        }
+    }
+}
+
+/// slot ← `acc`.
+#[inline(always)]
+unsafe fn put_slot<S: Simd, const R: usize, const P: usize>(
+    acc: &[[S::V; P]; R],
+    stack: *mut f32,
+    slot: usize,
+) {
+    for r in 0..R {
+        for p in 0..P {
+            // SAFETY: as above.
+            unsafe { S::store(stack.add(slot * SLOT_FLOATS + (r * P + p) * 16), acc[r][p]) }
+        }
+    }
+}
+
 /// The gradient of one node for `R` neurons and `16·P` inputs: for each leaf the sum over its samples of δ·a, and the
 /// leaves summed along the canonical tree, which is a binary counter: leaf i closes as many nodes as i has trailing
 /// ones, and the partial sums that wait lie on `stack`. What is left at the end passes up unchanged.
@@ -140,21 +176,6 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
 ) -> bool {
     // SAFETY: the caller vouches for all five; the stack has STACK_SLOTS slots of SLOT_FLOATS.
     unsafe {
-        let slot = |i: usize, r: usize, p: usize| stack.add(i * SLOT_FLOATS + (r * P + p) * 16);
-        let add_slot = |acc: &mut [[S::V; P]; R], i: usize| {
-            for r in 0..R {
-                for p in 0..P {
-                    acc[r][p] = S::add(S::load(slot(i, r, p)), acc[r][p]);
-                }
-            }
-        };
-        let put_slot = |acc: &[[S::V; P]; R], i: usize| {
-            for r in 0..R {
-                for p in 0..P {
-                    S::store(slot(i, r, p), acc[r][p]);
-                }
-            }
-        };
         const PANELS: usize = STACK_SLOTS - 1;
         let mut depth = 0;
         let mut leaf = 0_usize;
@@ -173,70 +194,72 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
                     k_stride: 1,
                 };
                 let b = Columns { start: inputs.start.add(16 * s), column_stride: inputs.column_stride };
+                // The next panel's deltas lie on another page, where no hardware prefetcher looks.
+                for r in 0..R {
+                    S::prefetch(a.start.wrapping_add(leaves.panel_stride + 16 * r));
+                }
                 accumulate::<S, R, P>(&mut acc, a, b, stop - s);
                 s = stop;
                 let k = s - start;
                 if s == end {
                     if k > K_PANEL {
-                        add_slot(&mut acc, PANELS);
+                        add_slot::<S, R, P>(&mut acc, stack, PANELS);
                     }
                     break;
                 }
                 if k.is_multiple_of(K_PANEL) {
                     if k > K_PANEL {
-                        add_slot(&mut acc, PANELS);
+                        add_slot::<S, R, P>(&mut acc, stack, PANELS);
                     }
-                    put_slot(&acc, PANELS);
+                    put_slot::<S, R, P>(&acc, stack, PANELS);
                     acc = [[S::zero(); P]; R];
                 }
             }
             let mut closed = leaf;
             while closed & 1 == 1 {
                 depth -= 1;
-                add_slot(&mut acc, depth);
+                add_slot::<S, R, P>(&mut acc, stack, depth);
                 closed >>= 1;
             }
             if s == leaves.samples {
                 while depth > 0 {
                     depth -= 1;
-                    add_slot(&mut acc, depth);
+                    add_slot::<S, R, P>(&mut acc, stack, depth);
                 }
-                return write_gradient::<S, R, P>(&acc, out);
+                put_slot::<S, R, P>(&acc, stack, 0);
+                return write_gradient::<S>(stack, R, P, out);
             }
-            put_slot(&acc, depth);
+            put_slot::<S, R, P>(&acc, stack, depth);
             depth += 1;
             leaf += 1;
         }
     }
 }
 
-/// Writes a finished tile; false if any of its elements is NaN or infinite.
+/// Writes a finished tile from its slot; false if any of its elements is NaN or infinite. It takes the tile from memory,
+/// because a loop over registers that is too long to unroll would keep them in memory everywhere.
 #[inline(always)]
-unsafe fn write_gradient<S: Simd, const R: usize, const P: usize>(
-    acc: &[[S::V; P]; R],
-    out: GradientOut,
-) -> bool {
-    // SAFETY: the caller vouches for R rows of `columns` floats.
+unsafe fn write_gradient<S: Simd>(slot: *const f32, rows: usize, lanes: usize, out: GradientOut) -> bool {
+    // SAFETY: the caller vouches for rows × lanes in the slot, and for as many rows of `columns` floats.
     unsafe {
         // 0·x is 0 for every finite x and NaN for the others.
         let mut check = S::zero();
-        for r in 0..R {
-            for p in 0..P {
-                check = S::fma(S::zero(), acc[r][p], check);
-                let row = out.start.add(r * out.row_stride);
+        for r in 0..rows {
+            for p in 0..lanes {
+                let from = slot.add((r * lanes + p) * 16);
+                let value = S::load(from);
+                check = S::fma(S::zero(), value, check);
+                let to = out.start.add(r * out.row_stride + 16 * p);
                 if 16 * (p + 1) <= out.columns {
-                    S::store(row.add(16 * p), acc[r][p]);
+                    S::store(to, value);
                 } else {
-                    let mut edge = [0.0_f32; 16];
-                    S::store(edge.as_mut_ptr(), acc[r][p]);
-                    let count = out.columns - 16 * p;
-                    std::ptr::copy_nonoverlapping(edge.as_ptr(), row.add(16 * p), count);
+                    std::ptr::copy_nonoverlapping(from, to, out.columns - 16 * p);
                 }
             }
         }
-        let mut lanes = [0.0_f32; 16];
-        S::store(lanes.as_mut_ptr(), check);
-        lanes.iter().all(|&x| x == 0.0)
+        let mut sums = [0.0_f32; 16];
+        S::store(sums.as_mut_ptr(), check);
+        sums.iter().all(|&x| x == 0.0)
     }
 }
 

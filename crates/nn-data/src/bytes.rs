@@ -1,0 +1,111 @@
+//! Reading bytes of unknown size without trusting anyone about it.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::error::{DataError, file_name};
+
+/// The error inside an [`io::Error`] when a [`Capped`] reader goes over its limit.
+#[derive(Debug)]
+struct OverLimit;
+
+impl std::fmt::Display for OverLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("more bytes than the limit")
+    }
+}
+
+impl std::error::Error for OverLimit {}
+
+/// A reader that fails, and does not just end, once more than `left` bytes come out of it.
+pub(crate) struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R: Read> Capped<R> {
+    pub(crate) fn new(inner: R, limit: u64) -> Self {
+        Self { inner, left: limit }
+    }
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        match self.left.checked_sub(n as u64) {
+            Some(left) => self.left = left,
+            None => return Err(io::Error::other(OverLimit)),
+        }
+        Ok(n)
+    }
+}
+
+/// Whether an error is that of a [`Capped`] reader, perhaps wrapped by a decoder.
+fn is_over_limit(error: &io::Error) -> bool {
+    let mut inner: Option<&(dyn std::error::Error + 'static)> =
+        error.get_ref().map(|e| e as &(dyn std::error::Error + 'static));
+    while let Some(e) = inner {
+        if e.is::<OverLimit>() {
+            return true;
+        }
+        if let Some(io) = e.downcast_ref::<io::Error>()
+            && is_over_limit(io)
+        {
+            return true;
+        }
+        inner = e.source();
+    }
+    false
+}
+
+/// What a failed read of decoded bytes means.
+pub(crate) fn decode_error(file: &str, format: &'static str, limit: u64, error: &io::Error) -> DataError {
+    let file = file.to_string();
+    if is_over_limit(error) {
+        return DataError::TooLarge { file, claim: String::new(), limit };
+    }
+    let detail = match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it ends early".to_string(),
+        _ => error.to_string(),
+    };
+    DataError::Corrupt { file, format, detail }
+}
+
+/// All bytes of a file.
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
+    let file = File::open(path).map_err(|e| DataError::io("open", path, e))?;
+    let size = file.metadata().map_err(|e| DataError::io("look at", path, e))?.len();
+    if size > limit {
+        let claim = format!(": it has {size}");
+        return Err(DataError::TooLarge { file: file_name(path), claim, limit });
+    }
+    let mut bytes = Vec::with_capacity(size as usize);
+    Capped::new(file, limit).read_to_end(&mut bytes).map_err(|e| {
+        if is_over_limit(&e) {
+            DataError::TooLarge { file: file_name(path), claim: String::new(), limit }
+        } else {
+            DataError::io("read", path, e)
+        }
+    })?;
+    Ok(bytes)
+}
+
+/// Whether the bytes start as gzip does. The name is not asked: servers and browsers drop and add `.gz`.
+pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
+
+/// The bytes, decompressed where they are gzip.
+pub(crate) fn gunzip(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
+    if !is_gzip(&bytes) {
+        return Ok(bytes);
+    }
+    let mut out = Vec::new();
+    Capped::new(MultiGzDecoder::new(&bytes[..]), limit)
+        .read_to_end(&mut out)
+        .map_err(|e| decode_error(file, "gzip file", limit, &e))?;
+    Ok(out)
+}

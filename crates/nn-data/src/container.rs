@@ -1,0 +1,204 @@
+//! Folders and archives, as files by name. Nothing is ever written, so that no name in an archive can do harm: a name is
+//! only compared and shown.
+
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+use zip::ZipArchive;
+
+use crate::bytes::{Capped, decode_error, is_gzip, read_file};
+use crate::error::{DataError, file_name, member_name};
+
+/// Folders are looked into this deep.
+const DEPTH: usize = 4;
+
+/// A folder or archive with more files than this is not a data set.
+const MOST_FILES: usize = 20_000;
+
+/// A folder or an archive.
+#[derive(Debug)]
+pub(crate) struct Container {
+    path: PathBuf,
+    form: Form,
+    limit: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Folder,
+    Zip,
+    Tar,
+}
+
+impl Form {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::Zip => "zip archive",
+            Self::Tar => "tar archive",
+        }
+    }
+}
+
+impl Container {
+    pub(crate) fn new(path: &Path, form: Form, limit: u64) -> Self {
+        Self { path: path.to_path_buf(), form, limit }
+    }
+
+    /// The path, for messages.
+    pub(crate) fn name(&self) -> String {
+        file_name(&self.path)
+    }
+
+    /// How messages call a file inside.
+    pub(crate) fn display(&self, member: &str) -> String {
+        match self.form {
+            Form::Folder => file_name(&self.path.join(member)),
+            _ => member_name(&self.path, member),
+        }
+    }
+
+    /// The names of the files inside, `/` between folders, sorted.
+    pub(crate) fn files(&self) -> Result<Vec<String>, DataError> {
+        let mut names = Vec::new();
+        match self.form {
+            Form::Folder => walk(&self.path, "", DEPTH, &mut names)?,
+            Form::Zip => {
+                let zip = self.zip()?;
+                names.extend(zip.file_names_raw().take(MOST_FILES).map(lossy));
+                names.retain(|name| !name.ends_with('/'));
+            }
+            Form::Tar => self.each_in_tar(|name, _| {
+                names.push(name);
+                Ok(names.len() < MOST_FILES)
+            })?,
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// The contents of the files named, which are names that [`Container::files`] gave.
+    pub(crate) fn read(&self, wanted: &[&str]) -> Result<Vec<Vec<u8>>, DataError> {
+        let mut found: Vec<Option<Vec<u8>>> = vec![None; wanted.len()];
+        match self.form {
+            Form::Folder => {
+                for (name, slot) in wanted.iter().zip(&mut found) {
+                    *slot = Some(read_file(&self.path.join(name), self.limit)?);
+                }
+            }
+            Form::Zip => {
+                let mut zip = self.zip()?;
+                for (name, slot) in wanted.iter().zip(&mut found) {
+                    let at = zip.file_names_raw().position(|raw| lossy(raw) == *name);
+                    let Some(at) = at else { continue };
+                    let file = self.display(name);
+                    let member = zip.by_index(at).map_err(|e| DataError::Corrupt {
+                        file: file.clone(),
+                        format: self.form.name(),
+                        detail: e.to_string(),
+                    })?;
+                    *slot = Some(self.read_member(member, &file)?);
+                }
+            }
+            Form::Tar => self.each_in_tar(|name, member| {
+                if let Some(at) = wanted.iter().position(|w| *w == name)
+                    && found[at].is_none()
+                {
+                    found[at] = Some(self.read_member(member, &self.display(&name))?);
+                }
+                Ok(found.iter().any(Option::is_none))
+            })?,
+        }
+        let missing = |at: usize| DataError::MissingMembers {
+            file: self.name(),
+            missing: wanted[at].to_string(),
+            found: String::new(),
+        };
+        found.into_iter().enumerate().map(|(at, bytes)| bytes.ok_or_else(|| missing(at))).collect()
+    }
+
+    fn read_member(&self, member: impl Read, file: &str) -> Result<Vec<u8>, DataError> {
+        let mut bytes = Vec::new(); // grows with what is there, never by what a header says
+        Capped::new(member, self.limit)
+            .read_to_end(&mut bytes)
+            .map_err(|e| decode_error(file, self.form.name(), self.limit, &e))?;
+        Ok(bytes)
+    }
+
+    fn open(&self) -> Result<BufReader<File>, DataError> {
+        File::open(&self.path).map(BufReader::new).map_err(|e| DataError::io("open", &self.path, e))
+    }
+
+    fn zip(&self) -> Result<ZipArchive<BufReader<File>>, DataError> {
+        ZipArchive::new(self.open()?).map_err(|e| DataError::Corrupt {
+            file: self.name(),
+            format: self.form.name(),
+            detail: e.to_string(),
+        })
+    }
+
+    /// Calls `take` with each file until it returns false.
+    fn each_in_tar(
+        &self,
+        mut take: impl FnMut(String, &mut dyn Read) -> Result<bool, DataError>,
+    ) -> Result<(), DataError> {
+        let mut start = Vec::new();
+        let ioerr = |e| DataError::io("read", &self.path, e);
+        self.open()?.take(2).read_to_end(&mut start).map_err(ioerr)?;
+        let file: Box<dyn Read> = if is_gzip(&start) {
+            Box::new(MultiGzDecoder::new(self.open()?))
+        } else {
+            Box::new(self.open()?)
+        };
+        each_in_tar(file, &self.name(), self.limit, &mut take)
+    }
+}
+
+/// Calls `take` with each regular file of an uncompressed tar stream until it returns false. The stream may hold `limit`
+/// bytes, skipped files too.
+pub(crate) fn each_in_tar(
+    stream: impl Read,
+    file: &str,
+    limit: u64,
+    take: &mut dyn FnMut(String, &mut dyn Read) -> Result<bool, DataError>,
+) -> Result<(), DataError> {
+    let damaged = |e: std::io::Error| decode_error(file, Form::Tar.name(), limit, &e);
+    let mut archive = tar::Archive::new(Capped::new(stream, limit));
+    for entry in archive.entries().map_err(damaged)? {
+        let mut entry = entry.map_err(damaged)?;
+        if entry.header().entry_type().is_file() {
+            let name = lossy(&entry.path_bytes());
+            let name = name.strip_prefix("./").unwrap_or(&name).to_string();
+            if !take(name, &mut entry)? {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn lossy(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).into_owned()
+}
+
+fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> Result<(), DataError> {
+    let unreadable = |e| DataError::io("list", folder, e);
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let name = format!("{prefix}{name}");
+        // A link to a file is followed, one to a folder is not: it may lead round in a circle.
+        let kind = entry.file_type().map_err(unreadable)?;
+        if kind.is_dir() && depth > 0 {
+            walk(&entry.path(), &format!("{name}/"), depth - 1, names)?;
+        } else if kind.is_file() || kind.is_symlink() && entry.path().is_file() {
+            names.push(name);
+        }
+        if names.len() >= MOST_FILES {
+            break;
+        }
+    }
+    Ok(())
+}

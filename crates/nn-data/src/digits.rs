@@ -1,0 +1,64 @@
+//! The UCI 8×8 digits, embedded.
+
+use nn_core::{Dataset, Features, Targets};
+
+use crate::error::DataError;
+use crate::split::split;
+
+/// Which of the digits are kept for testing is part of the data set: this seed and no option decides.
+const SEED: u64 = 0;
+
+const FILE: &str = "the embedded digits";
+
+/// The digits, divided about 80 to 20 unless `test_fraction` says otherwise.
+pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset), DataError> {
+    let all = whole()?;
+    let samples = all.len();
+    split(&all, test_fraction.unwrap_or(0.2), SEED)
+        .ok_or_else(|| DataError::TooFewSamples { file: FILE.into(), samples })
+}
+
+fn whole() -> Result<Dataset, DataError> {
+    let digits = smartcore::dataset::digits::load_dataset();
+    // smartcore keeps them as f32, though each is a whole number: 0 to 16 dots of ink, and 0 to 9.
+    let data = digits.data.iter().map(|&x| x as u8).collect();
+    let labels = digits.target.iter().map(|&y| y as u32).collect();
+    Dataset::new(
+        Features::U8 { data, scale: 16.0 },
+        digits.num_features,
+        Targets::Classes { labels, classes: 10 },
+        Some((8, 8)),
+    )
+    .map_err(|source| DataError::Unusable { file: FILE.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::fingerprint;
+
+    fn counts(set: &Dataset) -> Vec<usize> {
+        (0..10).map(|digit| (0..set.len()).filter(|&i| set.label(i) == Some(digit)).count()).collect()
+    }
+
+    #[test]
+    fn all_of_them_are_there() {
+        let all = whole().unwrap();
+        assert_eq!((all.len(), all.input_width(), all.output_width()), (1797, 64, 10));
+        assert_eq!(counts(&all), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        let raw = smartcore::dataset::digits::load_dataset();
+        assert!(raw.data.iter().all(|&x| (0.0..=16.0).contains(&x) && x.fract() == 0.0));
+        assert!(raw.data.contains(&16.0));
+    }
+
+    #[test]
+    fn golden_split() {
+        let (train, test) = load(None).unwrap();
+        assert_eq!((train.len(), test.len()), (1438, 359));
+        assert_eq!(counts(&test), [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]);
+        assert_eq!(
+            fingerprint(&train, &test),
+            "8862be1553832acceae33dbb4b30117d7a54b33c75cfab98ef639234e96147fc"
+        );
+    }
+}

@@ -1,0 +1,183 @@
+//! What can be wrong with data, as facts, each with a sentence that says what, where, and the remedy.
+
+use std::path::Path;
+
+use nn_core::DatasetError;
+use thiserror::Error;
+
+/// What sort of trouble a [`DataError`] is; it decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// What was asked for cannot be (exit code 2).
+    Usage,
+    /// The data are missing or bad (exit code 3).
+    Data,
+    /// The network, or whoever is at its other end (exit code 4).
+    Network,
+}
+
+/// Why data could not be loaded. `file` is a path, or `archive: member` for a file inside an archive.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the fields are the facts that the messages state
+pub enum DataError {
+    #[error("there is no data set or file named `{name}`{}; give digits, mnist, fashion-mnist, or the path of \
+             a file or folder", suggest(.suggestion.as_deref()))]
+    UnknownSource { name: String, suggestion: Option<String> },
+    #[error("{option} cannot be {value}: {problem}")]
+    BadOption { option: &'static str, value: String, problem: &'static str },
+    #[error(
+        "{file} has no column `{column}`; it has {available}. Give --label-column a name, or a position from \
+             0 (negative positions count from the end)"
+    )]
+    NoSuchColumn { file: String, column: String, available: String },
+
+    #[error("{file} does not exist; check the path")]
+    Missing { file: String },
+    #[error("cannot {what} {file}: {source}")]
+    Io { what: &'static str, file: String, source: std::io::Error },
+    #[error("{file} is empty; copy or download it again")]
+    Empty { file: String },
+    #[error("{file} is neither IDX, CSV, NPY, NPZ, zip nor tar; give one of these, or a folder of them")]
+    UnknownFormat { file: String },
+    #[error(
+        "{file} is one IDX file, but training needs the images and the labels; give the folder or archive that \
+             holds train-images…, train-labels…, t10k-images… and t10k-labels…"
+    )]
+    LoneIdx { file: String },
+    #[error("{file} is not {expected}: it starts with {found}. {hint}")]
+    BadMagic { file: String, expected: &'static str, found: String, hint: &'static str },
+    #[error(
+        "{file} ends early: its header promises {expected} bytes of data, but there are {found}; copy or \
+             download it again"
+    )]
+    Truncated { file: String, expected: u64, found: u64 },
+    #[error(
+        "{file} goes on after the {expected} bytes of data that its header promises; it is damaged, or not the \
+             file its name says"
+    )]
+    TrailingBytes { file: String, expected: u64 },
+    #[error(
+        "{file} would take more than {limit} bytes{claim}; a header may be damaged, or the file be a \
+             decompression bomb. Split it where it is really that big"
+    )]
+    TooLarge { file: String, claim: String, limit: u64 },
+    #[error("{file} is a damaged {format}: {detail}; copy or download it again")]
+    Corrupt { file: String, format: &'static str, detail: String },
+    #[error(
+        "{file} lacks {missing}{found}; a data set is the images and labels of both a training and a test set"
+    )]
+    MissingMembers { file: String, missing: String, found: String },
+    #[error(
+        "{file} has no data set inside: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays, and no \
+             CSV"
+    )]
+    NothingInside { file: String },
+    #[error(
+        "{file} holds more than one candidate for {what}: {candidates}; give the path of the one that is meant"
+    )]
+    Ambiguous { file: String, what: String, candidates: String },
+    #[error(
+        "{images} has {image_count} samples, but {labels} has {label_count} labels; they do not belong together"
+    )]
+    CountMismatch { images: String, image_count: usize, labels: String, label_count: usize },
+    #[error(
+        "a sample of {first} has {first_width} numbers, but one of {second} has {second_width}; training and test \
+             samples must be alike"
+    )]
+    WidthsDiffer { first: String, first_width: usize, second: String, second_width: usize },
+    #[error("the samples of {file} have {found} features, but the network takes {expected}")]
+    WrongWidth { file: String, found: usize, expected: usize },
+    #[error("{file} has only {samples} samples; there must be at least 2, one to train and one to test")]
+    TooFewSamples { file: String, samples: usize },
+
+    #[error("{file} has a header (line 1) but no rows")]
+    OnlyHeader { file: String },
+    #[error("{file}, line {line}: {found} cells where line {first} has {expected}; every row needs as many")]
+    RaggedRow { file: String, line: u64, found: usize, first: u64, expected: usize },
+    #[error(
+        "{file} has one column only; there must be features and a label, separated by commas, semicolons or tabs"
+    )]
+    OneColumn { file: String },
+    #[error(
+        "{file}, line {line}, column {column}: `{text}` is not a number; only the label may be text (--label-column \
+             says which that is, --header yes says that line 1 holds names)"
+    )]
+    NotANumber { file: String, line: u64, column: String, text: String },
+    #[error("{file}, line {line}, column {column}: the cell is empty; fill it in, or leave out the row")]
+    EmptyCell { file: String, line: u64, column: String },
+    #[error(
+        "{file}, {place}: the value is not finite (NaN or infinity); fill it in, or leave out the sample"
+    )]
+    NonFinite { file: String, place: String },
+    #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8")]
+    NotUtf8 { file: String, line: u64 },
+
+    #[error(
+        "{file} has elements of type {dtype}, which is not supported; save it as uint8, int32, float32 or the like"
+    )]
+    UnsupportedDtype { file: String, dtype: String },
+    #[error("{file} has the shape {shape:?}; {wanted}")]
+    UnsupportedShape { file: String, shape: Vec<u64>, wanted: &'static str },
+
+    #[error(
+        "{file}, {place}: the label {label} is not one of the {classes} classes; check the label column, or \
+             --classes"
+    )]
+    LabelOutOfRange { file: String, place: String, label: String, classes: usize },
+    #[error(
+        "{file}, {place}: the label {label} is not a whole number, as classes need; give --task regression to \
+             predict numbers"
+    )]
+    LabelNotWhole { file: String, place: String, label: String },
+    #[error(
+        "{file}: the labels are text such as `{label}`, and regression needs numbers; give --task classification"
+    )]
+    TextForRegression { file: String, label: String },
+    #[error("{file}: {source}")]
+    Unusable { file: String, source: DatasetError },
+
+    #[error("there is no folder to keep fetched data in: set NN_CACHE_DIR to one")]
+    NoCacheDir,
+    #[error("could not fetch {name}:{}\n{remedy}", bullets(.attempts))]
+    Fetch { name: &'static str, attempts: Vec<String>, remedy: String },
+}
+
+fn suggest(name: Option<&str>) -> String {
+    name.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default()
+}
+
+fn bullets(lines: &[String]) -> String {
+    lines.iter().map(|line| format!("\n  - {line}")).collect()
+}
+
+impl DataError {
+    /// What sort of trouble this is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::UnknownSource { .. } | Self::BadOption { .. } | Self::NoSuchColumn { .. } => Kind::Usage,
+            Self::NoCacheDir => Kind::Usage,
+            Self::Fetch { .. } => Kind::Network,
+            _ => Kind::Data,
+        }
+    }
+
+    /// A failed file operation; a file that is not there is [`DataError::Missing`].
+    pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
+        let file = path.display().to_string();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing { file },
+            _ => Self::Io { what, file, source },
+        }
+    }
+}
+
+/// The display name of a file inside an archive.
+pub(crate) fn member_name(archive: &Path, member: &str) -> String {
+    format!("{}: {member}", archive.display())
+}
+
+/// The display name of a file.
+pub(crate) fn file_name(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,203 @@
+//! Downloading over HTTP, with resumption.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use ureq::http::{Response, StatusCode, header};
+use ureq::{Agent, Body};
+
+use super::FileSpec;
+use super::store::{Refused, place};
+use crate::fingerprint::hex;
+use crate::progress::Progress;
+
+/// How often one file is asked for when a connection breaks.
+const TRIES: usize = 5;
+
+/// No request takes longer than this, however slowly the bytes drip.
+const LONGEST: Duration = Duration::from_secs(30 * 60);
+
+/// By so much gzip may make a file longer.
+const SLACK: u64 = 1 << 20;
+
+pub(super) struct Client {
+    agent: Agent,
+}
+
+/// How one request ended.
+enum End {
+    /// All that the server wanted to send is in the part.
+    Complete,
+    /// The connection broke.
+    Broken(String),
+    /// The server has nothing beyond what the part holds.
+    NothingMore,
+    /// There is no such file.
+    Absent(StatusCode),
+}
+
+impl Client {
+    pub(super) fn new(patience: Duration) -> Self {
+        let config = Agent::config_builder()
+            .timeout_resolve(Some(patience))
+            .timeout_connect(Some(patience))
+            .timeout_recv_response(Some(patience))
+            .timeout_per_read(Some(patience))
+            .timeout_global(Some(LONGEST))
+            .http_status_as_error(false)
+            .max_redirects(5)
+            .user_agent(concat!("nn/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .build();
+        Self { agent: config.new_agent() }
+    }
+
+    /// Fetches a file from below `base` into the folder, verified.
+    pub(super) fn download(
+        &self,
+        base: &str,
+        spec: &FileSpec,
+        folder: &Path,
+        progress: &dyn Progress,
+    ) -> Result<(), String> {
+        let base = base.trim_end_matches('/');
+        match self.download_url(&format!("{base}/{}.gz", spec.name), spec, folder, progress)? {
+            None => Ok(()),
+            Some(_) => match self.download_url(&format!("{base}/{}", spec.name), spec, folder, progress)? {
+                None => Ok(()),
+                Some(status) => Err(format!("{} is not there ({status})", spec.name)),
+            },
+        }
+    }
+
+    /// `Some` status if there is no such file.
+    fn download_url(
+        &self,
+        url: &str,
+        spec: &FileSpec,
+        folder: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<StatusCode>, String> {
+        // A part is of one address: two mirrors may have compressed a file differently.
+        let of_url = hex(&Sha256::digest(url.as_bytes())[..4]);
+        let part = folder.join(format!(".{}.{of_url}.part", spec.name));
+        let mut last = String::new();
+        // Whether the part was put together over more than one request, or more than one run.
+        let mut pieced = length(&part) > 0;
+        for _ in 0..TRIES {
+            let before = length(&part);
+            let end = self.request(url, &part, spec, progress)?;
+            match end {
+                End::Absent(status) => return Ok(Some(status)),
+                End::Broken(reason) => {
+                    last = reason;
+                    pieced |= length(&part) > 0;
+                    if length(&part) == before && before == 0 {
+                        break; // not one byte: this mirror is not worth another try
+                    }
+                }
+                End::Complete | End::NothingMore => {
+                    let file = File::open(&part).map_err(|e| cache_error(&e))?;
+                    match place(file, spec, folder) {
+                        Ok(()) => {
+                            let _ = fs::remove_file(&part);
+                            return Ok(None);
+                        }
+                        // A server that closes early without having said how much there is.
+                        Err(refused @ Refused::Short) if matches!(end, End::Complete) => {
+                            last = refused.to_string();
+                            pieced = true;
+                        }
+                        Err(refused @ Refused::Io(_)) => return Err(refused.to_string()),
+                        Err(refused) => {
+                            let _ = fs::remove_file(&part);
+                            if !std::mem::take(&mut pieced) {
+                                return Err(refused.to_string());
+                            }
+                            last = refused.to_string(); // the pieces may not have belonged together
+                        }
+                    }
+                }
+            }
+        }
+        if last == Refused::Short.to_string() {
+            let _ = fs::remove_file(&part);
+        }
+        Err(last)
+    }
+
+    /// Asks once, for what the part does not have yet.
+    fn request(
+        &self,
+        url: &str,
+        part: &Path,
+        spec: &FileSpec,
+        progress: &dyn Progress,
+    ) -> Result<End, String> {
+        let have = length(part);
+        let mut request = self.agent.get(url);
+        if have > 0 {
+            request = request.header(header::RANGE, format!("bytes={have}-"));
+        }
+        let response = match request.call() {
+            Ok(response) => response,
+            Err(error) => return Ok(End::Broken(error.to_string())),
+        };
+        let start = match response.status() {
+            StatusCode::OK => 0, // the whole file, whatever was asked for
+            StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(have) => have,
+            StatusCode::PARTIAL_CONTENT => {
+                let _ = fs::remove_file(part);
+                return Ok(End::Broken("the server sent another range than was asked for".into()));
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(End::NothingMore),
+            status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE) => {
+                return Ok(End::Absent(status));
+            }
+            status => return Err(format!("the server answered {status}")),
+        };
+        let mut file = File::options()
+            .create(true)
+            .write(true)
+            .truncate(start == 0)
+            .append(start > 0)
+            .open(part)
+            .map_err(|e| cache_error(&e))?;
+        let total = response.body().content_length().map(|rest| start + rest);
+        let what = format!("fetching {}", spec.name);
+        let mut body = response.into_body().into_reader();
+        let (mut done, mut buffer) = (start, vec![0; 64 << 10]);
+        loop {
+            progress.report(&what, done, total);
+            let n = match body.read(&mut buffer) {
+                Ok(0) => return Ok(End::Complete),
+                Ok(n) => n,
+                Err(error) => return Ok(End::Broken(error.to_string())),
+            };
+            done += n as u64;
+            if done > spec.size + SLACK {
+                drop(file);
+                let _ = fs::remove_file(part);
+                return Err(format!("{} is longer than it can be", spec.name));
+            }
+            file.write_all(&buffer[..n]).map_err(|e| cache_error(&e))?;
+        }
+    }
+}
+
+fn cache_error(error: &std::io::Error) -> String {
+    format!("cannot write to the cache: {error}")
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The first byte of `Content-Range: bytes 100-199/200`.
+fn starts_at(response: &Response<Body>) -> Option<u64> {
+    let range = response.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.trim().strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}

@@ -1,0 +1,106 @@
+//! Files in the cache: verified, then placed whole.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use super::FileSpec;
+use crate::bytes::is_gzip;
+use crate::error::DataError;
+use crate::fingerprint::hex;
+
+/// Why bytes were not placed.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// They end early.
+    Short,
+    /// They are other bytes.
+    Wrong(String),
+    /// The file system failed.
+    Io(io::Error),
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Short => f.write_str("the bytes end early"),
+            Self::Wrong(what) => f.write_str(what),
+            Self::Io(error) => write!(f, "cannot write to the cache: {error}"),
+        }
+    }
+}
+
+/// Whether the cache has a file, and it is the right one.
+pub(super) fn is_right(path: &Path, spec: &FileSpec) -> Result<bool, DataError> {
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() == spec.size => {}
+        Ok(_) => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(DataError::io("look at", path, e)),
+    }
+    let mut file = File::open(path).map_err(|e| DataError::io("open", path, e))?;
+    let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+    loop {
+        match file.read(&mut buffer).map_err(|e| DataError::io("read", path, e))? {
+            0 => return Ok(hex(&hash.finalize()) == spec.sha256),
+            n => hash.update(&buffer[..n]),
+        }
+    }
+}
+
+/// Places what `reader` gives, plain or gzip, as the file of `spec`: written to a temporary file, verified, synced, and
+/// renamed. The reader is asked for no more than one byte beyond the size that the file must have.
+pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result<(), Refused> {
+    let mut reader = BufReader::new(reader);
+    let packed = is_gzip(io::BufRead::fill_buf(&mut reader).map_err(|_| Refused::Short)?);
+    let mut reader: Box<dyn Read + '_> =
+        if packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    let mut temp = NamedTempFile::new_in(folder).map_err(Refused::Io)?;
+    let (mut hash, mut written, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
+    loop {
+        let n = match reader.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(n) => n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Err(Refused::Short),
+            Err(e) => return Err(Refused::Wrong(format!("the bytes cannot be decompressed ({e})"))),
+        };
+        written += n as u64;
+        if written > spec.size {
+            return Err(Refused::Wrong(format!("{} has more than its {} bytes", spec.name, spec.size)));
+        }
+        hash.update(&buffer[..n]);
+        temp.write_all(&buffer[..n]).map_err(Refused::Io)?;
+    }
+    if written < spec.size {
+        return Err(Refused::Short);
+    }
+    let digest = hex(&hash.finalize());
+    if digest != spec.sha256 {
+        return Err(Refused::Wrong(format!(
+            "{} has the SHA-256 {digest}, which is not the right one ({})",
+            spec.name, spec.sha256
+        )));
+    }
+    temp.as_file().sync_all().map_err(Refused::Io)?;
+    temp.persist(folder.join(&spec.name)).map_err(|e| Refused::Io(e.error))?;
+    // The rename is durable once the folder is; where folders cannot be synced, the file system does it in its own time.
+    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    Ok(())
+}
+
+/// Removes what partial downloads left.
+pub(super) fn remove_parts(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with('.') && name.ends_with(".part") {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What packagers want: shell completions and manual pages, made from the same definition as the help.
+
+use std::fs;
+use std::path::Path;
+
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use crate::failure::{Failure, write_stdout};
+
+/// Writes the completions for a shell to standard output.
+pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
+    // Into memory first: clap_complete panics where a write fails, as it does on a closed pipe.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut super::command(), "nn", &mut script);
+    write_stdout(script)
+}
+
+/// Writes the page of `nn` to standard output, or the pages of all commands into a folder.
+pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
+    let mut command = super::command();
+    command.build();
+    let Some(folder) = out else {
+        return write_stdout(page(command)?);
+    };
+    fs::create_dir_all(folder).map_err(|error| {
+        Failure::failed(format_args!("cannot make the folder {}: {error}", folder.display()))
+            .help("name a folder that you may write to with --out")
+    })?;
+    let subcommands = command
+        .get_subcommands()
+        .filter(|subcommand| !subcommand.is_hide_set() && subcommand.get_name() != "help")
+        .cloned()
+        .collect::<Vec<_>>();
+    for command in std::iter::once(command).chain(subcommands) {
+        let path = folder.join(Man::new(command.clone()).get_filename());
+        fs::write(&path, page(command)?).map_err(|error| {
+            Failure::failed(format_args!("cannot write {}: {error}", path.display()))
+                .help("name a folder that you may write to with --out")
+        })?;
+    }
+    Ok(())
+}
+
+fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {
+    let mut page = Vec::new();
+    Man::new(command)
+        .render(&mut page)
+        .map_err(|error| Failure::failed(format_args!("cannot make the manual page: {error}")))?;
+    Ok(page)
+}

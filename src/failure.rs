@@ -1,0 +1,194 @@
+//! How a command ends when it does not end well: a sentence, a remedy and an exit code.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// Why a command failed, as far as its exit code tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The work itself failed: a full disk, a diverged run. Exit code 1.
+    Failed,
+    /// A flag or a configuration that cannot be used. Exit code 2.
+    Usage,
+    /// Data or a model that cannot be used. Exit code 3.
+    Data,
+    /// The network or a peer. Exit code 4.
+    Network,
+    /// Interrupted before a checkpoint could be written. Exit code 130, as for a shell's SIGINT.
+    Interrupted,
+    /// The reader of standard output went away, as in `nn … | head -1`. It has what it wanted, so nothing is
+    /// said and the exit code is 0.
+    OutputClosed,
+}
+
+impl FailureKind {
+    /// The exit code of the contract.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::OutputClosed => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Data => 3,
+            Self::Network => 4,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+/// The end of a command that did not succeed.
+///
+/// ```
+/// use nn::failure::Failure;
+/// let failure = Failure::data("weights.npz has no array named x").help("name the inputs x and the labels y");
+/// assert_eq!(failure.kind().exit_code(), 3);
+/// assert_eq!(
+///     failure.to_string(),
+///     "error: weights.npz has no array named x\nhelp: name the inputs x and the labels y"
+/// );
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    kind: FailureKind,
+    message: String,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure of the kind and with the sentence given. Neither `error:` nor a full stop belongs in it.
+    pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
+        Self { kind, message: message.to_string(), help: None }
+    }
+
+    /// The work failed: exit code 1.
+    pub fn failed(message: impl fmt::Display) -> Self {
+        Self::new(FailureKind::Failed, message)
+    }
+
+    /// A flag or the configuration is wrong: exit code 2.
+    pub fn usage(message: impl fmt::Display) -> Self {
+        Self::new(FailureKind::Usage, message)
+    }
+
+    /// The data or the model is wrong: exit code 3.
+    pub fn data(message: impl fmt::Display) -> Self {
+        Self::new(FailureKind::Data, message)
+    }
+
+    /// The network or a peer failed: exit code 4.
+    pub fn network(message: impl fmt::Display) -> Self {
+        Self::new(FailureKind::Network, message)
+    }
+
+    /// Interrupted before a checkpoint could be written: exit code 130.
+    pub fn interrupted(message: impl fmt::Display) -> Self {
+        Self::new(FailureKind::Interrupted, message)
+    }
+
+    /// What became of a write to standard output: a closed pipe ends the command quietly, anything else fails it.
+    pub fn stdout(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(FailureKind::OutputClosed, "standard output was closed"),
+            _ => Self::failed(format_args!("cannot write to standard output: {error}")),
+        }
+    }
+
+    /// The same failure with a remedy, which is printed on a line of its own.
+    #[must_use]
+    pub fn help(mut self, remedy: impl fmt::Display) -> Self {
+        self.help = Some(remedy.to_string());
+        self
+    }
+
+    /// What the exit code will tell.
+    pub fn kind(&self) -> FailureKind {
+        self.kind
+    }
+
+    /// The sentence, without `error:`.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The remedy, if there is one.
+    pub fn remedy(&self) -> Option<&str> {
+        self.help.as_deref()
+    }
+
+    /// Prints the failure on standard error and gives the exit code to end with.
+    pub fn report(&self) -> ExitCode {
+        if self.kind != FailureKind::OutputClosed {
+            // Where standard error is closed there is nobody left to tell; the exit code still does.
+            let _ = writeln!(io::stderr(), "{self}");
+        }
+        ExitCode::from(self.kind.exit_code())
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        match &self.help {
+            Some(help) => write!(f, "\nhelp: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<nn_data::DataError> for Failure {
+    fn from(error: nn_data::DataError) -> Self {
+        let kind = match error.kind() {
+            nn_data::Kind::Usage => FailureKind::Usage,
+            nn_data::Kind::Data => FailureKind::Data,
+            nn_data::Kind::Network => FailureKind::Network,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Writes `text` to standard output, where `println!` would panic once a pipe is closed.
+///
+/// # Errors
+/// [`Failure::stdout`].
+pub fn write_stdout(text: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_ref()).and_then(|()| stdout.flush()).map_err(|error| Failure::stdout(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_contract() {
+        let codes = [
+            (Failure::failed("x"), 1),
+            (Failure::usage("x"), 2),
+            (Failure::data("x"), 3),
+            (Failure::network("x"), 4),
+            (Failure::interrupted("x"), 130),
+        ];
+        for (failure, code) in codes {
+            assert_eq!(failure.kind().exit_code(), code, "{failure:?}");
+        }
+    }
+
+    #[test]
+    fn trouble_with_data_keeps_its_sort() {
+        let unknown = "mnits".parse::<nn_data::Source>().unwrap_err();
+        let failure = Failure::from(unknown);
+        assert_eq!(failure.kind().exit_code(), 2);
+        assert!(failure.message().contains("mnits"), "{failure}");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {
+        let closed = Failure::stdout(&io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(closed.kind().exit_code(), 0);
+        let full = Failure::stdout(&io::Error::from(io::ErrorKind::StorageFull));
+        assert_eq!(full.kind().exit_code(), 1);
+        assert!(full.message().contains("standard output"), "{full}");
+    }
+}

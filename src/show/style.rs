@@ -1,0 +1,243 @@
+//! What the terminal can do, and text in its colours.
+
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
+/// How many colours there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Color {
+    /// No escape sequences at all.
+    None,
+    /// The 256 colours of the usual palette, 24 of them greys.
+    Palette,
+    /// 24 bits.
+    True,
+}
+
+/// How to draw: decided once by the command, passed to every drawing function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// The colours.
+    pub color: Color,
+    /// Whether characters beyond ASCII can be shown.
+    pub unicode: bool,
+    /// Columns that a line may take.
+    pub width: usize,
+}
+
+/// What a piece of text means; [`Style::paint`] knows the colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tint {
+    Good,
+    Bad,
+    Strong,
+    Dim,
+    Bar,
+}
+
+impl Style {
+    /// ASCII without colours: for files, pipes and tests.
+    pub fn plain(width: usize) -> Self {
+        Self { color: Color::None, unicode: false, width }
+    }
+
+    /// Decides from facts about standard output: whether it is a terminal, how wide, and the environment.
+    ///
+    /// Colours need a terminal, no `NO_COLOR` and a `TERM` that has them; `COLORTERM` or Windows Terminal tells of 24
+    /// bits. Characters beyond ASCII are used unless the locale says that its encoding is another one than UTF-8.
+    pub fn detect(terminal: bool, width: Option<usize>, env: impl Fn(&str) -> Option<String>) -> Self {
+        let get = |name: &str| env(name).filter(|value| !value.is_empty());
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(get);
+        let term = get("TERM").unwrap_or_default();
+        let windows_terminal = get("WT_SESSION").is_some();
+        let colorless = ["", "dumb", "unknown"].contains(&term.as_str()) || term.starts_with("vt");
+        let color = if !terminal || get("NO_COLOR").is_some() || (colorless && !windows_terminal) {
+            Color::None
+        } else if windows_terminal
+            || term.ends_with("-direct")
+            || get("COLORTERM").is_some_and(|value| ["truecolor", "24bit"].contains(&value.as_str()))
+        {
+            Color::True
+        } else {
+            Color::Palette
+        };
+        let utf8 = locale.is_none_or(|name| {
+            let name = name.to_ascii_lowercase();
+            name.contains("utf-8") || name.contains("utf8")
+        });
+        Self { color, unicode: utf8 && term != "dumb", width: width.unwrap_or(80).max(20) }
+    }
+
+    /// Whether escape sequences may be written.
+    pub fn colored(&self) -> bool {
+        self.color != Color::None
+    }
+
+    pub(super) fn paint(&self, tint: Tint, text: &str) -> String {
+        if !self.colored() || text.trim().is_empty() {
+            return text.to_owned();
+        }
+        let code = match tint {
+            Tint::Good => "1;32",
+            Tint::Bad => "1;31",
+            Tint::Strong => "1",
+            Tint::Dim => "2",
+            Tint::Bar => "36",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// The first where Unicode can be shown, else the second.
+    pub(super) fn pick<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
+        if self.unicode { unicode } else { ascii }
+    }
+
+    /// A fraction as a percentage with one decimal, such as `98.2 %`. What is not quite 0 or 1 never reads as such.
+    pub(super) fn percent(&self, fraction: f64) -> String {
+        if !fraction.is_finite() {
+            return self.pick("–", "-").to_owned();
+        }
+        let percent = fraction * 100.0;
+        if percent > 0.0 && percent < 0.05 {
+            "<0.1 %".to_owned()
+        } else if (99.95..100.0).contains(&percent) {
+            ">99.9 %".to_owned()
+        } else {
+            format!("{percent:.1} %")
+        }
+    }
+
+    /// Cuts text that is too wide, marking the cut.
+    pub(super) fn clip(&self, text: &str, width: usize) -> String {
+        if columns(text) <= width {
+            return text.to_owned();
+        }
+        let mark = self.pick("…", "~");
+        let mut clipped = String::new();
+        for c in text.chars() {
+            if columns(&clipped) + c.width().unwrap_or(0) + 1 > width {
+                break;
+            }
+            clipped.push(c);
+        }
+        clipped + mark
+    }
+}
+
+/// How many columns a text without escape sequences takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// Pads on the right to `width` columns.
+pub(super) fn left(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Pads on the left to `width` columns.
+pub(super) fn right(text: &str, width: usize) -> String {
+    format!("{}{text}", " ".repeat(width.saturating_sub(columns(text))))
+}
+
+/// Lines that all take `width` columns, escape sequences not counted: what a layout puts side by side.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Block {
+    pub(super) width: usize,
+    pub(super) lines: Vec<String>,
+}
+
+impl Block {
+    pub(super) fn new(width: usize) -> Self {
+        Self { width, lines: Vec::new() }
+    }
+
+    /// Adds a line of which `taken` columns are visible.
+    pub(super) fn push(&mut self, line: &str, taken: usize) {
+        self.lines.push(format!("{line}{}", " ".repeat(self.width.saturating_sub(taken))));
+    }
+
+    /// Adds empty lines above and below until there are `height`, one more below than above where they do not divide.
+    pub(super) fn centred(mut self, height: usize) -> Self {
+        let missing = height.saturating_sub(self.lines.len());
+        let blank = " ".repeat(self.width);
+        for _ in 0..missing / 2 {
+            self.lines.insert(0, blank.clone());
+        }
+        self.lines.resize(self.lines.len() + missing - missing / 2, blank);
+        self
+    }
+
+    /// Puts blocks next to each other, their tops aligned.
+    pub(super) fn beside(blocks: &[Self], gap: usize) -> Self {
+        let height = blocks.iter().map(|b| b.lines.len()).max().unwrap_or(0);
+        let width = blocks.iter().map(|b| b.width).sum::<usize>() + gap * blocks.len().saturating_sub(1);
+        let lines = (0..height)
+            .map(|at| {
+                let cells: Vec<String> = blocks
+                    .iter()
+                    .map(|b| b.lines.get(at).cloned().unwrap_or_else(|| " ".repeat(b.width)))
+                    .collect();
+                cells.join(&" ".repeat(gap))
+            })
+            .collect();
+        Self { width, lines }
+    }
+
+    pub(super) fn into_text(self) -> String {
+        join(&self.lines)
+    }
+}
+
+/// Joins lines, without the spaces at their ends.
+pub(super) fn join(lines: &[String]) -> String {
+    let trimmed: Vec<&str> = lines.iter().map(|line| line.trim_end_matches(' ')).collect();
+    trimmed.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detect(terminal: bool, env: &[(&str, &str)]) -> Style {
+        Style::detect(terminal, None, |name| {
+            env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn colours_need_a_terminal_that_has_them() {
+        let colour = |terminal, env: &[(&str, &str)]| detect(terminal, env).color;
+        assert_eq!(colour(true, &[("TERM", "xterm-256color")]), Color::Palette);
+        assert_eq!(colour(true, &[("TERM", "xterm-256color"), ("COLORTERM", "truecolor")]), Color::True);
+        assert_eq!(colour(true, &[("WT_SESSION", "1")]), Color::True);
+        assert_eq!(colour(false, &[("TERM", "xterm-256color"), ("COLORTERM", "24bit")]), Color::None);
+        assert_eq!(colour(true, &[("TERM", "xterm-256color"), ("NO_COLOR", "1")]), Color::None);
+        assert_eq!(colour(true, &[("TERM", "xterm-256color"), ("NO_COLOR", "")]), Color::Palette);
+        assert_eq!(colour(true, &[("TERM", "dumb")]), Color::None);
+        assert_eq!(colour(true, &[]), Color::None);
+    }
+
+    #[test]
+    fn another_encoding_than_utf_8_gets_ascii() {
+        assert!(detect(true, &[("TERM", "xterm")]).unicode);
+        assert!(detect(true, &[("TERM", "xterm"), ("LANG", "de_DE.UTF-8")]).unicode);
+        assert!(!detect(true, &[("TERM", "xterm"), ("LANG", "de_DE.ISO-8859-1")]).unicode);
+        assert!(!detect(true, &[("LANG", "de_DE.utf8"), ("LC_ALL", "C")]).unicode);
+        assert!(!detect(true, &[("TERM", "dumb")]).unicode);
+    }
+
+    #[test]
+    fn percentages_do_not_overstate() {
+        let style = Style::plain(80);
+        let shown: Vec<String> =
+            [0.0, 0.0001, 0.982, 0.9994, 0.99999, 1.0, f64::NAN].map(|x| style.percent(x)).into();
+        assert_eq!(shown, ["0.0 %", "<0.1 %", "98.2 %", "99.9 %", ">99.9 %", "100.0 %", "-"]);
+    }
+
+    #[test]
+    fn wide_characters_are_cut_by_columns() {
+        let style = Style { unicode: true, ..Style::plain(80) };
+        assert_eq!(style.clip("trouser", 7), "trouser");
+        assert_eq!(style.clip("trousers", 7), "trouse…");
+        assert_eq!(style.clip("手写数字", 6), "手写…");
+    }
+}
