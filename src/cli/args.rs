@@ -4,12 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::Args;
-use nn_core::{Activation, Cost};
+use nn_core::{Activation, Cost, Output};
 
 use crate::config::file::Origins;
 use crate::config::{
-    DataFormat, DataOptions, Hidden, MAX_BATCH_SIZE, MAX_THREADS, Tri, check_data, check_layers, check_range,
-    choice, defaults, text, whole,
+    DataFormat, DataOptions, Hidden, MAX_BATCH_SIZE, MAX_THREADS, Task, Tri, check_data, check_layers,
+    check_range, choice, defaults, text, whole,
 };
 use crate::failure::Failure;
 
@@ -182,6 +182,12 @@ pub struct BenchArgs {
     /// What the training makes small
     #[arg(long, value_name = "NAME", value_parser = choice::<Cost>(), default_value = "mse")]
     cost: Cost,
+    /// Function of the output layer [default: as `nn train`]
+    #[arg(long, value_name = "NAME", value_parser = choice::<Output>())]
+    output: Option<Output>,
+    /// Measure only how fast the processor multiplies and adds, on one thread and on all
+    #[arg(long)]
+    peak: bool,
     /// Steps in one measurement
     #[arg(long, value_name = "N", value_parser = whole, default_value = "200", allow_negative_numbers = true)]
     steps: u64,
@@ -210,6 +216,10 @@ pub struct BenchConfig {
     pub activation: Activation,
     /// What is made small.
     pub cost: Cost,
+    /// Of the output layer.
+    pub output: Output,
+    /// Measure only the processor's peak.
+    pub peak: bool,
     /// Steps in one measurement, at least 1.
     pub steps: usize,
     /// Measurements, at least 1.
@@ -242,6 +252,10 @@ impl BenchArgs {
             shard_size,
             activation: self.activation,
             cost: self.cost,
+            output: self.output.unwrap_or_else(|| {
+                defaults::default_output(Task::Classification, self.activation, self.cost)
+            }),
+            peak: self.peak,
             steps: check_range("steps", self.steps, 1..=1_000_000_000)?,
             repeats: check_range("repeats", self.repeats, 1..=1_000_000)?,
             threads: check_threads(self.threads)?,

@@ -1,19 +1,20 @@
 //! From parsed arguments to the work: every command is checked first, then run.
 
-use super::{Command, args, manual};
-use crate::config::{self, TrainArgs, TrainConfig, defaults};
+use super::{Command, manual};
+use crate::commands;
+use crate::config::{self, TrainArgs, defaults};
 use crate::failure::{Failure, write_stdout};
 
 /// Runs a command.
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Train(raw) => train(*raw),
-        Command::Eval(raw) => eval(&raw.check()?),
-        Command::Predict(raw) => predict(&raw.check()?),
-        Command::Fetch(raw) => fetch(&raw),
+        Command::Eval(raw) => commands::eval(&raw.check()?),
+        Command::Predict(raw) => commands::predict(&raw.check()?),
+        Command::Fetch(raw) => commands::fetch(&raw),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(out.as_deref()),
-        Command::Bench(raw) => bench(&raw.check()?),
+        Command::Bench(raw) => commands::bench(&raw.check()?),
     }
 }
 
@@ -23,29 +24,5 @@ fn train(raw: TrainArgs) -> Result<(), Failure> {
     if print_config {
         return write_stdout(config::print(&checked, defaults::available_threads())?);
     }
-    train_checked(&checked)
-}
-
-fn train_checked(_: &TrainConfig) -> Result<(), Failure> {
-    Err(not_built("train"))
-}
-
-fn eval(_: &args::EvalConfig) -> Result<(), Failure> {
-    Err(not_built("eval"))
-}
-
-fn predict(_: &args::PredictConfig) -> Result<(), Failure> {
-    Err(not_built("predict"))
-}
-
-fn fetch(_: &args::FetchArgs) -> Result<(), Failure> {
-    Err(not_built("fetch"))
-}
-
-fn bench(_: &args::BenchConfig) -> Result<(), Failure> {
-    Err(not_built("bench"))
-}
-
-fn not_built(name: &str) -> Failure {
-    Failure::failed(format_args!("nn {name} is not built yet"))
+    commands::train(&checked)
 }

@@ -4,6 +4,7 @@ mod dataset;
 #[macro_use]
 mod kernel;
 pub mod math;
+pub mod measure;
 mod network;
 mod optimizer;
 mod params;
@@ -14,7 +15,8 @@ mod threads;
 mod tree;
 
 pub use dataset::{Dataset, DatasetError, Features, Targets};
-pub use kernel::Isa;
+pub use kernel::vector::{add_assign, all_finite};
+pub use kernel::{Isa, zeroed};
 pub use network::{Evaluation, MismatchError, NodeStats, Workspace};
 pub use optimizer::{OptimizerState, rate_multiplier};
 pub use params::{LayerLayout, layout};

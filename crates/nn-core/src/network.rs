@@ -21,7 +21,7 @@ use thiserror::Error;
 use crate::dataset::{Dataset, Features, Targets};
 use crate::kernel::{
     GatherSource, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient,
-    product, vector,
+    product, vector, zeroed_lanes,
 };
 use crate::params::{LayerLayout, layout};
 use crate::spec::Model;
@@ -100,12 +100,6 @@ struct Own {
     scratch: Scratch,
 }
 
-impl std::fmt::Debug for Scratch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Scratch")
-    }
-}
-
 /// Whether the pass goes on to the deltas.
 #[derive(Clone, Copy, PartialEq)]
 enum Pass {
@@ -177,7 +171,7 @@ impl Workspace {
             threads,
             stride,
             deltas,
-            arena: vec![Lane::ZERO; stride * panels],
+            arena: zeroed_lanes(stride * panels),
             losses: vec![[0.0; 16]; panels],
             correct: vec![[false; 16]; panels],
             own,

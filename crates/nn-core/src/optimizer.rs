@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{Isa, vector};
+use crate::kernel::{Isa, vector, zeroed};
 use crate::params::{LayerLayout, layout};
 use crate::spec::{Model, Optimizer, Schedule, ScheduleShape};
 use crate::threads::Threads;
@@ -68,7 +68,7 @@ impl OptimizerState {
             Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => (n, 0),
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => (n, n),
         };
-        Self { optimizer, layers: layout(model), first: vec![0.0; first], second: vec![0.0; second] }
+        Self { optimizer, layers: layout(model), first: zeroed(first), second: zeroed(second) }
     }
 
     /// The moments, in the order of the parameters: velocity or first moment, then second moment; empty where the

@@ -121,13 +121,30 @@ pub enum ScheduleShape {
     },
 }
 
-/// The network: widths and functions. Made by [`Model::new`], which checks it.
+/// The network: widths and functions. Made by [`Model::new`], which checks it; so does reading one from a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedModel")]
 pub struct Model {
     widths: Vec<usize>,
     activation: Activation,
     output: Output,
     cost: Cost,
+}
+
+#[derive(Deserialize)]
+struct UncheckedModel {
+    widths: Vec<usize>,
+    activation: Activation,
+    output: Output,
+    cost: Cost,
+}
+
+impl TryFrom<UncheckedModel> for Model {
+    type Error = ModelError;
+
+    fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
+        Self::new(m.widths, m.activation, m.output, m.cost)
+    }
 }
 
 /// Why a [`Model`] cannot be made.

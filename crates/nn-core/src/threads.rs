@@ -28,6 +28,11 @@ impl Threads {
         Ok(Self { pool, count })
     }
 
+    /// The calling thread alone.
+    pub(crate) fn single() -> Self {
+        Self { pool: None, count: 1 }
+    }
+
     /// How many threads there are, at least 1.
     #[must_use]
     pub fn count(&self) -> usize {

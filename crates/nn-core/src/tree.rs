@@ -91,6 +91,12 @@ impl Tree {
     #[must_use]
     pub fn cover(&self, leaves: Range<u32>) -> Vec<Node> {
         let mut nodes = Vec::new();
+        self.cover_into(leaves, &mut nodes);
+        nodes
+    }
+
+    /// Appends the [`Tree::cover`] of the range to `nodes`.
+    pub fn cover_into(&self, leaves: Range<u32>, nodes: &mut Vec<Node>) {
         let mut start = u64::from(leaves.start);
         let end = u64::from(leaves.end.min(self.leaves));
         while start < end {
@@ -105,7 +111,6 @@ impl Tree {
             nodes.push(Node { level, index: (start >> level) as u32 });
             start += 1 << level;
         }
-        nodes
     }
 }
 

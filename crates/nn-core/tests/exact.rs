@@ -1,42 +1,15 @@
 //! The kernels against the definition in `nn_core::reference`: not close, equal, bit for bit, on every instruction set
 //! that this processor has and with any number of threads.
 
+mod common;
+
 use std::sync::Arc;
 
+use common::{cases, dataset};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Output, Targets, Threads, Workspace,
-    initial_parameters, reference,
+    Activation, Cost, Dataset, Init, Isa, Model, Output, Threads, Workspace, initial_parameters, reference,
 };
 use proptest::prelude::*;
-
-/// A reproducible stream of small numbers: quality does not matter, only that nothing is round.
-fn noise(seed: u64) -> impl FnMut() -> f32 {
-    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    move || {
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        ((x >> 40) as f32 / (1 << 24) as f32) * 2.0 - 1.0
-    }
-}
-
-fn dataset(model: &Model, samples: usize, bytes: bool, seed: u64) -> Dataset {
-    let mut next = noise(seed);
-    let (inputs, outputs) = (model.input_width(), model.output_width());
-    let features = if bytes {
-        let data = (0..samples * inputs).map(|_| (next().abs() * 255.0) as u8).collect();
-        Features::U8 { data, scale: 255.0 }
-    } else {
-        Features::F32((0..samples * inputs).map(|_| next() * 3.0).collect())
-    };
-    let targets = if model.output() == Output::Linear {
-        Targets::Values { data: (0..samples * outputs).map(|_| next()).collect(), width: outputs }
-    } else {
-        let labels = (0..samples).map(|_| (next().abs() * outputs as f32) as u32 % outputs as u32).collect();
-        Targets::Classes { labels, classes: outputs }
-    };
-    Dataset::new(features, inputs, targets, None).unwrap()
-}
 
 /// Every instruction set and number of threads against the reference, for one mini-batch.
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
@@ -62,18 +35,6 @@ fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_coun
             assert_eq!(stats.samples, batch.len());
         }
     }
-}
-
-fn cases() -> Vec<(Activation, Output, Cost)> {
-    let pairs = [
-        (Output::Sigmoid, Cost::Mse),
-        (Output::Softmax, Cost::Mse),
-        (Output::Linear, Cost::Mse),
-        (Output::Sigmoid, Cost::CrossEntropy),
-        (Output::Softmax, Cost::CrossEntropy),
-    ];
-    let activations = [Activation::Sigmoid, Activation::Relu, Activation::Tanh];
-    activations.iter().flat_map(|&a| pairs.map(|(o, c)| (a, o, c))).collect()
 }
 
 #[test]

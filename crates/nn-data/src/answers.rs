@@ -61,6 +61,9 @@ impl Decoder {
                 let file = all.first().map(|l| l.file.clone()).unwrap_or_default();
                 return Err(DataError::TextForRegression { file, label: names[0].to_string() });
             }
+            if options.task.is_none() {
+                all.iter().try_for_each(|labels| refuse_stray_text(labels))?;
+            }
             // A test set may have text where the training set has numbers only: then all are names.
             let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
             names.extend(numbers.iter().map(String::as_str));
@@ -181,6 +184,21 @@ impl Decoder {
     }
 }
 
+/// A slip of the pen must not turn a thousand numbers into names.
+fn refuse_stray_text(labels: &Labels) -> Result<(), DataError> {
+    let Answers::Text(data) = &labels.answers else { return Ok(()) };
+    let is_text = |text: &String| text.parse::<f64>().is_err();
+    let texts = data.iter().filter(|text| is_text(text)).count();
+    match data.iter().position(is_text) {
+        Some(sample) if texts * 10 < data.len() => Err(DataError::StrayTextLabel {
+            file: labels.file.clone(),
+            place: labels.places.of(sample),
+            label: data[sample].chars().take(40).collect(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,5 +278,15 @@ mod tests {
         assert_eq!(classes(&numbers(&[3.0]), &known).unwrap().0, [2]);
         let error = classes(&text(&["b", "new"]), &known).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("`new`") || error.contains("new"), "{error}");
+    }
+
+    #[test]
+    fn a_stray_text_among_numbers_is_refused() {
+        let mut labels = vec!["7"; 30];
+        labels[4] = "o";
+        let error = classes(&text(&labels), &LoadOptions::default()).unwrap_err().to_string();
+        assert!(error.contains("line 6: the label `o` is not a number"), "{error}");
+        let named = LoadOptions { task: Some(Task::Classification), ..Default::default() };
+        assert_eq!(classes(&text(&labels), &named).unwrap().1, ["7", "o"]);
     }
 }

@@ -91,6 +91,11 @@ pub enum DataError {
     #[error("{file} has only {samples} samples; there must be at least 2, one to train and one to test")]
     TooFewSamples { file: String, samples: usize },
 
+    #[error(
+        "column {column} is called `{first_name}` in {first}, but `{second_name}` in {second}; the columns of training \
+             and test samples must be the same, in the same order"
+    )]
+    ColumnsDiffer { column: usize, first: String, first_name: String, second: String, second_name: String },
     #[error("{file} has a header (line 1) but no rows")]
     OnlyHeader { file: String },
     #[error("{file}, line {line}: {found} cells where line {first} has {expected}; every row needs as many")]
@@ -130,6 +135,11 @@ pub enum DataError {
              predict numbers"
     )]
     LabelNotWhole { file: String, place: String, label: String },
+    #[error(
+        "{file}, {place}: the label `{label}` is not a number, though nearly all labels are; correct it, or give \
+             --task classification to take labels as names"
+    )]
+    StrayTextLabel { file: String, place: String, label: String },
     #[error(
         "{file}: the labels are text such as `{label}`, and regression needs numbers; give --task classification"
     )]

@@ -256,6 +256,7 @@ fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) ->
                 second_width: test.columns(),
             });
         } else {
+            table.check_names(&test)?;
             found.test = Some(samples(&test, label)?);
         }
     }

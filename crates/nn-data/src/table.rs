@@ -68,6 +68,22 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// Whether the columns of another table have the same names, where both have names.
+    pub(crate) fn check_names(&self, other: &Table<'_>) -> Result<(), DataError> {
+        let (Some(ours), Some(theirs)) = (&self.names, &other.names) else { return Ok(()) };
+        let pairs = ours.iter().zip(theirs);
+        match pairs.enumerate().find(|(_, (a, b))| !a.eq_ignore_ascii_case(b)) {
+            None => Ok(()),
+            Some((column, (first, second))) => Err(DataError::ColumnsDiffer {
+                column,
+                first: self.file.into(),
+                first_name: short(first),
+                second: other.file.into(),
+                second_name: short(second),
+            }),
+        }
+    }
+
     /// Whether line 1 holds names.
     pub(crate) fn has_header(&self) -> bool {
         self.names.is_some()

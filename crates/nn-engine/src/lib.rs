@@ -1,1 +1,21 @@
-//! Engine.
+//! The training protocol of `nn`: what the coordinator does, without a clock, a file or a socket.
+//!
+//! - [`Manifest`]: everything that decides the weights after step t, and its hash.
+//! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer step.
+//! - [`local`]: the in-process driver that `nn train` runs on; the network drives the same engine.
+//!
+//! Invariants: nothing in here reads a clock, draws randomness, opens a file or a socket, or knows an async runtime.
+
+mod engine;
+mod fingerprint;
+pub mod local;
+mod manifest;
+mod plan;
+
+pub use engine::{
+    Action, Compute, Contribution, Engine, EpochReport, EpochSums, Event, Outcome, Rejection, Snapshot,
+    SnapshotError, Step, StepReport, WorkerId,
+};
+pub use fingerprint::{arithmetic_fingerprint, params_sha256};
+pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
+pub use plan::share;

@@ -32,6 +32,10 @@ pub(super) trait Simd {
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// Asks for the cache line at `x`, which may be any address.
     unsafe fn prefetch(x: *const f32);
+    /// The same, but only as near as the second cache: for what is needed later.
+    unsafe fn prefetch_far(x: *const f32);
+    /// Asks for the cache line at `x` to write to it.
+    unsafe fn prefetch_write(x: *mut f32);
     /// Reads 16 lanes and writes 16 lanes: `dst[j][i] = src[i][j]`. The two must not overlap.
     unsafe fn transpose(src: *const f32, dst: *mut f32);
 }
@@ -82,6 +86,10 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}
     #[inline(always)]
+    unsafe fn prefetch_far(_: *const f32) {}
+    #[inline(always)]
+    unsafe fn prefetch_write(_: *mut f32) {}
+    #[inline(always)]
     unsafe fn transpose(src: *const f32, dst: *mut f32) {
         for i in 0..16 {
             for j in 0..16 {
@@ -108,8 +116,9 @@ mod x86 {
     #[allow(clippy::undocumented_unsafe_blocks)]
     impl Simd for Avx512 {
         type V = __m512;
-        // 14 × 2 accumulators, 2 columns and a splat make 31 of 32 registers.
-        const ROWS: [usize; 2] = [28, 14];
+        // 14 × 2 accumulators, 2 columns and a splat make 31 of 32 registers. One lane of columns would allow 30 rows, but
+        // from 23 on the compiler runs out of registers for their addresses and keeps accumulators in memory.
+        const ROWS: [usize; 2] = [22, 14];
 
         #[inline(always)]
         unsafe fn zero() -> Self::V {
@@ -138,6 +147,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn prefetch(x: *const f32) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_far(x: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(x.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_write(x: *mut f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(x.cast()) }
         }
         #[inline(always)]
         unsafe fn transpose(src: *const f32, dst: *mut f32) {
@@ -219,6 +236,14 @@ mod x86 {
         #[inline(always)]
         unsafe fn prefetch(x: *const f32) {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_far(x: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(x.cast()) }
+        }
+        #[inline(always)]
+        unsafe fn prefetch_write(x: *mut f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(x.cast()) }
         }
         #[inline(always)]
         unsafe fn transpose(src: *const f32, dst: *mut f32) {

@@ -7,10 +7,15 @@
 #![allow(unsafe_code)]
 
 mod lanes;
+mod memory;
+mod peak;
 mod products;
 mod tile;
 
 pub use lanes::Lane;
+pub use memory::zeroed;
+pub(crate) use memory::zeroed_lanes;
+pub use peak::multiply_adds;
 pub(crate) use products::{
     GatherSource, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient, product,
 };

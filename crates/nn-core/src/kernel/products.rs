@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lanes::{Lane, Portable, Simd};
 use super::tile::{
-    Broadcast, Columns, GradientOut, K_PANEL, Leaves, SLOT_FLOATS, STACK_SLOTS, gradient_tile_rows,
-    product_tile_rows,
+    Ahead, Broadcast, Columns, GradientOut, K_PANEL, Leaves, Panels, SLOT_FLOATS, STACK_SLOTS,
+    gradient_tile_rows, product_tile_rows,
 };
 use super::{Isa, Kind};
 use crate::threads::Threads;
@@ -18,6 +18,7 @@ use crate::threads::Threads;
 use super::lanes::{Avx2, Avx512};
 
 /// A thread's own memory: nothing in it outlives a call.
+#[derive(Debug)]
 pub(crate) struct Scratch {
     /// Inputs of one or two column lanes for every sample, one lane a sample.
     features: Vec<Lane>,
@@ -33,7 +34,7 @@ impl Scratch {
         Self {
             features: vec![Lane::ZERO; panels * 2 * 16],
             stack: vec![Lane::ZERO; STACK_SLOTS * SLOT_FLOATS / 16],
-            packed: vec![Lane::ZERO; K_PANEL * 28 / 16],
+            packed: vec![Lane::ZERO; K_PANEL * 28 / 16 + 2],
         }
     }
 }
@@ -111,32 +112,43 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
     let mut k = 0;
     while k < task.terms {
         let len = K_PANEL.min(task.terms - k);
-        let tile = |row: usize, first_panel: usize| {
-            // SAFETY: row, k and first_panel are inside the bounds that the caller checked.
-            unsafe {
-                let a = Broadcast {
-                    start: task.matrix.as_ptr().add(row * task.row_stride + k * task.term_stride),
-                    row_stride: task.row_stride,
-                    k_stride: task.term_stride,
-                };
-                let panel = base.add(first_panel * stride);
-                let b = Columns { start: panel.add((task.input + k) * 16), column_stride: stride };
-                (a, b, panel.add((task.output + row) * 16))
+        let groups = [(S::ROWS[1], 0, pairs), (S::ROWS[0], 2 * pairs, panels - 2 * pairs)];
+        for (width, (max, first_panel, count)) in groups.into_iter().enumerate() {
+            if count == 0 {
+                continue;
             }
-        };
-        // SAFETY: `tile` gives addresses inside the arena and the matrix for `rows` rows and the panels counted.
-        unsafe {
-            if pairs > 0 {
-                for (row, rows) in tiles(task.rows, S::ROWS[1]) {
-                    let (a, b, out) = tile(row, 0);
-                    product_tile_rows::<S, 2>(rows, a, b, len, out, stride, pairs, k == 0, packed);
-                }
-            }
-            if panels > 2 * pairs {
-                for (row, rows) in tiles(task.rows, S::ROWS[0]) {
-                    let (a, b, out) = tile(row, 2 * pairs);
-                    let count = panels - 2 * pairs;
-                    product_tile_rows::<S, 1>(rows, a, b, len, out, stride, count, k == 0, packed);
+            for (row, rows) in tiles(task.rows, max) {
+                let corner = row * task.row_stride + k * task.term_stride;
+                // SAFETY: row, k and the panels are inside the bounds that the caller checked; what lies ahead is only
+                // asked for.
+                unsafe {
+                    let start = task.matrix.as_ptr().add(corner);
+                    let panel = base.add(first_panel * stride);
+                    let next = start.wrapping_add(rows * task.row_stride);
+                    let ahead = if task.term_stride == 1 {
+                        Ahead::new(next, len, task.row_stride)
+                    } else {
+                        Ahead::new(next.wrapping_add(rows - 1), 1, task.term_stride)
+                    };
+                    let a = Broadcast { start, row_stride: task.row_stride, k_stride: task.term_stride };
+                    let b = Columns { start: panel.add((task.input + k) * 16), column_stride: stride };
+                    let out = panel.add((task.output + row) * 16);
+                    let readable = task.matrix.len() - corner;
+                    let panels = Panels {
+                        len,
+                        out,
+                        out_stride: stride,
+                        count,
+                        first: k == 0,
+                        packed,
+                        readable,
+                        ahead,
+                    };
+                    if width == 0 {
+                        product_tile_rows::<S, 2>(rows, a, b, panels);
+                    } else {
+                        product_tile_rows::<S, 1>(rows, a, b, panels);
+                    }
                 }
             }
         }

@@ -32,6 +32,31 @@ pub(super) struct Columns {
     pub(super) column_stride: usize,
 }
 
+/// `acc[r][p] += a(r) · b(p)` for one k.
+#[inline(always)]
+unsafe fn rank_one<S: Simd, const R: usize, const P: usize>(
+    acc: &mut [[S::V; P]; R],
+    a: *const f32,
+    row_stride: usize,
+    b: *const f32,
+    column_stride: usize,
+) {
+    // SAFETY: the caller vouches for both matrices.
+    unsafe {
+        let mut columns = [S::zero(); P];
+        for p in 0..P {
+            columns[p] = S::load(b.add(p * column_stride));
+            S::prefetch(b.wrapping_add(p * column_stride + 256));
+        }
+        for r in 0..R {
+            let x = S::splat(a.add(r * row_stride));
+            for p in 0..P {
+                acc[r][p] = S::fma(x, columns[p], acc[r][p]);
+            }
+        }
+    }
+}
+
 /// `acc[r][p] += Σ a(r, k) · b(p, k)` for k in `0..len`, in order.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
@@ -44,55 +69,122 @@ unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
     unsafe {
         let mut pa = a.start;
         let mut pb = b.start;
-        for _ in 0..len {
-            let mut columns = [S::zero(); P];
-            for p in 0..P {
-                columns[p] = S::load(pb.add(p * b.column_stride));
+        for _ in 0..len / 2 {
+            for u in 0..2 {
+                rank_one::<S, R, P>(acc, pa.wrapping_add(u * a.k_stride), a.row_stride, pb.wrapping_add(16 * u), b.column_stride);
             }
-            for r in 0..R {
-                let x = S::splat(pa.add(r * a.row_stride));
-                for p in 0..P {
-                    acc[r][p] = S::fma(x, columns[p], acc[r][p]);
-                }
-            }
+            pa = pa.wrapping_add(2 * a.k_stride);
+            pb = pb.wrapping_add(2 * 16);
+        }
+        for _ in 0..len % 2 {
+            rank_one::<S, R, P>(acc, pa, a.row_stride, pb, b.column_stride);
             pa = pa.wrapping_add(a.k_stride);
             pb = pb.wrapping_add(16);
         }
     }
 }
 
-/// Adds one k-panel of a product to `R` rows of output, or writes it where it is the `first`: `count` groups of `P`
-/// sample panels. Output lane (r, column) is at `out + column·out_stride + 16r`.
-///
-/// Where `packed` is not null, the broadcast matrix is first copied there, tile by tile in the order of use: its
-/// elements lie a row of the weights apart, each on a page of its own, and are used `count` times.
+/// Addresses that will be needed soon: runs of cache lines, one run for each row of a matrix.
+#[derive(Clone, Copy)]
+pub(super) struct Ahead {
+    at: *const f32,
+    /// Lines that are left of this run, and lines of a whole one.
+    left: usize,
+    lines: usize,
+    /// Floats from the last line of a run to the first of the next.
+    skip: usize,
+}
+
+impl Ahead {
+    /// Runs of `length` floats, the first at `start` and each `stride` behind the last.
+    pub(super) fn new(start: *const f32, length: usize, stride: usize) -> Self {
+        let lines = length.div_ceil(16);
+        Self { at: start, left: lines, lines, skip: stride.wrapping_sub((lines - 1) * 16) }
+    }
+
+    /// Asks for the next line.
+    #[inline(always)]
+    unsafe fn touch<S: Simd>(&mut self) {
+        // SAFETY: any address may be asked for.
+        unsafe { S::prefetch_far(self.at) }
+        self.left -= 1;
+        let step = if self.left == 0 { self.skip } else { 16 };
+        self.left = if self.left == 0 { self.lines } else { self.left };
+        self.at = self.at.wrapping_add(step);
+    }
+}
+
+/// What a product tile is computed from, beside its rows and columns.
+#[derive(Clone, Copy)]
+pub(super) struct Panels {
+    /// Terms of this k-panel.
+    pub(super) len: usize,
+    /// Output lane (r, column) is at `out + column·out_stride + 16r`.
+    pub(super) out: *mut f32,
+    pub(super) out_stride: usize,
+    /// Groups of sample panels.
+    pub(super) count: usize,
+    /// The first k-panel is written, the others are added to what is there.
+    pub(super) first: bool,
+    /// Where not null, the broadcast matrix is first copied there in the order of use.
+    pub(super) packed: *mut f32,
+    /// Floats that may be read from the broadcast matrix' start.
+    pub(super) readable: usize,
+    /// What the next tile needs.
+    pub(super) ahead: Ahead,
+}
+
+/// Terms between two looks ahead.
+const CHUNK: usize = 32;
+
+/// Adds one k-panel of a product to `R` rows of output: `count` groups of `P` sample panels.
 #[inline(always)]
-unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(
-    a: Broadcast,
-    b: Columns,
-    len: usize,
-    out: *mut f32,
-    out_stride: usize,
-    count: usize,
-    first: bool,
-    packed: *mut f32,
-) {
-    // SAFETY: the caller vouches for the matrices, for the room in `out`, and for R·len floats in `packed`.
+unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(a: Broadcast, b: Columns, task: Panels) {
+    let Panels { len, out, out_stride, count, first, packed, readable, mut ahead } = task;
+    // SAFETY: the caller vouches for the matrices, for the room in `out`, and for R·len + 32 floats in `packed`.
     unsafe {
         let mut a = a;
         if !packed.is_null() {
-            for k in 0..len {
+            // Whole lanes, of which the next one overwrites what is too much, as far as they are inside the matrix.
+            let lanes = R.div_ceil(16);
+            let whole =
+                if readable < 16 * lanes { 0 } else { ((readable - 16 * lanes) / a.k_stride + 1).min(len) };
+            for k in 0..whole {
+                for lane in 0..lanes {
+                    S::store(packed.add(k * R + 16 * lane), S::load(a.start.add(k * a.k_stride + 16 * lane)));
+                }
+            }
+            for k in whole..len {
                 for r in 0..R {
-                    *packed.add(k * R + r) = *a.start.add(k * a.k_stride + r * a.row_stride);
+                    *packed.add(k * R + r) = *a.start.add(k * a.k_stride + r);
                 }
             }
             a = Broadcast { start: packed, row_stride: 1, k_stride: R };
         }
+        let looks =
+            if count < 2 { 0 } else { (ahead_lines::<R>(a, len)).div_ceil(count * len.div_ceil(CHUNK)) };
         for group in 0..count {
             let b = Columns { start: b.start.add(group * P * b.column_stride), ..b };
             let out = out.add(group * P * out_stride);
             let mut acc = [[S::zero(); P]; R];
-            accumulate::<S, R, P>(&mut acc, a, b, len);
+            if looks > 0 && !first {
+                for p in 0..P {
+                    for r in 0..R {
+                        S::prefetch(out.add(p * out_stride + 16 * r));
+                    }
+                }
+            }
+            let mut k = 0;
+            while k < len {
+                for _ in 0..looks {
+                    ahead.touch::<S>();
+                }
+                let step = CHUNK.min(len - k);
+                let a = Broadcast { start: a.start.add(k * a.k_stride), ..a };
+                let b = Columns { start: b.start.add(k * 16), ..b };
+                accumulate::<S, R, P>(&mut acc, a, b, step);
+                k += step;
+            }
             for r in 0..R {
                 for p in 0..P {
                     let at = out.add(p * out_stride + 16 * r);
@@ -102,6 +194,12 @@ unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(
             }
         }
     }
+}
+
+/// Lines of a tile of the broadcast matrix.
+#[inline(always)]
+fn ahead_lines<const R: usize>(a: Broadcast, len: usize) -> usize {
+    if a.k_stride == 1 { R * len.div_ceil(16) } else { len * R.div_ceil(16) }
 }
 
 /// What a gradient tile is computed from, beside its rows and columns.
@@ -199,6 +297,14 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
                     S::prefetch(a.start.wrapping_add(leaves.panel_stride + 16 * r));
                 }
                 accumulate::<S, R, P>(&mut acc, a, b, stop - s);
+                if s == 0 && stop < leaves.samples {
+                    for r in 0..R {
+                        let row = out.start.wrapping_add(r * out.row_stride);
+                        S::prefetch_write(row);
+                        S::prefetch_write(row.wrapping_add(16));
+                        S::prefetch_write(row.wrapping_add(31));
+                    }
+                }
                 s = stop;
                 let k = s - start;
                 if s == end {
@@ -275,21 +381,15 @@ macro_rules! with_rows {
 
 /// [`product_tile`] for a number of rows that is known at run time.
 #[inline(always)]
-#[allow(clippy::too_many_arguments)] // one call site; a struct would only rename them
 pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize>(
     rows: usize,
     a: Broadcast,
     b: Columns,
-    len: usize,
-    out: *mut f32,
-    out_stride: usize,
-    count: usize,
-    first: bool,
-    packed: *mut f32,
+    task: Panels,
 ) {
     // SAFETY: passed on.
-    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28],
-        R => unsafe { product_tile::<S, R, P>(a, b, len, out, out_stride, count, first, packed) })
+    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22],
+        R => unsafe { product_tile::<S, R, P>(a, b, task) })
 }
 
 /// [`gradient_tile`] for a number of rows that is known at run time.
@@ -303,6 +403,6 @@ pub(super) unsafe fn gradient_tile_rows<S: Simd, const P: usize>(
     out: GradientOut,
 ) -> bool {
     // SAFETY: passed on.
-    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28],
+    with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22],
         R => unsafe { gradient_tile::<S, R, P>(delta, inputs, leaves, stack, out) })
 }

@@ -225,7 +225,7 @@ fn add_assign_body(left: &mut [f32], right: &[f32]) {
 
 multiversion! {
     /// left ← left + right: two nodes of the tree become their parent.
-    pub(crate) fn add_assign(left: &mut [f32], right: &[f32]) = add_assign_body
+    pub fn add_assign(left: &mut [f32], right: &[f32]) = add_assign_body
 }
 
 #[inline(always)]
@@ -240,7 +240,7 @@ fn all_finite_body(values: &[f32]) -> bool {
 
 multiversion! {
     /// True if no value is NaN or infinite.
-    pub(crate) fn all_finite(values: &[f32]) -> bool = all_finite_body
+    pub fn all_finite(values: &[f32]) -> bool = all_finite_body
 }
 
 /// The constants of one optimizer step.

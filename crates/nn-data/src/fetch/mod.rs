@@ -215,7 +215,7 @@ fn fetch_set(
         return Ok(());
     }
     fs::create_dir_all(folder).map_err(|e| DataError::io("create", folder, e))?;
-    let _lock = lock(set.name, folder, progress)?;
+    let lock = lock(set.name, folder, progress)?;
     let mut missing_files = missing(set, folder)?; // whoever held the lock may have fetched them
 
     let mut attempts = Vec::new();
@@ -241,7 +241,9 @@ fn fetch_set(
     if !missing_files.is_empty() {
         return Err(DataError::Fetch { name: set.name, attempts, remedy });
     }
-    store::remove_parts(folder);
+    if lock.is_some() {
+        store::remove_leftovers(folder);
+    }
     Ok(())
 }
 

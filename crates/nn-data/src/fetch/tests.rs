@@ -128,6 +128,9 @@ fn a_later_run_resumes_too() {
     assert!(error.to_string().contains("503") && error.to_string().contains("the remedy"), "{error}");
     let left = listing(folder.path());
     assert!(left.len() == 1 && left[0].ends_with(".part"), "{left:?}");
+    // A process that was killed leaves these.
+    fs::write(folder.path().join(".temp-killed"), b"half").unwrap();
+    fs::create_dir(folder.path().join(".package-killed")).unwrap();
     up.store(true, std::sync::atomic::Ordering::SeqCst);
     try_fetch(folder.path(), &[&server.base]).unwrap();
     assert_complete(folder.path());
@@ -350,5 +353,13 @@ fn really_fetch_both() {
         };
         let folder = fetch(remote, cache.path(), &Mirrors::from_env(remote), &progress).unwrap();
         println!("{}: {:?}", remote.name(), listing(&folder));
+        let source = remote.name().parse().unwrap();
+        let options = crate::LoadOptions { cache_dir: Some(cache.path().into()), ..Default::default() };
+        let splits = crate::load(&source, &options, &Silent).unwrap();
+        assert_eq!(
+            (splits.train.len(), splits.test.len(), splits.name.as_str()),
+            (60_000, 10_000, remote.name())
+        );
+        println!("{} {:?}", splits.sha256, splits.classes);
     }
 }

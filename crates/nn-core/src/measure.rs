@@ -1,0 +1,128 @@
+//! Single kernels, to be timed: one layer at a time, with nothing around it. The caller holds the clock.
+
+use crate::kernel::{
+    self, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, vector, zeroed, zeroed_lanes,
+};
+use crate::spec::Activation;
+use crate::threads::Threads;
+
+pub use crate::kernel::multiply_adds;
+
+/// One layer with samples in memory, for a kernel at a time to run over. All on the calling thread.
+#[derive(Debug)]
+pub struct Bench {
+    isa: Isa,
+    geometry: LayerGeometry,
+    stride: usize,
+    samples: usize,
+    shard: usize,
+    arena: Vec<Lane>,
+    weights: Vec<f32>,
+    gradient: Vec<f32>,
+    scratch: Scratch,
+    threads: Threads,
+}
+
+impl Bench {
+    /// A layer of `outputs` neurons with `inputs` inputs, and `samples` samples in leaves of `shard`.
+    ///
+    /// # Panics
+    /// If any of the numbers is 0.
+    #[must_use]
+    pub fn new(isa: Isa, inputs: usize, outputs: usize, samples: usize, shard: usize) -> Self {
+        assert!(inputs > 0 && outputs > 0 && samples > 0 && shard > 0);
+        let (a, d) = (inputs.next_multiple_of(16), outputs.next_multiple_of(16));
+        let geometry = LayerGeometry {
+            inputs,
+            outputs,
+            input_lanes: 0,
+            output_lanes: 2 * a,
+            delta_lanes: 2 * a,
+            weights: 0,
+            biases: inputs * outputs,
+        };
+        let (stride, panels) = ((2 * a + d) | 1, samples.div_ceil(16));
+        let parameters = (inputs + 1) * outputs;
+        let mut bench = Self {
+            isa,
+            geometry,
+            stride,
+            samples,
+            shard,
+            arena: zeroed_lanes(stride * panels),
+            weights: zeroed(parameters),
+            gradient: zeroed(parameters),
+            scratch: Scratch::new(panels),
+            threads: Threads::single(),
+        };
+        // Anything but zeros and subnormal numbers.
+        let values = (1_u32..).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 8) as f32 / (1 << 24) as f32 - 0.5);
+        for (x, value) in bench.arena.iter_mut().flat_map(|lane| &mut lane.0).zip(values.clone()) {
+            *x = value;
+        }
+        for (x, value) in bench.weights.iter_mut().zip(values) {
+            *x = value;
+        }
+        bench
+    }
+
+    /// Floating-point operations of one product or gradient over the samples that are there.
+    #[must_use]
+    pub fn operations(&self) -> u64 {
+        2 * (self.geometry.inputs * self.geometry.outputs * self.samples) as u64
+    }
+
+    /// z = W a for all samples.
+    pub fn forward(&mut self) {
+        let g = &self.geometry;
+        let task = Product {
+            stride: self.stride,
+            input: g.input_lanes,
+            output: g.output_lanes,
+            matrix: &self.weights,
+            rows: g.outputs,
+            row_stride: g.inputs,
+            terms: g.inputs,
+            term_stride: 1,
+        };
+        kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
+    }
+
+    /// Wᵀ δ for all samples.
+    pub fn backward(&mut self) {
+        let g = &self.geometry;
+        let task = Product {
+            stride: self.stride,
+            input: g.delta_lanes,
+            output: g.inputs.next_multiple_of(16),
+            matrix: &self.weights,
+            rows: g.inputs,
+            row_stride: 1,
+            terms: g.outputs,
+            term_stride: g.inputs,
+        };
+        kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
+    }
+
+    /// Σ δ aᵀ over the samples, in leaves.
+    pub fn gradient(&mut self) -> bool {
+        let task = NodeGradient {
+            layers: std::slice::from_ref(&self.geometry),
+            arena: &self.arena,
+            stride: self.stride,
+            samples: self.samples,
+            shard: self.shard,
+        };
+        let scratch = std::slice::from_mut(&mut self.scratch);
+        kernel::node_gradient(self.isa, &self.threads, &task, scratch, &mut self.gradient)
+    }
+
+    /// The activation function over the layer's outputs of one panel, from z = a noise left by the last product.
+    pub fn activate(&mut self, activation: Activation) {
+        let g = &self.geometry;
+        for panel in self.arena.chunks_exact_mut(self.stride) {
+            let lanes = &mut panel[g.output_lanes..g.output_lanes + g.outputs];
+            vector::activate(self.isa, activation, lanes, &self.weights[g.biases..]);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Hashes: of parameters, and of how this machine computes.
+
+use std::sync::Arc;
+
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Purpose,
+    Targets, Threads, Workspace, initial_parameters, permutation,
+};
+use sha2::{Digest, Sha256};
+
+use crate::manifest::hex;
+
+/// The SHA-256 of the little-endian parameters, layer by layer, weights row-major `[out][in]` and then biases; in
+/// hexadecimal.
+#[must_use]
+pub fn params_sha256(params: &[f32]) -> String {
+    let mut hash = Sha256::new();
+    update(&mut hash, params);
+    hex(&hash.finalize())
+}
+
+fn update(hash: &mut Sha256, values: &[f32]) {
+    let mut bytes = [0; 4096];
+    for chunk in values.chunks(1024) {
+        for (to, value) in bytes.chunks_exact_mut(4).zip(chunk) {
+            to.copy_from_slice(&value.to_le_bytes());
+        }
+        hash.update(&bytes[..chunk.len() * 4]);
+    }
+}
+
+/// A hash of what this machine makes of a small fixed run: every activation, output, cost and optimizer, long sums, short
+/// leaves, initial weights and a permutation. Machines with the same fingerprint compute the same bits; one that differs
+/// must not take part in a run with the others.
+#[must_use]
+pub fn arithmetic_fingerprint(isa: Isa) -> String {
+    let mut hash = Sha256::new();
+    hash.update(b"nn arithmetic 1");
+    let threads = match Threads::new(1) {
+        Ok(threads) => Arc::new(threads),
+        Err(_) => unreachable!("one thread is the calling one"),
+    };
+    let mut order = vec![0; 24];
+    permutation(7, Purpose::Shuffle, 3, &mut order);
+    for (activation, output, cost, init) in [
+        (Activation::Sigmoid, Output::Sigmoid, Cost::Mse, Init::Normal),
+        (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He),
+        (Activation::Tanh, Output::Sigmoid, Cost::CrossEntropy, Init::Xavier),
+        (Activation::Tanh, Output::Softmax, Cost::Mse, Init::Scaled),
+    ] {
+        let Ok(model) = Model::new(vec![300, 20, 5], activation, output, cost) else {
+            unreachable!("the model is fixed")
+        };
+        let bytes = (0..24 * 300_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let targets = Targets::Classes { labels: (0..24).map(|i| i % 5).collect(), classes: 5 };
+        let Ok(data) = Dataset::new(Features::U8 { data: bytes, scale: 255.0 }, 300, targets, None) else {
+            unreachable!("the data are fixed")
+        };
+        let mut workspace = Workspace::new(&model, 24, threads.clone(), isa);
+        for optimizer in [
+            Optimizer::Sgd,
+            Optimizer::Nesterov { momentum: 0.9 },
+            Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 },
+        ] {
+            let mut params = initial_parameters(&model, init, 42);
+            let mut state = OptimizerState::new(optimizer, &model);
+            let mut gradient = vec![0.0; params.len()];
+            for step in 0..2 {
+                let Ok(stats) = workspace.node_gradient(&params, &data, &order, 5, &mut gradient) else {
+                    unreachable!("data and model fit")
+                };
+                hash.update(stats.loss.to_bits().to_le_bytes());
+                update(&mut hash, &gradient);
+                state.step(isa, &threads, &mut params, &gradient, stats.samples, step, 0.05, 1e-3);
+            }
+            update(&mut hash, &params);
+        }
+    }
+    hex(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_instruction_sets_have_the_pinned_fingerprint() {
+        // A change here means that all hashes of all runs change: it is a new version of the arithmetic.
+        for isa in Isa::available() {
+            assert_eq!(arithmetic_fingerprint(isa), PINNED, "{}", isa.name());
+        }
+    }
+
+    const PINNED: &str = "e9f0fb513a955ed2a54cafd4bd08d3523564c3505ee57a4895e6d36f5a13f49c";
+
+    #[test]
+    fn the_hash_of_parameters_is_that_of_their_bytes() {
+        let many: Vec<f32> = (0..3000_u16).map(|i| f32::from(i) * 0.5).collect();
+        let bytes: Vec<u8> = many.iter().flat_map(|x| x.to_le_bytes()).collect();
+        assert_eq!(params_sha256(&many), hex(&Sha256::digest(bytes)));
+    }
+}

@@ -1,0 +1,20 @@
+//! The one place that reads a clock.
+
+use std::time::{Duration, Instant};
+
+/// Measures time from when it was made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock(Instant);
+
+impl Clock {
+    /// Starts at zero.
+    #[allow(clippy::disallowed_methods)] // this is the one place
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// The time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

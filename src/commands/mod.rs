@@ -1,0 +1,117 @@
+//! What the commands do, once their arguments are checked.
+
+mod bench;
+mod eval;
+mod fetch;
+mod predict;
+mod train;
+
+use std::io::{IsTerminal, stdout};
+use std::sync::Arc;
+
+use nn_core::{Dataset, Features, Isa, Threads, Workspace};
+use nn_data::{LoadOptions, Source, Splits};
+
+pub(crate) use bench::bench;
+pub(crate) use eval::eval;
+pub(crate) use fetch::fetch;
+pub(crate) use predict::predict;
+pub(crate) use train::train;
+
+use crate::config::DataFormat;
+use crate::failure::Failure;
+use crate::progress::LoadProgress;
+use crate::show::{Names, Style};
+use crate::store::{ModelFile, ModelFileError};
+
+/// The instructions to compute with: the best, unless `NN_ISA` names others (for tests, which compare them).
+fn isa() -> Result<Isa, Failure> {
+    let Ok(name) = std::env::var("NN_ISA") else { return Ok(Isa::best()) };
+    Isa::by_name(&name).ok_or_else(|| {
+        let names: Vec<&str> = Isa::available().into_iter().map(Isa::name).collect();
+        Failure::usage(format_args!("NN_ISA is `{name}`, which this processor does not have"))
+            .help(format_args!("unset it, or use one of {}", names.join(", ")))
+    })
+}
+
+/// Starts threads.
+fn threads(count: usize) -> Result<Arc<Threads>, Failure> {
+    Threads::new(count).map(Arc::new).map_err(|error| {
+        Failure::failed(format_args!("cannot start {count} threads: {error}")).help("use fewer --threads")
+    })
+}
+
+/// Which samples are held back for testing where the data do not say so. It does not depend on `--seed`, so that runs
+/// with different seeds, and later evaluations, have the same ones.
+const SPLIT_SEED: u64 = 0;
+
+/// Loads a data set by its name or path.
+fn load_data(data: &str, options: &LoadOptions, quiet: bool) -> Result<Splits, Failure> {
+    let source: Source = data.parse()?;
+    let progress = LoadProgress::new(quiet);
+    Ok(nn_data::load(&source, options, &progress)?)
+}
+
+/// How data are to be read so that a trained model can answer for them.
+fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
+    let mut options = format.load_options(SPLIT_SEED);
+    options.scale = model.input.scale;
+    options.class_names = model.input.classes.clone();
+    if model.input.classes.is_none() {
+        options.task = Some(crate::config::Task::Regression);
+    }
+    options
+}
+
+/// Reads a model.
+fn read_model(path: &std::path::Path) -> Result<ModelFile, Failure> {
+    ModelFile::read(path).map_err(|error| {
+        let remedy = match &error {
+            ModelFileError::Version { .. } => "use the version of nn that wrote it, or train again",
+            ModelFileError::Unreadable { .. } | ModelFileError::Folder { .. } => {
+                "`nn train` writes <out>/model.safetensors"
+            }
+            _ => "train again, or take another copy of the file",
+        };
+        Failure::data(error).help(remedy)
+    })
+}
+
+/// What the network answers for all samples, row-major `[samples][outputs]`.
+fn outputs(model: &ModelFile, data: &Dataset, thread_count: usize) -> Result<Vec<f32>, Failure> {
+    let mut workspace = Workspace::for_evaluation(&model.model, threads(thread_count)?, isa()?);
+    workspace.outputs(&model.params, data, 0..data.len()).map_err(|error| {
+        Failure::data(error)
+            .help(format_args!("the model was trained on {}; use data of that shape", model.input.data))
+    })
+}
+
+/// How standard output can be drawn on.
+fn style() -> Style {
+    let terminal = stdout().is_terminal();
+    let width = terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| usize::from(width.0));
+    Style::detect(terminal, width, |name| std::env::var(name).ok())
+}
+
+/// The names of a model's classes.
+fn names(model: &ModelFile) -> Names {
+    match &model.input.classes {
+        Some(classes) => Names::new(classes),
+        None => Names::numbered(model.model.output_width()),
+    }
+}
+
+/// What bytes are divided by in this data.
+fn scale_of(data: &Dataset) -> Option<f32> {
+    match data.features() {
+        Features::U8 { scale, .. } => Some(*scale),
+        Features::F32(_) => None,
+    }
+}
+
+/// The pixels of a sample, as the network sees them.
+fn pixels(data: &Dataset, sample: usize) -> Vec<f32> {
+    let mut pixels = vec![0.0; data.input_width()];
+    data.input_into(sample, &mut pixels);
+    pixels
+}

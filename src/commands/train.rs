@@ -1,0 +1,204 @@
+//! `nn train`: data and configuration in, a trained model out.
+
+mod observer;
+mod output;
+
+use nn_core::{Dataset, Model, Workspace};
+use nn_data::Splits;
+use nn_engine::{Compute, Engine, Manifest, ManifestParts, Outcome, local};
+
+use self::observer::Watch;
+use self::output::RunFolder;
+use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
+use crate::clock::Clock;
+use crate::config::{Task, TrainConfig};
+use crate::failure::Failure;
+use crate::metrics::predicted;
+use crate::progress::Progress;
+use crate::show;
+use crate::signals::StopFlag;
+use crate::store::{InputInfo, ModelFile};
+
+/// Trains.
+pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let stop = StopFlag::install()?;
+    let folder = RunFolder::open(&config.out)?;
+    let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+    let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
+    let manifest = manifest(config, &splits)?;
+    let input = InputInfo {
+        data: splits.name.clone(),
+        scale: scale_of(&splits.train),
+        image: splits.train.image(),
+        classes: splits.classes.clone(),
+    };
+    let every = std::time::Duration::from_secs(config.checkpoint_seconds);
+    let mut engine = Engine::new(manifest.clone(), compute.clone(), every);
+
+    let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
+    for note in &splits.notes {
+        say.say(note);
+    }
+    if config.resume {
+        resume(&mut engine, &folder, &say)?;
+    } else {
+        folder.clear()?;
+    }
+    if stop.is_set() {
+        return Err(Failure::interrupted("interrupted before the training began"));
+    }
+    say.say(&description(&manifest, &splits, &compute));
+
+    let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
+    say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+    let mut watch = Watch::new(
+        clock,
+        stop,
+        say,
+        &folder,
+        &manifest,
+        input,
+        &splits.test,
+        evaluation,
+        config.eval_every,
+        engine.steps_done(),
+    )?;
+    let outcome = local::run(&mut engine, &splits.train, &mut watch).map_err(Failure::data)?;
+    let finished = watch.finish(&engine, outcome, config)?;
+    if let Outcome::Diverged { epoch, step } = outcome {
+        return Err(diverged(epoch, step.0 - epoch * manifest.steps_per_epoch(), &manifest));
+    }
+    if !config.quiet {
+        crate::failure::write_stdout(closing(&finished, &splits.test, &compute, outcome, config)?)?;
+    }
+    Ok(())
+}
+
+/// The run, as far as it decides the weights.
+fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> {
+    let task = if splits.classes.is_some() { Task::Classification } else { Task::Regression };
+    let choices = config.for_task(task)?;
+    let mut widths = vec![splits.train.input_width()];
+    widths.extend(&config.hidden);
+    widths.push(splits.train.output_width());
+    let model = Model::new(widths, config.activation, choices.output, config.cost).map_err(Failure::usage)?;
+    Manifest::new(ManifestParts {
+        model,
+        init: config.init,
+        optimizer: config.optimizer,
+        schedule: config.schedule,
+        learning_rate: choices.learning_rate,
+        l2: config.l2,
+        batch_size: config.batch_size,
+        shard_size: config.shard_size,
+        epochs: config.epochs,
+        seed: config.seed,
+        train_samples: splits.train.len(),
+        data_sha256: splits.sha256.clone(),
+    })
+    .map_err(Failure::usage)
+}
+
+/// Goes on from the newest checkpoint that verifies; from the beginning where there is none.
+fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<(), Failure> {
+    let found = folder.checkpoints().newest().map_err(|error| {
+        Failure::failed(format_args!("cannot read the checkpoints in {}: {error}", folder.path().display()))
+    })?;
+    for error in &found.passed_over {
+        say.warn(&format!("a checkpoint is passed over: {error}"));
+    }
+    let Some((path, file)) = found.newest else {
+        say.say(&format!("there is no checkpoint in {}: starting at the beginning", folder.path().display()));
+        return Ok(());
+    };
+    let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
+    let differences = engine.manifest().differences(&theirs);
+    if !differences.is_empty() {
+        let list: Vec<String> = differences
+            .iter()
+            .map(|(name, mine, theirs)| format!("{name} is {mine}, was {theirs}"))
+            .collect();
+        return Err(Failure::usage(format_args!(
+            "{} is a checkpoint of another run: {}",
+            path.display(),
+            list.join("; ")
+        ))
+        .help("resume with the options that it was started with, or choose another --out"));
+    }
+    let step = file.run.step;
+    engine
+        .restore(file.snapshot())
+        .map_err(|error| Failure::usage(format_args!("cannot go on from {}: {error}", path.display())))?;
+    folder.cut_metrics(step)?;
+    say.say(&format!("going on after step {step} from {}", path.display()));
+    Ok(())
+}
+
+fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {
+    let p = manifest.parts();
+    let widths: Vec<String> = p.model.widths().iter().map(ToString::to_string).collect();
+    format!(
+        "{}: {} training and {} test samples; network {}, {} parameters; mini-batches of {}; {} thread{}, {}",
+        splits.name,
+        splits.train.len(),
+        splits.test.len(),
+        widths.join("-"),
+        indicatif::HumanCount(p.model.parameters() as u64),
+        p.batch_size,
+        compute.threads.count(),
+        if compute.threads.count() == 1 { "" } else { "s" },
+        compute.isa.name(),
+    )
+}
+
+fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
+    let rate = manifest.parts().learning_rate;
+    Failure::failed(format_args!(
+        "the loss or a gradient became NaN or infinite in epoch {}, step {}",
+        epoch + 1,
+        step + 1
+    ))
+    .help(format_args!(
+        "the learning rate of {rate} is probably too high: try --learning-rate {}; inputs far from 0 to 1 have the same effect",
+        rate / 10.0
+    ))
+}
+
+/// What a person is shown at the end: a few test pictures with the answers, where the files are, and what to do next.
+fn closing(
+    model: &ModelFile,
+    test: &Dataset,
+    compute: &Compute,
+    outcome: Outcome,
+    config: &TrainConfig,
+) -> Result<String, Failure> {
+    let out = config.out.display();
+    let mut text = String::new();
+    let style = style();
+    if let Some((height, width)) = test.image().filter(|_| style.colored()) {
+        let mut workspace = Workspace::for_evaluation(&model.model, compute.threads.clone(), compute.isa);
+        let count = test.len().min(10);
+        let answers = workspace.outputs(&model.params, test, 0..count).map_err(Failure::data)?;
+        let drawn: Vec<Vec<f32>> = (0..count).map(|sample| pixels(test, sample)).collect();
+        let tiles: Vec<show::Tile<'_>> = drawn
+            .iter()
+            .zip(answers.chunks_exact(model.model.output_width()))
+            .enumerate()
+            .map(|(sample, (pixels, outputs))| {
+                let answer = predicted(outputs);
+                let truth = test.label(sample).map(|label| label as usize);
+                show::Tile { pixels, answer, confidence: outputs[answer], truth }
+            })
+            .collect();
+        text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names(model), &style));
+    }
+    if outcome == Outcome::Stopped {
+        text += &format!("stopped after step {}; go on with the same command and --resume\n", model.run.step);
+    }
+    text += &format!("the model is in {out}/model.safetensors, the figures are in {out}/summary.json\n");
+    if outcome == Outcome::Complete {
+        text += &format!("look closer: nn eval --model {out}/model.safetensors --data {}\n", config.data);
+    }
+    Ok(text)
+}

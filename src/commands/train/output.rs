@@ -1,0 +1,108 @@
+//! The folder of a run: metrics, summary, model and checkpoints.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::failure::Failure;
+use crate::store::{Checkpoints, ModelFile, write_atomically};
+
+/// The folder that `--out` names.
+#[derive(Debug, Clone)]
+pub(super) struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// Makes the folder if it is not there, and finds out now rather than at the end whether files can be written to it.
+    pub(super) fn open(path: &Path) -> Result<Self, Failure> {
+        let refused = |error: io::Error| {
+            Failure::usage(format_args!("cannot write to --out {}: {error}", path.display()))
+                .help("choose a folder that you may write to, on a disk with room")
+        };
+        fs::create_dir_all(path).map_err(refused)?;
+        // Made with content, because a full disk still takes empty files.
+        let probe = tempfile::Builder::new().prefix(".nn-").tempfile_in(path);
+        probe.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.flush())).map_err(refused)?;
+        Ok(Self { path: path.to_owned() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn checkpoints(&self) -> Checkpoints {
+        Checkpoints::of_run(&self.path)
+    }
+
+    fn metrics_path(&self) -> PathBuf {
+        self.path.join("metrics.jsonl")
+    }
+
+    /// A new run begins: what an old one left would be taken for its own.
+    pub(super) fn clear(&self) -> Result<(), Failure> {
+        let gone = |result: io::Result<()>| match result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        };
+        self.checkpoints()
+            .clear()
+            .and_then(|()| gone(fs::remove_file(self.metrics_path())))
+            .and_then(|()| gone(fs::remove_file(self.path.join("summary.json"))))
+            .and_then(|()| gone(fs::remove_file(self.path.join("model.safetensors"))))
+            .map_err(|error| self.failed("clear", &error))
+    }
+
+    /// A run goes on after `step`: lines of later steps will be written again.
+    pub(super) fn cut_metrics(&self, step: u64) -> Result<(), Failure> {
+        let file = match File::open(self.metrics_path()) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.failed("read", &error)),
+        };
+        let mut kept = String::new();
+        for line in BufReader::new(file).lines() {
+            // A line that was cut by a crash is no JSON, and so are all that follow it.
+            let Ok(line) = line else { break };
+            let Ok(value) = serde_json::from_str::<Value>(&line) else { break };
+            if value["steps"].as_u64().is_some_and(|steps| steps <= step) {
+                kept += &line;
+                kept.push('\n');
+            }
+        }
+        write_atomically(&self.metrics_path(), kept.as_bytes())
+            .map_err(|error| self.failed("write to", &error))
+    }
+
+    /// Appends a line to `metrics.jsonl`.
+    pub(super) fn append_metrics(&self, line: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(line).map_err(io::Error::other);
+        text.and_then(|text| {
+            let mut file = OpenOptions::new().create(true).append(true).open(self.metrics_path())?;
+            file.write_all(format!("{text}\n").as_bytes())
+        })
+        .map_err(|error| self.failed("write to", &error))
+    }
+
+    /// Writes `model.safetensors`.
+    pub(super) fn write_model(&self, model: &ModelFile) -> Result<(), Failure> {
+        model
+            .write(&self.path.join("model.safetensors"))
+            .map_err(|error| self.failed("write the model to", &error))
+    }
+
+    /// Writes `summary.json`.
+    pub(super) fn write_summary(&self, summary: &Value) -> Result<(), Failure> {
+        let text = format!("{summary:#}\n");
+        write_atomically(&self.path.join("summary.json"), text.as_bytes())
+            .map_err(|error| self.failed("write the summary to", &error))
+    }
+
+    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+        Failure::failed(format_args!("cannot {what} {}: {error}", self.path.display()))
+            .help("make room or choose another --out; checkpoints that were written are intact")
+    }
+}

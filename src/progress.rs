@@ -1,0 +1,168 @@
+//! What a run tells while it runs: a bar on a terminal, one plain line an epoch elsewhere, nothing if asked.
+
+use std::io::{IsTerminal, Write, stderr, stdout};
+use std::time::Duration;
+
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// How often the bar moves.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// An epoch, as people want to know it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EpochLine {
+    /// Counted from 1.
+    pub(crate) epoch: u64,
+    pub(crate) epochs: u32,
+    pub(crate) train_loss: f64,
+    pub(crate) test_loss: Option<f64>,
+    /// A fraction.
+    pub(crate) test_accuracy: Option<f64>,
+    pub(crate) samples_per_second: f64,
+}
+
+impl EpochLine {
+    fn text(&self) -> String {
+        let digits = self.epochs.to_string().len();
+        let mut text =
+            format!("epoch {:>digits$}/{}  train loss {:.5}", self.epoch, self.epochs, self.train_loss);
+        if let Some(loss) = self.test_loss {
+            text += &format!("  test loss {loss:.5}");
+        }
+        if let Some(accuracy) = self.test_accuracy {
+            text += &format!("  test accuracy {:.2} %", accuracy * 100.0);
+        }
+        text + &format!("  {} samples/s", HumanCount(self.samples_per_second as u64))
+    }
+}
+
+/// Tells how a run goes.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    quiet: bool,
+    bar: Option<ProgressBar>,
+    next_redraw: Duration,
+}
+
+impl Progress {
+    /// For a run of `steps` steps, of which `done` are done.
+    pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
+        let bar = (!quiet && stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+            let template = "{bar:24.cyan/dim} {msg}  {eta} left";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar.set_position(done);
+            bar.reset_eta();
+            bar
+        });
+        Self { quiet, bar, next_redraw: Duration::ZERO }
+    }
+
+    /// A sentence that is not part of the epochs.
+    pub(crate) fn say(&self, text: &str) {
+        if self.quiet {
+            return;
+        }
+        // A reader who went away does not end the training.
+        let line = || {
+            let _ = writeln!(stdout(), "{text}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(line),
+            None => line(),
+        }
+    }
+
+    /// Something that the user should know even if the rest is quiet.
+    pub(crate) fn warn(&self, text: &str) {
+        let line = || {
+            let _ = writeln!(stderr(), "warning: {text}");
+        };
+        match &self.bar {
+            Some(bar) => bar.suspend(line),
+            None => line(),
+        }
+    }
+
+    /// After `done` steps at time `now`; `rate` is in samples a second.
+    pub(crate) fn step(
+        &mut self,
+        now: Duration,
+        done: u64,
+        place: (u64, u32),
+        step: (u64, u64),
+        loss: f64,
+        rate: f64,
+    ) {
+        let Some(bar) = &self.bar else { return };
+        if now < self.next_redraw {
+            return;
+        }
+        self.next_redraw = now + REDRAW;
+        bar.set_message(format!(
+            "epoch {}/{}  step {}/{}  loss {loss:.4}  {} samples/s",
+            place.0,
+            place.1,
+            step.0,
+            step.1,
+            HumanCount(rate as u64)
+        ));
+        bar.set_position(done);
+    }
+
+    /// An epoch is done.
+    pub(crate) fn epoch(&self, line: &EpochLine) {
+        self.say(&line.text());
+    }
+
+    /// The run is over: the bar goes.
+    pub(crate) fn finish(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Tells on standard error how far loading and fetching are.
+#[derive(Debug)]
+pub(crate) struct LoadProgress {
+    bar: Option<ProgressBar>,
+}
+
+impl LoadProgress {
+    /// Draws only on a terminal, and not if it is to be quiet.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let bar = (!quiet && stderr().is_terminal())
+            .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)));
+        Self { bar }
+    }
+}
+
+impl nn_data::Progress for LoadProgress {
+    fn report(&self, what: &str, done: u64, total: Option<u64>) {
+        let Some(bar) = &self.bar else { return };
+        let template = match total {
+            Some(_) => "{msg} {bar:24.cyan/dim} {bytes}/{total_bytes}",
+            None if done > 0 => "{msg} {bytes}",
+            None => "{msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━╸─"));
+        }
+        if let Some(total) = total {
+            bar.set_length(total);
+        }
+        bar.set_position(done);
+        bar.set_message(what.to_owned());
+    }
+}
+
+impl Drop for LoadProgress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Files that are there whole or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// Writes a file so that a crash at any moment leaves the old one or the new one: a temporary file beside it, fsync,
+/// rename, fsync of the folder. On an error the temporary file is removed.
+///
+/// # Errors
+/// What the system says; the file is then as it was.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(folder)?;
+    let mut temporary = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    #[cfg(unix)]
+    {
+        // Temporary files are private; this one is to be as any other file of the user's, who has a umask for that.
+        use std::os::unix::fs::PermissionsExt;
+        let mode = fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode());
+        temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    }
+    temporary.persist(path).map_err(|error| error.error)?;
+    // Some file systems do not let a folder be synced; the rename has happened all the same.
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn replaces_whole_files_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file");
+        write_atomically(&path, b"one").unwrap();
+        write_atomically(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn an_error_leaves_no_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        // The target is a folder: the rename fails after the temporary file was written.
+        let path = folder.path().join("occupied");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inhabitant"), b"x").unwrap();
+        assert!(write_atomically(&path, b"one").is_err());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

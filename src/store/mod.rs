@@ -1,0 +1,9 @@
+//! What lasts: models, checkpoints and the other files of a run.
+
+mod atomic;
+mod checkpoints;
+mod model_file;
+
+pub use atomic::write_atomically;
+pub use checkpoints::{Checkpoints, Found};
+pub use model_file::{InputInfo, ModelFile, ModelFileError, RunInfo};
