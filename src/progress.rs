@@ -3,7 +3,7 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
-use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// How often the bar moves.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -49,12 +49,13 @@ impl Progress {
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
-            let template = "{bar:24.cyan/dim} {msg}  {eta} left";
+            let template = "{bar:24.cyan/dim} {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
             bar.set_position(done);
             bar.reset_eta();
+            bar.set_message("starting");
             bar
         });
         Self { quiet, bar, next_redraw: Duration::ZERO }
@@ -101,15 +102,16 @@ impl Progress {
             return;
         }
         self.next_redraw = now + REDRAW;
+        bar.set_position(done);
         bar.set_message(format!(
-            "epoch {}/{}  step {}/{}  loss {loss:.4}  {} samples/s",
+            "epoch {}/{}  step {}/{}  loss {loss:.4}  {} samples/s  {} left",
             place.0,
             place.1,
             step.0,
             step.1,
-            HumanCount(rate as u64)
+            HumanCount(rate as u64),
+            HumanDuration(bar.eta()),
         ));
-        bar.set_position(done);
     }
 
     /// An epoch is done.

@@ -1,10 +1,10 @@
 //! `nn bench`: the time of a training step on made-up data, and the processor's peak. Hidden: for `benches/`.
 
+use nn_core::measure::multiply_adds;
 use nn_core::{
     Dataset, Features, Isa, Model, Optimizer, OptimizerState, Purpose, Targets, Workspace,
     initial_parameters, permutation,
 };
-use nn_core::measure::multiply_adds;
 use serde_json::json;
 
 use super::{isa, threads};

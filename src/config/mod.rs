@@ -38,7 +38,8 @@ use crate::failure::Failure;
 #[non_exhaustive]
 pub struct DataFormat {
     /// The part kept for testing, in (0, 1), of data that has no test samples of its own.
-    pub test_fraction: f64,
+    /// `None` leaves it to `nn-data`, which then does not mind if it has no use for it.
+    pub test_fraction: Option<f64>,
     /// The column of the answers: its name, or else its position from 0, or from the end if negative.
     pub label_column: Option<String>,
     /// Whether a CSV has a header.
@@ -53,7 +54,7 @@ impl DataFormat {
     /// What `nn-data` has to know to load data; `seed` chooses the test samples where the data has none.
     pub fn load_options(&self, seed: u64) -> LoadOptions {
         LoadOptions {
-            test_fraction: Some(self.test_fraction),
+            test_fraction: self.test_fraction,
             label_column: self.label_column.clone(),
             header: self.header,
             task: self.task,

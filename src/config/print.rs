@@ -169,7 +169,9 @@ fn line(config: &TrainConfig, cores: NonZeroUsize, key: &str) -> Result<Option<L
 
 fn data_line(format: &DataFormat, key: &str) -> Option<Line> {
     Some(match key {
-        "test-fraction" => Line::Value(format!("{:?}", format.test_fraction)),
+        "test-fraction" => {
+            set_or(format.test_fraction, defaults::TEST_FRACTION, |fraction| format!("{fraction:?}"))
+        }
         "label-column" => set_or(format.label_column.as_deref(), "label", quoted),
         "header" => Line::Value(named(format.header)),
         "task" => set_or(format.task, Task::Classification, named),

@@ -194,12 +194,10 @@ pub fn check_layers(subject: &str, widths: &[u64]) -> Result<Vec<usize>, Failure
 /// Exit code 2, with the flag or the line to blame.
 pub fn check_data(options: &DataOptions, origins: &Origins) -> Result<DataFormat, Failure> {
     let check = Checker(origins);
-    let test_fraction = check.real(
-        "test-fraction",
-        options.test_fraction.unwrap_or(defaults::TEST_FRACTION),
-        defaults::TEST_FRACTION,
-        Interval::Inside,
-    )?;
+    let test_fraction = options
+        .test_fraction
+        .map(|fraction| check.real("test-fraction", fraction, defaults::TEST_FRACTION, Interval::Inside))
+        .transpose()?;
     let classes = match options.classes {
         None => None,
         Some(_) if options.task == Some(Task::Regression) => {

@@ -54,7 +54,11 @@ fn main() {
             let mut at = 0;
             for _ in 0..20 {
                 let (mut tg, mut tu) = (0.0, 0.0);
-                let cpu = || { let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 }; unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) }; t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9 };
+                let cpu = || {
+                    let mut t = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+                    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut t) };
+                    t.tv_sec as f64 + t.tv_nsec as f64 * 1e-9
+                };
                 let c0 = cpu();
                 threads.enter(|| {
                     for _ in 0..steps {

@@ -112,6 +112,7 @@ impl Bench {
             stride: self.stride,
             samples: self.samples,
             shard: self.shard,
+            origin: None,
         };
         let scratch = std::slice::from_mut(&mut self.scratch);
         kernel::node_gradient(self.isa, &self.threads, &task, scratch, &mut self.gradient)

@@ -212,6 +212,7 @@ impl Workspace {
             stride: self.stride,
             samples: samples.len(),
             shard,
+            origin: Some((origin(data), samples)),
         };
         let workers = self.worth(2 * self.model.parameters() * samples.len());
         let finite = node_gradient(self.isa, &self.threads, &task, &mut self.scratch[..workers], out);
@@ -371,6 +372,13 @@ impl Workspace {
     }
 }
 
+fn origin(data: &Dataset) -> GatherSource<'_> {
+    match data.features() {
+        Features::U8 { data, scale } => GatherSource::Bytes { data, factor: 1.0 / scale },
+        Features::F32(data) => GatherSource::Floats(data),
+    }
+}
+
 /// Where runs of the given lengths begin, one behind the other.
 fn offsets(lengths: &[usize], start: usize) -> impl Iterator<Item = usize> {
     lengths.iter().scan(start, |at, len| {
@@ -445,10 +453,7 @@ impl Net<'_> {
 
     fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
         let width = self.model.input_width();
-        let source = match batch.data.features() {
-            Features::U8 { data, scale } => GatherSource::Bytes { data, factor: 1.0 / scale },
-            Features::F32(data) => GatherSource::Floats(data),
-        };
+        let source = origin(batch.data);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
             gather_panel(self.isa, source, width, samples, &mut panel[..width.next_multiple_of(16)]);
         }

@@ -61,6 +61,10 @@ impl Threads {
     /// Runs `f` once for every item in `0..items`, each with whichever of the `states` is free: as many threads as there
     /// are states take the next item when they have finished the last.
     pub(crate) fn each<T: Send>(&self, states: &mut [T], items: usize, f: impl Fn(usize, &mut T) + Sync) {
+        if let [state] = states {
+            (0..items).for_each(|item| f(item, state));
+            return;
+        }
         let next = AtomicUsize::new(0);
         self.all(states, |_, state| {
             loop {

@@ -38,6 +38,19 @@ pub(super) trait Simd {
     unsafe fn prefetch_write(x: *mut f32);
     /// Reads 16 lanes and writes 16 lanes: `dst[j][i] = src[i][j]`. The two must not overlap.
     unsafe fn transpose(src: *const f32, dst: *mut f32);
+    /// Reads 16 bytes of each row and writes 16 lanes: `dst[j][i] = rows[i][j] as f32 · factor`.
+    #[inline(always)]
+    unsafe fn transpose_bytes(rows: &[*const u8; 16], factor: f32, dst: *mut f32) {
+        let mut lanes = [Lane::ZERO; 16];
+        for (lane, &row) in lanes.iter_mut().zip(rows) {
+            for i in 0..16 {
+                // SAFETY: the caller gives 16 bytes in each row.
+                lane.0[i] = f32::from(unsafe { *row.add(i) }) * factor;
+            }
+        }
+        // SAFETY: the caller gives room for 16 lanes.
+        unsafe { Self::transpose(lanes.as_ptr().cast(), dst) }
+    }
 }
 
 /// Plain code. Where the target has a fused multiply-add this is still quick; elsewhere it calls the C library's exact
@@ -189,6 +202,46 @@ mod x86 {
                     _mm512_storeu_ps(to.add(64), _mm512_shuffle_f32x4::<0x88>(odd_low, odd_high));
                     _mm512_storeu_ps(to.add(128), _mm512_shuffle_f32x4::<0xdd>(even_low, even_high));
                     _mm512_storeu_ps(to.add(192), _mm512_shuffle_f32x4::<0xdd>(odd_low, odd_high));
+                }
+            }
+        }
+        /// Bytes are transposed before they become floats, four times as many to a register.
+        #[inline(always)]
+        unsafe fn transpose_bytes(rows: &[*const u8; 16], factor: f32, dst: *mut f32) {
+            unsafe {
+                // Register q holds rows q, 4 + q, 8 + q and 12 + q in its four blocks.
+                let mut r = [_mm512_setzero_si512(); 4];
+                for q in 0..4 {
+                    let block = |i: usize| _mm_loadu_si128(rows[4 * i + q].cast());
+                    let x = _mm512_castsi128_si512(block(0));
+                    let x = _mm512_inserti32x4::<1>(x, block(1));
+                    let x = _mm512_inserti32x4::<2>(x, block(2));
+                    r[q] = _mm512_inserti32x4::<3>(x, block(3));
+                }
+                // Pairs of bytes, then quadruples: block b of a[i] holds, for each of columns 4i..4i + 4, the bytes of rows
+                // 4b..4b + 4; then all four blocks' quadruples of a column come together.
+                let (low, high) = (_mm512_unpacklo_epi8(r[0], r[1]), _mm512_unpackhi_epi8(r[0], r[1]));
+                let (low2, high2) = (_mm512_unpacklo_epi8(r[2], r[3]), _mm512_unpackhi_epi8(r[2], r[3]));
+                let a = [
+                    _mm512_unpacklo_epi16(low, low2),
+                    _mm512_unpackhi_epi16(low, low2),
+                    _mm512_unpacklo_epi16(high, high2),
+                    _mm512_unpackhi_epi16(high, high2),
+                ];
+                let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+                let factor = _mm512_set1_ps(factor);
+                for i in 0..4 {
+                    let columns = _mm512_permutexvar_epi32(order, a[i]);
+                    let columns = [
+                        _mm512_castsi512_si128(columns),
+                        _mm512_extracti32x4_epi32::<1>(columns),
+                        _mm512_extracti32x4_epi32::<2>(columns),
+                        _mm512_extracti32x4_epi32::<3>(columns),
+                    ];
+                    for j in 0..4 {
+                        let wide = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(columns[j]));
+                        _mm512_storeu_ps(dst.add(16 * (4 * i + j)), _mm512_mul_ps(wide, factor));
+                    }
                 }
             }
         }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lanes::{Lane, Portable, Simd};
 use super::tile::{
-    Ahead, Broadcast, Columns, GradientOut, K_PANEL, Leaves, Panels, SLOT_FLOATS, STACK_SLOTS,
-    gradient_tile_rows, product_tile_rows,
+    Ahead, BY_ROW, BY_TERM, Broadcast, Columns, GradientOut, K_PANEL, Leaves, PLAIN, Panels, SLOT_FLOATS,
+    STACK_SLOTS, gradient_tile_rows, product_tile_rows,
 };
 use super::{Isa, Kind};
 use crate::threads::Threads;
@@ -103,12 +103,7 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
     let panels = arena.len() / task.stride;
     let base = arena.as_mut_ptr().cast::<f32>();
     let pairs = if S::ROWS[1] == 0 { 0 } else { panels / 2 };
-    // Weights read across their rows lie a page apart each. Copying them pays where they are used more than once.
-    let packed = if task.term_stride > 1 && panels > 2 {
-        scratch.packed.as_mut_ptr().cast::<f32>()
-    } else {
-        std::ptr::null_mut()
-    };
+    let packed = scratch.packed.as_mut_ptr().cast::<f32>();
     let mut k = 0;
     while k < task.terms {
         let len = K_PANEL.min(task.terms - k);
@@ -145,14 +140,37 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
                         ahead,
                     };
                     if width == 0 {
-                        product_tile_rows::<S, 2>(rows, a, b, panels);
+                        product_tile_packed::<S, 2>(rows, a, b, panels);
+                    } else if S::ROWS[1] == 0 {
+                        product_tile_packed::<S, 1>(rows, a, b, panels);
                     } else {
-                        product_tile_rows::<S, 1>(rows, a, b, panels);
+                        // One panel that is left over from the pairs.
+                        product_tile_rows::<S, 1, PLAIN>(rows, a, b, panels);
                     }
                 }
             }
         }
         k += len;
+    }
+}
+
+/// [`product_tile_rows`] with the packing that suits the task.
+#[inline(always)]
+unsafe fn product_tile_packed<S: Simd, const P: usize>(
+    rows: usize,
+    a: Broadcast,
+    b: Columns,
+    panels: Panels,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        if panels.count == 1 {
+            product_tile_rows::<S, P, PLAIN>(rows, a, b, panels);
+        } else if a.k_stride == 1 {
+            product_tile_rows::<S, P, BY_ROW>(rows, a, b, panels);
+        } else {
+            product_tile_rows::<S, P, BY_TERM>(rows, a, b, panels);
+        }
     }
 }
 
@@ -182,6 +200,8 @@ pub(crate) struct NodeGradient<'a> {
     pub(crate) samples: usize,
     /// Samples of a leaf.
     pub(crate) shard: usize,
+    /// Where the first layer's inputs came from: a row a sample, which is the order that the gradient needs.
+    pub(crate) origin: Option<(GatherSource<'a>, &'a [u32])>,
 }
 
 /// Neurons in one piece of work: large enough that gathering its inputs costs nothing beside it.
@@ -217,6 +237,9 @@ pub(crate) fn node_gradient(
         assert!(layer.input_lanes + inputs <= task.stride && layer.delta_lanes + outputs <= task.stride);
         assert!(layer.weights + layer.inputs * layer.outputs <= layer.biases);
         assert!(layer.biases + layer.outputs <= out.len());
+    }
+    if let Some((source, samples)) = task.origin {
+        assert!(samples.len() == task.samples && in_range(source, task.layers[0].inputs, samples));
     }
     for own in scratch.iter() {
         assert!(own.features.len() >= panels * 2 * 16);
@@ -295,11 +318,28 @@ unsafe fn gradient_block<S: Simd>(
     let arena = task.arena.as_ptr().cast::<f32>();
     let stride = task.stride * 16;
     let panels = task.samples.div_ceil(16);
+    if let (0, Some((source, samples))) = (layer.input_lanes, task.origin) {
+        if item < column_items * row_items {
+            for lane in 0..2 {
+                let first = item % column_items * 32 + lane * 16;
+                if first < layer.inputs {
+                    features_of(
+                        source,
+                        layer.inputs,
+                        samples,
+                        first,
+                        &mut own.features[lane * panels * 16..],
+                    );
+                }
+            }
+        }
+    }
     let features = own.features.as_mut_ptr().cast::<f32>();
     let stack = own.stack.as_mut_ptr().cast::<f32>();
     let column_stride = panels * 256;
     let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: stride };
-    let mut finite = true;
+    let mut checks = [0.0_f32; 16];
+    let check = checks.as_mut_ptr();
     if item == column_items * row_items {
         // The biases: their inputs are all 1.
         let ones = [1.0_f32; 16];
@@ -310,19 +350,21 @@ unsafe fn gradient_block<S: Simd>(
                 by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features)
             };
             // SAFETY: `ones` serves every panel, as its stride is 0; the rest is as below.
-            finite &= unsafe {
+            unsafe {
                 let inputs = Columns { start: features, column_stride };
                 let columns = (layer.outputs - block * 16).min(16);
-                let out = GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns };
-                gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out)
-            };
+                let out =
+                    GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
+                gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out);
+            }
         }
-        return finite;
+        return checks == [0.0; 16];
     }
     let (column_item, row_item) = (item % column_items, item / column_items);
     let column = column_item * 32;
     let lanes = (layer.inputs - column).min(32).div_ceil(16);
-    for lane in 0..lanes {
+    let gathered = layer.input_lanes == 0 && task.origin.is_some();
+    for lane in 0..if gathered { 0 } else { lanes } {
         // SAFETY: the lanes of a layer are padded to a multiple of 16; `features` has room for two columns.
         unsafe {
             let from = arena.add((layer.input_lanes + column + lane * 16) * 16);
@@ -338,24 +380,25 @@ unsafe fn gradient_block<S: Simd>(
             let row = first_row + row;
             let at = column + lane * 16;
             // SAFETY: row + rows ≤ outputs, and the columns from `at` on are inside the layer's inputs.
-            finite &= unsafe {
+            unsafe {
                 let delta = arena.add((layer.delta_lanes + row) * 16);
                 let inputs = Columns { start: features.add(lane * column_stride), column_stride };
                 let out = GradientOut {
                     start: out.add(layer.weights + row * layer.inputs + at),
                     row_stride: layer.inputs,
                     columns: (layer.inputs - at).min(16 * width),
+                    check,
                 };
                 if width == 2 {
-                    gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, stack, out)
+                    gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, stack, out);
                 } else {
-                    gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, stack, out)
+                    gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, stack, out);
                 }
-            };
+            }
         }
         lane += width;
     }
-    finite
+    checks == [0.0; 16]
 }
 
 /// Turns 16 lanes of each panel (16 neurons, or inputs) into one lane of those 16 for each sample.
@@ -376,6 +419,41 @@ pub(crate) enum GatherSource<'a> {
     Floats(&'a [f32]),
 }
 
+fn in_range(source: GatherSource<'_>, width: usize, samples: &[u32]) -> bool {
+    let len = match source {
+        GatherSource::Bytes { data, .. } => data.len(),
+        GatherSource::Floats(data) => data.len(),
+    };
+    samples.iter().all(|&s| (s as usize + 1) * width <= len)
+}
+
+/// The same 16 features (or as many as there are from `first` on) of every sample, one lane a sample, from the data.
+#[inline(always)]
+fn features_of(source: GatherSource<'_>, width: usize, samples: &[u32], first: usize, out: &mut [Lane]) {
+    let count = (width - first).min(16);
+    for (lane, &sample) in out.iter_mut().zip(samples) {
+        let at = sample as usize * width + first;
+        match source {
+            GatherSource::Bytes { data, factor } => {
+                if let Ok(whole) = <&[u8; 16]>::try_from(&data[at..at + count]) {
+                    for i in 0..16 {
+                        lane.0[i] = f32::from(whole[i]) * factor;
+                    }
+                } else {
+                    *lane = Lane::ZERO;
+                    for (x, &byte) in lane.0.iter_mut().zip(&data[at..at + count]) {
+                        *x = f32::from(byte) * factor;
+                    }
+                }
+            }
+            GatherSource::Floats(data) => {
+                *lane = Lane::ZERO;
+                lane.0[..count].copy_from_slice(&data[at..at + count]);
+            }
+        }
+    }
+}
+
 /// Writes the features of up to 16 samples to `out`, one lane a feature. Lanes of samples that are not there, and of
 /// features up to a multiple of 16, become 0.
 pub(crate) fn gather_panel(
@@ -386,11 +464,7 @@ pub(crate) fn gather_panel(
     out: &mut [Lane],
 ) {
     assert!(samples.len() <= 16 && out.len() == width.next_multiple_of(16));
-    let len = match source {
-        GatherSource::Bytes { data, .. } => data.len(),
-        GatherSource::Floats(data) => data.len(),
-    };
-    assert!(samples.iter().all(|&s| (s as usize + 1) * width <= len));
+    assert!(in_range(source, width, samples));
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -416,32 +490,54 @@ pub(crate) fn gather_panel(
     }
 }
 
+/// How far ahead of the conversion the samples' rows are asked for: they are anywhere in memory.
+const GATHER_AHEAD: usize = 256;
+
 /// Unsafe only for the instructions of `S`, which must be enabled.
 #[inline(always)]
 unsafe fn gather<S: Simd>(source: GatherSource<'_>, width: usize, samples: &[u32], out: &mut [Lane]) {
-    for (block, lanes) in out.chunks_exact_mut(16).enumerate() {
-        let first = block * 16;
-        let count = (width - first).min(16);
-        let mut rows = [Lane::ZERO; 16];
-        for (row, &sample) in rows.iter_mut().zip(samples) {
-            let at = sample as usize * width + first;
-            match source {
-                GatherSource::Bytes { data, factor } => {
-                    let bytes = &data[at..at + count];
-                    if let Ok(whole) = <&[u8; 16]>::try_from(bytes) {
-                        for i in 0..16 {
-                            row.0[i] = f32::from(whole[i]) * factor;
-                        }
-                    } else {
-                        for (x, &byte) in row.0.iter_mut().zip(bytes) {
-                            *x = f32::from(byte) * factor;
-                        }
-                    }
+    match source {
+        GatherSource::Bytes { data, factor } => {
+            let nothing = [0_u8; 16];
+            for line in (0..width.min(GATHER_AHEAD)).step_by(64) {
+                for &sample in samples {
+                    // SAFETY: any address may be asked for.
+                    unsafe { S::prefetch(data.as_ptr().wrapping_add(sample as usize * width + line).cast()) }
                 }
-                GatherSource::Floats(data) => row.0[..count].copy_from_slice(&data[at..at + count]),
+            }
+            for (block, lanes) in out.chunks_exact_mut(16).enumerate() {
+                let first = block * 16;
+                let mut rows = [nothing.as_ptr(); 16];
+                let mut padded = [[0_u8; 16]; 16];
+                for ((row, padded), &sample) in rows.iter_mut().zip(&mut padded).zip(samples) {
+                    let at = sample as usize * width + first;
+                    if block.is_multiple_of(4) {
+                        // SAFETY: as above.
+                        unsafe { S::prefetch(data.as_ptr().wrapping_add(at + GATHER_AHEAD).cast()) }
+                    }
+                    *row = if first + 16 <= width {
+                        data[at..at + 16].as_ptr()
+                    } else {
+                        padded[..width - first].copy_from_slice(&data[at..at + width - first]);
+                        padded.as_ptr()
+                    };
+                }
+                // SAFETY: each row is 16 bytes, and `lanes` are 16.
+                unsafe { S::transpose_bytes(&rows, factor, lanes.as_mut_ptr().cast()) }
             }
         }
-        // SAFETY: both sides are 16 lanes, and they do not overlap.
-        unsafe { S::transpose(rows.as_ptr().cast(), lanes.as_mut_ptr().cast()) }
+        GatherSource::Floats(data) => {
+            for (block, lanes) in out.chunks_exact_mut(16).enumerate() {
+                let first = block * 16;
+                let count = (width - first).min(16);
+                let mut rows = [Lane::ZERO; 16];
+                for (row, &sample) in rows.iter_mut().zip(samples) {
+                    let at = sample as usize * width + first;
+                    row.0[..count].copy_from_slice(&data[at..at + count]);
+                }
+                // SAFETY: both sides are 16 lanes, and they do not overlap.
+                unsafe { S::transpose(rows.as_ptr().cast(), lanes.as_mut_ptr().cast()) }
+            }
+        }
     }
 }

@@ -32,31 +32,6 @@ pub(super) struct Columns {
     pub(super) column_stride: usize,
 }
 
-/// `acc[r][p] += a(r) · b(p)` for one k.
-#[inline(always)]
-unsafe fn rank_one<S: Simd, const R: usize, const P: usize>(
-    acc: &mut [[S::V; P]; R],
-    a: *const f32,
-    row_stride: usize,
-    b: *const f32,
-    column_stride: usize,
-) {
-    // SAFETY: the caller vouches for both matrices.
-    unsafe {
-        let mut columns = [S::zero(); P];
-        for p in 0..P {
-            columns[p] = S::load(b.add(p * column_stride));
-            S::prefetch(b.wrapping_add(p * column_stride + 256));
-        }
-        for r in 0..R {
-            let x = S::splat(a.add(r * row_stride));
-            for p in 0..P {
-                acc[r][p] = S::fma(x, columns[p], acc[r][p]);
-            }
-        }
-    }
-}
-
 /// `acc[r][p] += Σ a(r, k) · b(p, k)` for k in `0..len`, in order.
 #[inline(always)]
 unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
@@ -69,15 +44,17 @@ unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
     unsafe {
         let mut pa = a.start;
         let mut pb = b.start;
-        for _ in 0..len / 2 {
-            for u in 0..2 {
-                rank_one::<S, R, P>(acc, pa.wrapping_add(u * a.k_stride), a.row_stride, pb.wrapping_add(16 * u), b.column_stride);
+        for _ in 0..len {
+            let mut columns = [S::zero(); P];
+            for p in 0..P {
+                columns[p] = S::load(pb.add(p * b.column_stride));
             }
-            pa = pa.wrapping_add(2 * a.k_stride);
-            pb = pb.wrapping_add(2 * 16);
-        }
-        for _ in 0..len % 2 {
-            rank_one::<S, R, P>(acc, pa, a.row_stride, pb, b.column_stride);
+            for r in 0..R {
+                let x = S::splat(pa.add(r * a.row_stride));
+                for p in 0..P {
+                    acc[r][p] = S::fma(x, columns[p], acc[r][p]);
+                }
+            }
             pa = pa.wrapping_add(a.k_stride);
             pb = pb.wrapping_add(16);
         }
@@ -126,7 +103,7 @@ pub(super) struct Panels {
     pub(super) count: usize,
     /// The first k-panel is written, the others are added to what is there.
     pub(super) first: bool,
-    /// Where not null, the broadcast matrix is first copied there in the order of use.
+    /// Room for a tile of the broadcast matrix.
     pub(super) packed: *mut f32,
     /// Floats that may be read from the broadcast matrix' start.
     pub(super) readable: usize,
@@ -134,50 +111,97 @@ pub(super) struct Panels {
     pub(super) ahead: Ahead,
 }
 
-/// Terms between two looks ahead.
-const CHUNK: usize = 32;
+/// Terms between two looks ahead: a cache line of the weights.
+const CHUNK: usize = 16;
+
+/// How a tile of the broadcast matrix is used: [`PLAIN`] where it lies, or from a copy. Copying pays where a tile is used
+/// twice or more: its rows (of the weights, or of their transpose) lie on a page each and compete for the same places of
+/// the cache, and an address whose strides are constants costs nothing to form.
+pub(super) type Packing = usize;
+/// Not copied.
+pub(super) const PLAIN: Packing = 0;
+/// Copied row by row; k_stride is 1.
+pub(super) const BY_ROW: Packing = 1;
+/// Copied term by term; row_stride is 1.
+pub(super) const BY_TERM: Packing = 2;
+
+/// Copies a tile to `packed` and returns the copy.
+#[inline(always)]
+unsafe fn pack<S: Simd, const R: usize, const M: Packing>(a: Broadcast, task: &Panels) -> Broadcast {
+    let (len, packed) = (task.len, task.packed);
+    // SAFETY: the caller vouches for the matrix, and for R·K_PANEL + 32 floats in `packed`.
+    unsafe {
+        match M {
+            BY_ROW => {
+                for r in 0..R {
+                    let (from, to) = (a.start.add(r * a.row_stride), packed.add(r * K_PANEL));
+                    std::ptr::copy_nonoverlapping(from, to, len);
+                }
+                Broadcast { start: packed, row_stride: K_PANEL, k_stride: 1 }
+            }
+            BY_TERM => {
+                // Whole lanes, of which the next one overwrites what is too much, as far as they are in the matrix.
+                let width = R.next_multiple_of(16);
+                let whole = if task.readable < width {
+                    0
+                } else {
+                    ((task.readable - width) / a.k_stride + 1).min(len)
+                };
+                for k in 0..whole {
+                    for lane in (0..width).step_by(16) {
+                        S::store(packed.add(k * R + lane), S::load(a.start.add(k * a.k_stride + lane)));
+                    }
+                }
+                for k in whole..len {
+                    for r in 0..R {
+                        *packed.add(k * R + r) = *a.start.add(k * a.k_stride + r);
+                    }
+                }
+                Broadcast { start: packed, row_stride: 1, k_stride: R }
+            }
+            _ => a,
+        }
+    }
+}
 
 /// Adds one k-panel of a product to `R` rows of output: `count` groups of `P` sample panels.
 #[inline(always)]
-unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(a: Broadcast, b: Columns, task: Panels) {
-    let Panels { len, out, out_stride, count, first, packed, readable, mut ahead } = task;
-    // SAFETY: the caller vouches for the matrices, for the room in `out`, and for R·len + 32 floats in `packed`.
+unsafe fn product_tile<S: Simd, const R: usize, const P: usize, const M: Packing>(
+    a: Broadcast,
+    b: Columns,
+    task: Panels,
+) {
+    let Panels { len, out, out_stride, count, first, mut ahead, .. } = task;
+    // SAFETY: the caller vouches for the matrices, and for the room in `out`.
     unsafe {
-        let mut a = a;
-        if !packed.is_null() {
-            // Whole lanes, of which the next one overwrites what is too much, as far as they are inside the matrix.
-            let lanes = R.div_ceil(16);
-            let whole =
-                if readable < 16 * lanes { 0 } else { ((readable - 16 * lanes) / a.k_stride + 1).min(len) };
-            for k in 0..whole {
-                for lane in 0..lanes {
-                    S::store(packed.add(k * R + 16 * lane), S::load(a.start.add(k * a.k_stride + 16 * lane)));
-                }
-            }
-            for k in whole..len {
-                for r in 0..R {
-                    *packed.add(k * R + r) = *a.start.add(k * a.k_stride + r);
-                }
-            }
-            a = Broadcast { start: packed, row_stride: 1, k_stride: R };
-        }
-        let looks =
-            if count < 2 { 0 } else { (ahead_lines::<R>(a, len)).div_ceil(count * len.div_ceil(CHUNK)) };
+        let a = pack::<S, R, M>(a, &task);
+        let lines = match M {
+            BY_ROW => R * len.div_ceil(16),
+            BY_TERM => len * R.div_ceil(16),
+            _ => 0,
+        };
+        let looks = lines.div_ceil(count * len.div_ceil(CHUNK));
         for group in 0..count {
             let b = Columns { start: b.start.add(group * P * b.column_stride), ..b };
             let out = out.add(group * P * out_stride);
-            let mut acc = [[S::zero(); P]; R];
-            if looks > 0 && !first {
+            if M != PLAIN && !first {
                 for p in 0..P {
                     for r in 0..R {
                         S::prefetch(out.add(p * out_stride + 16 * r));
                     }
                 }
             }
+            let mut acc = [[S::zero(); P]; R];
             let mut k = 0;
             while k < len {
                 for _ in 0..looks {
                     ahead.touch::<S>();
+                }
+                if M == PLAIN && a.k_stride == 1 {
+                    // All rows may come to the end of a cache line together.
+                    for r in 0..R {
+                        S::prefetch(a.start.wrapping_add(r * a.row_stride + k + CHUNK));
+                    }
                 }
                 let step = CHUNK.min(len - k);
                 let a = Broadcast { start: a.start.add(k * a.k_stride), ..a };
@@ -194,12 +218,6 @@ unsafe fn product_tile<S: Simd, const R: usize, const P: usize>(a: Broadcast, b:
             }
         }
     }
-}
-
-/// Lines of a tile of the broadcast matrix.
-#[inline(always)]
-fn ahead_lines<const R: usize>(a: Broadcast, len: usize) -> usize {
-    if a.k_stride == 1 { R * len.div_ceil(16) } else { len * R.div_ceil(16) }
 }
 
 /// What a gradient tile is computed from, beside its rows and columns.
@@ -219,6 +237,8 @@ pub(super) struct GradientOut {
     pub(super) start: *mut f32,
     pub(super) row_stride: usize,
     pub(super) columns: usize,
+    /// One lane that stays 0 as long as everything that is written is finite.
+    pub(super) check: *mut f32,
 }
 
 // The functions below are not closures, because a closure does not inherit the instructions that its function enables:
@@ -263,7 +283,6 @@ unsafe fn put_slot<S: Simd, const R: usize, const P: usize>(
 ///
 /// `delta` is the address of the tile's first neuron in the first sample panel, where row r of sample s lies at
 /// `(s / 16)·panel_stride + 16r + s % 16`; `inputs` has one lane of 16 inputs for each sample and column.
-/// Returns false if any element of the result is NaN or infinite.
 #[inline(always)]
 unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
     delta: *const f32,
@@ -271,10 +290,12 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
     leaves: Leaves,
     stack: *mut f32,
     out: GradientOut,
-) -> bool {
+) {
     // SAFETY: the caller vouches for all five; the stack has STACK_SLOTS slots of SLOT_FLOATS.
     unsafe {
         const PANELS: usize = STACK_SLOTS - 1;
+        let rows_a_panel = if leaves.samples > 32 { R.div_ceil(leaves.samples / 16) } else { 0 };
+        let mut asked = 0;
         let mut depth = 0;
         let mut leaf = 0_usize;
         let mut s = 0;
@@ -293,18 +314,22 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
                 };
                 let b = Columns { start: inputs.start.add(16 * s), column_stride: inputs.column_stride };
                 // The next panel's deltas lie on another page, where no hardware prefetcher looks.
-                for r in 0..R {
-                    S::prefetch(a.start.wrapping_add(leaves.panel_stride + 16 * r));
-                }
-                accumulate::<S, R, P>(&mut acc, a, b, stop - s);
-                if s == 0 && stop < leaves.samples {
+                if s / 16 + 1 < leaves.samples.div_ceil(16) {
                     for r in 0..R {
-                        let row = out.start.wrapping_add(r * out.row_stride);
-                        S::prefetch_write(row);
-                        S::prefetch_write(row.wrapping_add(16));
-                        S::prefetch_write(row.wrapping_add(31));
+                        S::prefetch(a.start.wrapping_add(leaves.panel_stride + 16 * r));
                     }
                 }
+                // So does the output; a few rows at a time, lest they hold up the deltas.
+                let ahead = (asked + rows_a_panel).min(R);
+                while asked < ahead {
+                    let row = out.start.wrapping_add(asked * out.row_stride);
+                    for p in 0..P {
+                        S::prefetch_far(row.wrapping_add(16 * p));
+                    }
+                    S::prefetch_far(row.wrapping_add(16 * P - 1));
+                    asked += 1;
+                }
+                accumulate::<S, R, P>(&mut acc, a, b, stop - s);
                 s = stop;
                 let k = s - start;
                 if s == end {
@@ -332,8 +357,8 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
                     depth -= 1;
                     add_slot::<S, R, P>(&mut acc, stack, depth);
                 }
-                put_slot::<S, R, P>(&acc, stack, 0);
-                return write_gradient::<S>(stack, R, P, out);
+                write_gradient::<S, R, P>(&acc, stack, out);
+                return;
             }
             put_slot::<S, R, P>(&acc, stack, depth);
             depth += 1;
@@ -342,30 +367,37 @@ unsafe fn gradient_tile<S: Simd, const R: usize, const P: usize>(
     }
 }
 
-/// Writes a finished tile from its slot; false if any of its elements is NaN or infinite. It takes the tile from memory,
-/// because a loop over registers that is too long to unroll would keep them in memory everywhere.
+/// Writes a finished tile, and adds 0·x of each of its elements to `out.check`: 0 for a finite x, NaN for the others.
 #[inline(always)]
-unsafe fn write_gradient<S: Simd>(slot: *const f32, rows: usize, lanes: usize, out: GradientOut) -> bool {
-    // SAFETY: the caller vouches for rows × lanes in the slot, and for as many rows of `columns` floats.
+unsafe fn write_gradient<S: Simd, const R: usize, const P: usize>(
+    acc: &[[S::V; P]; R],
+    stack: *mut f32,
+    out: GradientOut,
+) {
+    // SAFETY: the caller vouches for R rows of `columns` floats, and for the stack.
     unsafe {
-        // 0·x is 0 for every finite x and NaN for the others.
-        let mut check = S::zero();
-        for r in 0..rows {
-            for p in 0..lanes {
-                let from = slot.add((r * lanes + p) * 16);
-                let value = S::load(from);
-                check = S::fma(S::zero(), value, check);
-                let to = out.start.add(r * out.row_stride + 16 * p);
-                if 16 * (p + 1) <= out.columns {
-                    S::store(to, value);
-                } else {
-                    std::ptr::copy_nonoverlapping(from, to, out.columns - 16 * p);
-                }
+        let mut checks = [S::zero(); 4]; // not one chain, which would wait for itself
+        for r in 0..R {
+            for p in 0..P {
+                let check = &mut checks[(r * P + p) % 4];
+                *check = S::fma(S::zero(), acc[r][p], *check);
             }
         }
-        let mut sums = [0.0_f32; 16];
-        S::store(sums.as_mut_ptr(), check);
-        sums.iter().all(|&x| x == 0.0)
+        let check = S::add(S::add(checks[0], checks[1]), S::add(checks[2], checks[3]));
+        S::store(out.check, S::add(S::load(out.check), check));
+        if out.columns == 16 * P {
+            for r in 0..R {
+                for p in 0..P {
+                    S::store(out.start.add(r * out.row_stride + 16 * p), acc[r][p]);
+                }
+            }
+        } else {
+            put_slot::<S, R, P>(acc, stack, 0);
+            for r in 0..R {
+                let (from, to) = (stack.add(r * P * 16), out.start.add(r * out.row_stride));
+                std::ptr::copy_nonoverlapping(from, to, out.columns);
+            }
+        }
     }
 }
 
@@ -381,7 +413,7 @@ macro_rules! with_rows {
 
 /// [`product_tile`] for a number of rows that is known at run time.
 #[inline(always)]
-pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize>(
+pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize, const M: Packing>(
     rows: usize,
     a: Broadcast,
     b: Columns,
@@ -389,7 +421,7 @@ pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize>(
 ) {
     // SAFETY: passed on.
     with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22],
-        R => unsafe { product_tile::<S, R, P>(a, b, task) })
+        R => unsafe { product_tile::<S, R, P, M>(a, b, task) })
 }
 
 /// [`gradient_tile`] for a number of rows that is known at run time.
@@ -401,7 +433,7 @@ pub(super) unsafe fn gradient_tile_rows<S: Simd, const P: usize>(
     leaves: Leaves,
     stack: *mut f32,
     out: GradientOut,
-) -> bool {
+) {
     // SAFETY: passed on.
     with_rows!(rows, S::ROWS[P - 1], [1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22],
         R => unsafe { gradient_tile::<S, R, P>(delta, inputs, leaves, stack, out) })

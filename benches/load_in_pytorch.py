@@ -1,0 +1,60 @@
+"""PyTorch loads a model that `nn train` wrote, and gives the same answers.
+
+Run:   cargo run --release -- train --out runs/digits
+       python benches/load_in_pytorch.py runs/digits/model.safetensors      `pip install torch safetensors numpy` first
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+NN = Path(__file__).resolve().parent.parent / "target" / "release" / "nn"
+FUNCTIONS = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "linear": torch.nn.Identity}
+
+
+def load(path):
+    """The network as a `torch.nn.Sequential` of linear layers and functions."""
+    with safe_open(path, "pt") as file:
+        model = json.loads(file.metadata()["nn"])["model"]
+    widths, modules = model["widths"], []
+    for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
+        last = layer == len(widths) - 2
+        function = model["output"] if last else model["activation"]
+        modules.append(torch.nn.Linear(inputs, outputs))
+        modules.append(torch.nn.Softmax(dim=1) if function == "softmax" else FUNCTIONS[function]())
+    network = torch.nn.Sequential(*modules)
+    # The rename: layer l is module 2l of the Sequential, as a function follows each layer.
+    state = {}
+    for name, tensor in load_file(path).items():
+        _, layer, kind = name.split(".")
+        state[f"{2 * int(layer)}.{kind}"] = tensor
+    network.load_state_dict(state)
+    return network
+
+
+def main():
+    path = sys.argv[1]
+    nn = sys.argv[2] if len(sys.argv) > 2 else NN
+    network = load(path)
+    samples = torch.rand(100, network[0].in_features)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "samples.npy"
+        numpy.save(file, samples.numpy())
+        answer = subprocess.run([nn, "predict", "--json", "--model", path, file], check=True, stdout=subprocess.PIPE)
+    ours = torch.tensor([entry["outputs"] for entry in json.loads(answer.stdout)["predictions"]])
+    with torch.no_grad():
+        theirs = network(samples)
+    print(network)
+    print(f"largest difference between the answers of PyTorch and of nn: {(ours - theirs).abs().max():.1e}")
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+if __name__ == "__main__":
+    main()

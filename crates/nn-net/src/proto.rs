@@ -1,0 +1,11 @@
+//! The generated messages and services of `proto/nn/v1`.
+
+#![allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all, clippy::pedantic)]
+
+tonic::include_proto!("nn.v1");
+
+/// All of `proto/nn/v1` as a descriptor, for the reflection service.
+pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nn.v1.bin"));
+
+/// The version of the protocol that this crate speaks.
+pub const PROTOCOL: u32 = 1;

@@ -1,0 +1,198 @@
+//! The law: placement never changes the result. The same weights to the last bit, whatever the threads and the
+//! instructions, driven as a user does: through the real binary.
+
+mod common;
+
+use std::path::Path;
+
+use common::{Place, linear_csv};
+
+/// More than this machine has, fewer, odd ones, and one that divides nothing evenly.
+const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
+
+/// What a run ends with: the hash after each epoch, and the last losses to the last bit.
+#[derive(Debug, PartialEq)]
+struct Trace {
+    hashes: Vec<String>,
+    losses: Vec<(u64, u64)>,
+    last: String,
+}
+
+fn trace(place: &Place, arguments: &str, isa: &str, threads: usize) -> Trace {
+    let fixed = format!("train --quiet --out run --threads {threads} {arguments}");
+    let output = place.command(fixed.split_whitespace()).env("NN_ISA", isa).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{fixed} on {isa}: {output:?}");
+    let summary = place.summary("run");
+    assert_eq!((&summary["isa"], &summary["threads"]), (&isa.into(), &threads.into()));
+    let metrics = place.metrics("run");
+    let bits = |x: &serde_json::Value| x.as_f64().expect("a loss").to_bits();
+    Trace {
+        hashes: metrics.iter().map(|line| line["params_sha256"].as_str().unwrap().to_owned()).collect(),
+        losses: metrics.iter().map(|line| (bits(&line["train_loss"]), bits(&line["test_loss"]))).collect(),
+        last: place.hash("run"),
+    }
+}
+
+/// The instruction sets that this processor has.
+fn isas() -> Vec<&'static str> {
+    let place = Place::new();
+    let has = |isa: &&str| {
+        let arguments = ["train", "--quiet", "--epochs", "1", "--out", "try"];
+        let output = place.command(arguments).env("NN_ISA", isa).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) => true,
+            Some(2) if stderr.contains("NN_ISA") => false,
+            _ => panic!("{isa}: {output:?}"),
+        }
+    };
+    let isas: Vec<&str> = ["portable", "avx2", "avx512"].into_iter().filter(has).collect();
+    assert!(isas.contains(&"portable"), "plain code runs everywhere");
+    isas
+}
+
+/// Fails unless all threads and instruction sets agree on all configurations.
+fn holds(place: &Place, configurations: &[&str], isas: &[&str]) {
+    for arguments in configurations {
+        let want = trace(place, arguments, isas[0], 1);
+        assert!(!want.hashes.is_empty() && want.hashes.last() == Some(&want.last), "{arguments}");
+        for isa in isas {
+            for threads in THREADS {
+                let got = trace(place, arguments, isa, threads);
+                assert_eq!(got, want, "{arguments}: {isa} on {threads} threads, {} on 1", isas[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_costs_and_outputs() {
+    let configurations = [
+        "--epochs 2",
+        "--epochs 2 --cost cross-entropy",
+        "--epochs 2 --activation relu",
+        "--epochs 2 --activation relu --cost cross-entropy",
+        "--epochs 2 --activation tanh",
+        "--epochs 2 --activation tanh --cost cross-entropy --output sigmoid",
+        "--epochs 2 --cost cross-entropy --output softmax",
+        "--epochs 2 --output softmax",
+        "--epochs 2 --output linear --learning-rate 0.01",
+        "--epochs 2 --hidden none --cost cross-entropy --output softmax",
+        "--epochs 2 --hidden 17,1,23 --activation tanh --init normal",
+        "--epochs 2 --hidden 33,31 --activation relu --init xavier",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
+fn optimizers_penalties_and_schedules() {
+    let configurations = [
+        "--epochs 3 --l2 5",
+        "--epochs 3 --optimizer momentum",
+        "--epochs 3 --optimizer momentum --momentum 0.5 --l2 1 --batch-size 37",
+        "--epochs 3 --optimizer nesterov --cost cross-entropy",
+        "--epochs 3 --optimizer adam --batch-size 32",
+        "--epochs 3 --optimizer adam --l2 2 --beta1 0.8 --beta2 0.99 --epsilon 1e-5 --batch-size 37",
+        "--epochs 3 --optimizer adamw --weight-decay 0.1 --activation relu --cost cross-entropy",
+        "--epochs 3 --schedule step --step-epochs 1 --step-factor 0.5 --warmup-steps 100",
+        "--epochs 3 --schedule cosine --warmup-steps 200 --optimizer adam",
+        "--epochs 3 --schedule cosine --cosine-floor 0.1 --optimizer nesterov",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
+fn batches_and_shards_that_do_not_divide() {
+    let configurations = [
+        "--epochs 2 --batch-size 1",
+        "--epochs 2 --batch-size 37",
+        "--epochs 2 --batch-size 37 --shard-size 1",
+        "--epochs 2 --batch-size 37 --shard-size 7",
+        "--epochs 2 --batch-size 37 --shard-size 36",
+        "--epochs 2 --batch-size 37 --shard-size 37",
+        "--epochs 2 --batch-size 100 --shard-size 3",
+        "--epochs 2 --batch-size 256 --shard-size 5 --hidden 64,32",
+        "--epochs 2 --batch-size 1437",
+        "--epochs 2 --batch-size 5000 --shard-size 13",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+/// The networks above are small enough for one thread to be the best choice; these are not.
+#[test]
+fn networks_for_which_threads_matter() {
+    let configurations = [
+        "--epochs 1 --hidden 256,128 --batch-size 256 --activation relu --cost cross-entropy",
+        "--epochs 1 --hidden 300 --batch-size 500 --shard-size 125 --optimizer adam",
+        "--epochs 1 --hidden 515,257 --batch-size 97 --shard-size 97",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
+fn regression() {
+    let place = Place::new();
+    let _ = place.file("line.csv", linear_csv(301));
+    let configurations = [
+        "--data line.csv --epochs 3",
+        "--data line.csv --epochs 3 --activation tanh --hidden 20,10 --batch-size 37 --optimizer adam",
+    ];
+    holds(&place, &configurations, &isas());
+}
+
+#[test]
+fn mnist() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist");
+    if !data.is_dir() {
+        println!("skipped: there is no MNIST in {}", data.display());
+        return;
+    }
+    // Plain code takes half a minute for this; the digits above have covered it.
+    let isas: Vec<&str> = isas().into_iter().filter(|isa| *isa != "portable").collect();
+    if isas.is_empty() {
+        println!("skipped: this processor has plain code only, which is too slow for MNIST");
+        return;
+    }
+    let arguments = format!("--epochs 1 --hidden 100 --batch-size 128 --data {}", data.display());
+    holds(&Place::new(), &[&arguments], &isas);
+}
+
+/// The weights of the first run that everybody does. When this fails, the arithmetic has changed: old checkpoints
+/// go on differently, and old and new workers cannot work together. That is a decision, and it belongs in the
+/// changelog.
+#[test]
+fn the_default_run_is_what_it_was() {
+    let place = Place::new();
+    let _ = place.nn("train --out run").ok();
+    assert_eq!(place.hash("run"), "7d5da3fdd5c6d68d6ccb0c81f0ddea5026ba5f225e29de45953970ea498a9fb8");
+}
+
+#[test]
+fn what_decides_the_weights_changes_them_and_nothing_else_does() {
+    let place = Place::new();
+    let hash = |arguments: &str| {
+        let _ = place.nn(&format!("train --quiet --epochs 2 --out run {arguments}")).ok();
+        let summary = place.summary("run");
+        let text = |name: &str| summary[name].as_str().unwrap().to_owned();
+        (text("params_sha256"), text("config_hash"))
+    };
+    let base = hash("");
+    for same in ["--eval-every 2", "--checkpoint-seconds 0", "--threads 7", "--batch-size 10", "--seed 1"] {
+        assert_eq!(hash(same), base, "{same}");
+    }
+    for other in [
+        "--seed 2",
+        "--shard-size 3",
+        "--batch-size 11",
+        "--learning-rate 2.9999998",
+        "--l2 0.001",
+        "--init normal",
+        "--hidden 31",
+        "--optimizer adam",
+        "--warmup-steps 1000",
+        "--test-fraction 0.25",
+    ] {
+        let (params, config) = hash(other);
+        assert!(params != base.0 && config != base.1, "{other} changes nothing");
+    }
+}
