@@ -48,7 +48,7 @@ impl Progress {
     /// For a run of `steps` steps, of which `done` are done.
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
-            let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+            let bar = BARS.add(ProgressBar::new(steps));
             let template = "{bar:24.cyan/dim} {msg}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style.progress_chars("━╸─"));
@@ -71,7 +71,7 @@ impl Progress {
             let _ = writeln!(stdout(), "{text}");
         };
         match &self.bar {
-            Some(bar) => bar.suspend(line),
+            Some(_) => BARS.suspend(line),
             None => line(),
         }
     }
@@ -82,7 +82,7 @@ impl Progress {
             let _ = writeln!(stderr(), "warning: {text}");
         };
         match &self.bar {
-            Some(bar) => bar.suspend(line),
+            Some(_) => BARS.suspend(line),
             None => line(),
         }
     }
@@ -168,3 +168,48 @@ impl Drop for LoadProgress {
         }
     }
 }
+
+/// Lines that are drawn again and again on standard error, where that is a terminal.
+#[derive(Debug)]
+pub(crate) struct Table {
+    bar: Option<ProgressBar>,
+}
+
+impl Table {
+    /// Draws only on a terminal, and not if it is to be quiet.
+    pub(crate) fn new(quiet: bool) -> Self {
+        let bar = (!quiet && stderr().is_terminal()).then(|| {
+            let bar = BARS.add(ProgressBar::new_spinner());
+            if let Ok(style) = ProgressStyle::with_template("{msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        Self { bar }
+    }
+
+    /// Whether anything is drawn at all.
+    pub(crate) fn is_drawn(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// Draws these lines in the place of the last ones.
+    pub(crate) fn draw(&self, lines: &[String]) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(lines.join("\n"));
+            bar.tick();
+        }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// All that is drawn on standard error, so that a table and a bar do not overwrite each other.
+static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
+    std::sync::LazyLock::new(indicatif::MultiProgress::new);

@@ -1,6 +1,8 @@
 //! The law: placement never changes the result. The same weights to the last bit, whatever the threads and the
 //! instructions, driven as a user does: through the real binary.
 
+#![allow(clippy::print_stdout)] // says what is skipped, and why
+
 mod common;
 
 use std::path::Path;
@@ -9,6 +11,9 @@ use common::{Place, linear_csv};
 
 /// More than this machine has, fewer, odd ones, and one that divides nothing evenly.
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
+
+/// Plain code is thirty times slower, and divides the work among threads as the others do.
+const THREADS_OF_PORTABLE: [usize; 2] = [1, 3];
 
 /// What a run ends with: the hash after each epoch, and the last losses to the last bit.
 #[derive(Debug, PartialEq)]
@@ -54,12 +59,14 @@ fn isas() -> Vec<&'static str> {
 /// Fails unless all threads and instruction sets agree on all configurations.
 fn holds(place: &Place, configurations: &[&str], isas: &[&str]) {
     for arguments in configurations {
-        let want = trace(place, arguments, isas[0], 1);
+        let best = isas[isas.len() - 1];
+        let want = trace(place, arguments, best, 1);
         assert!(!want.hashes.is_empty() && want.hashes.last() == Some(&want.last), "{arguments}");
         for isa in isas {
-            for threads in THREADS {
+            let threads = if *isa == "portable" { &THREADS_OF_PORTABLE[..] } else { &THREADS };
+            for &threads in threads {
                 let got = trace(place, arguments, isa, threads);
-                assert_eq!(got, want, "{arguments}: {isa} on {threads} threads, {} on 1", isas[0]);
+                assert_eq!(got, want, "{arguments}: {isa} on {threads} threads, {best} on 1");
             }
         }
     }

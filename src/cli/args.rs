@@ -264,7 +264,7 @@ impl BenchArgs {
     }
 }
 
-fn check_threads(threads: Option<u64>) -> Result<NonZeroUsize, Failure> {
+pub(super) fn check_threads(threads: Option<u64>) -> Result<NonZeroUsize, Failure> {
     let cores = defaults::available_threads();
     let threads = threads.map(|threads| check_range("threads", threads, 1..=MAX_THREADS)).transpose()?;
     Ok(threads.and_then(NonZeroUsize::new).unwrap_or(cores))

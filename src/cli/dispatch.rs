@@ -1,6 +1,6 @@
 //! From parsed arguments to the work: every command is checked first, then run.
 
-use super::{Command, manual};
+use super::{Command, CoordArgs, manual};
 use crate::commands;
 use crate::config::{self, TrainArgs, defaults};
 use crate::failure::{Failure, write_stdout};
@@ -11,6 +11,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Train(raw) => train(*raw),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
+        Command::Status(args) => commands::status(&args),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(out.as_deref()),
@@ -25,4 +26,14 @@ fn train(raw: TrainArgs) -> Result<(), Failure> {
         return write_stdout(config::print(&checked, defaults::available_threads())?);
     }
     commands::train(&checked)
+}
+
+/// Runs a coordinator.
+pub(super) fn coord(raw: CoordArgs) -> Result<(), Failure> {
+    let print_config = raw.train.print_config;
+    let checked = raw.check()?;
+    if print_config {
+        return write_stdout(config::print(&checked.train, defaults::available_threads())?);
+    }
+    commands::coord(&checked)
 }

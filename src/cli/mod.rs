@@ -1,6 +1,7 @@
 //! The command line of `nn`: flags are parsed into the raw arguments of a command, checked, and handed on.
 
 pub mod args;
+mod cluster;
 mod dispatch;
 mod manual;
 
@@ -10,8 +11,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs};
+pub use cluster::{CoordArgs, CoordConfig, StatusArgs, WorkerArgs};
 
+use crate::commands;
 use crate::config::{TrainArgs, TrainOptions, defaults};
+use crate::failure::Failure;
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
 ///
@@ -37,6 +41,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Let a trained network answer
     Predict(PredictArgs),
+    /// Tell what a coordinator's run is at
+    Status(StatusArgs),
     /// Fetch a public data set into the cache
     Fetch(FetchArgs),
     /// Write completions for a shell to standard output
@@ -81,21 +87,47 @@ pub fn command() -> clap::Command {
     show_defaults(Cli::command())
 }
 
-/// Runs `nn` with the arguments given, the program's name first, and gives the exit code.
-pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let parsed =
-        command().try_get_matches_from(arguments).and_then(|matches| Cli::from_arg_matches(&matches));
-    let cli = match parsed {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are "errors" too, with exit code 0. A closed pipe does not matter here.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
-    };
-    match dispatch::run(cli.command) {
+/// Parses a program's arguments, the program's name first; what is not to be run is printed, and gives the exit code.
+fn parse<P: FromArgMatches>(
+    command: clap::Command,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<P, ExitCode> {
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| P::from_arg_matches(&matches));
+    parsed.map_err(|error| {
+        // Help and version are "errors" too, with exit code 0. A closed pipe does not matter here.
+        let _ = error.print();
+        ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}
+
+fn exit_code(result: Result<(), Failure>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
+    }
+}
+
+/// Runs `nn` with the arguments given, the program's name first, and gives the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match parse::<Cli>(command(), arguments) {
+        Ok(cli) => exit_code(dispatch::run(cli.command)),
+        Err(code) => code,
+    }
+}
+
+/// Runs `nn-coord`.
+pub fn coord_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match parse::<CoordArgs>(show_defaults(CoordArgs::command()), arguments) {
+        Ok(args) => exit_code(dispatch::coord(args)),
+        Err(code) => code,
+    }
+}
+
+/// Runs `nn-worker`.
+pub fn worker_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match parse::<WorkerArgs>(WorkerArgs::command(), arguments) {
+        Ok(args) => exit_code(commands::worker(&args)),
+        Err(code) => code,
     }
 }
 

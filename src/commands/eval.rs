@@ -15,7 +15,7 @@ pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
     let splits = load_data(&config.data, &options_for(&config.format, &model), config.json)?;
     let test = &splits.test;
-    let answers = outputs(&model, test, config.threads.get())?;
+    let answers = outputs(&model, test, &splits.name, config.threads.get())?;
     match test.targets() {
         Targets::Classes { labels, .. } => classes(config, &model, test, labels, &answers),
         Targets::Values { data, width } => {

@@ -1,6 +1,7 @@
 //! What the commands do, once their arguments are checked.
 
 mod bench;
+mod cluster;
 mod eval;
 mod fetch;
 mod predict;
@@ -13,6 +14,7 @@ use nn_core::{Dataset, Features, Isa, Threads, Workspace};
 use nn_data::{LoadOptions, Source, Splits};
 
 pub(crate) use bench::bench;
+pub(crate) use cluster::{coord, status, worker};
 pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;
 pub(crate) use predict::predict;
@@ -77,11 +79,16 @@ fn read_model(path: &std::path::Path) -> Result<ModelFile, Failure> {
     })
 }
 
-/// What the network answers for all samples, row-major `[samples][outputs]`.
-fn outputs(model: &ModelFile, data: &Dataset, thread_count: usize) -> Result<Vec<f32>, Failure> {
+/// What the network answers for all samples, row-major `[samples][outputs]`; `source` is how errors call the data.
+fn outputs(
+    model: &ModelFile,
+    data: &Dataset,
+    source: &str,
+    thread_count: usize,
+) -> Result<Vec<f32>, Failure> {
     let mut workspace = Workspace::for_evaluation(&model.model, threads(thread_count)?, isa()?);
     workspace.outputs(&model.params, data, 0..data.len()).map_err(|error| {
-        Failure::data(error)
+        Failure::data(format_args!("{source} does not fit the model: {error}"))
             .help(format_args!("the model was trained on {}; use data of that shape", model.input.data))
     })
 }

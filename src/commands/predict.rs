@@ -36,7 +36,7 @@ pub(crate) fn predict(config: &PredictConfig) -> Result<(), Failure> {
     let answered = batches
         .into_iter()
         .map(|batch| {
-            let answers = outputs(&model, &batch.data, available_threads().get())?;
+            let answers = outputs(&model, &batch.data, &batch.source, available_threads().get())?;
             Ok((batch, answers))
         })
         .collect::<Result<Vec<_>, Failure>>()?;

@@ -3,11 +3,14 @@
 mod observer;
 mod output;
 
+use std::sync::Arc;
+
 use nn_core::{Dataset, Model, Workspace};
 use nn_data::Splits;
 use nn_engine::{Compute, Engine, Manifest, ManifestParts, Outcome, local};
+use serde_json::Value;
 
-use self::observer::Watch;
+pub(in crate::commands) use self::observer::Watch;
 use self::output::RunFolder;
 use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
@@ -19,60 +22,104 @@ use crate::show;
 use crate::signals::StopFlag;
 use crate::store::{InputInfo, ModelFile};
 
-/// Trains.
+/// Trains on this machine.
 pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
-    let clock = Clock::start();
-    let stop = StopFlag::install()?;
-    let folder = RunFolder::open(&config.out)?;
-    let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
-    let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
-    let manifest = manifest(config, &splits)?;
-    let input = InputInfo {
-        data: splits.name.clone(),
-        scale: scale_of(&splits.train),
-        image: splits.train.image(),
-        classes: splits.classes.clone(),
-    };
-    let every = std::time::Duration::from_secs(config.checkpoint_seconds);
-    let mut engine = Engine::new(manifest.clone(), compute.clone(), every);
+    let job = Job::prepare(config)?;
+    let Job { mut engine, mut watch, train, rest } = job;
+    let outcome = local::run(&mut engine, &train, &mut watch).map_err(Failure::data)?;
+    rest.conclude(config, &engine, watch, outcome)
+}
 
-    let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
-    for note in &splits.notes {
-        say.say(note);
-    }
-    if config.resume {
-        resume(&mut engine, &folder, &say)?;
-    } else {
-        folder.clear()?;
-    }
-    if stop.is_set() {
-        return Err(Failure::interrupted("interrupted before the training began"));
-    }
-    say.say(&description(&manifest, &splits, &compute));
+/// A run that is ready to begin, wherever it is computed.
+pub(in crate::commands) struct Job {
+    pub(in crate::commands) engine: Engine,
+    pub(in crate::commands) watch: Watch,
+    pub(in crate::commands) train: Arc<Dataset>,
+    pub(in crate::commands) rest: Rest,
+}
 
-    let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
-    say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
-    let mut watch = Watch::new(
-        clock,
-        stop,
-        say,
-        &folder,
-        &manifest,
-        input,
-        &splits.test,
-        evaluation,
-        config.eval_every,
-        engine.steps_done(),
-    )?;
-    let outcome = local::run(&mut engine, &splits.train, &mut watch).map_err(Failure::data)?;
-    let finished = watch.finish(&engine, outcome, config)?;
-    if let Outcome::Diverged { epoch, step } = outcome {
-        return Err(diverged(epoch, step.0 - epoch * manifest.steps_per_epoch(), &manifest));
+/// What is needed once a run is over.
+pub(in crate::commands) struct Rest {
+    manifest: Manifest,
+    compute: Compute,
+    test: Arc<Dataset>,
+    /// The flag that signals set.
+    pub(in crate::commands) stop: StopFlag,
+}
+
+impl Job {
+    /// Checks the folder, loads the data, makes the engine, and takes up a checkpoint where that is asked for.
+    pub(in crate::commands) fn prepare(config: &TrainConfig) -> Result<Self, Failure> {
+        let clock = Clock::start();
+        let stop = StopFlag::install()?;
+        let folder = Arc::new(RunFolder::open(&config.out)?);
+        let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let manifest = manifest(config, &splits)?;
+        let input = InputInfo {
+            data: splits.name.clone(),
+            scale: scale_of(&splits.train),
+            image: splits.train.image(),
+            classes: splits.classes.clone(),
+        };
+        let every = std::time::Duration::from_secs(config.checkpoint_seconds);
+        let mut engine = Engine::new(manifest.clone(), compute.clone(), every);
+
+        let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
+        for note in &splits.notes {
+            say.say(note);
+        }
+        // Before anything of an earlier run is touched.
+        if stop.is_set() {
+            return Err(Failure::interrupted("interrupted before the training began"));
+        }
+        let earlier = if config.resume {
+            resume(&mut engine, &folder, &say)?
+        } else {
+            folder.clear()?;
+            Vec::new()
+        };
+        say.say(&description(&manifest, &splits, &compute));
+
+        let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
+        say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
+        let mut watch = Watch::new(
+            clock,
+            stop.clone(),
+            say,
+            folder,
+            manifest.clone(),
+            input,
+            test.clone(),
+            evaluation,
+            config.eval_every,
+            engine.steps_done(),
+        )?;
+        watch.recall(&earlier);
+        Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, stop } })
     }
-    if !config.quiet {
-        crate::failure::write_stdout(closing(&finished, &splits.test, &compute, outcome, config)?)?;
+}
+
+impl Rest {
+    /// Writes what the run has yielded, and says so.
+    pub(in crate::commands) fn conclude(
+        &self,
+        config: &TrainConfig,
+        engine: &Engine,
+        watch: Watch,
+        outcome: Outcome,
+    ) -> Result<(), Failure> {
+        let finished = watch.finish(engine, outcome, config)?;
+        if let Outcome::Diverged { epoch, step } = outcome {
+            return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
+        }
+        if !config.quiet {
+            let text = closing(&finished, &self.test, &self.compute, outcome, config)?;
+            crate::failure::write_stdout(text)?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The run, as far as it decides the weights.
@@ -100,8 +147,9 @@ fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> 
     .map_err(Failure::usage)
 }
 
-/// Goes on from the newest checkpoint that verifies; from the beginning where there is none.
-fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<(), Failure> {
+/// Goes on from the newest checkpoint that verifies; from the beginning where there is none. Gives the lines of the
+/// metrics that stay.
+fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<Vec<Value>, Failure> {
     let found = folder.checkpoints().newest().map_err(|error| {
         Failure::failed(format_args!("cannot read the checkpoints in {}: {error}", folder.path().display()))
     })?;
@@ -110,7 +158,7 @@ fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<(),
     }
     let Some((path, file)) = found.newest else {
         say.say(&format!("there is no checkpoint in {}: starting at the beginning", folder.path().display()));
-        return Ok(());
+        return folder.cut_metrics(0);
     };
     let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
     let differences = engine.manifest().differences(&theirs);
@@ -130,9 +178,9 @@ fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<(),
     engine
         .restore(file.snapshot())
         .map_err(|error| Failure::usage(format_args!("cannot go on from {}: {error}", path.display())))?;
-    folder.cut_metrics(step)?;
+    let earlier = folder.cut_metrics(step)?;
     say.say(&format!("going on after step {step} from {}", path.display()));
-    Ok(())
+    Ok(earlier)
 }
 
 fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {

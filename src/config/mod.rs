@@ -29,7 +29,7 @@ pub use validate::{
     check_layers, check_range, validate,
 };
 pub use value::Hidden;
-pub(crate) use value::{text, whole};
+pub(crate) use value::{real, text, whole};
 
 use crate::failure::Failure;
 

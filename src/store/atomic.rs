@@ -4,6 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+/// An error without the name of the temporary file that it happened to, which says nothing to anybody.
+pub fn without_path(error: &io::Error) -> io::Error {
+    let inner =
+        error.get_ref().and_then(|wrapped| wrapped.source()).and_then(|e| e.downcast_ref::<io::Error>());
+    match inner.and_then(io::Error::raw_os_error) {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
 /// Writes a file so that a crash at any moment leaves the old one or the new one: a temporary file beside it, fsync,
 /// rename, fsync of the folder. On an error the temporary file is removed.
 ///
@@ -15,16 +25,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         _ => Path::new("."),
     };
     fs::create_dir_all(folder)?;
-    let mut temporary = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(folder)?;
-    temporary.write_all(bytes)?;
-    temporary.as_file().sync_all()?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".nn-").suffix(".part");
     #[cfg(unix)]
     {
-        // Temporary files are private; this one is to be as any other file of the user's, who has a umask for that.
+        // Temporary files are private; this one is to be as any other file of the user's: the umask applies.
         use std::os::unix::fs::PermissionsExt;
-        let mode = fs::metadata(path).map_or(0o644, |metadata| metadata.permissions().mode());
-        temporary.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
     }
+    let mut temporary = builder.tempfile_in(folder).map_err(|error| without_path(&error))?;
+    temporary.as_file_mut().write_all(bytes)?;
+    temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     // Some file systems do not let a folder be synced; the rename has happened all the same.
     if let Ok(folder) = File::open(folder) {

@@ -4,6 +4,6 @@ mod atomic;
 mod checkpoints;
 mod model_file;
 
-pub use atomic::write_atomically;
+pub use atomic::{without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
 pub use model_file::{InputInfo, ModelFile, ModelFileError, RunInfo};

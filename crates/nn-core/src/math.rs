@@ -152,8 +152,18 @@ mod tests {
     #[test]
     fn the_bits_are_pinned() {
         let xs = [-7.25_f32, -1.0, -0.3, 0.1, 0.75, 3.5, 20.0];
-        let bits = |f: fn(f32) -> f32| xs.map(|x| f(x.abs()).to_bits() ^ f(x).to_bits().rotate_left(1));
-        println!("{:08x?} {:08x?} {:08x?}", bits(exp), bits(sigmoid), bits(tanh));
-        println!("{:08x?}", xs.map(|x| ln(x.abs()).to_bits()));
+        let bits = |f: fn(f32) -> f32| xs.map(|x| f(x).to_bits());
+        let want =
+            [0x3a3a_2aff, 0x3ebc_5ab2, 0x3f3d_a643, 0x3f8d_763e, 0x4007_7cee, 0x4204_7639, 0x4de7_5844];
+        assert_eq!(bits(exp), want);
+        let want =
+            [0x3a3a_092d, 0x3e89_b2b1, 0x3ed9_e2ac, 0x3f06_6509, 0x3f2d_dea8, 0x3f78_7efe, 0x3f80_0000];
+        assert_eq!(bits(sigmoid), want);
+        let want =
+            [0xbf7f_fff0, 0xbf42_f7d7, 0xbe95_26ed, 0x3dcc_1ebc, 0x3f22_991f, 0x3f7f_8895, 0x3f80_0000];
+        assert_eq!(bits(tanh), want);
+        let want =
+            [0x3ffd_9175, 0x0000_0000, 0xbf9a_1bc8, 0xc013_5d8e, 0xbe93_4b11, 0x3fa0_5a8a, 0x403f_ba14];
+        assert_eq!(bits(|x| ln(x.abs())), want);
     }
 }

@@ -64,10 +64,6 @@ pub enum MismatchError {
     Parameters { model: usize, given: usize },
 }
 
-/// A sixteenth of a microsecond's work or so: below this many multiply-adds for each further thread, waking it costs more
-/// than it does.
-const OPERATIONS_PER_THREAD: usize = 3_000_000;
-
 /// Samples that are evaluated at a time.
 const EVALUATION_BLOCK: usize = 1024;
 
@@ -334,9 +330,9 @@ impl Workspace {
         self.correct.as_flattened()[..samples].iter().filter(|&&c| c).count()
     }
 
-    /// How many threads are worth waking for so many multiply-adds.
+    /// How many threads are worth having for so many operations.
     fn worth(&self, operations: usize) -> usize {
-        (operations / OPERATIONS_PER_THREAD).clamp(1, self.threads.count())
+        (operations / self.threads.operations_per_thread()).clamp(1, self.threads.count())
     }
 
     /// Runs the network over a batch, the panels shared among threads.

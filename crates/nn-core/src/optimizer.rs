@@ -101,7 +101,47 @@ impl OptimizerState {
         learning_rate: f32,
         l2: f32,
     ) {
-        let n = self.layers[self.layers.len() - 1].biases.end;
+        let all = 0..self.layers[self.layers.len() - 1].biases.end;
+        self.step_range(isa, threads, all, params, gradient_sum, samples, step, learning_rate, l2);
+    }
+
+    /// [`OptimizerState::step`] for one layer alone: `params` and `gradient_sum` are that layer's. Stepping each layer
+    /// once, in any order, gives the same bits as stepping all at once.
+    ///
+    /// # Panics
+    /// If there is no such layer, or the slices are not of its size.
+    #[allow(clippy::too_many_arguments)] // as for `step`
+    pub fn step_layer(
+        &mut self,
+        isa: Isa,
+        threads: &Threads,
+        layer: usize,
+        params: &mut [f32],
+        gradient_sum: &[f32],
+        samples: usize,
+        step: u64,
+        learning_rate: f32,
+        l2: f32,
+    ) {
+        let range = self.layers[layer].range();
+        self.step_range(isa, threads, range, params, gradient_sum, samples, step, learning_rate, l2);
+    }
+
+    /// Steps a range of the parameters; the slices are those of the range.
+    #[allow(clippy::too_many_arguments)] // as for `step`
+    fn step_range(
+        &mut self,
+        isa: Isa,
+        threads: &Threads,
+        range: Range<usize>,
+        params: &mut [f32],
+        gradient_sum: &[f32],
+        samples: usize,
+        step: u64,
+        learning_rate: f32,
+        l2: f32,
+    ) {
+        let n = range.len();
         assert!(params.len() == n && gradient_sum.len() == n);
         let mut base = vector::Update {
             optimizer: self.optimizer,
@@ -124,23 +164,26 @@ impl OptimizerState {
         let for_weights = vector::Update { l2, keep: 1.0 - decay, ..base };
 
         let layers = &self.layers;
-        let part = |start: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+            let start = range.start + at;
             let end = start + w.len();
             for layer in layers {
-                for (range, update) in [(&layer.weights, for_weights), (&layer.biases, base)] {
-                    let (from, to) = (range.start.max(start), range.end.min(end));
+                for (own, update) in [(&layer.weights, for_weights), (&layer.biases, base)] {
+                    let (from, to) = (own.start.max(start), own.end.min(end));
                     if from < to {
                         let here = from - start..to - start;
                         let (m, v) = (cut(m, &here), cut(v, &here));
-                        vector::update(isa, update, &mut w[here], &gradient_sum[from..to], m, v);
+                        let gradient = &gradient_sum[from - range.start..to - range.start];
+                        vector::update(isa, update, &mut w[here], gradient, m, v);
                     }
                 }
             }
         };
+        let (first, second) = (cut(&mut self.first, &range), cut(&mut self.second, &range));
         if threads.count() == 1 || n < 16 * CHUNK {
-            part(0, params, &mut self.first, &mut self.second);
+            part(0, params, first, second);
         } else {
-            threads.for_each_chunk(CHUNK, params, &mut self.first, &mut self.second, part);
+            threads.for_each_chunk(CHUNK, params, first, second, part);
         }
     }
 }

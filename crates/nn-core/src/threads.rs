@@ -1,15 +1,53 @@
 //! The threads that share a step's work.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
 /// A rayon pool, or just the calling thread. How many threads there are can never be seen in a result: they only share
 /// out pieces of work that are the same whoever does them.
+///
+/// A step is a few parallel phases of some microseconds each, one after the other. A thread that sleeps in between takes
+/// longer to wake (50 µs and more on a virtual machine) than such a phase lasts. So each phase sees to it that the other
+/// threads stay awake for a moment after it, looking for the next one.
 #[derive(Debug)]
 pub struct Threads {
     pool: Option<rayon::ThreadPool>,
     count: usize,
+    /// None where there are more threads than processors: looking for work would keep others from doing it.
+    awake: Option<Arc<Awake>>,
+}
+
+/// Which threads are awake although they have nothing to do.
+#[derive(Debug)]
+struct Awake {
+    /// Set from the call that wakes threads until the first of them has woken.
+    called: AtomicBool,
+    threads: Vec<AtomicBool>,
+}
+
+/// How often a thread looks for work in vain before it goes to sleep: some hundreds of microseconds.
+const LOOKS: usize = 1000;
+
+impl Awake {
+    /// Looks for work, and does it, until there has been none for a while.
+    fn stay(&self, index: usize) {
+        self.called.store(false, Ordering::Relaxed);
+        if self.threads[index].swap(true, Ordering::Relaxed) {
+            return; // this call is itself work that such a loop has found
+        }
+        let mut idle = 0;
+        while idle < LOOKS {
+            if rayon::yield_now() == Some(rayon::Yield::Executed) {
+                idle = 0;
+            } else {
+                idle += 1;
+                std::thread::yield_now();
+            }
+        }
+        self.threads[index].store(false, Ordering::Relaxed);
+    }
 }
 
 impl Threads {
@@ -19,18 +57,49 @@ impl Threads {
     /// When the system refuses to start them.
     pub fn new(count: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let count = count.max(1);
-        let pool = if count == 1 {
-            None
-        } else {
-            let name = |i| format!("nn-compute-{i}");
-            Some(rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build()?)
-        };
-        Ok(Self { pool, count })
+        if count == 1 {
+            return Ok(Self::single());
+        }
+        let name = |i| format!("nn-compute-{i}");
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build()?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let awake = (count <= processors).then(|| {
+            let threads = (0..count).map(|_| AtomicBool::new(false)).collect();
+            Arc::new(Awake { called: AtomicBool::new(false), threads })
+        });
+        Ok(Self { pool: Some(pool), count, awake })
+    }
+
+    /// Runs a parallel phase in the pool, having called the other threads if none is awake.
+    fn phase(&self, pool: &rayon::ThreadPool, f: impl FnOnce() + Send) {
+        pool.install(|| {
+            if let (Some(awake), Some(me)) = (&self.awake, pool.current_thread_index()) {
+                let others =
+                    awake.threads.iter().enumerate().any(|(i, t)| i != me && t.load(Ordering::Relaxed));
+                if !others && !awake.called.swap(true, Ordering::Relaxed) {
+                    let awake = Arc::clone(awake);
+                    pool.spawn_broadcast(move |thread| {
+                        // Not the one that leads: it comes here while it waits for the others' share.
+                        if thread.index() != me {
+                            awake.stay(thread.index());
+                        }
+                    });
+                }
+            }
+            f();
+        });
     }
 
     /// The calling thread alone.
     pub(crate) fn single() -> Self {
-        Self { pool: None, count: 1 }
+        Self { pool: None, count: 1, awake: None }
+    }
+
+    /// How many operations of a forward pass are worth a thread: some 50 µs of work where the others are awake, 150 where
+    /// they must be woken. Less would not pay even if waking cost nothing, since half of the weights and of their
+    /// gradient has to come out of another processor's cache in every phase.
+    pub(crate) fn operations_per_thread(&self) -> usize {
+        if self.awake.is_some() { 10_000_000 } else { 30_000_000 }
     }
 
     /// How many threads there are, at least 1.
@@ -52,7 +121,9 @@ impl Threads {
     pub(crate) fn all<T: Send>(&self, states: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
         match &self.pool {
             Some(pool) if states.len() > 1 => {
-                pool.install(|| states.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, t)| f(i, t)));
+                self.phase(pool, || {
+                    states.par_iter_mut().with_max_len(1).enumerate().for_each(|(i, t)| f(i, t))
+                });
             }
             _ => states.iter_mut().enumerate().for_each(|(i, t)| f(i, t)),
         }
@@ -89,7 +160,7 @@ impl Threads {
         f: impl Fn(usize, &mut [A], &mut [L], &mut [C], &mut T) + Sync,
     ) {
         match &self.pool {
-            Some(pool) if losses.len() > group => pool.install(|| {
+            Some(pool) if losses.len() > group => self.phase(pool, || {
                 arena
                     .par_chunks_mut(group * stride)
                     .zip(losses.par_chunks_mut(group))
@@ -117,7 +188,7 @@ impl Threads {
             f(0, a, b, c);
             return;
         };
-        pool.install(|| {
+        self.phase(pool, || {
             let chunks = a.par_chunks_mut(size).enumerate();
             match (b.is_empty(), c.is_empty()) {
                 (true, _) => chunks.for_each(|(i, a)| f(i * size, a, &mut [], &mut [])),

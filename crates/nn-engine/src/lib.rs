@@ -10,12 +10,11 @@ mod engine;
 mod fingerprint;
 pub mod local;
 mod manifest;
-mod plan;
 
 pub use engine::{
-    Action, Compute, Contribution, Engine, EpochReport, EpochSums, Event, Outcome, Rejection, Snapshot,
-    SnapshotError, Step, StepReport, WorkerId,
+    Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
+    Generation, Join, Member, Outcome, Part, Rejection, Release, Snapshot, SnapshotError, Status, Step,
+    StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
-pub use plan::share;

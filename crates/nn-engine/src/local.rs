@@ -6,7 +6,8 @@ use std::time::Duration;
 use nn_core::{Dataset, MismatchError, Workspace};
 
 use crate::engine::{
-    Action, Contribution, Engine, EpochReport, Event, Outcome, Snapshot, StepReport, WorkerId,
+    Action, Contribution, Engine, EpochReport, Event, Join, Member, Outcome, Part, Snapshot, Step,
+    StepReport, Values, WorkerId,
 };
 use crate::manifest::SampleOrder;
 
@@ -33,6 +34,7 @@ pub fn run<O: Observer + Send>(
 ) -> Result<Outcome, MismatchError> {
     let compute = engine.compute().clone();
     let threads = compute.threads.clone();
+    let threads_here = threads.count();
     // From inside the pool, a step's parallel parts start without crossing from a foreign thread.
     threads.enter(move || {
         let parts = engine.manifest().parts();
@@ -47,36 +49,59 @@ pub fn run<O: Observer + Send>(
         let mut actions = Vec::new();
         let mut todo = Vec::new();
         let me = WorkerId(0);
-        engine.handle(observer.now(), Event::WorkerJoined(me), &mut actions);
+        let join = Join { worker: me, member: Member(0), incarnation: 0, threads: threads_here };
+        engine.handle(observer.now(), Event::Joined(join), &mut actions);
         loop {
             let mut stop = false;
+            let mut written = None;
             for action in actions.drain(..) {
                 match action {
-                    Action::Assign { step, node, .. } => todo.push((step, node)),
+                    Action::Assign(assignment) => todo.push(assignment),
                     Action::Recycle(buffer) => free.push(buffer),
                     Action::StepDone(report) => stop |= observer.step(&report).is_break(),
                     Action::EpochDone(report) => observer.epoch(&report, engine.params()),
-                    Action::WriteSnapshot => observer.snapshot(engine.snapshot()),
+                    Action::WriteSnapshot => {
+                        written = Some(Step(engine.steps_done()));
+                        observer.snapshot(engine.snapshot());
+                    }
                     Action::Finish(outcome) => return Ok(outcome),
+                    // The weights are where the only worker reads them.
+                    Action::Send { .. }
+                    | Action::Broadcast { .. }
+                    | Action::Counted { .. }
+                    | Action::Release { .. } => {}
                     Action::Reject { reason, .. } => {
                         unreachable!("our own contribution was refused: {reason}")
                     }
                 }
             }
+            if let Some(step) = written {
+                engine.handle(observer.now(), Event::SnapshotWritten(step), &mut actions);
+            }
             if stop {
                 engine.handle(observer.now(), Event::StopRequested, &mut actions);
                 continue;
             }
-            let Some((step, node)) = todo.pop() else {
+            let Some(task) = todo.pop() else {
                 unreachable!("the engine waits for its only worker, which has nothing to do")
             };
             let mut gradient = free.pop().unwrap_or_else(|| vec![0.0; engine.params().len()]);
             let manifest = engine.manifest();
-            let batch = order.batch(manifest, step.0);
-            let samples = &batch[manifest.tree(step.0).samples_of(node)];
+            let batch = order.batch(manifest, task.step.0);
+            let samples = &batch[manifest.tree(task.step.0).samples_of(task.node)];
             let shard = manifest.parts().shard_size;
             let stats = workspace.node_gradient(engine.params(), data, samples, shard, &mut gradient)?;
-            let contribution = Contribution { worker: me, step, node, stats, gradient };
+            let contribution = Contribution {
+                worker: me,
+                generation: task.generation,
+                step: task.step,
+                attempt: task.attempt,
+                node: task.node,
+                part: Part::All,
+                values: Values::Own(gradient),
+                finite: stats.finite,
+                stats: Some(stats),
+            };
             engine.handle(observer.now(), Event::Contribution(contribution), &mut actions);
         }
     })

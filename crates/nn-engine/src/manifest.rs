@@ -147,12 +147,10 @@ impl Manifest {
         let widths: Vec<String> = p.model.widths().iter().map(usize::to_string).collect();
         let mut fields = vec![
             ("layers", widths.join("-")),
-            ("activation", format!("{:?}", p.model.activation()).to_lowercase()),
-            ("output", format!("{:?}", p.model.output()).to_lowercase()),
-            ("cost", format!("{:?}", p.model.cost()).to_lowercase()),
-            ("init", format!("{:?}", p.init).to_lowercase()),
-            ("optimizer", format!("{:?}", p.optimizer).to_lowercase()),
-            ("schedule", format!("{:?}", p.schedule).to_lowercase()),
+            ("activation", word(&p.model.activation())),
+            ("output", word(&p.model.output())),
+            ("cost", word(&p.model.cost())),
+            ("init", word(&p.init)),
             ("learning-rate", format!("{:?}", p.learning_rate)),
             ("l2", format!("{:?}", p.l2)),
             ("batch-size", p.batch_size.to_string()),
@@ -161,6 +159,41 @@ impl Manifest {
             ("training samples", p.train_samples.to_string()),
             ("data", p.data_sha256.clone()),
         ];
+        let mut constant = |name: &'static str, value: f32| fields.push((name, format!("{value:?}")));
+        let optimizer = match p.optimizer {
+            Optimizer::Sgd => "sgd",
+            Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => {
+                constant("momentum", momentum);
+                if matches!(p.optimizer, Optimizer::Momentum { .. }) { "momentum" } else { "nesterov" }
+            }
+            Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
+                constant("beta1", beta1);
+                constant("beta2", beta2);
+                constant("epsilon", epsilon);
+                "adam"
+            }
+        };
+        let optimizer = if let Optimizer::AdamW { weight_decay, .. } = p.optimizer {
+            constant("weight-decay", weight_decay);
+            "adamw"
+        } else {
+            optimizer
+        };
+        let schedule = match p.schedule.shape {
+            ScheduleShape::Constant => "constant",
+            ScheduleShape::Step { every_epochs, factor } => {
+                constant("step-factor", factor);
+                fields.push(("step-epochs", every_epochs.to_string()));
+                "step"
+            }
+            ScheduleShape::Cosine { floor } => {
+                constant("cosine-floor", floor);
+                "cosine"
+            }
+        };
+        fields.push(("optimizer", optimizer.to_owned()));
+        fields.push(("schedule", schedule.to_owned()));
+        fields.push(("warmup-steps", p.schedule.warmup_steps.to_string()));
         if matches!(p.schedule.shape, ScheduleShape::Cosine { .. }) {
             fields.push(("epochs", p.epochs.to_string()));
         }
@@ -183,7 +216,7 @@ impl Manifest {
     pub fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
         let (mine, theirs) = (self.fields(), other.fields());
         let value = |fields: &[(&str, String)], name| {
-            fields.iter().find(|(n, _)| *n == name).map_or_else(|| "(any)".to_owned(), |(_, v)| v.clone())
+            fields.iter().find(|(n, _)| *n == name).map_or_else(|| "not used".to_owned(), |(_, v)| v.clone())
         };
         let mut names: Vec<&'static str> = mine.iter().chain(&theirs).map(|(n, _)| *n).collect();
         names.sort_unstable();
@@ -224,6 +257,18 @@ impl SampleOrder {
         let start = batch as usize * self.batch_size;
         &self.order[start..self.order.len().min(start + self.batch_size)]
     }
+}
+
+/// The name of a value as configuration files and messages have it.
+fn word(value: &impl std::fmt::Debug) -> String {
+    let mut word = String::new();
+    for letter in format!("{value:?}").chars() {
+        if letter.is_uppercase() && !word.is_empty() {
+            word.push('-');
+        }
+        word.extend(letter.to_lowercase());
+    }
+    word
 }
 
 /// Lower-case hexadecimal.

@@ -1,6 +1,7 @@
 //! What watches a run: the clock, the signals, the progress, the test samples, the files.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use nn_engine::{
     Engine, EpochReport, Manifest, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local,
     params_sha256,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::RunFolder;
 use crate::clock::Clock;
@@ -21,14 +22,14 @@ use crate::signals::StopFlag;
 use crate::store::{InputInfo, ModelFile, RunInfo};
 
 /// Watches a run and writes what it yields.
-pub(super) struct Watch<'a> {
+pub(in crate::commands) struct Watch {
     clock: Clock,
     stop: StopFlag,
     progress: Progress,
-    folder: &'a RunFolder,
-    manifest: &'a Manifest,
+    folder: Arc<RunFolder>,
+    manifest: Manifest,
     input: InputInfo,
-    test: &'a Dataset,
+    test: Arc<Dataset>,
     evaluation: Workspace,
     eval_every: u32,
     /// When training began, and how long was spent on other things since.
@@ -75,21 +76,22 @@ impl Writer {
     }
 }
 
-impl<'a> Watch<'a> {
+impl Watch {
     #[allow(clippy::too_many_arguments)] // they are all of the run's own parts, and this is called once
     pub(super) fn new(
         clock: Clock,
         stop: StopFlag,
         progress: Progress,
-        folder: &'a RunFolder,
-        manifest: &'a Manifest,
+        folder: Arc<RunFolder>,
+        manifest: Manifest,
         input: InputInfo,
-        test: &'a Dataset,
+        test: Arc<Dataset>,
         evaluation: Workspace,
         eval_every: u32,
         done: u64,
     ) -> Result<Self, Failure> {
         let began = clock.now();
+        let writer = Writer::start(&folder)?;
         Ok(Self {
             clock,
             stop,
@@ -107,10 +109,39 @@ impl<'a> Watch<'a> {
             last_epoch: None,
             last_test: None,
             best: None,
-            writer: Some(Writer::start(folder)?),
+            writer: Some(writer),
             trouble: None,
             done,
         })
+    }
+
+    /// Takes up what is known of the epochs before a resumption from their lines in the metrics, for the summary.
+    pub(super) fn recall(&mut self, lines: &[Value]) {
+        for line in lines {
+            let Some(epoch) = line["epoch"].as_u64().filter(|&epoch| epoch > 0) else { continue };
+            let count = |name: &str, samples: usize| {
+                line[name].as_f64().map_or(0, |fraction| (fraction * samples as f64).round() as usize)
+            };
+            if let Some(train_loss) = line["train_loss"].as_f64() {
+                let samples = self.manifest.parts().train_samples;
+                let correct = count("train_accuracy", samples);
+                let steps = epoch * self.manifest.steps_per_epoch();
+                self.last_epoch = Some(EpochReport { epoch: epoch - 1, steps, samples, train_loss, correct });
+            }
+            if let Some(loss) = line["test_loss"].as_f64() {
+                let samples = self.test.len();
+                self.tested(epoch, Evaluation { samples, loss, correct: count("test_accuracy", samples) });
+            }
+        }
+    }
+
+    /// Keeps the last and the best evaluation.
+    fn tested(&mut self, epoch: u64, evaluation: Evaluation) {
+        self.last_test = Some((epoch, evaluation));
+        let better = |best: &Evaluation| (evaluation.correct, -evaluation.loss) > (best.correct, -best.loss);
+        if self.best.is_none_or(|(_, best)| better(&best)) {
+            self.best = Some((epoch, evaluation));
+        }
     }
 
     /// Samples a second of training since `since`, without the time spent aside.
@@ -119,14 +150,9 @@ impl<'a> Watch<'a> {
     }
 
     fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<Evaluation> {
-        match self.evaluation.evaluate(params, self.test) {
+        match self.evaluation.evaluate(params, &self.test) {
             Ok(evaluation) => {
-                self.last_test = Some((epoch, evaluation));
-                let better =
-                    |best: &Evaluation| (evaluation.correct, -evaluation.loss) > (best.correct, -best.loss);
-                if self.best.is_none_or(|(_, best)| better(&best)) {
-                    self.best = Some((epoch, evaluation));
-                }
+                self.tested(epoch, evaluation);
                 Some(evaluation)
             }
             Err(error) => {
@@ -153,7 +179,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for the last checkpoint and writes model and summary.
-    pub(super) fn finish(
+    pub(in crate::commands) fn finish(
         mut self,
         engine: &Engine,
         outcome: Outcome,
@@ -229,7 +255,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl local::Observer for Watch<'_> {
+impl local::Observer for Watch {
     fn now(&mut self) -> Duration {
         self.clock.now()
     }

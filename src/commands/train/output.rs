@@ -8,26 +8,56 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
-use crate::store::{Checkpoints, ModelFile, write_atomically};
+use crate::store::{Checkpoints, ModelFile, without_path, write_atomically};
 
-/// The folder that `--out` names.
-#[derive(Debug, Clone)]
+/// The folder that `--out` names. Where it was made for a run that then leaves no file in it, it goes again.
+#[derive(Debug)]
 pub(super) struct RunFolder {
     path: PathBuf,
+    /// The folders that were not there before, innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        // A folder with something in it is not removed, nor are then those around it.
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
+    }
 }
 
 impl RunFolder {
     /// Makes the folder if it is not there, and finds out now rather than at the end whether files can be written to it.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let refused = |error: io::Error| {
-            Failure::usage(format_args!("cannot write to --out {}: {error}", path.display()))
-                .help("choose a folder that you may write to, on a disk with room")
+            let says = format!("cannot write to --out {}: {}", path.display(), without_path(&error));
+            match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                    Failure::failed(says).help("make room, or choose a folder on a disk with room")
+                }
+                _ => Failure::usage(says).help("choose a folder that you may write to"),
+            }
         };
+        let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        let folder = Self { path: path.to_owned(), made };
         fs::create_dir_all(path).map_err(refused)?;
         // Made with content, because a full disk still takes empty files.
-        let probe = tempfile::Builder::new().prefix(".nn-").tempfile_in(path);
+        let probe = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(path);
         probe.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.flush())).map_err(refused)?;
-        Ok(Self { path: path.to_owned() })
+        folder.sweep();
+        Ok(folder)
+    }
+
+    /// Removes what an earlier run was writing when it was killed. What cannot be removed only takes room.
+    fn sweep(&self) {
+        for folder in [self.path.clone(), self.path.join("checkpoints")] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name();
+                if name.to_str().is_some_and(|name| name.starts_with(".nn-") && name.ends_with(".part")) {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -56,13 +86,14 @@ impl RunFolder {
             .map_err(|error| self.failed("clear", &error))
     }
 
-    /// A run goes on after `step`: lines of later steps will be written again.
-    pub(super) fn cut_metrics(&self, step: u64) -> Result<(), Failure> {
+    /// A run goes on after `step`: lines of later steps will be written again. Gives those that stay.
+    pub(super) fn cut_metrics(&self, step: u64) -> Result<Vec<Value>, Failure> {
         let file = match File::open(self.metrics_path()) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(self.failed("read", &error)),
         };
+        let mut values = Vec::new();
         let mut kept = String::new();
         for line in BufReader::new(file).lines() {
             // A line that was cut by a crash is no JSON, and so are all that follow it.
@@ -71,10 +102,12 @@ impl RunFolder {
             if value["steps"].as_u64().is_some_and(|steps| steps <= step) {
                 kept += &line;
                 kept.push('\n');
+                values.push(value);
             }
         }
         write_atomically(&self.metrics_path(), kept.as_bytes())
-            .map_err(|error| self.failed("write to", &error))
+            .map_err(|error| self.failed("write to", &error))?;
+        Ok(values)
     }
 
     /// Appends a line to `metrics.jsonl`.

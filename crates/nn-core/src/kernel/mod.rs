@@ -1,24 +1,35 @@
 //! The numeric kernels: the one module that may use `unsafe`.
 //!
 //! Everything that leaves this module is safe: each entry checks every bound with `assert!` before it makes a pointer,
-//! and an [`Isa`] can only be had for instructions that this processor has. Inside are the register tiles (`tile.rs`),
-//! sixteen-float lanes (`lanes.rs`), whole products and gradients (`products.rs`), and the compiler's own
-//! vectorisation of plain loops (`multiversion!`).
+//! and an [`Isa`] can only be had for instructions that this processor has. Inside are sixteen-float lanes (`lanes.rs`,
+//! `x86.rs`), the register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients
+//! (`products.rs`, `gradient.rs`), the way in (`gather.rs`), and the compiler's own
+//! vectorisation of plain loops (`multiversion!`, `vector.rs`).
 #![allow(unsafe_code)]
+// An index names a register here; iterators over two arrays at once would hide which.
+#![allow(clippy::needless_range_loop)]
 
+mod gather;
+mod gradient;
+mod gradient_tile;
 mod lanes;
 mod memory;
 mod peak;
+mod product_tile;
 mod products;
+mod scratch;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
-pub use lanes::Lane;
+pub(crate) use gather::{GatherSource, gather_panel};
+pub(crate) use gradient::{LayerGeometry, NodeGradient, node_gradient};
+pub(crate) use lanes::Lane;
 pub use memory::zeroed;
 pub(crate) use memory::zeroed_lanes;
 pub use peak::multiply_adds;
-pub(crate) use products::{
-    GatherSource, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient, product,
-};
+pub(crate) use products::{Product, product};
+pub(crate) use scratch::Scratch;
 pub(crate) use tile::K_PANEL;
 
 /// Which instructions to compute with. The results are the same bit for bit; only the speed differs.

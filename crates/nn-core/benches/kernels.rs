@@ -1,0 +1,201 @@
+//! The kernels one by one, as a share of the processor's measured peak, and whole steps.
+//!
+//! `cargo bench -p nn-core`, on a machine that has nothing else to do. A share of the peak is criterion's throughput over
+//! the first line of the output; `-- --test` only runs each once.
+#![allow(clippy::print_stdout)] // a benchmark's result is its output
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use nn_core::measure::{Bench, multiply_adds};
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Purpose,
+    Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
+};
+
+/// Floating-point operations a second of one thread at its best, in 10⁹.
+#[allow(clippy::disallowed_methods)] // a benchmark is what a clock is for
+fn peak(isa: Isa) -> f64 {
+    let rounds = if isa.name() == "portable" { 20_000 } else { 400_000 };
+    let run = || {
+        let start = Instant::now();
+        multiply_adds(isa, rounds) as f64 / start.elapsed().as_secs_f64() / 1e9
+    };
+    (0..20).map(|_| run()).fold(0.0, f64::max)
+}
+
+/// (inputs, outputs, samples): the hidden layers of the shapes that [`steps`] trains.
+const LAYERS: [(usize, usize, usize); 5] =
+    [(784, 30, 10), (784, 128, 32), (784, 512, 128), (512, 256, 128), (2500, 2000, 256)];
+
+/// Prints what share of the peak a kernel reaches; criterion itself knows no such thing.
+#[allow(clippy::disallowed_methods)] // as above
+fn share(name: &str, operations: u64, peak: f64, mut run: impl FnMut()) {
+    run();
+    let once = |run: &mut dyn FnMut()| {
+        let start = Instant::now();
+        run();
+        start.elapsed()
+    };
+    let best = (0..30).map(|_| once(&mut run)).min().unwrap_or(Duration::MAX);
+    let speed = operations as f64 / best.as_secs_f64() / 1e9;
+    println!("{name}: {speed:.0} GFLOP/s, {:.0} % of the peak", 100.0 * speed / peak);
+}
+
+fn products(c: &mut Criterion) {
+    for isa in Isa::available().into_iter().filter(|isa| isa.name() != "portable") {
+        let peak = peak(isa);
+        println!("{}: a peak of {peak:.0} GFLOP/s a thread", isa.name());
+        let mut group = c.benchmark_group(format!("product/{}", isa.name()));
+        for (inputs, outputs, samples) in LAYERS {
+            let mut bench = Bench::new(isa, inputs, outputs, samples, samples);
+            let shape = format!("{inputs}x{outputs}x{samples}");
+            let operations = bench.operations();
+            group.throughput(Throughput::Elements(operations));
+            share(&format!("forward {shape}"), operations, peak, || bench.forward());
+            group.bench_function(BenchmarkId::new("forward", &shape), |b| b.iter(|| bench.forward()));
+            share(&format!("backward {shape}"), operations, peak, || bench.backward());
+            group.bench_function(BenchmarkId::new("backward", &shape), |b| b.iter(|| bench.backward()));
+        }
+        group.finish();
+    }
+}
+
+fn gradient_by_leaf(c: &mut Criterion) {
+    let isa = Isa::best();
+    let peak = peak(isa);
+    let mut group = c.benchmark_group("gradient");
+    for (inputs, outputs, samples) in LAYERS {
+        for shard in [2, 4, 16, 32].into_iter().filter(|&s| s < samples).chain([samples]) {
+            let mut bench = Bench::new(isa, inputs, outputs, samples, shard);
+            let name = format!("{inputs}x{outputs}x{samples} in leaves of {shard}");
+            group.throughput(Throughput::Elements(bench.operations()));
+            share(&name, bench.operations(), peak, || {
+                bench.gradient();
+            });
+            group.bench_function(&name, |b| b.iter(|| bench.gradient()));
+        }
+    }
+    group.finish();
+}
+
+fn activations(c: &mut Criterion) {
+    let mut group = c.benchmark_group("activation");
+    for activation in [Activation::Sigmoid, Activation::Relu, Activation::Tanh] {
+        let mut bench = Bench::new(Isa::best(), 16, 512, 16, 16);
+        group.throughput(Throughput::Elements(512 * 16));
+        group.bench_function(format!("{activation:?}"), |b| b.iter(|| bench.activate(activation)));
+    }
+    group.finish();
+}
+
+fn model(widths: &[usize]) -> Model {
+    Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).expect("a sound model")
+}
+
+fn updates(c: &mut Criterion) {
+    let mut group = c.benchmark_group("update");
+    let model = model(&[784, 512, 256, 10]);
+    let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
+    for optimizer in [
+        Optimizer::Sgd,
+        Optimizer::Momentum { momentum: 0.9 },
+        Optimizer::Nesterov { momentum: 0.9 },
+        Optimizer::Adam { beta1, beta2, epsilon },
+        Optimizer::AdamW { beta1, beta2, epsilon, weight_decay: 0.01 },
+    ] {
+        let threads = Threads::new(1).expect("the calling thread");
+        let mut state = OptimizerState::new(optimizer, &model);
+        let mut params = zeroed(model.parameters());
+        let gradient = zeroed(model.parameters());
+        group.throughput(Throughput::Elements(model.parameters() as u64));
+        let name = format!("{optimizer:?}");
+        let name = name.split(' ').next().unwrap_or_default();
+        group.bench_function(name, |b| {
+            b.iter(|| state.step(Isa::best(), &threads, &mut params, &gradient, 32, 1, 0.01, 0.0));
+        });
+    }
+    group.finish();
+}
+
+fn steps(c: &mut Criterion) {
+    let isa = Isa::best();
+    let samples = 10_000;
+    let noise = |i: usize| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    let data = Dataset::new(
+        Features::U8 { data: (0..samples * 784).map(noise).collect(), scale: 255.0 },
+        784,
+        Targets::Classes { labels: (0..samples as u32).map(|i| i % 10).collect(), classes: 10 },
+        None,
+    )
+    .expect("sound data");
+    let mut order = vec![0; samples];
+    permutation(1, Purpose::Shuffle, 0, &mut order);
+    let shapes: [(&[usize], usize); 5] = [
+        (&[784, 30, 10], 10),
+        (&[784, 128, 10], 32),
+        (&[784, 512, 256, 10], 128),
+        (&[784, 512, 256, 10], 1024),
+        (&[784, 2500, 2000, 1500, 1000, 500, 10], 256),
+    ];
+    let mut group = c.benchmark_group("step");
+    group.sample_size(10).measurement_time(Duration::from_secs(2));
+    for (widths, batch) in shapes {
+        let model = model(widths);
+        for count in [1, 2] {
+            let threads = Arc::new(Threads::new(count).expect("threads"));
+            let mut workspace = Workspace::new(&model, batch, threads.clone(), isa);
+            let mut state = OptimizerState::new(Optimizer::Sgd, &model);
+            let mut params = zeroed(model.parameters());
+            params.copy_from_slice(&initial_parameters(&model, Init::He, 1));
+            let mut gradient = zeroed(model.parameters());
+            // What is needed: no input gradient for the first layer.
+            let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
+            group
+                .throughput(Throughput::Elements((2 * (3 * weights - widths[0] * widths[1]) * batch) as u64));
+            for shard in [batch.div_ceil(8).min(32), batch] {
+                let name = format!("{widths:?}, batch {batch} in leaves of {shard}, {count} thread(s)");
+                let mut at = 0;
+                group.bench_function(name, |b| {
+                    b.iter_custom(|iterations| {
+                        threads.enter(|| {
+                            time(iterations, || {
+                                let samples = &order[at..at + batch];
+                                at = (at + batch) % (order.len() - batch);
+                                let stats = workspace
+                                    .node_gradient(&params, &data, samples, shard, &mut gradient)
+                                    .expect("they fit");
+                                state.step(
+                                    isa,
+                                    &threads,
+                                    &mut params,
+                                    &gradient,
+                                    stats.samples,
+                                    0,
+                                    0.01,
+                                    0.0,
+                                );
+                                black_box(stats);
+                            })
+                        })
+                    });
+                });
+            }
+        }
+    }
+    group.finish();
+}
+
+#[allow(clippy::disallowed_methods)] // as above
+fn time(iterations: u64, mut f: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..iterations {
+        f();
+    }
+    start.elapsed()
+}
+
+criterion_group!(benches, products, gradient_by_leaf, activations, updates, steps);
+criterion_main!(benches);

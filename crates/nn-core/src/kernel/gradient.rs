@@ -1,0 +1,241 @@
+//! The gradient of a node of the tree: every layer's weights and biases, shared among threads by weights.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::gather::{GatherSource, features_of, in_range};
+use super::gradient_tile::{GradientOut, Leaves, gradient_tile_rows};
+use super::lanes::{Lane, Portable, Simd};
+use super::scratch::Scratch;
+use super::tile::{Columns, tiles};
+use super::{Isa, Kind};
+use crate::threads::Threads;
+
+#[cfg(target_arch = "x86_64")]
+use super::lanes::{Avx2, Avx512};
+
+/// Where a layer's numbers are: in a panel of the arena, and in the flat buffer of parameters or gradients.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerGeometry {
+    pub(crate) inputs: usize,
+    pub(crate) outputs: usize,
+    /// Lanes of the layer's inputs in a panel, followed by zero lanes up to a multiple of 16.
+    pub(crate) input_lanes: usize,
+    /// Lanes of the layer's own activations, likewise.
+    pub(crate) output_lanes: usize,
+    /// Lanes of its deltas, likewise.
+    pub(crate) delta_lanes: usize,
+    /// Row-major `[outputs][inputs]`.
+    pub(crate) weights: usize,
+    /// `[outputs]`, behind the weights.
+    pub(crate) biases: usize,
+}
+
+/// What [`node_gradient`] computes from.
+pub(crate) struct NodeGradient<'a> {
+    pub(crate) layers: &'a [LayerGeometry],
+    pub(crate) arena: &'a [Lane],
+    pub(crate) stride: usize,
+    /// Samples of the node, the first of them in lane 0 of the first panel.
+    pub(crate) samples: usize,
+    /// Samples of a leaf.
+    pub(crate) shard: usize,
+    /// Where the first layer's inputs came from: a row a sample, which is the order that the gradient needs.
+    pub(crate) origin: Option<(GatherSource<'a>, &'a [u32])>,
+}
+
+/// Neurons in one piece of work: large enough that gathering its inputs costs nothing beside it.
+const ROWS_PER_ITEM: usize = 512;
+
+impl LayerGeometry {
+    /// Pieces of work along the inputs (two lanes each) and the neurons; one more is the biases.
+    fn items(&self) -> (usize, usize) {
+        (self.inputs.div_ceil(32), self.outputs.div_ceil(ROWS_PER_ITEM))
+    }
+}
+
+/// Shares the output among threads, which write disjoint parts of it.
+struct SharedOut(*mut f32);
+// SAFETY: `node_gradient` gives every (layer, column block, row block) to one thread only.
+unsafe impl Sync for SharedOut {}
+
+/// Writes the gradient of a node, summed over its samples leaf by leaf along the canonical tree, to `out`, laid out
+/// like the parameters. Returns false if any of it is NaN or infinite. `scratch` decides how many threads may work.
+pub(crate) fn node_gradient(
+    isa: Isa,
+    threads: &Threads,
+    task: &NodeGradient<'_>,
+    scratch: &mut [Scratch],
+    out: &mut [f32],
+) -> bool {
+    let panels = task.samples.div_ceil(16);
+    assert!(task.samples > 0 && task.shard > 0);
+    assert!(task.arena.len() >= panels * task.stride);
+    for layer in task.layers {
+        let (inputs, outputs) = (layer.inputs.next_multiple_of(16), layer.outputs.next_multiple_of(16));
+        assert!(layer.inputs > 0 && layer.outputs > 0);
+        assert!(layer.input_lanes + inputs <= task.stride && layer.delta_lanes + outputs <= task.stride);
+        assert!(layer.weights + layer.inputs * layer.outputs <= layer.biases);
+        assert!(layer.biases + layer.outputs <= out.len());
+    }
+    if let Some((source, samples)) = task.origin {
+        assert!(samples.len() == task.samples && in_range(source, task.layers[0].inputs, samples));
+    }
+    for own in scratch.iter() {
+        assert!(own.features.len() >= panels * 2 * 16);
+    }
+    let per_layer = |layer: &LayerGeometry| layer.items().0 * layer.items().1 + 1;
+    let items = task.layers.iter().map(per_layer).sum();
+    let shared = SharedOut(out.as_mut_ptr());
+    let finite = AtomicBool::new(true);
+    threads.each(scratch, items, |mut item, own| {
+        let shared = &shared;
+        let layer = task.layers.iter().find(|layer| {
+            let mine = per_layer(layer);
+            let here = item < mine;
+            if !here {
+                item -= mine;
+            }
+            here
+        });
+        let Some(layer) = layer else { unreachable!("an item beyond the last layer") };
+        // SAFETY: all bounds are checked above, and this item is given out once.
+        if !unsafe { gradient_item(isa, task, layer, item, own, shared.0) } {
+            finite.store(false, Ordering::Relaxed);
+        }
+    });
+    finite.into_inner()
+}
+
+/// One piece of work, on the right instructions. The bounds that [`node_gradient`] checks must hold.
+unsafe fn gradient_item(
+    isa: Isa,
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    item: usize,
+    own: &mut Scratch,
+    out: *mut f32,
+) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    unsafe fn avx512(
+        t: &NodeGradient<'_>,
+        l: &LayerGeometry,
+        i: usize,
+        s: &mut Scratch,
+        o: *mut f32,
+    ) -> bool {
+        // SAFETY: passed on.
+        unsafe { gradient_block::<Avx512>(t, l, i, s, o) }
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    unsafe fn avx2(t: &NodeGradient<'_>, l: &LayerGeometry, i: usize, s: &mut Scratch, o: *mut f32) -> bool {
+        // SAFETY: passed on.
+        unsafe { gradient_block::<Avx2>(t, l, i, s, o) }
+    }
+    // SAFETY: passed on; the instructions are there, or the `Isa` would not be.
+    unsafe {
+        match isa.kind() {
+            Kind::Portable => gradient_block::<Portable>(task, layer, item, own, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => avx2(task, layer, item, own, out),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => avx512(task, layer, item, own, out),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gradient_block<S: Simd>(
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    item: usize,
+    own: &mut Scratch,
+    out: *mut f32,
+) -> bool {
+    let (column_items, row_items) = layer.items();
+    let arena = task.arena.as_ptr().cast::<f32>();
+    let stride = task.stride * 16;
+    let panels = task.samples.div_ceil(16);
+    let features = own.features.as_mut_ptr().cast::<f32>();
+    let stack = own.stack.as_mut_ptr().cast::<f32>();
+    let column_stride = panels * 256;
+    let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: stride };
+    let mut checks = [0.0_f32; 16];
+    let check = checks.as_mut_ptr();
+    if item == column_items * row_items {
+        // The biases: their inputs are all 1.
+        let ones = [1.0_f32; 16];
+        let leaves = Leaves { panel_stride: 0, ..leaves };
+        for block in 0..layer.outputs.div_ceil(16) {
+            // SAFETY: the lanes of a layer are padded to a multiple of 16.
+            unsafe {
+                by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features)
+            };
+            // SAFETY: `ones` serves every panel, as its stride is 0; the rest is as below.
+            unsafe {
+                let inputs = Columns { start: features, column_stride };
+                let columns = (layer.outputs - block * 16).min(16);
+                let out =
+                    GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
+                gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out);
+            }
+        }
+        return checks == [0.0; 16];
+    }
+    let (column_item, row_item) = (item % column_items, item / column_items);
+    let column = column_item * 32;
+    let lanes = (layer.inputs - column).min(32).div_ceil(16);
+    for lane in 0..lanes {
+        let first = column + lane * 16;
+        // SAFETY: `features` has room for two columns of a lane for each sample; the lanes of a layer are padded to a
+        // multiple of 16.
+        unsafe {
+            let to = features.add(lane * column_stride);
+            match task.origin {
+                Some((source, samples)) if layer.input_lanes == 0 => {
+                    let to = std::slice::from_raw_parts_mut(to.cast::<Lane>(), samples.len());
+                    features_of::<S>(source, layer.inputs, samples, first, to);
+                }
+                _ => by_sample::<S>(arena.add((layer.input_lanes + first) * 16), stride, panels, to),
+            }
+        }
+    }
+    let first_row = row_item * ROWS_PER_ITEM;
+    let rows_here = ROWS_PER_ITEM.min(layer.outputs - first_row);
+    let width = if S::ROWS[1] == 0 { 1 } else { lanes };
+    let mut lane = 0;
+    while lane < lanes {
+        for (row, rows) in tiles(rows_here, S::ROWS[width - 1]) {
+            let row = first_row + row;
+            let at = column + lane * 16;
+            // SAFETY: row + rows ≤ outputs, and the columns from `at` on are inside the layer's inputs.
+            unsafe {
+                let delta = arena.add((layer.delta_lanes + row) * 16);
+                let inputs = Columns { start: features.add(lane * column_stride), column_stride };
+                let out = GradientOut {
+                    start: out.add(layer.weights + row * layer.inputs + at),
+                    row_stride: layer.inputs,
+                    columns: (layer.inputs - at).min(16 * width),
+                    check,
+                };
+                if width == 2 {
+                    gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, stack, out);
+                } else {
+                    gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, stack, out);
+                }
+            }
+        }
+        lane += width;
+    }
+    checks == [0.0; 16]
+}
+
+/// Turns 16 lanes of each panel (16 neurons, or inputs) into one lane of those 16 for each sample.
+#[inline(always)]
+unsafe fn by_sample<S: Simd>(from: *const f32, stride: usize, panels: usize, to: *mut f32) {
+    for panel in 0..panels {
+        // SAFETY: the caller vouches for 16 lanes in each panel, and for 16 lanes a panel of room.
+        unsafe { S::transpose(from.add(panel * stride), to.add(panel * 256)) }
+    }
+}

@@ -1,0 +1,84 @@
+//! A training step allocates nothing once it has run a few times: no thread waits for the allocator, and memory does not
+//! grow. One test alone in this binary, because the counter is the process's.
+#![allow(unsafe_code)] // a global allocator cannot be written without
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Targets,
+    Threads, Workspace, initial_parameters,
+};
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: passed on.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_training_step_allocates_nothing_in_the_steady_state() {
+    const STEPS: u64 = 20;
+    let isa = Isa::best();
+    let adam = (0.9, 0.999, 1e-8);
+    let optimizers = [
+        Optimizer::Sgd,
+        Optimizer::Momentum { momentum: 0.9 },
+        Optimizer::Nesterov { momentum: 0.9 },
+        Optimizer::Adam { beta1: adam.0, beta2: adam.1, epsilon: adam.2 },
+        Optimizer::AdamW { beta1: adam.0, beta2: adam.1, epsilon: adam.2, weight_decay: 0.01 },
+    ];
+    // Large enough that two threads share every phase of a step.
+    let model =
+        Model::new(vec![784, 700, 10], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let samples = 96;
+    let data = Dataset::new(
+        Features::U8 { data: (0..samples * 784).map(|i| (i * 7 % 251) as u8).collect(), scale: 255.0 },
+        784,
+        Targets::Classes { labels: (0..samples as u32).map(|i| i % 10).collect(), classes: 10 },
+        None,
+    )
+    .unwrap();
+    let batch: Vec<u32> = (0..samples as u32).rev().collect();
+    for count in [1, 2] {
+        for optimizer in optimizers {
+            let threads = Arc::new(Threads::new(count).unwrap());
+            let mut workspace = Workspace::new(&model, batch.len(), threads.clone(), isa);
+            let mut params = initial_parameters(&model, Init::He, 1);
+            let mut gradient = vec![0.0; params.len()];
+            let mut state = OptimizerState::new(optimizer, &model);
+            let mut run = |steps| {
+                for step in 0..steps {
+                    let stats = workspace.node_gradient(&params, &data, &batch, 12, &mut gradient).unwrap();
+                    state.step(isa, &threads, &mut params, &gradient, stats.samples, step, 1e-3, 0.0);
+                }
+            };
+            // A sleeping thread is called with a message, which is allocated. Where other programs keep it from the
+            // processor it may fall asleep between steps and be called again: one quiet run is proof enough.
+            let quiet = threads.enter(|| {
+                run(3);
+                (0..50).any(|_| {
+                    let before = ALLOCATIONS.load(Ordering::Relaxed);
+                    run(STEPS);
+                    ALLOCATIONS.load(Ordering::Relaxed) == before
+                })
+            });
+            assert!(quiet, "every {STEPS} steps allocate with {count} thread(s) and {optimizer:?}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! How fast each worker is, and from when on it is slower than itself.
+//!
+//! Speed, for the plan, is a moving average of seconds per sample. A deadline is the median of the worker's recent
+//! seconds per sample plus `patience` times their median absolute deviation: what is usual for this worker on this day,
+//! without a single hiccup moving it.
+
+use std::time::Duration;
+
+/// How much the newest measurement counts in the average.
+const NEWEST: f64 = 0.25;
+
+/// Measurements that median and deviation are taken over.
+const RECENT: usize = 15;
+
+/// The least deviation, as a part of the median: even the most regular worker may be a little late.
+const LEAST_DEVIATION: f64 = 0.125;
+
+/// Added to every deadline: what a busy system takes now and then, however short the work.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// Per unit of patience, what a worker may take as long as nobody's speed is known.
+const UNMEASURED: Duration = Duration::from_secs(2);
+
+/// What a worker's times have been.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pace {
+    average: Option<f64>,
+    recent: [f64; RECENT],
+    filled: usize,
+    oldest: usize,
+}
+
+impl Pace {
+    /// The worker took `elapsed` for `samples`.
+    pub(super) fn record(&mut self, samples: usize, elapsed: Duration) {
+        // Never 0: a clock may stand still, a speed may not be infinite.
+        let seconds = (elapsed.as_secs_f64() / samples as f64).max(1e-9);
+        self.average = Some(self.average.map_or(seconds, |average| average + NEWEST * (seconds - average)));
+        self.recent[self.oldest] = seconds;
+        self.oldest = (self.oldest + 1) % RECENT;
+        self.filled = (self.filled + 1).min(RECENT);
+    }
+
+    /// The worker has taken `elapsed` and is not done with `samples`: if that is slower than it is known for, it has
+    /// become slower.
+    pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration) {
+        if self.average.is_none_or(|average| elapsed.as_secs_f64() / samples as f64 > average) {
+            self.record(samples, elapsed);
+        }
+    }
+
+    /// The worker was given nothing, so nothing was learnt: what is known fades, so that one that was slow once is
+    /// tried again.
+    pub(super) fn fade(&mut self) {
+        if let Some(average) = &mut self.average {
+            *average *= 0.98;
+        }
+    }
+
+    /// Samples a second, once measured.
+    pub(super) fn speed(&self) -> Option<f64> {
+        self.average.map(|seconds| 1.0 / seconds)
+    }
+
+    /// Seconds per sample that this worker should not exceed, once measured.
+    fn limit(&self, patience: f64) -> Option<f64> {
+        if self.filled == 0 {
+            return None;
+        }
+        let mut times = self.recent;
+        let times = &mut times[..self.filled];
+        let middle = median(times);
+        for time in times.iter_mut() {
+            *time = (*time - middle).abs();
+        }
+        Some(middle + patience * median(times).max(middle * LEAST_DEVIATION))
+    }
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    let middle = values.len() / 2;
+    *values.select_nth_unstable_by(middle, f64::total_cmp).1
+}
+
+/// How long a worker may take for `samples` before somebody else is given the same work. `speed` is the guess at its
+/// speed that the plan was made with, if anything at all has been measured.
+pub(super) fn allowance(pace: &Pace, speed: Option<f64>, samples: usize, patience: f64) -> Duration {
+    let seconds = match (pace.limit(patience), speed) {
+        (Some(limit), _) => limit * samples as f64,
+        (None, Some(speed)) => (1.0 + patience) * samples as f64 / speed,
+        (None, None) => patience * UNMEASURED.as_secs_f64(),
+    };
+    // A guess can be absurdly long; a day is as good as for ever.
+    GRACE + Duration::from_secs_f64(seconds.min(86_400.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(duration: Duration) -> f64 {
+        (duration - GRACE).as_secs_f64()
+    }
+
+    #[test]
+    fn a_deadline_is_the_median_plus_patience_times_the_deviation() {
+        let mut pace = Pace::default();
+        for ms in [100, 110, 90, 130, 100] {
+            pace.record(10, Duration::from_millis(ms));
+        }
+        // The median is 10 ms a sample; the deviations are 0, 1, 1, 3, 0, of which the median is 1; an eighth of the
+        // median is 1.25.
+        assert!((seconds(allowance(&pace, None, 10, 4.0)) - 0.150).abs() < 1e-6);
+        for ms in [200, 160, 100, 20, 60, 100, 140, 100, 180, 30] {
+            pace.record(10, Duration::from_millis(ms));
+        }
+        // Of 100 110 90 130 100 200 160 100 20 60 100 140 100 180 30 the median is 100, and of the deviations
+        // 0 10 10 30 0 100 60 0 80 40 0 40 0 80 70 it is 30.
+        assert!((seconds(allowance(&pace, None, 20, 4.0)) - 2.0 * 0.220).abs() < 1e-6);
+    }
+
+    #[test]
+    fn without_measurements_there_is_patience() {
+        let pace = Pace::default();
+        assert!((seconds(allowance(&pace, None, 10, 6.0)) - 12.0).abs() < 1e-6);
+        assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
+        assert!(seconds(allowance(&pace, Some(1e-300), 10, 6.0)) <= 86_400.0);
+    }
+
+    #[test]
+    fn the_average_follows_and_fades() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.speed(), None);
+        for _ in 0..40 {
+            pace.record(100, Duration::from_secs(1));
+        }
+        assert!((pace.speed().unwrap() - 100.0).abs() < 1.0);
+        pace.record_unfinished(100, Duration::from_millis(1));
+        assert!((pace.speed().unwrap() - 100.0).abs() < 1.0);
+        pace.record_unfinished(100, Duration::from_secs(9));
+        assert!(pace.speed().unwrap() < 50.0);
+        for _ in 0..100 {
+            pace.fade();
+        }
+        assert!(pace.speed().unwrap() > 100.0);
+        // A clock that stands still.
+        pace.record(1, Duration::ZERO);
+        assert!(pace.speed().unwrap().is_finite());
+    }
+}

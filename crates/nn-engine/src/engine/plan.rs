@@ -1,0 +1,238 @@
+//! Who computes which leaves of a step. It decides how long a step takes and nothing else.
+//!
+//! Every worker gets one contiguous range of leaves, as long as it is fast. A range is sent back as the nodes of its
+//! [`Tree::cover`], so where ranges meet decides how many nodes that are: the range 0..4 is one node, 1..5 is three. Both
+//! are weighed with one estimate of the step's time,
+//!
+//! ```text
+//! T = max over workers (seconds until it is free + samples / speed) + nodes · bytes of a node / bytes per second
+//! ```
+//!
+//! that is: all workers finish, and the coordinator's link has carried every node. From the ideal, proportional
+//! boundaries, each boundary in turn moves to the place nearby that makes T least, until none moves.
+
+use std::ops::Range;
+
+use nn_core::{Node, Tree};
+
+/// A worker, as far as the plan is concerned.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Candidate {
+    /// Samples a second.
+    pub(super) speed: f64,
+    /// Seconds until it is free.
+    pub(super) busy: f64,
+}
+
+/// How often all boundaries are gone through. They rarely move more than twice.
+const PASSES: usize = 4;
+
+/// A gain below this fraction is not worth a move; it also keeps rounding errors from deciding.
+const WORTH: f64 = 1e-6;
+
+/// Divides a range of leaves among the candidates, in their order; some ranges may be empty. `node_seconds` is what one
+/// more node costs.
+pub(super) fn plan(
+    tree: &Tree,
+    leaves: Range<u32>,
+    candidates: &[Candidate],
+    node_seconds: f64,
+) -> Vec<Range<u32>> {
+    let mut bounds = proportional(tree, &leaves, candidates);
+    let mut estimate = Estimate { tree, candidates, node_seconds, nodes: Vec::new(), parts: Vec::new() };
+    let mut best = estimate.start(&bounds);
+    for _ in 0..PASSES {
+        let mut moved = false;
+        for b in 1..candidates.len() {
+            let (low, high, here) = (bounds[b - 1], bounds[b + 1], bounds[b]);
+            let mut choice = here;
+            for place in places(tree, here, low..high) {
+                bounds[b] = place;
+                let t = estimate.moved(&bounds, b);
+                if t < best * (1.0 - WORTH) {
+                    (best, choice) = (t, place);
+                }
+            }
+            moved |= choice != here;
+            bounds[b] = choice;
+            estimate.keep(&bounds, b);
+        }
+        if !moved {
+            break;
+        }
+    }
+    bounds.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
+/// Boundaries such that all would finish at the same time, were leaves divisible; rounded to whole leaves.
+fn proportional(tree: &Tree, leaves: &Range<u32>, candidates: &[Candidate]) -> Vec<u32> {
+    let samples = |leaf: u32| (leaf as usize * tree.shard()).min(tree.samples()) as f64;
+    let work = samples(leaves.end) - samples(leaves.start);
+    // The time T at which Σ max(0, T − busy)·speed = work, found by letting in the busier ones one after the other.
+    let mut by_busy: Vec<&Candidate> = candidates.iter().collect();
+    by_busy.sort_by(|a, b| a.busy.total_cmp(&b.busy));
+    let (mut speed, mut done, mut until) = (0.0, 0.0, f64::INFINITY);
+    for c in by_busy {
+        if c.busy >= until {
+            break;
+        }
+        speed += c.speed;
+        done += c.busy * c.speed;
+        until = (work + done) / speed;
+    }
+    let mut bounds = vec![leaves.start];
+    let mut given = 0.0;
+    for c in candidates {
+        given += (until - c.busy).max(0.0) * c.speed;
+        let at = (given / tree.shard() as f64).round() as u32;
+        bounds.push(leaves.start.saturating_add(at).clamp(bounds[bounds.len() - 1], leaves.end));
+    }
+    let last = bounds.len() - 1;
+    bounds[last] = leaves.end;
+    bounds
+}
+
+/// Where a boundary could go: one leaf to either side, and the nearest multiples of 2, 4, 8 …, which cut no node of
+/// that size.
+fn places(tree: &Tree, here: u32, within: Range<u32>) -> impl Iterator<Item = u32> {
+    (0..=tree.root().level).flat_map(move |level| {
+        let size = 1_u64 << level;
+        let down = u64::from(here) / size * size;
+        let up = down + size;
+        let down = if down == u64::from(here) { down.saturating_sub(size) } else { down };
+        [down, up].map(|at| (at.min(u64::from(u32::MAX)) as u32).clamp(within.start, within.end))
+    })
+}
+
+/// T of the plan at hand, kept up while boundaries move.
+struct Estimate<'a> {
+    tree: &'a Tree,
+    candidates: &'a [Candidate],
+    node_seconds: f64,
+    nodes: Vec<Node>,
+    /// Each range's finishing time and number of nodes.
+    parts: Vec<(f64, usize)>,
+}
+
+impl Estimate<'_> {
+    fn start(&mut self, bounds: &[u32]) -> f64 {
+        for i in 0..self.candidates.len() {
+            let part = self.part(bounds, i);
+            self.parts.push(part);
+        }
+        self.total(|i, parts| parts[i])
+    }
+
+    fn part(&mut self, bounds: &[u32], i: usize) -> (f64, usize) {
+        let range = bounds[i]..bounds[i + 1];
+        if range.is_empty() {
+            return (0.0, 0);
+        }
+        self.nodes.clear();
+        self.tree.cover_into(range.clone(), &mut self.nodes);
+        let shard = self.tree.shard();
+        let samples = (range.end as usize * shard).min(self.tree.samples()) - range.start as usize * shard;
+        let c = &self.candidates[i];
+        (c.busy + samples as f64 / c.speed, self.nodes.len())
+    }
+
+    /// T with boundary `b` moved.
+    fn moved(&mut self, bounds: &[u32], b: usize) -> f64 {
+        let (left, right) = (self.part(bounds, b - 1), self.part(bounds, b));
+        self.total(|i, parts| {
+            if i + 1 == b {
+                left
+            } else if i == b {
+                right
+            } else {
+                parts[i]
+            }
+        })
+    }
+
+    fn keep(&mut self, bounds: &[u32], b: usize) {
+        self.parts[b - 1] = self.part(bounds, b - 1);
+        self.parts[b] = self.part(bounds, b);
+    }
+
+    fn total(&self, part: impl Fn(usize, &[(f64, usize)]) -> (f64, usize)) -> f64 {
+        let (mut latest, mut nodes) = (0.0_f64, 0);
+        for i in 0..self.parts.len() {
+            let (time, count) = part(i, &self.parts);
+            latest = latest.max(time);
+            nodes += count;
+        }
+        latest + nodes as f64 * self.node_seconds
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The plan for workers of these speeds, as text.
+    fn golden(leaves: usize, speeds: &[f64], node_seconds: f64) -> String {
+        let tree = Tree::new(leaves * 10, 10);
+        let candidates: Vec<Candidate> = speeds.iter().map(|&speed| Candidate { speed, busy: 0.0 }).collect();
+        text(&plan(&tree, 0..tree.leaves(), &candidates, node_seconds))
+    }
+
+    fn text(ranges: &[Range<u32>]) -> String {
+        ranges.iter().map(|r| format!("{}..{}", r.start, r.end)).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn golden_plans() {
+        // Bytes for nothing: as even as leaves allow.
+        assert_eq!(golden(8, &[1.0], 0.0), "0..8");
+        assert_eq!(golden(8, &[1.0, 1.0], 0.0), "0..4 4..8");
+        assert_eq!(golden(8, &[1.0, 1.0, 1.0], 0.0), "0..3 3..5 5..8");
+        assert_eq!(golden(8, &[3.0, 1.0], 0.0), "0..6 6..8");
+        assert_eq!(golden(16, &[1.0, 2.0, 5.0], 0.0), "0..2 2..6 6..16");
+        // More workers than leaves; one so slow that a single leaf would hold up everybody.
+        assert_eq!(golden(2, &[1.0, 1.0, 1.0], 0.0).matches("..").count(), 3);
+        assert_eq!(golden(8, &[1.0, 0.01, 1.0], 0.0), "0..4 4..4 4..8");
+    }
+
+    #[test]
+    fn dear_bytes_align_the_ranges() {
+        // A leaf takes 10 s. 0..3 3..5 5..8 is 6 nodes in 30 s, 0..2 2..5 5..8 is 5 in the same time, and two workers
+        // with a half each are 2 nodes in 40 s: from 4 s a node on, the third worker is not worth its bytes.
+        assert_eq!(golden(8, &[1.0, 1.0, 1.0], 0.1), "0..2 2..5 5..8");
+        assert_eq!(golden(8, &[1.0, 1.0, 1.0], 6.0), "0..0 0..4 4..8");
+        assert_eq!(golden(16, &[3.0, 2.0, 2.0], 0.1), "0..6 6..11 11..16");
+        assert_eq!(golden(16, &[3.0, 2.0, 2.0], 3.0), "0..8 8..12 12..16");
+        assert_eq!(golden(8, &[1.0, 1.0], 30.0), "0..4 4..8");
+        assert_eq!(golden(8, &[1.0, 1.0], 50.0), "0..0 0..8");
+    }
+
+    #[test]
+    fn the_busy_get_less() {
+        let tree = Tree::new(80, 10);
+        let two = |busy| [Candidate { speed: 1.0, busy }, Candidate { speed: 1.0, busy: 0.0 }];
+        assert_eq!(text(&plan(&tree, 0..8, &two(40.0), 0.0)), "0..2 2..8");
+        assert_eq!(text(&plan(&tree, 0..8, &two(1e9), 0.0)), "0..0 0..8");
+        assert_eq!(text(&plan(&tree, 3..5, &two(0.0), 0.0)), "3..4 4..5");
+    }
+
+    #[test]
+    fn every_leaf_is_given_out_once_whatever_the_speeds() {
+        let mut noise = 1_u64;
+        let mut next = || {
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (noise >> 40) as f64 / (1 << 24) as f64
+        };
+        for leaves in 1..40 {
+            for count in 1..12 {
+                let tree = Tree::new(leaves * 3 - 1, 3);
+                let candidates: Vec<Candidate> = (0..count)
+                    .map(|_| Candidate { speed: 0.001 + next() * next() * 100.0, busy: next() - 0.5 })
+                    .map(|c| Candidate { busy: c.busy.max(0.0), ..c })
+                    .collect();
+                let ranges = plan(&tree, 0..tree.leaves(), &candidates, next() * 0.1);
+                assert_eq!(ranges.len(), count);
+                assert!(ranges.iter().cloned().flatten().eq(0..tree.leaves()), "{candidates:?}: {ranges:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The weights, and those of the next step while they come about.
+//!
+//! A layer is stepped as soon as its gradient is complete, when others are still computed with the old weights, and one
+//! of them may yet turn out to be NaN. So the new layer goes to a second buffer, and the step counts when all layers are
+//! there: then the buffers change places. Until then everything that can be seen from outside, a checkpoint or a
+//! worker that has to begin the step again, is the last complete step; a divergence, or an operator who stops the run
+//! in mid-step, simply leaves the second buffer behind. It costs one more copy of the parameters and moments, and only
+//! where layers arrive one by one.
+
+use nn_core::{LayerLayout, OptimizerState};
+
+use super::Compute;
+
+/// Parameters and moments after a step.
+#[derive(Debug, Clone)]
+struct State {
+    params: Vec<f32>,
+    optimizer: OptimizerState,
+}
+
+/// The constants of one step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct StepConstants {
+    pub(super) samples: usize,
+    pub(super) step: u64,
+    pub(super) learning_rate: f32,
+    pub(super) l2: f32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Weights {
+    current: State,
+    next: Option<State>,
+    /// Which layers of `next` are stepped.
+    ahead: Vec<bool>,
+}
+
+impl Weights {
+    pub(super) fn new(params: Vec<f32>, optimizer: OptimizerState, layers: usize) -> Self {
+        Self { current: State { params, optimizer }, next: None, ahead: vec![false; layers] }
+    }
+
+    /// The parameters after the last complete step.
+    pub(super) fn params(&self) -> &[f32] {
+        &self.current.params
+    }
+
+    pub(super) fn params_mut(&mut self) -> &mut Vec<f32> {
+        &mut self.current.params
+    }
+
+    /// The optimizer after the last complete step.
+    pub(super) fn optimizer(&self) -> &OptimizerState {
+        &self.current.optimizer
+    }
+
+    pub(super) fn optimizer_mut(&mut self) -> &mut OptimizerState {
+        &mut self.current.optimizer
+    }
+
+    /// A layer of the next step, if it is stepped.
+    pub(super) fn next_layer(&self, layer: usize, at: &LayerLayout) -> Option<&[f32]> {
+        let next = self.next.as_ref().filter(|_| self.ahead[layer])?;
+        Some(&next.params[at.range()])
+    }
+
+    /// Whether a layer of the next step is stepped.
+    pub(super) fn is_ahead(&self, layer: usize) -> bool {
+        self.ahead[layer]
+    }
+
+    /// Steps all layers at once, in place.
+    pub(super) fn step_all(&mut self, compute: &Compute, gradient_sum: &[f32], c: StepConstants) {
+        let State { params, optimizer } = &mut self.current;
+        let (isa, threads) = (compute.isa, &compute.threads);
+        optimizer.step(isa, threads, params, gradient_sum, c.samples, c.step, c.learning_rate, c.l2);
+    }
+
+    /// Steps one layer.
+    pub(super) fn step_layer(
+        &mut self,
+        compute: &Compute,
+        layer: usize,
+        at: &LayerLayout,
+        gradient_sum: &[f32],
+        c: StepConstants,
+    ) {
+        let range = at.range();
+        let next = self.next.get_or_insert_with(|| self.current.clone());
+        next.params[range.clone()].copy_from_slice(&self.current.params[range.clone()]);
+        let moments = self.current.optimizer.moments();
+        for (to, from) in next.optimizer.moments_mut().into_iter().zip(moments) {
+            if !from.is_empty() {
+                to[range.clone()].copy_from_slice(&from[range.clone()]);
+            }
+        }
+        let (isa, threads) = (compute.isa, &compute.threads);
+        let params = &mut next.params[range];
+        next.optimizer.step_layer(
+            isa,
+            threads,
+            layer,
+            params,
+            gradient_sum,
+            c.samples,
+            c.step,
+            c.learning_rate,
+            c.l2,
+        );
+        self.ahead[layer] = true;
+    }
+
+    /// The step is complete if all layers are stepped; then they are the weights.
+    pub(super) fn commit(&mut self) -> bool {
+        if !self.ahead.iter().all(|&ahead| ahead) {
+            return false;
+        }
+        if let Some(next) = &mut self.next {
+            std::mem::swap(next, &mut self.current);
+        }
+        self.abandon();
+        true
+    }
+
+    /// Whatever has been stepped does not count.
+    pub(super) fn abandon(&mut self) {
+        self.ahead.fill(false);
+    }
+}

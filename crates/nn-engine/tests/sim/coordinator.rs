@@ -1,0 +1,135 @@
+//! The coordinator's end: the engine, driven as the network drives it, and every fact shown to the invariants.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nn_engine::{Action, Assignment, Event, Part, Rejection, Release, Step, WorkerId, params_sha256};
+
+use crate::invariants::{Delivery, Fact};
+use crate::world::{ToCoordinator, ToWorker, World};
+
+impl World {
+    /// A message reaches the coordinator.
+    pub(crate) fn arrive(&mut self, id: WorkerId, message: ToCoordinator) -> Result<(), String> {
+        let Some(link) = self.links.get(&id) else { return Ok(()) };
+        let gone = link.closed;
+        // What was on the way when a connection broke may still be in some queue of the coordinator's.
+        if (link.cut || gone) && !self.noise.percent(20) {
+            return Ok(());
+        }
+        match message {
+            ToCoordinator::Hello(join) if !gone => self.handle(Event::Joined(join)),
+            ToCoordinator::Hello(_) => Ok(()),
+            ToCoordinator::Heartbeat => self.handle(Event::Heartbeat(id)),
+            ToCoordinator::Contribution(sent) => {
+                let a = sent.assignment;
+                self.check(&Fact::Delivered(Delivery {
+                    worker: id,
+                    generation: a.generation,
+                    step: a.step,
+                    node: a.node,
+                    part: sent.part,
+                    computed_with: sent.computed_with.clone(),
+                    tampered: sent.tampered,
+                    gone,
+                }))?;
+                self.handle(Event::Contribution(sent.contribution(id)))
+            }
+        }
+    }
+
+    pub(crate) fn handle(&mut self, event: Event) -> Result<(), String> {
+        let mut actions = std::mem::take(&mut self.actions);
+        self.engine.handle(Duration::from_micros(self.now), event, &mut actions);
+        for action in actions.drain(..) {
+            self.act(action)?;
+        }
+        self.actions = actions;
+        let steps_done = self.engine.steps_done();
+        let weights = params_sha256(self.engine.params());
+        self.check(&Fact::Handled { steps_done, weights })
+    }
+
+    fn act(&mut self, action: Action) -> Result<(), String> {
+        match action {
+            Action::Send { worker, step, part } => {
+                let known =
+                    self.links.get_mut(&worker).is_some_and(|link| std::mem::replace(&mut link.synced, true));
+                match part {
+                    Part::All if known => self.tally.count("late worker back"),
+                    Part::All => self.tally.count("worker let in"),
+                    Part::Layer(_) => self.tally.count("let in in mid-step"),
+                }
+                let values = Arc::new(self.weights(step, part)?);
+                self.down(worker, ToWorker::Weights(step, part, values));
+            }
+            Action::Broadcast { step, part } => {
+                let values = Arc::new(self.weights(step, part)?);
+                let synced = self.links.keys().copied().filter(|&id| self.engine.is_synced(id));
+                for id in synced.collect::<Vec<_>>() {
+                    self.down(id, ToWorker::Weights(step, part, values.clone()));
+                }
+            }
+            Action::Assign(assignment) => {
+                if assignment.attempt.0 > 0 {
+                    self.tally.count("reissue");
+                }
+                let Assignment { worker, step, node, .. } = assignment;
+                self.check(&Fact::Assigned { worker, step, node })?;
+                self.down(worker, ToWorker::Assign(assignment));
+            }
+            Action::Counted { worker, step, node, part } => {
+                self.check(&Fact::Counted { worker, step, node, part })?;
+            }
+            Action::Reject { worker, reason } => {
+                self.tally.count(match reason {
+                    Rejection::Duplicate(_) => "duplicate",
+                    Rejection::StaleStep { .. } => "stale step",
+                    Rejection::StaleGeneration { .. } => "stale generation",
+                    Rejection::StaleIncarnation { .. } => "stale incarnation",
+                    Rejection::UnknownWorker(_) => "unknown worker",
+                    reason if reason.is_malformed() => "malformed",
+                    _ => "other rejection",
+                });
+                if matches!(reason, Rejection::InQuarantine | Rejection::StaleIncarnation { .. }) {
+                    self.close(worker, Release::Superseded);
+                } else {
+                    self.check(&Fact::Rejected { malformed: reason.is_malformed() })?;
+                }
+            }
+            Action::Release { worker, reason } => {
+                match reason {
+                    Release::Over(_) => self.check(&Fact::Told { worker })?,
+                    Release::Superseded => self.tally.count("superseded"),
+                    Release::Silent(_) => self.tally.count("silent"),
+                    _ => self.tally.count("quarantined"),
+                }
+                self.close(worker, reason);
+            }
+            Action::StepDone(report) => {
+                self.tally.count("step");
+                self.check(&Fact::Stepped(report))?;
+            }
+            Action::Finish(outcome) => {
+                self.finished = true;
+                let weights = params_sha256(self.engine.params());
+                self.check(&Fact::Finished { outcome, weights })?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn weights(&self, step: Step, part: Part) -> Result<Vec<f32>, String> {
+        let weights = self.engine.weights(step, part).ok_or("weights are to be sent that are not there")?;
+        Ok(weights.to_vec())
+    }
+
+    /// The coordinator ends a connection, and says why.
+    fn close(&mut self, id: WorkerId, reason: Release) {
+        self.down(id, ToWorker::Release(reason));
+        if let Some(link) = self.links.get_mut(&id) {
+            link.closed = true;
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A worker's machine: it keeps weights by step, computes what it is assigned, one node after the other, and sends
+//! what comes out.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use nn_core::{LayerLayout, NodeStats, Workspace, layout};
+use nn_engine::{
+    Assignment, Contribution, Generation, Member, Part, SampleOrder, Step, Values, WorkerId, params_sha256,
+};
+
+use crate::noise::Noise;
+use crate::runs::{Run, compute};
+
+/// A contribution on its way, which may arrive twice.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) assignment: Assignment,
+    pub(crate) part: Part,
+    pub(crate) values: Numbers,
+    pub(crate) finite: bool,
+    pub(crate) stats: Option<NodeStats>,
+    pub(crate) computed_with: String,
+    pub(crate) tampered: bool,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Numbers {
+    Own(Vec<f32>),
+    Wire(Vec<Bytes>),
+}
+
+impl Sent {
+    pub(crate) fn contribution(self, worker: WorkerId) -> Contribution {
+        let Assignment { generation, step, attempt, node, .. } = self.assignment;
+        let values = match self.values {
+            Numbers::Own(values) => Values::Own(values),
+            Numbers::Wire(pieces) => Values::Wire(pieces),
+        };
+        let (part, finite, stats) = (self.part, self.finite, self.stats);
+        Contribution { worker, generation, step, attempt, node, part, values, finite, stats }
+    }
+}
+
+/// How a machine sends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    pub(crate) by_layer: bool,
+    pub(crate) own: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) member: Member,
+    pub(crate) incarnation: u64,
+    /// The connection that it believes it has.
+    pub(crate) link: Option<WorkerId>,
+    pub(crate) alive: bool,
+    pub(crate) threads: usize,
+    pub(crate) micros_per_sample: u64,
+    pub(crate) hung_until: u64,
+    pub(crate) style: Style,
+    /// Contributions of so many of a hundred are tampered with.
+    pub(crate) rubbish: u64,
+    pub(crate) computing: Option<Assignment>,
+    /// Tells the computation under way from those that were given up.
+    pub(crate) token: u64,
+    queue: VecDeque<Assignment>,
+    weights: BTreeMap<u64, Vec<Option<Vec<f32>>>>,
+    layout: Vec<LayerLayout>,
+    workspace: Workspace,
+    order: SampleOrder,
+}
+
+impl Machine {
+    pub(crate) fn new(run: &Run, member: u64, noise: &mut Noise) -> Self {
+        let p = run.manifest.parts();
+        let compute = compute();
+        Self {
+            member: Member(member),
+            incarnation: 0,
+            link: None,
+            alive: true,
+            threads: noise.between(1, 4) as usize,
+            micros_per_sample: *noise.pick(&[50, 200, 500, 2000]),
+            hung_until: 0,
+            style: Style { by_layer: noise.percent(70), own: noise.percent(20) },
+            rubbish: 0,
+            computing: None,
+            token: 0,
+            queue: VecDeque::new(),
+            weights: BTreeMap::new(),
+            layout: layout(&p.model),
+            workspace: Workspace::new(&p.model, p.batch_size, compute.threads, compute.isa),
+            order: SampleOrder::new(&run.manifest),
+        }
+    }
+
+    /// A new connection: nothing of the old one is of use.
+    pub(crate) fn forget(&mut self) {
+        self.token += 1;
+        self.computing = None;
+        self.queue.clear();
+        self.weights.clear();
+    }
+
+    /// Some hash if these were the last of the step's weights.
+    pub(crate) fn take_weights(&mut self, step: Step, part: Part, values: &[f32]) -> Option<String> {
+        if part == Part::All {
+            self.weights.clear();
+        }
+        let layers = self.weights.entry(step.0).or_insert_with(|| vec![None; self.layout.len()]);
+        match part {
+            Part::Layer(layer) => layers[layer as usize] = Some(values.to_vec()),
+            Part::All => {
+                for (to, at) in layers.iter_mut().zip(&self.layout) {
+                    *to = Some(values[at.range()].to_vec());
+                }
+            }
+        }
+        self.all_weights(step).map(|weights| params_sha256(&weights))
+    }
+
+    fn all_weights(&self, step: Step) -> Option<Vec<f32>> {
+        let layers = self.weights.get(&step.0)?;
+        let all: Option<Vec<&[f32]>> = layers.iter().map(|layer| layer.as_deref()).collect();
+        Some(all?.concat())
+    }
+
+    pub(crate) fn take_assignment(&mut self, assignment: Assignment) {
+        let step = assignment.step;
+        self.queue.retain(|older| older.step >= step);
+        self.weights.retain(|&older, _| older >= step.0);
+        self.queue.push_back(assignment);
+    }
+
+    /// Begins the next node, if it is free: how many microseconds that takes.
+    pub(crate) fn begin(&mut self, run: &Run) -> Option<u64> {
+        if self.computing.is_some() {
+            return None;
+        }
+        let assignment = self.queue.pop_front()?;
+        self.computing = Some(assignment);
+        self.token += 1;
+        let samples = run.manifest.tree(assignment.step.0).samples_of(assignment.node).len();
+        Some(self.micros_per_sample * samples as u64)
+    }
+
+    /// What comes out of the computation under way.
+    pub(crate) fn finish(&mut self, run: &Run, noise: &mut Noise) -> Result<Vec<Sent>, String> {
+        let Some(assignment) = self.computing.take() else { return Ok(Vec::new()) };
+        let Assignment { step, node, .. } = assignment;
+        if self.queue.front().is_some_and(|next| next.step > step) {
+            // It has learnt meanwhile that the step is over. (It answers all the same: it has finished.)
+            self.weights.retain(|&older, _| older >= step.0);
+        }
+        let Some(weights) = self.all_weights(step) else {
+            return Ok(Vec::new());
+        };
+        let computed_with = params_sha256(&weights);
+        let samples = &self.order.batch(&run.manifest, step.0)[run.manifest.tree(step.0).samples_of(node)];
+        let mut gradient = vec![0.0; weights.len()];
+        let shard = run.manifest.parts().shard_size;
+        let stats = self
+            .workspace
+            .node_gradient(&weights, &run.data, samples, shard, &mut gradient)
+            .map_err(|error| error.to_string())?;
+        let style = self.style;
+        let sent = |part, values: &[f32], stats: Option<NodeStats>, noise: &mut Noise| Sent {
+            assignment,
+            part,
+            values: if style.own { Numbers::Own(values.to_vec()) } else { Numbers::Wire(cut(values, noise)) },
+            finite: true,
+            stats,
+            computed_with: computed_with.clone(),
+            tampered: false,
+        };
+        if !style.by_layer {
+            return Ok(vec![sent(Part::All, &gradient, Some(stats), noise)]);
+        }
+        // The last layer's gradient is ready first.
+        let layers = self.layout.iter().enumerate().rev();
+        Ok(layers
+            .map(|(layer, at)| {
+                let stats = (layer == 0).then_some(stats);
+                sent(Part::Layer(layer as u32), &gradient[at.range()], stats, noise)
+            })
+            .collect())
+    }
+
+    /// Whether it could compute a node of this step at once.
+    pub(crate) fn has_weights(&self, step: Step) -> bool {
+        self.all_weights(step).is_some()
+    }
+}
+
+/// The numbers as bytes, in a few pieces.
+fn cut(values: &[f32], noise: &mut Noise) -> Vec<Bytes> {
+    let all: Bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into();
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < values.len() {
+        let end = (at + noise.between(1, 40) as usize).min(values.len());
+        pieces.push(all.slice(at * 4..end * 4));
+        at = end;
+    }
+    pieces
+}
+
+/// Makes a contribution wrong in one of the ways that can be seen. True if it is to be sent beside the right one, as it
+/// cannot be taken for an answer.
+pub(crate) fn tamper(sent: &mut Sent, noise: &mut Noise) -> bool {
+    sent.tampered = true;
+    let wire = matches!(sent.values, Numbers::Wire(_));
+    // What a process computes itself is believed: only of received numbers can it be seen that they are not finite.
+    match noise.below(if wire { 10 } else { 5 }) {
+        0 => sent.assignment.node.level += 20,
+        1 => sent.assignment.step.0 += 1000,
+        2 => sent.assignment.attempt.0 += 1000,
+        3 => sent.part = Part::Layer(99),
+        4 => {
+            sent.assignment.generation = Generation(noise.below(2) * 2);
+            return true;
+        }
+        5 => sent.finite = false,
+        6 => match &mut sent.stats {
+            Some(stats) => stats.samples += 1,
+            None => sent.finite = false,
+        },
+        kind => {
+            let Numbers::Wire(pieces) = &mut sent.values else { return true };
+            match kind {
+                7 => drop(pieces.pop()),
+                8 => pieces[0] = pieces[0].slice(1..),
+                _ => pieces[0] = [&f32::NAN.to_le_bytes()[..], &pieces[0][4..]].concat().into(),
+            }
+        }
+    }
+    false
+}

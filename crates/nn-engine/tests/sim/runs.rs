@@ -1,0 +1,128 @@
+//! What is trained in the simulation, and what one machine makes of it.
+
+use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, Output, Schedule, ScheduleShape,
+    Targets, Threads,
+};
+use nn_engine::{
+    Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, StepReport, local,
+    params_sha256,
+};
+
+/// A run, with the weights' hash after each number of steps.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) manifest: Manifest,
+    pub(crate) data: Arc<Dataset>,
+    pub(crate) hashes: Vec<String>,
+}
+
+pub(crate) fn compute() -> Compute {
+    Compute { isa: Isa::best(), threads: Arc::new(Threads::new(1).unwrap()) }
+}
+
+/// All runs: short last mini-batches, leaves that do not divide them, one and more layers, all optimizers.
+pub(crate) fn runs() -> &'static [Run] {
+    static RUNS: OnceLock<Vec<Run>> = OnceLock::new();
+    RUNS.get_or_init(|| {
+        let momentum = 0.9;
+        let (beta1, beta2, epsilon) = (0.9, 0.999, 1e-8);
+        vec![
+            run(&[6, 5, 3], 12, 2, 30, 4, Optimizer::Sgd, 1.0, Cost::Mse),
+            run(&[6, 5, 3], 12, 1, 30, 4, Optimizer::Momentum { momentum }, 0.3, Cost::CrossEntropy),
+            run(&[6, 5, 3], 12, 5, 25, 4, Optimizer::Adam { beta1, beta2, epsilon }, 0.01, Cost::Mse),
+            run(&[6, 5, 4, 3], 10, 1, 23, 4, Optimizer::Nesterov { momentum }, 0.2, Cost::CrossEntropy),
+            run(
+                &[6, 3],
+                7,
+                2,
+                26,
+                3,
+                Optimizer::AdamW { beta1, beta2, epsilon, weight_decay: 0.01 },
+                0.05,
+                Cost::Mse,
+            ),
+            run(&[6, 4, 3], 90, 1, 90, 8, Optimizer::Sgd, 0.5, Cost::Mse),
+        ]
+    })
+}
+
+#[allow(clippy::too_many_arguments)] // a table's columns
+fn run(
+    widths: &[usize],
+    batch_size: usize,
+    shard_size: usize,
+    train_samples: usize,
+    epochs: u32,
+    optimizer: Optimizer,
+    learning_rate: f32,
+    cost: Cost,
+) -> Run {
+    let manifest = Manifest::new(ManifestParts {
+        model: Model::new(widths.to_vec(), Activation::Tanh, Output::Sigmoid, cost).unwrap(),
+        init: Init::Scaled,
+        optimizer,
+        schedule: Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 2 },
+        learning_rate,
+        l2: 0.1,
+        batch_size,
+        shard_size,
+        epochs,
+        seed: 5,
+        train_samples,
+        data_sha256: "00".repeat(32),
+    })
+    .unwrap();
+    let data = Arc::new(data(train_samples, widths[0]));
+    let mut engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
+    // Steps one by one, as a run that is stopped and resumed, to see the weights after each.
+    let mut hashes = vec![params_sha256(engine.params())];
+    loop {
+        let outcome = local::run(&mut engine, &data, &mut OneStep).unwrap();
+        hashes.push(params_sha256(engine.params()));
+        if outcome == Outcome::Complete {
+            break;
+        }
+        let snapshot = engine.snapshot();
+        engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
+        engine.restore(snapshot).unwrap();
+    }
+    assert_eq!(hashes.len() as u64, manifest.total_steps() + 1);
+    // And in one go.
+    let mut whole = Engine::new(manifest.clone(), compute(), Duration::ZERO);
+    local::run(&mut whole, &data, &mut AllSteps).unwrap();
+    assert_eq!(params_sha256(whole.params()), hashes[hashes.len() - 1]);
+    Run { manifest, data, hashes }
+}
+
+fn data(samples: usize, width: usize) -> Dataset {
+    let bytes = (0..samples * width).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let labels = (0..samples).map(|s| (s % 3) as u32).collect();
+    let features = Features::U8 { data: bytes, scale: 255.0 };
+    Dataset::new(features, width, Targets::Classes { labels, classes: 3 }, None).unwrap()
+}
+
+struct OneStep;
+struct AllSteps;
+
+macro_rules! observer {
+    ($name:ident, $after_a_step:expr) => {
+        impl local::Observer for $name {
+            fn now(&mut self) -> Duration {
+                Duration::ZERO
+            }
+            fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
+                $after_a_step
+            }
+            fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
+            fn snapshot(&mut self, _: Snapshot) {}
+        }
+    };
+}
+
+observer!(OneStep, ControlFlow::Break(()));
+observer!(AllSteps, ControlFlow::Continue(()));

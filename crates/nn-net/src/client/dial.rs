@@ -1,0 +1,208 @@
+//! Connecting, and why it did not work.
+
+use std::error::Error as _;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+
+use crate::wire::{
+    CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE,
+};
+
+/// How to dial.
+#[derive(Debug, Clone)]
+pub struct DialOptions {
+    /// How long an attempt may take.
+    pub timeout: Duration,
+    /// The address of this machine to dial from: that of an interface.
+    pub bind_to: Option<IpAddr>,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(5), bind_to: None }
+    }
+}
+
+/// Why there is no connection, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+#[allow(missing_docs)] // the fields are the facts that the messages state
+pub enum ConnectError {
+    #[error("{url:?} is not the address of a coordinator ({why}); write http://HOST:PORT")]
+    Url { url: String, why: String },
+    #[error("{url} asks for TLS, which this version of nn does not speak; write http:// on a network that you trust")]
+    Tls { url: String },
+    #[error("nothing listens at {url}: the connection was refused; is nn-coord running there, and is the port right?")]
+    Refused { url: String },
+    #[error("the host of {url} is not known ({why}); check its spelling, or give its IP address")]
+    UnknownHost { url: String, why: String },
+    #[error("{url} cannot be reached from here ({why}); check the network, the firewall and --bind-to")]
+    Unreachable { url: String, why: String },
+    #[error("{url} did not answer within {after:.0?}; check the address, the network and the firewall")]
+    TimedOut { url: String, after: Duration },
+    #[error("what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, or is TLS in between?")]
+    NotHttp2 { url: String, why: String },
+    #[error("what listens at {url} is not an nn coordinator ({why}); check the port")]
+    NotCoordinator { url: String, why: String },
+    #[error("the coordinator at {url} does not take this worker now: {why}")]
+    NotNow { url: String, why: String },
+    #[error("cannot connect to {url}: {why}")]
+    Other { url: String, why: String },
+}
+
+impl ConnectError {
+    /// Whether it may go away by itself.
+    #[must_use]
+    pub fn is_worth_retrying(&self) -> bool {
+        !matches!(self, Self::Url { .. } | Self::Tls { .. })
+    }
+
+    /// From what the transport says.
+    fn explain(url: &str, error: &tonic::transport::Error, after: Duration) -> Self {
+        let url = url.to_owned();
+        let mut texts = Vec::new();
+        let mut io_error = None;
+        let mut source = error.source();
+        while let Some(error) = source {
+            texts.push(error.to_string());
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                io_error = Some(error.kind());
+            }
+            source = error.source();
+        }
+        let why = texts.last().cloned().unwrap_or_else(|| error.to_string());
+        // hyper-util has no type for it that could be asked.
+        if texts.iter().any(|text| text.contains("dns error")) {
+            return Self::UnknownHost { url, why };
+        }
+        match io_error {
+            Some(io::ErrorKind::ConnectionRefused) => Self::Refused { url },
+            Some(io::ErrorKind::TimedOut) => Self::TimedOut { url, after },
+            Some(
+                io::ErrorKind::HostUnreachable
+                | io::ErrorKind::NetworkUnreachable
+                | io::ErrorKind::AddrNotAvailable,
+            ) => Self::Unreachable { url, why },
+            _ if texts.iter().any(|text| text.contains("deadline") || text.contains("timed out")) => {
+                Self::TimedOut { url, after }
+            }
+            _ => Self::Other { url, why },
+        }
+    }
+
+    /// From the end of a stream that nothing was heard on.
+    pub(super) fn from_status(url: &str, status: &Status) -> Self {
+        let (url, mut why) = (url.to_owned(), status.message().to_owned());
+        let mut source = status.source();
+        while let Some(error) = source {
+            why = error.to_string();
+            source = error.source();
+        }
+        match status.code() {
+            Code::Unimplemented | Code::NotFound | Code::PermissionDenied | Code::Unauthenticated => {
+                Self::NotCoordinator { url, why }
+            }
+            _ if why.contains("http2 error") || why.contains("frame with invalid") || why.contains("protocol error") => {
+                Self::NotHttp2 { url, why }
+            }
+            _ => Self::Other { url, why },
+        }
+    }
+}
+
+/// What a URL must be before anything is dialled.
+pub(super) fn endpoint(url: &str, options: &DialOptions) -> Result<Endpoint, ConnectError> {
+    let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
+    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| {
+        wrong(&error.source().map_or_else(|| error.to_string(), ToString::to_string))
+    })?;
+    match endpoint.uri().scheme_str() {
+        Some("http") => {}
+        Some("https") => return Err(ConnectError::Tls { url: url.to_owned() }),
+        _ => return Err(wrong("it does not begin with http://")),
+    }
+    if endpoint.uri().host().is_none_or(str::is_empty) {
+        return Err(wrong("it has no host"));
+    }
+    Ok(endpoint
+        .connect_timeout(options.timeout)
+        .local_address(options.bind_to)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(TCP_KEEPALIVE))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .http2_keep_alive_interval(KEEPALIVE)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true))
+}
+
+/// Connects.
+pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, ConnectError> {
+    let endpoint = endpoint(url, options)?;
+    endpoint.connect().await.map_err(|error| ConnectError::explain(url, &error, options.timeout))
+}
+
+/// Pauses between attempts: they double from a tenth of a second to ten seconds, and each is shortened by up to a half by
+/// chance, so that workers that lost the same coordinator do not come back at the same moment.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(100);
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    pub(super) fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    pub(super) fn next(&mut self) -> Duration {
+        let full = self.next;
+        self.next = (full * 2).min(Self::LONGEST);
+        let fraction = (random() >> 11) as f64 / (1_u64 << 53) as f64;
+        full.mul_f64(1.0 - fraction / 2.0)
+    }
+}
+
+/// A number that nobody can foretell. Nothing of the run's result depends on it.
+pub(super) fn random() -> u64 {
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_limit_and_vary() {
+        let mut backoff = Backoff::new();
+        let mut full = Backoff::FIRST;
+        for _ in 0..12 {
+            let pause = backoff.next();
+            assert!(pause <= full && pause >= full / 2, "{pause:?} of {full:?}");
+            full = (full * 2).min(Backoff::LONGEST);
+        }
+        assert_ne!(Backoff::new().next(), Backoff::new().next());
+    }
+
+    #[test]
+    fn urls_are_judged_before_they_are_dialled() {
+        let error = |url| endpoint(url, &DialOptions::default()).unwrap_err();
+        assert!(matches!(error("https://host:1"), ConnectError::Tls { .. }));
+        for url in ["host:7654", "", "http://", "ftp://host:1", "http://ho st:1", "localhost"] {
+            assert!(matches!(error(url), ConnectError::Url { .. }), "{url}: {:?}", error(url));
+            assert!(!error(url).is_worth_retrying());
+        }
+        for url in ["http://host:7654", "http://[::1]:7654", "http://10.0.0.1:7654/"] {
+            assert!(endpoint(url, &DialOptions::default()).is_ok(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The weights that a worker has: those of the step that is under way, and those of the next, which arrive layer by layer.
+
+use std::sync::Arc;
+
+use nn_engine::Part;
+
+use crate::proto as pb;
+use crate::wire::error::{TensorError, WireError};
+use crate::wire::tensor::{Incoming, Shapes, read_f32};
+
+/// Two sets: nodes of the step under way may still be assigned while the next step's weights arrive.
+#[derive(Debug)]
+pub(super) struct Weights {
+    shapes: Shapes,
+    sets: [Set; 2],
+    arriving: Option<(usize, Incoming)>,
+}
+
+#[derive(Debug)]
+struct Set {
+    step: Option<u64>,
+    have: Vec<bool>,
+    /// Shared with the compute thread once it is complete.
+    params: Arc<Vec<f32>>,
+}
+
+impl Weights {
+    pub(super) fn new(shapes: Shapes) -> Self {
+        let set = || Set { step: None, have: vec![false; shapes.layers()], params: Arc::default() };
+        Self { sets: [set(), set()], shapes, arriving: None }
+    }
+
+    /// A part of the weights of a step is about to arrive.
+    pub(super) fn header(&mut self, step: u64, header: &pb::TensorHeader) -> Result<(), WireError> {
+        if self.arriving.is_some() {
+            return Err(TensorError::Unfinished.into());
+        }
+        let incoming = Incoming::new(&self.shapes, header)?;
+        let at = match self.sets.iter().position(|set| set.step == Some(step)) {
+            Some(at) => at,
+            // The older set goes: the step after it is under way, or this could not be the one after that.
+            None => usize::from(self.sets[1].step < self.sets[0].step),
+        };
+        let set = &mut self.sets[at];
+        if set.step.is_some_and(|old| old > step) {
+            let value = format!("{step}, after {:?}", set.step);
+            return Err(WireError::Impossible { message: "WeightsHeader", field: "step", value });
+        }
+        if set.step != Some(step) || incoming.part() == Part::All {
+            set.step = Some(step);
+            set.have.fill(false);
+        }
+        if Arc::get_mut(&mut set.params).is_none_or(|params| params.is_empty()) {
+            // The compute thread still has the old ones, or there are none yet.
+            let parts = if set.have.contains(&true) { set.params.to_vec() } else { Vec::new() };
+            set.params = Arc::new(parts);
+            if let Some(params) = Arc::get_mut(&mut set.params) {
+                params.resize(self.shapes.total(), 0.0);
+            }
+        }
+        self.arriving = Some((at, incoming));
+        Ok(())
+    }
+
+    /// A chunk of it.
+    pub(super) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), WireError> {
+        let (at, incoming) = self.arriving.as_mut().ok_or(TensorError::NoHeader)?;
+        let start = incoming.chunk(chunk)?;
+        let part = incoming.part();
+        let set = &mut self.sets[*at];
+        let range = self.shapes.range(part).ok_or(TensorError::NoHeader)?;
+        let to = Arc::get_mut(&mut set.params).ok_or(TensorError::Unfinished)?;
+        read_f32(&chunk.data, &mut to[range.start + start..range.end]);
+        if incoming.is_complete() {
+            match part {
+                Part::All => set.have.fill(true),
+                Part::Layer(layer) => set.have[layer as usize] = true,
+            }
+            self.arriving = None;
+        }
+        Ok(())
+    }
+
+    /// The weights of a step, if they are complete.
+    pub(super) fn of(&self, step: u64) -> Option<Arc<Vec<f32>>> {
+        let set = self.sets.iter().find(|set| set.step == Some(step))?;
+        set.have.iter().all(|&have| have).then(|| set.params.clone())
+    }
+}

@@ -1,0 +1,71 @@
+//! The service `nn.v1.Coordinator`, by hand: what tonic generates would serialise every message once for each worker.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, header};
+use tokio::sync::watch;
+use tonic::body::Body;
+use tonic::codec::Streaming;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+use tonic::transport::server::TcpConnectInfo;
+use tonic::{Code, Status};
+
+use super::{CoordinatorHandle, session};
+use crate::wire::MAX_MESSAGE;
+use crate::wire::outbox::Outbox;
+use crate::wire::stream::Messages;
+
+/// Gives every stream of the method `Work` a session.
+#[derive(Debug, Clone)]
+pub(super) struct WorkService {
+    handle: CoordinatorHandle,
+    killed: watch::Receiver<bool>,
+}
+
+impl WorkService {
+    pub(super) fn new(handle: CoordinatorHandle, killed: watch::Receiver<bool>) -> Self {
+        Self { handle, killed }
+    }
+
+    /// What may wait for one worker: three sets of weights (the last step's, this step's, the next one's) and some
+    /// room for messages. More than two are only there for a moment.
+    fn queue_limit(&self) -> usize {
+        3 * (self.handle.facts.shapes.total() * 4) + (1 << 20)
+    }
+}
+
+impl NamedService for WorkService {
+    const NAME: &'static str = "nn.v1.Coordinator";
+}
+
+impl Service<Request<Body>> for WorkService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if request.uri().path() != "/nn.v1.Coordinator/Work" {
+            let status = Status::new(Code::Unimplemented, "nn.v1.Coordinator has one method, Work");
+            return ready(Ok(status.into_http()));
+        }
+        let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
+        let address = address.map_or_else(|| "unknown".to_owned(), |a: SocketAddr| a.to_string());
+        let messages =
+            Streaming::new_request(Messages::new(), request.into_body(), None, Some(MAX_MESSAGE));
+        let (outbox, outgoing) = Outbox::new(self.queue_limit());
+        let session = session::run(self.handle.clone(), messages, outbox, address, self.killed.clone());
+        tokio::spawn(session);
+        let mut response = Response::new(Body::new(outgoing));
+        let grpc = header::HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+        ready(Ok(response))
+    }
+}

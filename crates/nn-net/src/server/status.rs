@@ -1,0 +1,172 @@
+//! The read-only status service, and what it tells.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use nn_engine::local::Observer;
+use nn_engine::{Waiting, WorkerId, WorkerState};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+
+use super::driver::{Driver, Meter, Peer};
+use crate::proto as pb;
+use crate::wire::BUILD;
+use crate::wire::convert;
+
+/// How often a watcher is told, unless it says so.
+const INTERVAL: Duration = Duration::from_millis(250);
+const SHORTEST: Duration = Duration::from_millis(50);
+
+pub(super) struct StatusService {
+    status: watch::Receiver<Arc<pb::RunStatus>>,
+}
+
+impl StatusService {
+    pub(super) fn new(status: watch::Receiver<Arc<pb::RunStatus>>) -> Self {
+        Self { status }
+    }
+}
+
+#[tonic::async_trait]
+impl pb::status_server::Status for StatusService {
+    async fn get_status(
+        &self,
+        _: Request<pb::GetStatusRequest>,
+    ) -> Result<Response<pb::RunStatus>, Status> {
+        Ok(Response::new(pb::RunStatus::clone(&self.status.borrow())))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::RunStatus, Status>> + Send>>;
+
+    async fn watch(
+        &self,
+        request: Request<pb::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let interval = match request.get_ref().interval_millis {
+            0 => INTERVAL,
+            millis => Duration::from_millis(millis.into()).max(SHORTEST),
+        };
+        // One answer waits at most: a watcher that reads slowly is told less often.
+        let (sender, receiver) = mpsc::channel(1);
+        let mut status = self.status.clone();
+        tokio::spawn(async move {
+            loop {
+                let now = pb::RunStatus::clone(&status.borrow_and_update());
+                let over = now.state() == pb::RunState::Over;
+                if sender.send(Ok(now)).await.is_err() || over {
+                    return;
+                }
+                tokio::time::sleep(interval).await;
+                if status.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+}
+
+impl<O: Observer> Driver<O> {
+    /// The run as people see it. Rates are over the time since the last call.
+    pub(super) fn snapshot_status(&mut self, now: Duration) -> pb::RunStatus {
+        let status = self.engine.status(now);
+        let since = now.saturating_sub(self.told.unwrap_or(self.started)).as_secs_f64();
+        if since > 0.0 {
+            self.samples_per_second = (self.samples - self.samples_told) as f64 / since;
+        }
+        (self.told, self.samples_told) = (Some(now), self.samples);
+        let mut workers = Vec::with_capacity(self.peers.len());
+        for (&worker, (peer, meter)) in &mut self.peers {
+            let known = status.workers.iter().find(|w| w.id == worker);
+            workers.push(worker_status(worker, peer, meter, known, now));
+        }
+        let (waiting_for, since) = match &status.waiting {
+            None => (String::new(), now),
+            Some(Waiting::ForWorkers { have, want, since, .. }) => {
+                (format!("{want} workers; {have} are ready"), *since)
+            }
+            Some(Waiting::ForNodes { workers, since }) => (self.names(workers), *since),
+        };
+        let manifest = &self.facts.manifest;
+        pb::RunStatus {
+            state: match (self.outcome, &status.waiting) {
+                (Some(_), _) => pb::RunState::Over,
+                (None, Some(Waiting::ForWorkers { .. })) => pb::RunState::Waiting,
+                (None, _) => pb::RunState::Training,
+            }
+            .into(),
+            generation: status.generation.0,
+            step: self.engine.steps_done(),
+            total_steps: status.total_steps,
+            epoch: status.epoch,
+            epochs: manifest.parts().epochs,
+            loss: self.loss,
+            samples_per_second: self.samples_per_second,
+            seconds: now.saturating_sub(self.started).as_secs_f64(),
+            manifest_json: self.facts.manifest_json.clone(),
+            manifest_hash: self.facts.manifest_hash.clone(),
+            waiting_for,
+            waiting_seconds: now.saturating_sub(since).as_secs_f64(),
+            refused: status.rejected,
+            reissued: status.reissued,
+            workers,
+            outcome: self.outcome.map_or(pb::Outcome::Unspecified, convert::outcome).into(),
+            build: BUILD.to_owned(),
+        }
+    }
+
+    fn names(&self, workers: &[WorkerId]) -> String {
+        let names: Vec<&str> = workers
+            .iter()
+            .filter_map(|worker| self.peers.get(worker))
+            .map(|(peer, _)| if peer.hello.name.is_empty() { &peer.address } else { &peer.hello.name })
+            .map(String::as_str)
+            .collect();
+        names.join(", ")
+    }
+}
+
+fn worker_status(
+    worker: WorkerId,
+    peer: &Peer,
+    meter: &mut Meter,
+    known: Option<&nn_engine::WorkerStatus>,
+    now: Duration,
+) -> pb::WorkerStatus {
+    let (queued, sent) = peer.outbox.figures();
+    let received = peer.received.load(Ordering::Relaxed);
+    let since = now.saturating_sub(meter.at).as_secs_f64();
+    if since > 0.0 {
+        meter.per_second = (sent + received - meter.bytes) as f64 / since;
+        (meter.bytes, meter.at) = (sent + received, now);
+    }
+    let state = match known.map(|w| w.state) {
+        None => pb::WorkerState::Loading,
+        Some(WorkerState::Joining) => pb::WorkerState::Joining,
+        Some(WorkerState::Idle) => pb::WorkerState::Idle,
+        Some(WorkerState::Computing) => pb::WorkerState::Computing,
+        Some(WorkerState::Overdue) => pb::WorkerState::Overdue,
+        Some(WorkerState::Late) => pb::WorkerState::Late,
+    };
+    pb::WorkerStatus {
+        worker: worker.0,
+        name: peer.hello.name.clone(),
+        address: peer.address.clone(),
+        threads: peer.hello.threads as u32,
+        instructions: peer.hello.instructions.clone(),
+        state: state.into(),
+        share: known.map_or(0.0, |w| w.share),
+        samples_per_second: known.and_then(|w| w.samples_per_second),
+        bytes_sent: sent,
+        bytes_received: received,
+        bytes_per_second: meter.per_second,
+        silent_seconds: known.map_or(0.0, |w| now.saturating_sub(w.last_heard).as_secs_f64()),
+        bytes_queued: queued as u64,
+        build: peer.hello.build.clone(),
+        refused: known.map_or(0, |w| w.rejected),
+    }
+}

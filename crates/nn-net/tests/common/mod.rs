@@ -1,0 +1,192 @@
+//! Runs over real sockets on the loopback interface.
+#![allow(dead_code, unreachable_pub)] // every test file uses its own part
+
+pub mod peer;
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nn_core::{
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, Output, Schedule, ScheduleShape,
+    Targets, Threads,
+};
+use nn_engine::local::{self, Observer};
+use nn_engine::{
+    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, StepReport,
+    params_sha256,
+};
+use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, WorkerEnd, WorkerError, WorkerOptions};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+/// An observer that only keeps time, and takes its time if told to.
+pub struct Clock {
+    start: Instant,
+    pause: Duration,
+}
+
+impl Clock {
+    pub fn new() -> Self {
+        Self::slow(Duration::ZERO)
+    }
+
+    pub fn slow(pause: Duration) -> Self {
+        #[allow(clippy::disallowed_methods)] // a test may look at the clock
+        Self { start: Instant::now(), pause }
+    }
+}
+
+impl Observer for Clock {
+    fn now(&mut self) -> Duration {
+        self.start.elapsed()
+    }
+
+    fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
+        std::thread::sleep(self.pause);
+        ControlFlow::Continue(())
+    }
+
+    fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
+
+    fn snapshot(&mut self, _: Snapshot) {}
+}
+
+/// A run: what to train, and with what.
+pub struct Run {
+    pub manifest: Manifest,
+    pub data: Arc<Dataset>,
+}
+
+impl Run {
+    /// A network of these widths on made-up samples.
+    pub fn new(widths: &[usize], samples: usize, batch_size: usize, epochs: u32) -> Self {
+        Self::with(widths, samples, batch_size, epochs, |_| {})
+    }
+
+    pub fn with(
+        widths: &[usize],
+        samples: usize,
+        batch_size: usize,
+        epochs: u32,
+        change: impl FnOnce(&mut ManifestParts),
+    ) -> Self {
+        let (inputs, classes) = (widths[0], widths[widths.len() - 1]);
+        let bytes = (0..samples * inputs).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]);
+        let labels = (0..samples as u32).map(|i| i.wrapping_mul(7) % classes as u32).collect();
+        let data = Dataset::new(
+            Features::U8 { data: bytes.collect(), scale: 255.0 },
+            inputs,
+            Targets::Classes { labels, classes },
+            None,
+        )
+        .unwrap();
+        let mut parts = ManifestParts {
+            model: Model::new(widths.to_vec(), Activation::Sigmoid, Output::Softmax, Cost::CrossEntropy)
+                .unwrap(),
+            init: Init::Scaled,
+            optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
+            learning_rate: 0.01,
+            l2: 0.0,
+            batch_size,
+            shard_size: batch_size.div_ceil(8),
+            epochs,
+            seed: 1,
+            train_samples: samples,
+            data_sha256: "ab".repeat(32),
+        };
+        change(&mut parts);
+        Self { manifest: Manifest::new(parts).unwrap(), data: Arc::new(data) }
+    }
+
+    pub fn engine(&self, cluster: Cluster) -> Engine {
+        let threads = Arc::new(Threads::new(1).unwrap());
+        let compute = Compute { isa: Isa::best(), threads };
+        Engine::new(self.manifest.clone(), compute, Duration::ZERO).with_cluster(cluster)
+    }
+
+    /// The hash that every way of running it must end with.
+    pub fn expected(&self) -> String {
+        let mut engine = self.engine(Cluster::default());
+        let outcome = local::run(&mut engine, &self.data, &mut Clock::new()).unwrap();
+        assert_eq!(outcome, Outcome::Complete);
+        params_sha256(engine.params())
+    }
+
+    /// A coordinator that listens, and its address.
+    pub async fn serve(&self, min_workers: usize) -> Served {
+        self.serve_with(Cluster { min_workers, ..Cluster::default() }, Clock::new(), None).await
+    }
+
+    pub async fn serve_with(
+        &self,
+        cluster: Cluster,
+        clock: Clock,
+        listener: Option<std::net::SocketAddr>,
+    ) -> Served {
+        let options = CoordinatorOptions {
+            heartbeat: Duration::from_millis(200),
+            ..CoordinatorOptions::default()
+        };
+        let engine = self.engine(cluster);
+        let coordinator = Coordinator::start(engine, self.data.clone(), clock, options).unwrap();
+        let address = listener.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
+        let listener = TcpListener::bind(address).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let serving = tokio::spawn(nn_net::serve(listener, coordinator.handle(), async {
+            if stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }));
+        Served { url, handle: coordinator.handle(), coordinator, serving, stop }
+    }
+}
+
+/// A coordinator at work.
+pub struct Served {
+    pub url: String,
+    pub handle: CoordinatorHandle,
+    coordinator: Coordinator<Clock>,
+    serving: JoinHandle<Result<(), nn_net::ServeError>>,
+    pub stop: tokio::sync::oneshot::Sender<()>,
+}
+
+impl Served {
+    /// Waits for the end of the run: how it ended, and the hash of its parameters.
+    pub async fn finish(self) -> (Outcome, String) {
+        let Self { coordinator, serving, handle, stop, .. } = self;
+        within(serving).await.unwrap().unwrap();
+        drop((handle, stop));
+        let finished = tokio::task::spawn_blocking(|| coordinator.join()).await.unwrap().unwrap();
+        (finished.outcome, params_sha256(finished.engine.params()))
+    }
+
+    /// The operator's wish.
+    pub async fn stop_and_finish(mut self) -> (Outcome, String) {
+        let (other, _) = tokio::sync::oneshot::channel();
+        let _ = std::mem::replace(&mut self.stop, other).send(());
+        self.finish().await
+    }
+
+    pub fn options(&self) -> WorkerOptions {
+        options(&self.url)
+    }
+}
+
+pub fn options(url: &str) -> WorkerOptions {
+    WorkerOptions::new(vec![url.to_owned()], Arc::new(Threads::new(1).unwrap()), Isa::best())
+}
+
+pub type Working = JoinHandle<Result<WorkerEnd, WorkerError>>;
+
+/// A worker that goes on until the run is over.
+pub fn worker(options: WorkerOptions) -> Working {
+    tokio::spawn(nn_net::work(options, |_| {}, std::future::pending()))
+}
+
+/// No test waits for ever.
+pub async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("the test goes on within a minute")
+}

@@ -1,0 +1,192 @@
+//! Peers that do not keep to the protocol: each is refused for the reason that it deserves, and changes nothing.
+
+mod common;
+
+use common::peer::{Gradient, Peer, hello};
+use common::{Run, Served, worker};
+use nn_engine::{Cluster, Outcome};
+use nn_net::proto as pb;
+use pb::worker_message::Body as Say;
+use pb::{RefusalReason, RejectReason};
+use tokio::io::AsyncWriteExt;
+use tonic::Code;
+
+fn run() -> Run {
+    Run::new(&[20, 12, 4], 110, 16, 3)
+}
+
+/// An honest worker ends the run, with the hash that it must have.
+async fn ends_well(run: &Run, served: Served) {
+    let honest = worker(served.options());
+    let (outcome, hash) = served.finish().await;
+    assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
+    honest.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn garbage_and_strangers_at_the_door() {
+    let run = run();
+    let served = run.serve(1).await;
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff", &[0; 5000]] {
+        let address = served.url.strip_prefix("http://").unwrap();
+        let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
+        let _ = socket.write_all(garbage).await;
+    }
+    ends_well(&run, served).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_that_may_not_take_part() {
+    let run = run();
+    let served = run.serve(1).await;
+    let cases = [
+        (pb::Hello { protocol: 0, ..hello() }, RejectReason::Protocol, "version", Code::FailedPrecondition),
+        (pb::Hello { protocol: 2, ..hello() }, RejectReason::Protocol, "version", Code::FailedPrecondition),
+        (
+            pb::Hello { arithmetic: "00".repeat(32), ..hello() },
+            RejectReason::Arithmetic,
+            "other bits",
+            Code::FailedPrecondition,
+        ),
+        (
+            pb::Hello { data_fixed: true, data_held: vec!["11".repeat(32)], ..hello() },
+            RejectReason::Data,
+            "--data",
+            Code::FailedPrecondition,
+        ),
+        (pb::Hello { threads: 0, ..hello() }, RejectReason::Message, "threads", Code::InvalidArgument),
+    ];
+    for (hello, reason, says, code) in cases {
+        let mut peer = Peer::greet(&served.url, hello).await;
+        let (got, message, status) = peer.reject().await;
+        assert_eq!((got, status), (reason, code), "{message}");
+        assert!(message.contains(says), "{message}");
+    }
+    ends_well(&run, served).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_out_of_turn() {
+    let run = run();
+    let served = run.serve(1).await;
+    // Before hello, twice hello, without a body, before being ready, for data that are not there.
+    let mut twice = Peer::greet(&served.url, hello()).await;
+    twice.say(0, 0, Say::Hello(hello())).await;
+    assert_eq!(twice.reject().await.0, RejectReason::Message);
+    let mut early = Peer::greet(&served.url, hello()).await;
+    early.say(0, 0, Say::GradientChunk(pb::TensorChunk::default())).await;
+    assert_eq!(early.reject().await.0, RejectReason::Message);
+    let mut empty = Peer::greet(&served.url, hello()).await;
+    empty.say.send(pb::WorkerMessage::default()).await.unwrap();
+    assert_eq!(empty.reject().await.0, RejectReason::Message);
+    let mut other = Peer::greet(&served.url, hello()).await;
+    other.say(0, 0, Say::Ready(pb::Ready { data_sha256: "22".repeat(32) })).await;
+    assert_eq!(other.reject().await.0, RejectReason::Data);
+    ends_well(&run, served).await;
+}
+
+/// What is wrong with a tensor ends the stream, before anything is kept of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tensors_that_do_not_fit() {
+    let run = run();
+    let parameters = run.manifest.model().parameters();
+    let served = run.serve(1).await;
+    type Spoil = fn(&mut pb::TensorHeader, &mut pb::TensorChunk);
+    let cases: [(&str, Spoil); 9] = [
+        ("numbers", |header, _| header.elements += 1),
+        ("numbers", |header, _| header.elements = u64::MAX),
+        ("chunks", |header, _| header.chunks = u32::MAX),
+        ("no layer", |header, _| header.layer = Some(9)),
+        ("belong", |_, chunk| chunk.data = chunk.data.slice(..chunk.data.len() - 4)),
+        ("belongs", |_, chunk| chunk.index = 1),
+        ("belongs", |_, chunk| chunk.layer = Some(0)),
+        ("checksum of chunk", |_, chunk| chunk.crc32 ^= 1),
+        ("checksum of the tensor", |header, _| header.crc32 ^= 1),
+    ];
+    for (says, spoil) in cases {
+        let mut peer = Peer::join(&served.url).await;
+        let (step, attempt, nodes) = peer.assignment().await;
+        let gradient = Gradient { node: nodes[0], values: vec![0.5; parameters], samples: 16, finite: true };
+        let (mut header, mut chunk) = (gradient.header(), gradient.chunk());
+        spoil(header.tensor.as_mut().unwrap(), &mut chunk);
+        peer.say(step, attempt, Say::GradientHeader(header)).await;
+        peer.say(step, attempt, Say::GradientChunk(chunk)).await;
+        let (reason, message, code) = peer.reject().await;
+        assert_eq!((reason, code), (RejectReason::Tensor, Code::InvalidArgument), "{message}");
+        assert!(message.contains(says), "{message}");
+    }
+    let mut headless = Peer::join(&served.url).await;
+    headless.say(0, 0, Say::GradientChunk(pb::TensorChunk::default())).await;
+    assert_eq!(headless.reject().await.0, RejectReason::Tensor);
+    ends_well(&run, served).await;
+}
+
+/// What the engine refuses is told, and the stream goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contributions_that_do_not_count() {
+    let run = run();
+    let parameters = run.manifest.model().parameters();
+    let cluster = Cluster { strikes: 100, ..Cluster::default() };
+    let served = run.serve_with(cluster, common::Clock::new(), None).await;
+    let mut peer = Peer::join(&served.url).await;
+    let (step, attempt, nodes) = peer.assignment().await;
+    let good = || Gradient { node: nodes[0], values: vec![0.5; parameters], samples: 16, finite: true };
+
+    let mut nan = good();
+    nan.values[7] = f32::NAN;
+    nan.send(&peer, step, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::NotFinite);
+    good().send(&peer, step + 1, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::FutureStep);
+    good().send(&peer, step, attempt + 9).await;
+    assert_eq!(peer.refusal().await, RefusalReason::Attempt);
+    Gradient { node: pb::Node { level: 0, index: 4000 }, ..good() }.send(&peer, step, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::Node);
+    Gradient { samples: 3, ..good() }.send(&peer, step, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::Stats);
+    Gradient { finite: false, ..good() }.send(&peer, step, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::NotFinite);
+    let old = pb::WorkerMessage {
+        generation: 9,
+        step,
+        attempt,
+        body: Some(Say::GradientHeader(good().header())),
+    };
+    peer.say.send(old.clone()).await.unwrap();
+    let chunk = Some(Say::GradientChunk(good().chunk()));
+    peer.say.send(pb::WorkerMessage { body: chunk, ..old }).await.unwrap();
+    assert_eq!(peer.refusal().await, RefusalReason::Generation);
+
+    // The peer leaves its node behind, and an honest worker does it.
+    let honest = worker(served.options());
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    drop(peer);
+    let (outcome, hash) = served.finish().await;
+    assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
+    honest.await.unwrap().unwrap();
+}
+
+/// A worker that another one has overtaken says nothing new.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_that_are_over() {
+    let run = Run::new(&[20, 12, 4], 110, 16, 60);
+    let parameters = run.manifest.model().parameters();
+    let cluster = Cluster { min_workers: 2, ..Cluster::default() };
+    let slow = common::Clock::slow(std::time::Duration::from_millis(2));
+    let served = run.serve_with(cluster, slow, None).await;
+    let honest = worker(served.options());
+    let mut peer = Peer::join(&served.url).await;
+    let (step, attempt, nodes) = peer.assignment().await;
+    // Nobody else is slow: the node is given to the honest worker, which goes on.
+    while served.handle.status().step <= step {
+        peer.say(step, attempt, Say::Heartbeat(pb::Heartbeat::default())).await;
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let late = Gradient { node: nodes[0], values: vec![9.0; parameters], samples: 16, finite: true };
+    late.send(&peer, step, attempt).await;
+    assert_eq!(peer.refusal().await, RefusalReason::StaleStep);
+    drop(peer);
+    let (outcome, hash) = served.finish().await;
+    assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
+    honest.await.unwrap().unwrap();
+}

@@ -1,0 +1,134 @@
+//! The command lines of the cluster: `nn-coord`, `nn-worker` and `nn status`.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser};
+
+use super::args::check_threads;
+use crate::config::{TrainArgs, TrainConfig, check_range, real, text, whole};
+use crate::failure::Failure;
+
+/// Train a network with workers on other machines
+///
+/// Divides every mini-batch among the workers that have joined, and gives the weights that `nn train` gives with the same
+/// options, bit for bit. Workers may join, leave and come back at any time.
+#[derive(Debug, Parser)]
+#[command(name = "nn-coord", version, max_term_width = 110, after_help = super::EXIT_CODES)]
+pub struct CoordArgs {
+    /// Address and port to listen on, such as 0.0.0.0:7654 or [::]:7654
+    #[arg(long, value_name = "ADDR", value_parser = text, help_heading = "Cluster")]
+    pub listen: String,
+    /// Workers without whom no step begins
+    #[arg(long, value_name = "N", value_parser = whole, default_value = "1", help_heading = "Cluster", allow_negative_numbers = true)]
+    pub min_workers: u64,
+    /// Start N workers on this machine too, for a first try
+    #[arg(long, value_name = "N", value_parser = whole, default_value = "0", help_heading = "Cluster", allow_negative_numbers = true)]
+    pub spawn: u64,
+    /// How far beyond its usual time a worker may be, in median absolute deviations, before another one does its part too
+    #[arg(long, value_name = "X", value_parser = real, default_value = "6", help_heading = "Cluster", allow_hyphen_values = true)]
+    pub patience: f32,
+    /// The training options.
+    #[command(flatten)]
+    pub train: TrainArgs,
+}
+
+/// `nn-coord`, checked.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CoordConfig {
+    /// Where to listen: a host and a port.
+    pub listen: String,
+    /// At least 1.
+    pub min_workers: usize,
+    /// Workers to start on this machine.
+    pub spawn: usize,
+    /// At least 1.
+    pub patience: f64,
+    /// The run.
+    pub train: TrainConfig,
+}
+
+impl CoordArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// Exit code 2, with the flag to blame.
+    pub fn check(self) -> Result<CoordConfig, Failure> {
+        if !(self.patience.is_finite() && (1.0..=1e6).contains(&self.patience)) {
+            return Err(Failure::usage(format_args!(
+                "--patience must be from 1 to 1000000, not {}",
+                self.patience
+            ))
+            .help("6 is the usual"));
+        }
+        Ok(CoordConfig {
+            min_workers: check_range("min-workers", self.min_workers, 1..=MAX_WORKERS)?,
+            spawn: check_range("spawn", self.spawn, 0..=MAX_WORKERS)?,
+            patience: f64::from(self.patience),
+            listen: self.listen,
+            train: self.train.check()?,
+        })
+    }
+}
+
+/// The most workers that can be asked for.
+const MAX_WORKERS: u64 = 1024;
+
+/// Compute for a coordinator
+///
+/// Dials the coordinator and goes on dialling until it answers, whichever is started first. A worker needs no files: the
+/// coordinator sends it the training samples once, and it keeps them for later runs.
+#[derive(Debug, Parser)]
+#[command(name = "nn-worker", version, max_term_width = 110, after_help = super::EXIT_CODES)]
+pub struct WorkerArgs {
+    /// Where the coordinator is, such as http://192.168.1.10:7654; several are tried in turn
+    #[arg(long, value_name = "URL", value_parser = text, required = true, value_delimiter = ',')]
+    pub coordinator: Vec<String>,
+    /// Threads to compute with; they change the time, never the result [default: all that the machine has]
+    #[arg(long, value_name = "T", value_parser = whole, allow_negative_numbers = true)]
+    pub threads: Option<u64>,
+    /// Training data of its own, instead of being sent them: digits, mnist, fashion-mnist, or a path
+    #[arg(long, value_name = "DATA", value_parser = text)]
+    pub data: Option<String>,
+    /// Folder for the samples that it is sent [default: the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    pub cache_dir: Option<PathBuf>,
+    /// Wait for the next run when one is over
+    #[arg(long)]
+    pub stay: bool,
+    /// Seconds to go on dialling without success; 0 for one attempt only [default: for ever]
+    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
+    pub retry_seconds: Option<u64>,
+    /// The address of this machine to dial from: that of an interface
+    #[arg(long, value_name = "IP")]
+    pub bind_to: Option<IpAddr>,
+    /// What the coordinator's table calls this worker [default: the name of the machine]
+    #[arg(long, value_name = "NAME", value_parser = text)]
+    pub name: Option<String>,
+    /// Print nothing but errors
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl WorkerArgs {
+    /// The number of threads, checked.
+    ///
+    /// # Errors
+    /// Exit code 2.
+    pub fn threads(&self) -> Result<NonZeroUsize, Failure> {
+        check_threads(self.threads)
+    }
+}
+
+/// Flags of `nn status`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StatusArgs {
+    /// Where the coordinator is, such as http://192.168.1.10:7654
+    #[arg(long, value_name = "URL", value_parser = text)]
+    pub coordinator: String,
+    /// Answer in JSON
+    #[arg(long)]
+    pub json: bool,
+}

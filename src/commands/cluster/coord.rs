@@ -1,0 +1,139 @@
+//! `nn-coord`.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nn_engine::Cluster;
+use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, serve};
+use tokio::net::TcpListener;
+
+use super::worker::share_of_threads;
+use super::{runtime, stopped, table};
+use crate::cli::CoordConfig;
+use crate::commands::train::Job;
+use crate::failure::{Failure, write_stdout};
+use crate::progress::Table;
+
+/// Coordinates a run to its end.
+pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    // Before the data are loaded: a port that is taken should not cost that time.
+    let listener = runtime.block_on(bind(&config.listen))?;
+    let address = listener.local_addr().map_err(|error| Failure::network(error))?;
+    let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
+    let cluster =
+        Cluster { min_workers: config.min_workers, patience: config.patience, ..Cluster::default() };
+    let engine = engine.with_cluster(cluster);
+    let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
+        .map_err(|error| Failure::failed(&error))?;
+    if !config.train.quiet {
+        write_stdout(format!(
+            "listening on {address}; workers join with: nn-worker --coordinator http://{}\n",
+            reachable(address)
+        ))?;
+    }
+    let mut children = spawn(config.spawn, address)?;
+    let handle = coordinator.handle();
+    let quiet = config.train.quiet;
+    let served = runtime.block_on(async {
+        let show = tokio::spawn(show(handle.clone(), quiet));
+        let served = serve(listener, handle, stopped(rest.stop.clone())).await;
+        show.abort();
+        let _ = show.await;
+        served
+    });
+    // The engine's outcome counts even where the socket failed.
+    let finished = coordinator.join().map_err(|error| Failure::failed(&error))?;
+    for child in &mut children {
+        let _ = child.wait();
+    }
+    served.map_err(|error| Failure::network(&error))?;
+    rest.conclude(&config.train, &finished.engine, finished.observer, finished.outcome)
+}
+
+/// Listens, or explains why not.
+async fn bind(listen: &str) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).await.map_err(|error| {
+        let failure = |says: String| Failure::network(format!("cannot listen on {listen}: {says}"));
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => {
+                failure("another program has that port".to_owned()).help("end it, or choose another port")
+            }
+            std::io::ErrorKind::AddrNotAvailable => {
+                failure("this machine does not have that address".to_owned())
+                    .help("0.0.0.0 listens on all of its addresses, 127.0.0.1 for this machine only")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                failure("that is not permitted".to_owned()).help("choose a port above 1023")
+            }
+            std::io::ErrorKind::InvalidInput => {
+                Failure::usage(format_args!("--listen {listen} is not an address and a port"))
+                    .help("write it like 0.0.0.0:7654 or [::]:7654")
+            }
+            _ => failure(error.to_string()).help("--listen takes an address and a port, like 0.0.0.0:7654"),
+        }
+    })
+}
+
+/// The address that a worker on this machine can dial.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let mut address = address;
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// Starts workers on this machine, from the program beside this one.
+fn spawn(count: usize, address: SocketAddr) -> Result<Vec<Child>, Failure> {
+    let name = format!("nn-worker{}", std::env::consts::EXE_SUFFIX);
+    let program =
+        std::env::current_exe().map(|path| path.with_file_name(&name)).unwrap_or_else(|_| name.into());
+    (0..count)
+        .map(|_| {
+            Command::new(&program)
+                .args(["--quiet", "--retry-seconds", "30"])
+                .args(["--threads", &share_of_threads(count).to_string()])
+                .args(["--coordinator", &format!("http://{}", reachable(address))])
+                .stdin(Stdio::null())
+                .spawn()
+                .map_err(|error| {
+                    Failure::failed(format_args!("cannot start {}: {error}", program.display()))
+                        .help("put nn-worker beside nn-coord: cargo build --release builds both")
+                })
+        })
+        .collect()
+}
+
+/// Shows the workers: a table on a terminal, a line elsewhere whenever whom it waits for, or how many there are, changes.
+async fn show(handle: CoordinatorHandle, quiet: bool) {
+    let mut last = String::new();
+    let table = Table::new(quiet);
+    loop {
+        let status = handle.status();
+        if table.is_drawn() {
+            let mut lines = table::workers(&status);
+            if !status.waiting_for.is_empty() {
+                lines.push(table::headline(&status));
+            }
+            table.draw(&lines);
+        } else if !quiet {
+            let line = if status.waiting_for.is_empty() {
+                format!("{} workers take part", status.workers.len())
+            } else {
+                format!("waiting for {}", status.waiting_for)
+            };
+            if line != last
+                && (status.step > 0 || !status.workers.is_empty() || !status.waiting_for.is_empty())
+            {
+                let _ = write_stdout(format!("{line}\n"));
+                last = line;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}

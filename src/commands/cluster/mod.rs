@@ -1,0 +1,32 @@
+//! The cluster's programs: `nn-coord`, `nn-worker`, `nn status`.
+
+mod coord;
+mod status;
+mod table;
+mod worker;
+
+use std::time::Duration;
+
+pub(crate) use coord::coord;
+pub(crate) use status::status;
+pub(crate) use worker::worker;
+
+use crate::failure::Failure;
+use crate::signals::StopFlag;
+
+/// An async runtime for the wire; numbers are computed elsewhere.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("nn-net")
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(format_args!("cannot start the network's threads: {error}")))
+}
+
+/// Ready once a signal has come.
+async fn stopped(stop: StopFlag) {
+    while !stop.is_set() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

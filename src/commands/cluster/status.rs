@@ -1,0 +1,76 @@
+//! `nn status`: what a coordinator's run is at.
+
+use nn_net::{DialOptions, proto as pb};
+use serde_json::{Value, json};
+
+use super::{runtime, table};
+use crate::cli::StatusArgs;
+use crate::failure::{Failure, write_stdout};
+
+/// Asks and prints.
+pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let options = DialOptions::default();
+    let asked = nn_net::status(&args.coordinator, &options);
+    let status = runtime()?.block_on(asked).map_err(Failure::network)?;
+    if args.json {
+        return write_stdout(format!("{}\n", as_json(&status)));
+    }
+    let mut text = table::headline(&status);
+    text.push('\n');
+    for line in table::workers(&status) {
+        text += &line;
+        text.push('\n');
+    }
+    if status.refused > 0 || status.reissued > 0 {
+        text += &format!(
+            "{} contributions did not count, {} nodes were given out again\n",
+            status.refused, status.reissued
+        );
+    }
+    write_stdout(text)
+}
+
+fn as_json(status: &pb::RunStatus) -> Value {
+    let word = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase();
+    let workers: Vec<Value> = status
+        .workers
+        .iter()
+        .map(|w| {
+            json!({
+                "worker": w.worker,
+                "name": w.name,
+                "address": w.address,
+                "threads": w.threads,
+                "instructions": w.instructions,
+                "state": word(w.state().as_str_name(), "WORKER_STATE_"),
+                "share": w.share,
+                "samples_per_second": w.samples_per_second,
+                "bytes_sent": w.bytes_sent,
+                "bytes_received": w.bytes_received,
+                "bytes_per_second": w.bytes_per_second,
+                "silent_seconds": w.silent_seconds,
+                "bytes_queued": w.bytes_queued,
+                "refused": w.refused,
+            })
+        })
+        .collect();
+    json!({
+        "state": word(status.state().as_str_name(), "RUN_STATE_"),
+        "outcome": word(status.outcome().as_str_name(), "OUTCOME_"),
+        "generation": status.generation,
+        "step": status.step,
+        "total_steps": status.total_steps,
+        "epoch": status.epoch,
+        "epochs": status.epochs,
+        "loss": status.loss,
+        "samples_per_second": status.samples_per_second,
+        "seconds": status.seconds,
+        "config_hash": status.manifest_hash,
+        "waiting_for": status.waiting_for,
+        "waiting_seconds": status.waiting_seconds,
+        "refused": status.refused,
+        "reissued": status.reissued,
+        "workers": workers,
+        "build": status.build,
+    })
+}

@@ -1,0 +1,96 @@
+//! `nn-worker`.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nn_data::default_cache_dir;
+use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
+
+use super::{runtime, stopped};
+use crate::cli::WorkerArgs;
+use crate::commands::{SPLIT_SEED, isa, load_data, threads};
+use crate::config::defaults;
+use crate::failure::{Failure, write_stdout};
+use crate::signals::StopFlag;
+
+/// Works until the run is over.
+pub(crate) fn worker(args: &WorkerArgs) -> Result<(), Failure> {
+    let stop = StopFlag::install()?;
+    let data = match &args.data {
+        None => None,
+        Some(data) => {
+            let options = nn_data::LoadOptions { seed: SPLIT_SEED, ..Default::default() };
+            let splits = load_data(data, &options, args.quiet)?;
+            Some(Arc::new(TrainingSet::new(Arc::new(splits.train))))
+        }
+    };
+    let mut options = WorkerOptions::new(args.coordinator.clone(), threads(args.threads()?.get())?, isa()?);
+    options.dial = DialOptions { bind_to: args.bind_to, ..DialOptions::default() };
+    options.retry_for = args.retry_seconds.map(Duration::from_secs);
+    options.name = args.name.clone().unwrap_or_else(host_name);
+    options.data = data;
+    options.cache = args.cache_dir.clone().or_else(default_cache_dir);
+    options.stay = args.stay;
+    let quiet = args.quiet;
+    let mut said = String::new();
+    let tell = move |event: WorkerEvent<'_>| {
+        if quiet {
+            return;
+        }
+        let text = sentence(&event);
+        // The same reason again and again is said once.
+        if !text.is_empty() && text != said {
+            let _ = writeln!(std::io::stderr(), "{text}");
+            said = text;
+        }
+    };
+    match runtime()?.block_on(work(options, tell, stopped(stop))) {
+        Ok(WorkerEnd::RunOver(over)) if !args.quiet => write_stdout(format!(
+            "the run is over after {} steps; params_sha256 {}\n",
+            over.steps, over.params_sha256
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(match &error {
+            WorkerError::NoCoordinator => Failure::usage(&error),
+            WorkerError::Data(_) => Failure::data(&error),
+            _ => Failure::network(&error),
+        }),
+    }
+}
+
+/// What an event is in words; empty for those that nobody wants to read.
+fn sentence(event: &WorkerEvent<'_>) -> String {
+    match event {
+        WorkerEvent::Waiting { error, .. } => format!("waiting: {error}; trying again"),
+        WorkerEvent::Joined { coordinator, worker, manifest } => {
+            let widths: Vec<String> = manifest.model().widths().iter().map(ToString::to_string).collect();
+            format!("joined {coordinator} as worker {worker}: network {}", widths.join("-"))
+        }
+        WorkerEvent::Loading { done, total } if done == total => "the training samples are here".to_owned(),
+        WorkerEvent::Loading { done: 0, total } => {
+            format!("receiving the training samples ({})", indicatif::HumanBytes(*total))
+        }
+        WorkerEvent::Ready { at_hand: true } => "the training samples were at hand; computing".to_owned(),
+        WorkerEvent::Ready { at_hand: false } => "computing".to_owned(),
+        WorkerEvent::Refused { message, .. } => format!("a contribution did not count: {message}"),
+        WorkerEvent::Lost { reason } => format!("the connection is lost: {reason}; dialling again"),
+        _ => String::new(),
+    }
+}
+
+/// The name of this machine, as far as it is known.
+fn host_name() -> String {
+    let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let name = [
+        file,
+        std::env::var("HOSTNAME").unwrap_or_default(),
+        std::env::var("COMPUTERNAME").unwrap_or_default(),
+    ];
+    name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).unwrap_or("worker").to_owned()
+}
+
+/// How many threads each of `workers` on this machine gets.
+pub(super) fn share_of_threads(workers: usize) -> usize {
+    (defaults::available_threads().get() / workers.max(1)).max(1)
+}
