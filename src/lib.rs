@@ -13,6 +13,7 @@
 //! | `nn-core` | the arithmetic: kernels, backpropagation, optimizers, the canonical tree, addressed randomness | does IO, reads a clock, knows sockets |
 //! | `nn-data` | formats, the embedded digits, fetching, fingerprints | knows training |
 //! | `nn-engine` | the protocol as a pure state machine, the run manifest, the in-process driver | reads a clock, opens a file or a socket, knows an async runtime |
+//! | `nn-net` | that protocol over gRPC: the coordinator's server, the worker's client | decides anything |
 //! | `nn` (here) | flags, configuration, files, signals, progress, reports, exit codes | holds algorithms |
 //!
 //! Invariants, each stated as an absence that CI or the compiler checks:

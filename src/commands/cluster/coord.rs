@@ -20,7 +20,7 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let runtime = runtime()?;
     // Before the data are loaded: a port that is taken should not cost that time.
     let listener = runtime.block_on(bind(&config.listen))?;
-    let address = listener.local_addr().map_err(|error| Failure::network(error))?;
+    let address = listener.local_addr().map_err(Failure::network)?;
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
     let cluster =
         Cluster { min_workers: config.min_workers, patience: config.patience, ..Cluster::default() };
