@@ -43,6 +43,7 @@ pub mod measure;
 mod network;
 mod optimizer;
 mod params;
+mod pass;
 mod random;
 pub mod reference;
 mod spec;

@@ -18,12 +18,10 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::dataset::{Dataset, Features, Targets};
-use crate::kernel::{
-    GatherSource, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, gather_panel, node_gradient,
-    product, vector, zeroed_lanes,
-};
+use crate::dataset::Dataset;
+use crate::kernel::{Isa, Lane, LayerGeometry, NodeGradient, Scratch, node_gradient, vector, zeroed_lanes};
 use crate::params::{LayerLayout, layout};
+use crate::pass::{Batch, Net, Own, Part, Pass, origin};
 use crate::spec::Model;
 use crate::threads::Threads;
 use crate::tree::tree_sum;
@@ -87,36 +85,6 @@ pub struct Workspace {
     /// Memory of each thread.
     own: Vec<Own>,
     scratch: Vec<Scratch>,
-}
-
-/// What a thread of the forward and backward pass needs for itself.
-#[derive(Debug)]
-struct Own {
-    targets: Vec<Lane>,
-    scratch: Scratch,
-}
-
-/// Whether the pass goes on to the deltas.
-#[derive(Clone, Copy, PartialEq)]
-enum Pass {
-    Forward,
-    ForwardAndBackward,
-}
-
-/// One pass of the network over samples.
-struct Batch<'a> {
-    params: &'a [f32],
-    data: &'a Dataset,
-    samples: &'a [u32],
-    pass: Pass,
-}
-
-/// A thread's part of a batch.
-struct Part<'a> {
-    arena: &'a mut [Lane],
-    losses: &'a mut [[f64; 16]],
-    correct: &'a mut [[bool; 16]],
-    own: &'a mut Own,
 }
 
 impl Workspace {
@@ -368,13 +336,6 @@ impl Workspace {
     }
 }
 
-fn origin(data: &Dataset) -> GatherSource<'_> {
-    match data.features() {
-        Features::U8 { data, scale } => GatherSource::Bytes { data, factor: 1.0 / scale },
-        Features::F32(data) => GatherSource::Floats(data),
-    }
-}
-
 /// Where runs of the given lengths begin, one behind the other.
 fn offsets(lengths: &[usize], start: usize) -> impl Iterator<Item = usize> {
     lengths.iter().scan(start, |at, len| {
@@ -382,124 +343,4 @@ fn offsets(lengths: &[usize], start: usize) -> impl Iterator<Item = usize> {
         *at += len;
         Some(here)
     })
-}
-
-/// The unchanging half of a [`Workspace`], which threads share.
-struct Net<'a> {
-    model: &'a Model,
-    layers: &'a [LayerLayout],
-    geometry: &'a [LayerGeometry],
-    isa: Isa,
-    stride: usize,
-    deltas: usize,
-}
-
-impl Net<'_> {
-    /// Runs the network over one thread's panels.
-    fn panels(&self, batch: &Batch<'_>, part: Part<'_>) {
-        let Part { arena, losses, correct, own } = part;
-        self.gather(batch, arena);
-        let last = self.geometry.len() - 1;
-        for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
-            let forward = Product {
-                stride: self.stride,
-                input: place.input_lanes,
-                output: place.output_lanes,
-                matrix: &batch.params[layer.weights.clone()],
-                rows: layer.outputs,
-                row_stride: layer.inputs,
-                terms: layer.inputs,
-                term_stride: 1,
-            };
-            product(self.isa, &forward, arena, &mut own.scratch);
-            if l < last {
-                let biases = &batch.params[layer.biases.clone()];
-                for panel in arena.chunks_exact_mut(self.stride) {
-                    let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
-                    vector::activate(self.isa, self.model.activation(), lanes, biases);
-                }
-            }
-        }
-        self.output(batch, arena, losses, correct, &mut own.targets);
-        if batch.pass == Pass::Forward {
-            return;
-        }
-        for l in (1..self.geometry.len()).rev() {
-            let (layer, place, below) = (&self.layers[l], &self.geometry[l], &self.geometry[l - 1]);
-            let backward = Product {
-                stride: self.stride,
-                input: place.delta_lanes,
-                output: below.delta_lanes,
-                matrix: &batch.params[layer.weights.clone()],
-                rows: layer.inputs,
-                row_stride: 1,
-                terms: layer.outputs,
-                term_stride: layer.inputs,
-            };
-            product(self.isa, &backward, arena, &mut own.scratch);
-            for panel in arena.chunks_exact_mut(self.stride) {
-                let (activations, deltas) = panel.split_at_mut(self.deltas);
-                let at = below.delta_lanes - self.deltas;
-                let deltas = &mut deltas[at..at + below.outputs];
-                let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
-                vector::hidden_delta(self.isa, self.model.activation(), deltas, activations);
-            }
-        }
-    }
-
-    fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
-        let width = self.model.input_width();
-        let source = origin(batch.data);
-        for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
-            gather_panel(self.isa, source, width, samples, &mut panel[..width.next_multiple_of(16)]);
-        }
-    }
-
-    /// The output layer: activations, losses, answers and, in a backward pass, deltas.
-    fn output(
-        &self,
-        batch: &Batch<'_>,
-        arena: &mut [Lane],
-        losses: &mut [[f64; 16]],
-        correct: &mut [[bool; 16]],
-        targets: &mut [Lane],
-    ) {
-        let last = self.geometry.len() - 1;
-        let (layer, place) = (&self.layers[last], &self.geometry[last]);
-        let panels = arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16));
-        for ((panel, samples), (losses, correct)) in panels.zip(losses.iter_mut().zip(correct)) {
-            fill_targets(batch.data.targets(), samples, targets);
-            let (activations, deltas) = panel.split_at_mut(self.deltas);
-            let lanes = &mut activations[place.output_lanes..place.output_lanes + layer.outputs];
-            let at = place.delta_lanes - self.deltas;
-            let deltas =
-                (batch.pass == Pass::ForwardAndBackward).then(|| &mut deltas[at..at + layer.outputs]);
-            let biases = &batch.params[layer.biases.clone()];
-            let (output, cost) = (self.model.output(), self.model.cost());
-            vector::output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);
-            *correct = [false; 16];
-            if let Targets::Classes { labels, .. } = batch.data.targets() {
-                let mut best = [0; 16];
-                vector::argmax(self.isa, lanes, &mut best);
-                for ((c, &sample), best) in correct.iter_mut().zip(samples).zip(best) {
-                    *c = labels[sample as usize] == best;
-                }
-            }
-        }
-    }
-}
-
-/// The targets of up to 16 samples, one lane an output: one-hot for classes.
-fn fill_targets(targets: &Targets, samples: &[u32], lanes: &mut [Lane]) {
-    lanes.fill(Lane::ZERO);
-    for (i, &sample) in samples.iter().enumerate() {
-        match targets {
-            Targets::Classes { labels, .. } => lanes[labels[sample as usize] as usize].0[i] = 1.0,
-            Targets::Values { data, width } => {
-                for (lane, &y) in lanes.iter_mut().zip(&data[sample as usize * width..]) {
-                    lane.0[i] = y;
-                }
-            }
-        }
-    }
 }

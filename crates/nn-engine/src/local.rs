@@ -85,7 +85,7 @@ pub fn run<O: Observer + Send>(
             let Some(task) = todo.pop() else {
                 unreachable!("the engine waits for its only worker, which has nothing to do")
             };
-            let mut gradient = free.pop().unwrap_or_else(|| vec![0.0; engine.params().len()]);
+            let mut gradient = free.pop().unwrap_or_else(|| nn_core::zeroed(engine.params().len()));
             let manifest = engine.manifest();
             let batch = order.batch(manifest, task.step.0);
             let samples = &batch[manifest.tree(task.step.0).samples_of(task.node)];
