@@ -342,7 +342,9 @@ pub(crate) mod tests {
         ] {
             let changed = Manifest::new(changed).unwrap();
             assert_ne!(base.hash(), changed.hash());
-            assert_eq!(base.differences(&changed).len(), 1, "{:?}", base.differences(&changed));
+            let named = base.differences(&changed);
+            // Another optimizer has other constants, too.
+            assert!((1..=2).contains(&named.len()), "{named:?}");
         }
     }
 

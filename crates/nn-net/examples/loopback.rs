@@ -14,7 +14,9 @@ use nn_core::{
     Targets, Threads,
 };
 use nn_engine::local::{self, Observer};
-use nn_engine::{Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Snapshot, StepReport, params_sha256};
+use nn_engine::{
+    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Snapshot, StepReport, params_sha256,
+};
 use nn_net::{Coordinator, CoordinatorOptions, WorkerOptions, serve, work};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -69,7 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (inputs, classes) = (widths[0], widths[widths.len() - 1]);
     let samples = batch * 100;
-    let bytes = (0..samples * inputs).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
+    let bytes =
+        (0..samples * inputs).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     let labels = (0..samples as u32).map(|i| i % classes as u32).collect();
     let features = Features::U8 { data: bytes, scale: 255.0 };
     let data = Arc::new(Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)?);

@@ -27,7 +27,9 @@ async fn ends_well(run: &Run, served: Served) {
 async fn garbage_and_strangers_at_the_door() {
     let run = run();
     let served = run.serve(1).await;
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff", &[0; 5000]] {
+    for garbage in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xff\xff\xff", &[0; 5000]]
+    {
         let address = served.url.strip_prefix("http://").unwrap();
         let mut socket = tokio::net::TcpStream::connect(address).await.unwrap();
         let _ = socket.write_all(garbage).await;
@@ -146,12 +148,8 @@ async fn contributions_that_do_not_count() {
     assert_eq!(peer.refusal().await, RefusalReason::Stats);
     Gradient { finite: false, ..good() }.send(&peer, step, attempt).await;
     assert_eq!(peer.refusal().await, RefusalReason::NotFinite);
-    let old = pb::WorkerMessage {
-        generation: 9,
-        step,
-        attempt,
-        body: Some(Say::GradientHeader(good().header())),
-    };
+    let old =
+        pb::WorkerMessage { generation: 9, step, attempt, body: Some(Say::GradientHeader(good().header())) };
     peer.say.send(old.clone()).await.unwrap();
     let chunk = Some(Say::GradientChunk(good().chunk()));
     peer.say.send(pb::WorkerMessage { body: chunk, ..old }).await.unwrap();
@@ -185,8 +183,59 @@ async fn steps_that_are_over() {
     let late = Gradient { node: nodes[0], values: vec![9.0; parameters], samples: 16, finite: true };
     late.send(&peer, step, attempt).await;
     assert_eq!(peer.refusal().await, RefusalReason::StaleStep);
+    // Two workers are wanted.
     drop(peer);
+    let other = worker(served.options());
     let (outcome, hash) = served.finish().await;
     assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
     honest.await.unwrap().unwrap();
+    other.await.unwrap().unwrap();
+}
+
+/// Bytes as messages.
+struct Raw;
+
+impl tonic::codec::Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = pb::CoordinatorMessage;
+    type Encoder = Self;
+    type Decoder = tonic_prost::ProstDecoder<pb::CoordinatorMessage>;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Self::Decoder::default()
+    }
+}
+
+impl tonic::codec::Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = tonic::Status;
+
+    fn encode(&mut self, item: Vec<u8>, to: &mut tonic::codec::EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        bytes::BufMut::put_slice(to, &item);
+        Ok(())
+    }
+}
+
+/// gRPC, but no messages of ours, or too large ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_are_none() {
+    let run = run();
+    let served = run.serve(1).await;
+    for garbage in [vec![0xff; 100], vec![0x22, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0x42; 3 << 20]] {
+        let endpoint = tonic::transport::Endpoint::from_shared(served.url.clone()).unwrap();
+        let mut client = tonic::client::Grpc::new(endpoint.connect().await.unwrap());
+        client.ready().await.unwrap();
+        let path = http::uri::PathAndQuery::from_static("/nn.v1.Coordinator/Work");
+        let messages = tonic::Request::new(tokio_stream::iter([garbage]));
+        let mut answers = client.streaming(messages, path, Raw).await.unwrap().into_inner();
+        let answer = answers.message().await.unwrap().unwrap().body;
+        let Some(pb::coordinator_message::Body::Reject(reject)) = answer else { panic!("{answer:?}") };
+        assert_eq!(reject.reason(), RejectReason::Message, "{}", reject.message);
+        assert_eq!(answers.message().await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    ends_well(&run, served).await;
 }

@@ -117,19 +117,18 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
         let status = handle.status();
         if table.is_drawn() {
             let mut lines = table::workers(&status);
-            if !status.waiting_for.is_empty() {
+            if table::stands(&status) {
                 lines.push(table::headline(&status));
             }
             table.draw(&lines);
         } else if !quiet {
-            let line = if status.waiting_for.is_empty() {
-                format!("{} workers take part", status.workers.len())
-            } else {
-                format!("waiting for {}", status.waiting_for)
+            let line = match status.workers.len() {
+                _ if table::stands(&status) => format!("waiting for {}", status.waiting_for),
+                0 => String::new(), // nothing is known yet
+                1 => "1 worker takes part".to_owned(),
+                workers => format!("{workers} workers take part"),
             };
-            if line != last
-                && (status.step > 0 || !status.workers.is_empty() || !status.waiting_for.is_empty())
-            {
+            if line != last && !line.is_empty() {
                 let _ = write_stdout(format!("{line}\n"));
                 last = line;
             }

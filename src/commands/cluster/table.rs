@@ -5,9 +5,18 @@ use std::time::Duration;
 use indicatif::{HumanBytes, HumanCount};
 use nn_net::proto as pb;
 
-/// One line on where the run is, and whom it waits for.
+/// Whether the run stands still. Each step waits for its workers for a moment, which is not worth a word.
+pub(super) fn stands(status: &pb::RunStatus) -> bool {
+    !status.waiting_for.is_empty()
+        && (status.state() == pb::RunState::Waiting || status.waiting_seconds >= STANDS_AFTER)
+}
+
+/// Seconds in one step from which on people may want to know what the matter is.
+const STANDS_AFTER: f64 = 3.0;
+
+/// One line on where the run is, or whom it waits for.
 pub(super) fn headline(status: &pb::RunStatus) -> String {
-    if !status.waiting_for.is_empty() {
+    if stands(status) {
         let since = Duration::from_secs(status.waiting_seconds as u64);
         return format!("waiting for {} (since {})", status.waiting_for, indicatif::HumanDuration(since));
     }

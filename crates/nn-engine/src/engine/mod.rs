@@ -327,6 +327,7 @@ impl Engine {
             }
             Event::Tick => {
                 self.release_silent(now, actions);
+                self.round.next_due = Duration::ZERO;
                 self.settle(now, actions);
             }
             Event::StopRequested => {
@@ -349,7 +350,9 @@ impl Engine {
             return;
         }
         match self.workers.join(join, now) {
-            Err(reason) => actions.push(Action::Reject { worker, reason }),
+            // It is there, whoever says that it joins.
+            Err(reason @ Rejection::AlreadyJoined(_)) => actions.push(Action::Reject { worker, reason }),
+            Err(reason) => actions.push(Action::Release { worker, reason: Release::Refused(reason) }),
             Ok(superseded) => {
                 if let Some(old) = superseded {
                     self.round.forget(old);

@@ -159,7 +159,7 @@ pub enum Action {
         /// Which part of it; a contribution of all layers may count only in some of them.
         part: Part,
     },
-    /// What a worker sent changed nothing but a counter.
+    /// What a worker sent changed nothing but counters.
     Reject {
         /// Whose.
         worker: WorkerId,
@@ -193,6 +193,9 @@ pub enum Release {
     /// The run is over.
     #[error("the run is over")]
     Over(Outcome),
+    /// It was not let in.
+    #[error("{0}")]
+    Refused(Rejection),
     /// The same member has dialled again.
     #[error("a newer connection of the same worker has taken its place")]
     Superseded,

@@ -233,8 +233,7 @@ impl Reduction {
                 }
                 (Sum::Wire(left), Sum::Wire(right)) => {
                     let mut sum = pool.pop().unwrap_or_else(|| vec![0.0; size]);
-                    left.decode(&mut sum);
-                    right.add_to(&mut sum);
+                    left.sum_into(&right, &mut sum);
                     sum
                 }
             })
@@ -308,7 +307,7 @@ mod tests {
                     let value = node.index.to_string();
                     roots.extend(lane.add(&tree, node, value, |l, r| format!("({l}+{r})")));
                 }
-                assert_eq!(roots, [want.clone()], "{leaves} leaves");
+                assert_eq!(roots, std::slice::from_ref(&want), "{leaves} leaves");
                 assert!(lane.held.is_empty());
             }
         }

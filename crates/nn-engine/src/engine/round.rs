@@ -1,5 +1,6 @@
 //! Who is given what, and when it is given to somebody else too.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -26,6 +27,8 @@ pub(super) struct Round {
     /// In the order of assignment.
     pub(super) issues: Vec<Issue>,
     pub(super) reissued: u64,
+    /// No deadline passes before, as far as was known when it was computed.
+    pub(super) next_due: Duration,
     /// Loss and counts of the whole mini-batch, once all have come.
     pub(super) stats: Option<NodeStats>,
     covered: LeafSet,
@@ -206,6 +209,7 @@ impl Engine {
     }
 
     fn issue_nodes(&mut self, now: Duration, worker: WorkerId, nodes: &[Node], actions: &mut Vec<Action>) {
+        self.round.next_due = Duration::ZERO;
         let attempt = Attempt(self.round.attempts);
         if attempt.0 > 0 {
             self.round.reissued += nodes.len() as u64;
@@ -251,25 +255,25 @@ impl Engine {
         deadlines
     }
 
-    /// Whether a worker has nothing to do, and has not sent rubbish in this step.
-    fn is_idle(&self, worker: WorkerId) -> bool {
-        !self.round.is_busy(worker) && !self.round.has_offended(worker)
-    }
-
     /// Gives overdue nodes to idle workers too.
     fn reissue_overdue(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        // This is called with every node that comes, and deadlines are not for nothing.
+        if now < self.round.next_due {
+            return;
+        }
         let joining = self.workers.iter().any(|(_, worker)| worker.standing == Standing::Joining);
-        if !joining && !self.workers.active().any(|(id, _)| self.is_idle(id)) {
+        if !joining && !self.workers.active().any(|(id, _)| !self.round.is_busy(id)) {
             return;
         }
         let mut overdue = self.deadlines();
+        self.round.next_due = overdue.iter().map(|(_, deadline)| *deadline).min().unwrap_or(Duration::MAX);
         overdue.retain(|(_, deadline)| *deadline <= now);
         if overdue.is_empty() {
             return;
         }
         overdue.sort_by_key(|(at, deadline)| (*deadline, *at));
         // Those who have joined would wait for the next step; but the others may never get there without them.
-        if joining && !self.workers.active().any(|(id, _)| self.is_idle(id)) {
+        if joining && !self.workers.active().any(|(id, _)| !self.round.is_busy(id)) {
             self.admit(actions);
         }
         let mut any = false;
@@ -281,15 +285,17 @@ impl Engine {
             if self.round.issues.iter().enumerate().any(in_time) {
                 continue;
             }
-            let speed = |id: &WorkerId| {
-                self.workers.get(*id).and_then(|worker| self.workers.speed(worker)).unwrap_or(0.0)
+            // The fastest; one that has sent rubbish in this step only if there is nobody else.
+            let worth = |id: WorkerId| {
+                let speed = self.workers.get(id).and_then(|worker| self.workers.speed(worker));
+                (!self.round.has_offended(id), speed.unwrap_or(0.0))
             };
             let idle = self
                 .workers
                 .active()
                 .map(|(id, _)| id)
-                .filter(|&id| self.is_idle(id))
-                .max_by(|a, b| speed(a).total_cmp(&speed(b)));
+                .filter(|&id| !self.round.is_busy(id))
+                .max_by(|&a, &b| worth(a).partial_cmp(&worth(b)).unwrap_or(Ordering::Equal));
             let Some(idle) = idle else { break };
             self.issue_nodes(now, idle, &[node], actions);
             any = true;

@@ -61,12 +61,11 @@ impl Engine {
         let mut result = Ok(());
         match (c.part, c.values) {
             (Part::Layer(layer), Values::Wire(pieces)) => {
-                let mut sum = Some(Sum::Wire(Wire::new(pieces)));
-                if !self.reduction.has_layer(layer as usize, node)
-                    && let Some(sum) = sum.take()
-                {
+                let layer = layer as usize;
+                if !self.reduction.has_layer(layer, node) {
                     actions.push(Action::Counted { worker, step, node, part: c.part });
-                    result = self.add_layer(layer as usize, node, sum, constants, actions);
+                    let sum = Sum::Wire(Wire::new(pieces));
+                    result = self.add_layer(layer, node, sum, constants, actions);
                 }
             }
             (part, values) => {
@@ -230,7 +229,7 @@ impl Engine {
     fn refuse(&mut self, now: Duration, c: Contribution, reason: Rejection, actions: &mut Vec<Action>) {
         let Contribution { worker: id, part, node, values, stats, .. } = c;
         self.rejected += 1;
-        let _ = recycle(values, actions, ());
+        recycle(values, actions, ());
         actions.push(Action::Reject { worker: id, reason });
         let limit = self.cluster.strikes.max(1);
         let Some(worker) = self.workers.get_mut(id) else { return };

@@ -81,27 +81,23 @@ impl World {
             Action::Counted { worker, step, node, part } => {
                 self.check(&Fact::Counted { worker, step, node, part })?;
             }
-            Action::Reject { worker, reason } => {
+            Action::Reject { reason, .. } => {
                 self.tally.count(match reason {
                     Rejection::Duplicate(_) => "duplicate",
                     Rejection::StaleStep { .. } => "stale step",
                     Rejection::StaleGeneration { .. } => "stale generation",
-                    Rejection::StaleIncarnation { .. } => "stale incarnation",
                     Rejection::UnknownWorker(_) => "unknown worker",
                     reason if reason.is_malformed() => "malformed",
                     _ => "other rejection",
                 });
-                if matches!(reason, Rejection::InQuarantine | Rejection::StaleIncarnation { .. }) {
-                    self.close(worker, Release::Superseded);
-                } else {
-                    self.check(&Fact::Rejected { malformed: reason.is_malformed() })?;
-                }
+                self.check(&Fact::Rejected { malformed: reason.is_malformed() })?;
             }
             Action::Release { worker, reason } => {
                 match reason {
                     Release::Over(_) => self.check(&Fact::Told { worker })?,
                     Release::Superseded => self.tally.count("superseded"),
                     Release::Silent(_) => self.tally.count("silent"),
+                    Release::Refused(_) => self.tally.count("not let in"),
                     _ => self.tally.count("quarantined"),
                 }
                 self.close(worker, reason);

@@ -11,6 +11,8 @@ pub(crate) enum Fault {
     Vanish,
     /// The process stands still for so many microseconds.
     Hang(u64),
+    /// The process lives and says so, but never finishes anything again.
+    Wedge,
     /// The process dies; another is started after so many microseconds.
     Crash(u64),
     /// The process dies for good.
@@ -50,12 +52,13 @@ impl Weather {
         let horizon = *noise.pick(&[10_000, 30_000, 100_000, 400_000]);
         let mut faults = Vec::new();
         for _ in 0..noise.below(16) {
-            let fault = match noise.below(16) {
+            let fault = match noise.below(17) {
                 0..=2 => Fault::Cut,
                 3 | 4 => Fault::Vanish,
                 5..=7 => Fault::Hang(*noise.pick(&[5_000, 100_000, SECOND, 15 * SECOND])),
                 8 | 9 => Fault::Crash(*noise.pick(&[1_000, 50_000, 2 * SECOND])),
                 10 => Fault::Leave,
+                16 => Fault::Wedge,
                 11 => Fault::Slow(*noise.pick(&[3, 30, 300])),
                 12 => Fault::Fast,
                 13 => Fault::Rubbish(*noise.pick(&[10, 100])),

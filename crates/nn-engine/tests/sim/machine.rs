@@ -59,6 +59,8 @@ pub(crate) struct Machine {
     pub(crate) threads: usize,
     pub(crate) micros_per_sample: u64,
     pub(crate) hung_until: u64,
+    /// It computes for ever.
+    pub(crate) wedged: bool,
     pub(crate) style: Style,
     /// Contributions of so many of a hundred are tampered with.
     pub(crate) rubbish: u64,
@@ -84,6 +86,7 @@ impl Machine {
             threads: noise.between(1, 4) as usize,
             micros_per_sample: *noise.pick(&[50, 200, 500, 2000]),
             hung_until: 0,
+            wedged: false,
             style: Style { by_layer: noise.percent(70), own: noise.percent(20) },
             rubbish: 0,
             computing: None,

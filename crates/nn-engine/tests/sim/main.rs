@@ -6,6 +6,8 @@
 //! NN_SIM_SEED=1234    cargo test -p nn-engine --test sim               one seed again, with what happened
 //! ```
 
+#![allow(clippy::print_stderr)] // a test tells what it saw, where it is asked to
+
 mod coordinator;
 mod faults;
 mod invariants;

@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, Output, Schedule, ScheduleShape,
-    Targets, Threads,
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Schedule,
+    ScheduleShape, Targets, Threads, Workspace, initial_parameters,
 };
 use nn_engine::{
-    Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, StepReport, local,
+    Compute, Engine, EpochReport, Manifest, ManifestParts, SampleOrder, Snapshot, StepReport, local,
     params_sha256,
 };
 
@@ -78,24 +78,10 @@ fn run(
     })
     .unwrap();
     let data = Arc::new(data(train_samples, widths[0]));
+    let hashes = by_hand(&manifest, &data);
     let mut engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
-    // Steps one by one, as a run that is stopped and resumed, to see the weights after each.
-    let mut hashes = vec![params_sha256(engine.params())];
-    loop {
-        let outcome = local::run(&mut engine, &data, &mut OneStep).unwrap();
-        hashes.push(params_sha256(engine.params()));
-        if outcome == Outcome::Complete {
-            break;
-        }
-        let snapshot = engine.snapshot();
-        engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
-        engine.restore(snapshot).unwrap();
-    }
-    assert_eq!(hashes.len() as u64, manifest.total_steps() + 1);
-    // And in one go.
-    let mut whole = Engine::new(manifest.clone(), compute(), Duration::ZERO);
-    local::run(&mut whole, &data, &mut AllSteps).unwrap();
-    assert_eq!(params_sha256(whole.params()), hashes[hashes.len() - 1]);
+    local::run(&mut engine, &data, &mut Unobserved).unwrap();
+    assert_eq!(params_sha256(engine.params()), hashes[hashes.len() - 1]);
     Run { manifest, data, hashes }
 }
 
@@ -106,23 +92,35 @@ fn data(samples: usize, width: usize) -> Dataset {
     Dataset::new(features, width, Targets::Classes { labels, classes: 3 }, None).unwrap()
 }
 
-struct OneStep;
-struct AllSteps;
-
-macro_rules! observer {
-    ($name:ident, $after_a_step:expr) => {
-        impl local::Observer for $name {
-            fn now(&mut self) -> Duration {
-                Duration::ZERO
-            }
-            fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
-                $after_a_step
-            }
-            fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
-            fn snapshot(&mut self, _: Snapshot) {}
-        }
-    };
+/// The weights' hash after each number of steps, without the engine: gradient, step, gradient, step.
+fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
+    let p = manifest.parts();
+    let Compute { isa, threads } = compute();
+    let mut params = initial_parameters(&p.model, p.init, p.seed);
+    let mut optimizer = OptimizerState::new(p.optimizer, &p.model);
+    let mut workspace = Workspace::new(&p.model, p.batch_size, threads.clone(), isa);
+    let mut order = SampleOrder::new(manifest);
+    let mut gradient = vec![0.0; params.len()];
+    let mut hashes = vec![params_sha256(&params)];
+    for step in 0..manifest.total_steps() {
+        let samples = order.batch(manifest, step);
+        workspace.node_gradient(&params, data, samples, p.shard_size, &mut gradient).unwrap();
+        let (rate, l2) = (manifest.learning_rate(step), p.l2 / p.train_samples as f32);
+        optimizer.step(isa, &threads, &mut params, &gradient, samples.len(), step, rate, l2);
+        hashes.push(params_sha256(&params));
+    }
+    hashes
 }
 
-observer!(OneStep, ControlFlow::Break(()));
-observer!(AllSteps, ControlFlow::Continue(()));
+struct Unobserved;
+
+impl local::Observer for Unobserved {
+    fn now(&mut self) -> Duration {
+        Duration::ZERO
+    }
+    fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+    fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
+    fn snapshot(&mut self, _: Snapshot) {}
+}

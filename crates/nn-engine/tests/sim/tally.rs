@@ -31,7 +31,6 @@ impl Tally {
             "let in in mid-step",
             "unknown worker",
             "stale generation",
-            "stale incarnation",
         ] {
             assert!(self.0.get(what).is_some_and(|&count| count > 0), "not once in all seeds: {what}");
         }

@@ -244,7 +244,8 @@ impl World {
                     (machine.rubbish, machine.hung_until) = (0, machine.hung_until.min(self.now));
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
-                while self.machines.iter().filter(|machine| machine.alive).count() < self.weather.min_workers
+                while self.machines.iter().filter(|machine| machine.alive && !machine.wedged).count()
+                    < self.weather.min_workers
                 {
                     self.start_machine();
                 }
@@ -279,7 +280,7 @@ impl World {
                 own.forget();
                 match reason {
                     Release::Over(_) => own.alive = false,
-                    Release::Quarantined { .. } => {
+                    Release::Quarantined { .. } | Release::Refused(_) => {
                         own.alive = false;
                         self.start_machine();
                     }
@@ -303,7 +304,7 @@ impl World {
 
     fn computed(&mut self, machine: usize, token: u64) -> Result<(), String> {
         let own = &mut self.machines[machine];
-        if own.token != token {
+        if own.token != token || own.wedged {
             return Ok(());
         }
         let parts = own.finish(self.run, &mut self.noise)?;
@@ -312,8 +313,11 @@ impl World {
         for mut sent in parts {
             let Some(link) = link else { break };
             if self.noise.percent(rubbish) {
-                let right = sent.clone();
+                let mut right = sent.clone();
                 if tamper(&mut sent, &mut self.noise) {
+                    if self.noise.percent(50) {
+                        std::mem::swap(&mut right, &mut sent);
+                    }
                     self.up(link, ToCoordinator::Contribution(Box::new(right)));
                 }
             }
@@ -371,6 +375,7 @@ impl World {
                 return;
             }
             Fault::Fast => return own.micros_per_sample = own.micros_per_sample.min(200),
+            Fault::Wedge => return own.wedged = true,
             Fault::Rubbish(percent) => return own.rubbish = percent,
             Fault::Cut => {}
             Fault::Vanish => noticed = false,

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use bytes::{Bytes, BytesMut};
-use nn_core::{Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, all_finite, layout};
+use bytes::BytesMut;
+use nn_core::{
+    Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, all_finite, layout,
+};
 use nn_engine::{Manifest, Part, SampleOrder};
 use tokio::sync::mpsc as reports;
 use tokio::time::Instant;
@@ -13,7 +15,7 @@ use tokio::time::Instant;
 use crate::proto as pb;
 use crate::wire::convert::{Place, gradient_header};
 use crate::wire::outbox::Outbox;
-use crate::wire::tensor::encode_tensor;
+use crate::wire::tensor::{Spares, encode_tensor, encoded_len};
 
 /// A gradient of at most so many numbers is sent whole: for a small one, messages cost more than what they carry.
 const WHOLE: usize = 128 * 1024;
@@ -73,7 +75,8 @@ impl Kernel {
         let mut order = SampleOrder::new(&self.manifest);
         let layers = layout(&parts.model);
         let mut gradient = nn_core::zeroed(parts.model.parameters());
-        let mut sender = Sender { outbox: &self.outbox, isa: self.isa, layers: &layers, spare: None };
+        let mut sender =
+            Sender { outbox: &self.outbox, isa: self.isa, layers: &layers, spares: Spares::default() };
         while let Ok(job) = jobs.recv() {
             let step = job.place.step;
             self.counters.step.store(step, Ordering::Relaxed);
@@ -86,8 +89,13 @@ impl Kernel {
                 let begun = Instant::now();
                 let batch = order.batch(&self.manifest, step);
                 let samples = &batch[tree.samples_of(node)];
-                let stats =
-                    workspace.node_gradient(&job.params, &self.data, samples, parts.shard_size, &mut gradient)?;
+                let stats = workspace.node_gradient(
+                    &job.params,
+                    &self.data,
+                    samples,
+                    parts.shard_size,
+                    &mut gradient,
+                )?;
                 let micros = begun.elapsed().as_micros() as u64;
                 let leaves = tree.leaves_of(node).len() as u64;
                 self.counters.micros.fetch_add(micros, Ordering::Relaxed);
@@ -108,8 +116,7 @@ struct Sender<'a> {
     outbox: &'a Outbox,
     isa: Isa,
     layers: &'a [LayerLayout],
-    /// What was sent last: its memory is used again once it is on its way.
-    spare: Option<Bytes>,
+    spares: Spares,
 }
 
 impl Sender<'_> {
@@ -142,13 +149,12 @@ impl Sender<'_> {
         stats: Option<pb::NodeStats>,
         values: &[f32],
     ) -> bool {
-        let mut out = self.spare.take().and_then(|bytes| bytes.try_into_mut().ok()).unwrap_or_default();
-        out.clear();
+        let mut out = self.spares.take(encoded_len(values.len()));
         encode_tensor(&mut out, place, part, values, |tensor| {
             gradient_header(place, node, finite, stats, tensor)
         });
         let bytes = BytesMut::freeze(out);
-        self.spare = Some(bytes.clone());
+        self.spares.keep(&bytes);
         self.outbox.push_blocking(bytes)
     }
 }

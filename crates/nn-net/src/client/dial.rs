@@ -10,9 +10,7 @@ use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
-use crate::wire::{
-    CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE,
-};
+use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
 /// How to dial.
 #[derive(Debug, Clone)]
@@ -36,9 +34,13 @@ impl Default for DialOptions {
 pub enum ConnectError {
     #[error("{url:?} is not the address of a coordinator ({why}); write http://HOST:PORT")]
     Url { url: String, why: String },
-    #[error("{url} asks for TLS, which this version of nn does not speak; write http:// on a network that you trust")]
+    #[error(
+        "{url} asks for TLS, which this version of nn does not speak; write http:// on a network that you trust"
+    )]
     Tls { url: String },
-    #[error("nothing listens at {url}: the connection was refused; is nn-coord running there, and is the port right?")]
+    #[error(
+        "nothing listens at {url}: the connection was refused; is nn-coord running there, and is the port right?"
+    )]
     Refused { url: String },
     #[error("the host of {url} is not known ({why}); check its spelling, or give its IP address")]
     UnknownHost { url: String, why: String },
@@ -46,8 +48,15 @@ pub enum ConnectError {
     Unreachable { url: String, why: String },
     #[error("{url} did not answer within {after:.0?}; check the address, the network and the firewall")]
     TimedOut { url: String, after: Duration },
-    #[error("what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, or is TLS in between?")]
+    #[error(
+        "what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, or is TLS in between?"
+    )]
     NotHttp2 { url: String, why: String },
+    #[error(
+        "what listens at {url} closed the connection without an answer; is that nn-coord's port, does it expect TLS, or \
+         is it just ending?"
+    )]
+    HungUp { url: String },
     #[error("what listens at {url} is not an nn coordinator ({why}); check the port")]
     NotCoordinator { url: String, why: String },
     #[error("the coordinator at {url} does not take this worker now: {why}")]
@@ -104,13 +113,16 @@ impl ConnectError {
             why = error.to_string();
             source = error.source();
         }
+        let says = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
         match status.code() {
             Code::Unimplemented | Code::NotFound | Code::PermissionDenied | Code::Unauthenticated => {
                 Self::NotCoordinator { url, why }
             }
-            _ if why.contains("http2 error") || why.contains("frame with invalid") || why.contains("protocol error") => {
+            _ if says(&["http2 error", "frame with invalid", "protocol error"]) => {
                 Self::NotHttp2 { url, why }
             }
+            // Which of them it is depends on who was faster.
+            _ if says(&["closed", "reset", "roken pipe", "canceled"]) => Self::HungUp { url },
             _ => Self::Other { url, why },
         }
     }
@@ -119,9 +131,8 @@ impl ConnectError {
 /// What a URL must be before anything is dialled.
 pub(super) fn endpoint(url: &str, options: &DialOptions) -> Result<Endpoint, ConnectError> {
     let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| {
-        wrong(&error.source().map_or_else(|| error.to_string(), ToString::to_string))
-    })?;
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|error| wrong(&error.source().map_or_else(|| error.to_string(), ToString::to_string)))?;
     match endpoint.uri().scheme_str() {
         Some("http") => {}
         Some("https") => return Err(ConnectError::Tls { url: url.to_owned() }),

@@ -107,7 +107,7 @@ pub enum WorkerEvent<'a> {
         /// Whether the set was at hand.
         at_hand: bool,
     },
-    /// It has finished nodes of a step.
+    /// It has finished nodes: now and then, and once more at the end of a connection.
     Progress(Progress),
     /// A contribution did not count.
     Refused {
@@ -173,7 +173,9 @@ pub enum WorkerError {
         message: String,
     },
     /// The coordinator says what makes no sense.
-    #[error("the coordinator at {coordinator} does not keep to the protocol: {message}; use the same version of nn on both")]
+    #[error(
+        "the coordinator at {coordinator} does not keep to the protocol: {message}; use the same version of nn on both"
+    )]
     Protocol {
         /// Where.
         coordinator: String,
@@ -208,11 +210,8 @@ pub async fn work(
     if options.coordinators.is_empty() {
         return Err(WorkerError::NoCoordinator);
     }
-    let mut identity = Identity {
-        member: dial::random(),
-        incarnation: 0,
-        arithmetic: arithmetic_fingerprint(options.isa),
-    };
+    let mut identity =
+        Identity { member: dial::random(), incarnation: 0, arithmetic: arithmetic_fingerprint(options.isa) };
     let mut backoff = Backoff::new();
     let mut since = Instant::now();
     tokio::pin!(shutdown);
@@ -273,4 +272,3 @@ struct Identity {
     incarnation: u64,
     arithmetic: String,
 }
-

@@ -6,7 +6,7 @@ use nn_engine::Part;
 
 use crate::proto as pb;
 use crate::wire::error::{TensorError, WireError};
-use crate::wire::tensor::{Incoming, Shapes, read_f32};
+use crate::wire::tensor::{Incoming, Shapes};
 
 /// Two sets: nodes of the step under way may still be assigned while the next step's weights arrive.
 #[derive(Debug)]
@@ -65,12 +65,11 @@ impl Weights {
     /// A chunk of it.
     pub(super) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), WireError> {
         let (at, incoming) = self.arriving.as_mut().ok_or(TensorError::NoHeader)?;
-        let start = incoming.chunk(chunk)?;
         let part = incoming.part();
         let set = &mut self.sets[*at];
         let range = self.shapes.range(part).ok_or(TensorError::NoHeader)?;
         let to = Arc::get_mut(&mut set.params).ok_or(TensorError::Unfinished)?;
-        read_f32(&chunk.data, &mut to[range.start + start..range.end]);
+        incoming.chunk_into(chunk, &mut to[range])?;
         if incoming.is_complete() {
             match part {
                 Part::All => set.have.fill(true),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use nn_engine::local::Observer;
 use nn_engine::{
     Action, Assignment, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId, params_sha256,
@@ -18,7 +18,7 @@ use crate::proto as pb;
 use crate::wire::convert::{self, Hello, Place};
 use crate::wire::outbox::{Kind, Outbox, Overflow};
 use crate::wire::stream::frame;
-use crate::wire::tensor::encode_tensor;
+use crate::wire::tensor::{Spares, encode_tensor, encoded_len};
 use pb::coordinator_message::Body;
 
 /// What sessions and the ticker tell the driver.
@@ -69,6 +69,7 @@ pub(super) struct Driver<O> {
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
     /// Weights as messages: those of the steps that somebody may still need.
     encoded: Vec<(Step, Part, Bytes)>,
+    spares: Spares,
     status: watch::Sender<Arc<pb::RunStatus>>,
     over: watch::Sender<bool>,
     pub(super) loss: Option<f64>,
@@ -80,6 +81,9 @@ pub(super) struct Driver<O> {
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
 }
+
+/// Without a tick for so long, the driver was busy with something else.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// How often status is told.
 const STATUS: Duration = Duration::from_millis(250);
@@ -93,12 +97,13 @@ impl<O: Observer> Driver<O> {
         over: watch::Sender<bool>,
     ) -> Self {
         let started = observer.now();
-        Self {
+        let mut driver = Self {
             engine,
             observer,
             facts,
             peers: BTreeMap::new(),
             encoded: Vec::new(),
+            spares: Spares::default(),
             status,
             over,
             loss: None,
@@ -108,20 +113,26 @@ impl<O: Observer> Driver<O> {
             samples_told: 0,
             samples_per_second: 0.0,
             started,
-        }
+        };
+        // Before anyone can ask.
+        driver.tell(started);
+        driver
     }
 
     /// Until the run is over, or nobody is left who could tell anything.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
-        self.tell(self.started);
+        let (mut left_off, mut no_ticks_before) = (self.started, self.started);
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
             let now = self.observer.now();
+            if now.saturating_sub(left_off) > AWAY {
+                no_ticks_before = now + AWAY;
+            }
             let event = match command {
                 Command::Connected(peer) => {
                     self.peers.insert(peer.worker, (*peer, Meter { at: now, ..Meter::default() }));
-                    continue;
+                    None
                 }
                 Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
                     Event::Joined(Join {
@@ -133,7 +144,9 @@ impl<O: Observer> Driver<O> {
                 }),
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
                 Command::Event(event) => Some(event),
-                Command::Tick => Some(Event::Tick),
+                // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
+                // judged by the clock.
+                Command::Tick => (now >= no_ticks_before).then_some(Event::Tick),
                 Command::Stop => Some(Event::StopRequested),
             };
             if let Some(event) = event {
@@ -142,6 +155,7 @@ impl<O: Observer> Driver<O> {
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
+            left_off = now;
             if self.told.is_none_or(|told| now.saturating_sub(told) >= STATUS) {
                 self.tell(now);
             }
@@ -206,8 +220,7 @@ impl<O: Observer> Driver<O> {
     }
 
     fn assign(&self, first: &Assignment, nodes: &[pb::Node]) {
-        let place =
-            Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
+        let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
         let body = Body::Assignment(pb::Assignment { nodes: nodes.to_vec() });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));
     }
@@ -239,23 +252,18 @@ impl<O: Observer> Driver<O> {
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
         let values = self.engine.weights(step, part)?;
-        let mut out = BytesMut::new();
+        let mut out = self.spares.take(encoded_len(values.len()));
         encode_tensor(&mut out, place, part, values, |tensor| convert::weights_header(place, tensor));
         let bytes = out.freeze();
+        self.spares.keep(&bytes);
         self.encoded.push((step, part, bytes.clone()));
         Some(bytes)
     }
 
     fn refuse(&mut self, worker: WorkerId, reason: nn_engine::Rejection) {
-        let refusal = pb::Refusal {
-            reason: convert::refusal_reason(reason).into(),
-            message: reason.to_string(),
-        };
-        let place = Place {
-            generation: self.facts.generation,
-            step: self.engine.steps_done(),
-            attempt: 0,
-        };
+        let refusal =
+            pb::Refusal { reason: convert::refusal_reason(reason).into(), message: reason.to_string() };
+        let place = Place { generation: self.facts.generation, step: self.engine.steps_done(), attempt: 0 };
         self.push(worker, Kind::Message, frame(&place.to_worker(Body::Refusal(refusal))));
     }
 

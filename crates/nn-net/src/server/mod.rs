@@ -32,9 +32,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::data::TrainingSet;
 use crate::proto as pb;
 use crate::wire::tensor::Shapes;
-use crate::wire::{
-    CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE,
-};
+use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 use driver::{Command, Driver};
 
 /// How the coordinator treats its workers. None of it can be seen in the weights.

@@ -58,8 +58,7 @@ impl Service<Request<Body>> for WorkService {
         }
         let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
         let address = address.map_or_else(|| "unknown".to_owned(), |a: SocketAddr| a.to_string());
-        let messages =
-            Streaming::new_request(Messages::new(), request.into_body(), None, Some(MAX_MESSAGE));
+        let messages = Streaming::new_request(Messages::new(), request.into_body(), None, Some(MAX_MESSAGE));
         let (outbox, outgoing) = Outbox::new(self.queue_limit());
         let session = session::run(self.handle.clone(), messages, outbox, address, self.killed.clone());
         tokio::spawn(session);

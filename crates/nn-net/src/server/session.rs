@@ -186,8 +186,10 @@ impl Session {
         }
         let most = self.facts.options.max_workers;
         let slots = &self.handle.connected;
-        if slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_err() {
-            let message = format!("there are {most} workers already, which is the most that the coordinator takes");
+        if slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_err()
+        {
+            let message =
+                format!("there are {most} workers already, which is the most that the coordinator takes");
             return refuse(RejectReason::Full, message);
         }
         self.slot = Some(Slot(slots.clone()));

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nn_engine::local::Observer;
 use nn_engine::{Waiting, WorkerId, WorkerState};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::driver::{Driver, Meter, Peer};
@@ -33,19 +33,13 @@ impl StatusService {
 
 #[tonic::async_trait]
 impl pb::status_server::Status for StatusService {
-    async fn get_status(
-        &self,
-        _: Request<pb::GetStatusRequest>,
-    ) -> Result<Response<pb::RunStatus>, Status> {
+    async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::RunStatus>, Status> {
         Ok(Response::new(pb::RunStatus::clone(&self.status.borrow())))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::RunStatus, Status>> + Send>>;
 
-    async fn watch(
-        &self,
-        request: Request<pb::WatchRequest>,
-    ) -> Result<Response<Self::WatchStream>, Status> {
+    async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let interval = match request.get_ref().interval_millis {
             0 => INTERVAL,
             millis => Duration::from_millis(millis.into()).max(SHORTEST),

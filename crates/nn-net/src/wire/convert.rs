@@ -1,7 +1,7 @@
 //! Messages to checked types, and back.
 
 use nn_core::{Node, NodeStats};
-use nn_engine::{Attempt, Generation, Outcome, Part, Rejection, Release, Step};
+use nn_engine::{Attempt, Generation, Outcome, Rejection, Release, Step};
 use prost::Message;
 
 use super::error::WireError;
@@ -190,9 +190,9 @@ pub(crate) fn address(place: Place) -> (Generation, Step, Attempt) {
 pub(crate) fn refusal_reason(reason: Rejection) -> pb::RefusalReason {
     use pb::RefusalReason as Wire;
     match reason {
-        Rejection::UnknownWorker(_)
-        | Rejection::AlreadyJoined(_)
-        | Rejection::StaleIncarnation { .. } => Wire::Worker,
+        Rejection::UnknownWorker(_) | Rejection::AlreadyJoined(_) | Rejection::StaleIncarnation { .. } => {
+            Wire::Worker
+        }
         Rejection::InQuarantine => Wire::Quarantine,
         Rejection::StaleGeneration { .. } => Wire::Generation,
         Rejection::StaleStep { .. } => Wire::StaleStep,
@@ -286,7 +286,7 @@ impl TryFrom<pb::CoordinatorMessage> for (Place, FromCoordinator) {
     }
 }
 
-/// The layer that a part is, as the wire has it.
+/// A header of weights.
 pub(crate) fn weights_header(place: Place, tensor: pb::TensorHeader) -> pb::CoordinatorMessage {
     place.to_worker(ToWorker::WeightsHeader(pb::WeightsHeader { tensor: Some(tensor) }))
 }
@@ -301,12 +301,4 @@ pub(crate) fn gradient_header(
 ) -> pb::WorkerMessage {
     let header = pb::GradientHeader { node: Some(node.into()), finite, stats, tensor: Some(tensor) };
     place.to_coordinator(ToCoordinator::GradientHeader(header))
-}
-
-/// The part of a refusal's text that names what was refused; used where the engine is not asked.
-pub(crate) fn part_name(part: Part) -> String {
-    match part {
-        Part::Layer(layer) => format!("layer {layer}"),
-        Part::All => "all layers".to_owned(),
-    }
 }

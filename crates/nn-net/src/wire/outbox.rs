@@ -299,3 +299,88 @@ impl Drop for Outgoing {
         self.0.shorter.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SET: usize = 3 * CHUNK;
+
+    fn weights() -> Bytes {
+        Bytes::from(vec![1; SET])
+    }
+
+    fn poll(body: &mut Outgoing) -> Option<Bytes> {
+        let mut context = Context::from_waker(Waker::noop());
+        match Pin::new(body).poll_frame(&mut context) {
+            Poll::Ready(Some(Ok(frame))) => frame.into_data().ok(),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_peer_that_does_not_read_holds_two_sets_of_weights_at_most() {
+        let (outbox, mut body) = Outbox::new(3 * SET);
+        for step in 0..1000 {
+            outbox.push(Kind::Weights { step }, weights()).unwrap();
+            assert!(outbox.figures().0 <= 2 * SET, "step {step}");
+        }
+        // What is half sent is sent to its end, in the middle of a message nothing may be dropped.
+        poll(&mut body).unwrap();
+        for step in 1000..2000 {
+            outbox.push(Kind::Weights { step }, weights()).unwrap();
+            assert!(outbox.figures().0 <= 3 * SET, "step {step}");
+        }
+        let mut sent = 0;
+        while let Some(bytes) = poll(&mut body) {
+            sent += bytes.len();
+        }
+        assert_eq!(sent, 3 * SET - CHUNK);
+        assert_eq!(outbox.figures(), (0, 3 * SET as u64));
+    }
+
+    #[test]
+    fn weights_that_a_node_waits_for_stay_until_they_are_replaced() {
+        let (outbox, _body) = Outbox::new(10 * SET);
+        outbox.push(Kind::Weights { step: 0 }, weights()).unwrap();
+        outbox.push(Kind::Assignment { step: 0 }, Bytes::from_static(b"nodes")).unwrap();
+        for step in 1..100 {
+            outbox.push(Kind::Weights { step }, weights()).unwrap();
+        }
+        assert_eq!(outbox.figures().0, 3 * SET + 5);
+        outbox.push(Kind::Message, Bytes::from_static(b"a word")).unwrap();
+        outbox.replace(100, weights()).unwrap();
+        assert_eq!(outbox.figures().0, SET + 6);
+    }
+
+    #[test]
+    fn more_than_the_limit_is_an_overflow_and_the_end_is_the_end() {
+        let (outbox, mut body) = Outbox::new(10);
+        assert_eq!(outbox.push(Kind::Message, Bytes::from_static(b"12345678")), Ok(()));
+        assert_eq!(outbox.push(Kind::Message, Bytes::from_static(b"12345678")), Err(Overflow));
+        outbox.abort(Status::unavailable("slow"));
+        outbox.push(Kind::Message, Bytes::from_static(b"not heard")).unwrap();
+        let mut context = Context::from_waker(Waker::noop());
+        let Poll::Ready(Some(Err(status))) = Pin::new(&mut body).poll_frame(&mut context) else { panic!() };
+        assert_eq!(status.message(), "slow");
+        assert!(outbox.has_ended() && poll(&mut body).is_none());
+    }
+
+    #[test]
+    fn a_producer_waits_for_room() {
+        let (outbox, mut body) = Outbox::new(10);
+        assert!(outbox.push_blocking(Bytes::from_static(b"1234567890123")));
+        let producer = outbox.clone();
+        let waiting = std::thread::spawn(move || {
+            let first = producer.push_blocking(Bytes::from_static(b"12345678"));
+            (first, producer.push_blocking(Bytes::from_static(b"12345678")))
+        });
+        assert_eq!(poll(&mut body).unwrap().len(), 13);
+        while outbox.figures().0 == 0 {
+            std::thread::yield_now();
+        }
+        // When the stream breaks, nobody waits for ever.
+        drop(body);
+        assert_eq!(waiting.join().unwrap(), (true, false));
+    }
+}

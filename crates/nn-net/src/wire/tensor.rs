@@ -10,7 +10,7 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use super::CHUNK;
 use super::convert::Place;
 use super::error::TensorError;
-use super::stream::{FRAME_HEADER, begin_frame, end_frame};
+use super::stream::{begin_frame, end_frame};
 use crate::proto as pb;
 
 /// Which field of `WorkerMessage` and of `CoordinatorMessage` a chunk is in: the same in both.
@@ -18,6 +18,9 @@ const CHUNK_FIELD: u32 = 9;
 /// Which field of `TensorChunk` its checksum and its bytes are in.
 const CRC_FIELD: u32 = 4;
 const DATA_FIELD: u32 = 5;
+
+/// What is converted and checked at a time.
+const BLOCK: usize = 4096;
 
 /// Where the layers of the run's model are, which every header is compared with.
 #[derive(Debug)]
@@ -68,7 +71,7 @@ pub(crate) fn encode_tensor<M: Message>(
 ) {
     let layer = layer_of(part);
     let total = (values.len() * 4).div_ceil(CHUNK) as u32;
-    out.reserve(values.len() * 4 + 64 * (total as usize + 2));
+    out.reserve(encoded_len(values.len()) + 64 * (total as usize + 1));
     // Not 0, which would be left out.
     let header =
         wrap(pb::TensorHeader { layer, elements: values.len() as u64, chunks: total, crc32: u32::MAX });
@@ -97,22 +100,34 @@ pub(crate) fn encode_tensor<M: Message>(
         out.put_u32_le(0);
         encode_key(DATA_FIELD, WireType::LengthDelimited, out);
         encode_varint(bytes as u64, out);
-        let data_at = out.len();
-        out.resize(data_at + bytes, 0);
-        for (to, value) in out[data_at..].chunks_exact_mut(4).zip(values) {
-            to.copy_from_slice(&value.to_le_bytes());
-        }
         let mut crc = Hasher::new();
-        crc.update(&out[data_at..]);
-        whole.combine(&crc);
+        for values in values.chunks(BLOCK / 4) {
+            // By way of a block that stays in the cache, the numbers are read from memory once and written once.
+            let mut block = [0; BLOCK];
+            let block = &mut block[..values.len() * 4];
+            for (to, value) in block.chunks_exact_mut(4).zip(values) {
+                to.copy_from_slice(&value.to_le_bytes());
+            }
+            crc.update(block);
+            out.put_slice(block);
+        }
+        append_crc(&mut whole, &crc, index == 0);
         out[crc_at..crc_at + 4].copy_from_slice(&crc.finalize().to_le_bytes());
         end_frame(out, frame);
     }
     out[header_crc..header_crc + 4].copy_from_slice(&whole.finalize().to_le_bytes());
 }
 
+/// The checksum of what came so far and of what comes next. Most tensors are of one chunk.
+fn append_crc(whole: &mut Hasher, next: &Hasher, is_first: bool) {
+    if is_first {
+        *whole = next.clone();
+    } else {
+        whole.combine(next);
+    }
+}
+
 fn encode_infallibly<M: Message>(message: &M, out: &mut BytesMut) {
-    debug_assert!(FRAME_HEADER == 5);
     let Ok(()) = message.encode(out) else { unreachable!("a BytesMut grows") };
 }
 
@@ -149,8 +164,21 @@ impl Incoming {
         self.part
     }
 
-    /// Checks the next chunk; its first number is the one returned.
-    pub(crate) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<usize, TensorError> {
+    /// Checks the next chunk.
+    pub(crate) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), TensorError> {
+        self.read(chunk, None)
+    }
+
+    /// Checks the next chunk and copies its numbers to where they belong in the part.
+    pub(crate) fn chunk_into(
+        &mut self,
+        chunk: &pb::TensorChunk,
+        part: &mut [f32],
+    ) -> Result<(), TensorError> {
+        self.read(chunk, Some(part))
+    }
+
+    fn read(&mut self, chunk: &pb::TensorChunk, to: Option<&mut [f32]>) -> Result<(), TensorError> {
         if chunk.layer != layer_of(self.part) || chunk.total != self.total || chunk.index != self.next {
             return Err(TensorError::Order { got: chunk.index, want: self.next, total: self.total });
         }
@@ -160,8 +188,19 @@ impl Incoming {
             return Err(TensorError::ChunkLength { index: chunk.index, got: chunk.data.len(), want });
         }
         let mut crc = Hasher::new();
-        crc.update(&chunk.data);
-        self.whole.combine(&crc);
+        match to {
+            None => crc.update(&chunk.data),
+            Some(part) => {
+                let part = &mut part[start..start + want / 4];
+                for (numbers, bytes) in part.chunks_mut(BLOCK / 4).zip(chunk.data.chunks(BLOCK)) {
+                    crc.update(bytes);
+                    for (number, bytes) in numbers.iter_mut().zip(bytes.chunks_exact(4)) {
+                        *number = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                    }
+                }
+            }
+        }
+        append_crc(&mut self.whole, &crc, chunk.index == 0);
         if crc.finalize() != chunk.crc32 {
             return Err(TensorError::Checksum { index: chunk.index });
         }
@@ -169,7 +208,7 @@ impl Incoming {
         if self.next == self.total && self.whole.clone().finalize() != self.crc32 {
             return Err(TensorError::TensorChecksum);
         }
-        Ok(start)
+        Ok(())
     }
 
     /// Whether the last chunk was the last.
@@ -178,9 +217,133 @@ impl Incoming {
     }
 }
 
-/// Little-endian bytes to numbers; whoever calls has compared the lengths.
-pub(crate) fn read_f32(bytes: &[u8], to: &mut [f32]) {
-    for (to, bytes) in to.iter_mut().zip(bytes.chunks_exact(4)) {
-        *to = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+/// Memory of messages that were sent, to be used again: fresh memory of some megabytes costs as much as filling it.
+#[derive(Debug, Default)]
+pub(crate) struct Spares(Vec<Bytes>);
+
+impl Spares {
+    /// Some may be on their way for long; they are not waited for.
+    const MOST: usize = 16;
+
+    /// An empty buffer with room for so much, as far as there is one.
+    pub(crate) fn take(&mut self, bytes: usize) -> BytesMut {
+        // The smallest that is large enough, among those that nobody holds.
+        let fits = |spare: &&Bytes| spare.is_unique() && spare.len() >= bytes;
+        let best = self.0.iter().filter(fits).map(Bytes::len).min();
+        let at =
+            best.and_then(|best| self.0.iter().position(|spare| spare.is_unique() && spare.len() == best));
+        let spare = at.map(|at| self.0.swap_remove(at)).and_then(|spare| spare.try_into_mut().ok());
+        let mut buffer = spare.unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// To be used again once all other references are gone.
+    pub(crate) fn keep(&mut self, bytes: &Bytes) {
+        if self.0.len() == Self::MOST {
+            self.0.remove(0);
+        }
+        self.0.push(bytes.clone());
+    }
+}
+
+/// The bytes that a tensor of so many numbers takes, about.
+pub(crate) fn encoded_len(values: usize) -> usize {
+    values * 4 + 64
+}
+
+#[cfg(test)]
+mod tests {
+    use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, Schedule, ScheduleShape};
+    use nn_engine::ManifestParts;
+
+    use super::super::convert::weights_header;
+    use super::*;
+    use pb::coordinator_message::Body;
+
+    fn shapes(widths: &[usize]) -> Shapes {
+        let model =
+            Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+        let parts = ManifestParts {
+            model,
+            init: Init::He,
+            optimizer: Optimizer::Sgd,
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
+            learning_rate: 0.1,
+            l2: 0.0,
+            batch_size: 1,
+            shard_size: 1,
+            epochs: 1,
+            seed: 1,
+            train_samples: 1,
+            data_sha256: String::new(),
+        };
+        Shapes::new(&Manifest::new(parts).unwrap())
+    }
+
+    /// All framed messages in a buffer, as prost reads them.
+    fn messages(mut bytes: &[u8]) -> Vec<pb::CoordinatorMessage> {
+        let mut messages = Vec::new();
+        while !bytes.is_empty() {
+            assert_eq!(bytes[0], 0);
+            let length = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize;
+            messages.push(pb::CoordinatorMessage::decode(&bytes[5..5 + length]).unwrap());
+            bytes = &bytes[5 + length..];
+        }
+        messages
+    }
+
+    /// What is written by hand is what prost reads, chunk by chunk and number by number.
+    #[test]
+    fn tensors_survive_the_wire() {
+        let place = Place { generation: 3, step: 500, attempt: 0 };
+        for (widths, part) in [
+            (&[3, 2][..], Part::All),
+            (&[3, 2], Part::Layer(0)),
+            (&[700, 1000, 3], Part::Layer(0)),
+            (&[700, 1000, 3], Part::Layer(1)),
+            (&[700, 1000, 3], Part::All),
+            (&[511, 512, 1], Part::Layer(0)), // exactly one chunk
+        ] {
+            let shapes = shapes(widths);
+            let values: Vec<f32> =
+                (0..shapes.range(part).unwrap().len()).map(|i| i as f32 * 0.37 - 5.0).collect();
+            let mut out = BytesMut::new();
+            encode_tensor(&mut out, place, part, &values, |tensor| weights_header(place, tensor));
+            let mut messages = messages(&out).into_iter();
+            let first = messages.next().unwrap();
+            assert_eq!((first.generation, first.step, first.attempt), (3, 500, 0));
+            let Some(Body::WeightsHeader(pb::WeightsHeader { tensor: Some(header) })) = first.body else {
+                panic!("{first:?}")
+            };
+            let whole: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            assert_eq!(header.crc32, crc32fast::hash(&whole));
+            let mut incoming = Incoming::new(&shapes, &header).unwrap();
+            assert_eq!(incoming.part(), part);
+            let mut got = vec![0.0; values.len()];
+            for message in messages {
+                assert_eq!((message.generation, message.step), (3, 500));
+                let Some(Body::WeightsChunk(chunk)) = message.body else { panic!() };
+                assert!(!incoming.is_complete());
+                incoming.chunk_into(&chunk, &mut got).unwrap();
+            }
+            assert!(incoming.is_complete());
+            assert_eq!(got, values);
+        }
+    }
+
+    #[test]
+    fn memory_is_used_again_once_nobody_holds_it() {
+        let mut spares = Spares::default();
+        let mut first = spares.take(1000);
+        first.put_slice(&[1; 1000]);
+        let first = first.freeze();
+        let at = first.as_ptr();
+        spares.keep(&first);
+        assert_eq!(spares.take(500).capacity(), 0, "somebody reads it still");
+        drop(first);
+        assert_eq!(spares.take(2000).capacity(), 0, "it is too small");
+        let again = spares.take(900);
+        assert!(again.is_empty() && again.capacity() >= 1000 && again.as_ptr() == at);
     }
 }

@@ -125,10 +125,8 @@ impl Run {
         clock: Clock,
         listener: Option<std::net::SocketAddr>,
     ) -> Served {
-        let options = CoordinatorOptions {
-            heartbeat: Duration::from_millis(200),
-            ..CoordinatorOptions::default()
-        };
+        let options =
+            CoordinatorOptions { heartbeat: Duration::from_millis(200), ..CoordinatorOptions::default() };
         let engine = self.engine(cluster);
         let coordinator = Coordinator::start(engine, self.data.clone(), clock, options).unwrap();
         let address = listener.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());

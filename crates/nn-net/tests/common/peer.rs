@@ -119,10 +119,19 @@ pub struct Gradient {
 impl Gradient {
     pub fn header(&self) -> pb::GradientHeader {
         let bytes = self.bytes();
-        let tensor =
-            pb::TensorHeader { layer: None, elements: self.values.len() as u64, chunks: 1, crc32: crc(&bytes) };
+        let tensor = pb::TensorHeader {
+            layer: None,
+            elements: self.values.len() as u64,
+            chunks: 1,
+            crc32: crc(&bytes),
+        };
         let stats = pb::NodeStats { samples: self.samples, loss: 1.0, correct: 0, compute_micros: 1 };
-        pb::GradientHeader { node: Some(self.node), finite: self.finite, stats: Some(stats), tensor: Some(tensor) }
+        pb::GradientHeader {
+            node: Some(self.node),
+            finite: self.finite,
+            stats: Some(stats),
+            tensor: Some(tensor),
+        }
     }
 
     pub fn chunk(&self) -> pb::TensorChunk {

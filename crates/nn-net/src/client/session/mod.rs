@@ -1,5 +1,7 @@
 //! One connection to a coordinator, as the worker lives it.
 
+mod load;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,14 +22,14 @@ use super::compute::{Counters, Job, Kernel};
 use super::dial::ConnectError;
 use super::weights::Weights;
 use super::{Identity, Progress, RunOver, WorkerError, WorkerEvent, WorkerOptions, cache};
-use crate::data::{DataError, most_bytes};
+use crate::data::DataError;
 use crate::proto as pb;
 use crate::wire::convert::{FromCoordinator, Place, plain};
 use crate::wire::error::WireError;
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
 use crate::wire::tensor::Shapes;
-use crate::wire::{BUILD, CHUNK, MAX_MESSAGE};
+use crate::wire::{BUILD, MAX_MESSAGE};
 use pb::worker_message::Body as Say;
 
 /// How a connection ends, when the worker may go on.
@@ -127,6 +129,10 @@ impl<'a> Session<'a> {
             stop = self.talk(&mut stream, tell) => stop,
             () = shutdown.as_mut() => SessionEnd::ShutDown.into(),
         };
+        let done = self.progress();
+        if done.nodes > 0 {
+            tell(WorkerEvent::Progress(done));
+        }
         match stop {
             Stop::End(SessionEnd::ShutDown) => {
                 let goodbye = pb::Goodbye { reason: "the worker was asked to end".to_owned() };
@@ -141,7 +147,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn open(&mut self, mut channel: Channel) -> Result<Streaming<pb::CoordinatorMessage>, ConnectError> {
+    async fn open(
+        &mut self,
+        mut channel: Channel,
+    ) -> Result<Streaming<pb::CoordinatorMessage>, ConnectError> {
         let (outbox, outgoing) = Outbox::new(QUEUE);
         self.outbox = outbox;
         let held = self.options.data.iter().map(|set| set.sha256().to_owned());
@@ -176,9 +185,10 @@ impl<'a> Session<'a> {
         if let Some(status) = Status::from_header_map(response.headers()) {
             return Err(explain(&status));
         }
-        let is_grpc = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| {
-            kind.as_bytes().starts_with(b"application/grpc")
-        });
+        let is_grpc = response
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
         if !is_grpc {
             let why = format!("it answers with HTTP status {}", response.status());
             return Err(ConnectError::NotCoordinator { url: self.coordinator.to_owned(), why });
@@ -233,11 +243,10 @@ impl<'a> Session<'a> {
         use pb::RejectReason as Reason;
         let message: String = message.chars().filter(|c| !c.is_control()).take(1000).collect();
         match reason {
-            Reason::Full | Reason::Over => SessionEnd::NotNow(ConnectError::NotNow {
-                url: self.coordinator.to_owned(),
-                why: message,
-            })
-            .into(),
+            Reason::Full | Reason::Over => {
+                SessionEnd::NotNow(ConnectError::NotNow { url: self.coordinator.to_owned(), why: message })
+                    .into()
+            }
             Reason::Silent => SessionEnd::Lost { reason: message }.into(),
             _ => {
                 let coordinator = self.coordinator.to_owned();
@@ -329,54 +338,6 @@ impl<'a> Session<'a> {
                 let _ = outbox.push(Kind::Message, frame(&message));
             }
         }));
-    }
-
-    /// The run's training set, and whether it was at hand.
-    async fn training_set(
-        &self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
-        manifest: &Manifest,
-        offer: &pb::DataOffer,
-        tell: &mut impl FnMut(WorkerEvent<'_>),
-    ) -> Result<(Arc<Dataset>, bool), Stop> {
-        if !cache::is_hash(&offer.sha256)
-            || offer.bytes > most_bytes(manifest)
-            || u64::from(offer.chunks) != offer.bytes.div_ceil(CHUNK as u64)
-        {
-            return Err(self.protocol("the training set offered cannot be the manifest's").into());
-        }
-        if let Some(own) = self.options.data.as_ref().filter(|own| own.sha256() == offer.sha256) {
-            return Ok((own.dataset().clone(), true));
-        }
-        let folder = self.options.cache.clone();
-        let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
-        let kept = blocking(move || folder.and_then(|folder| cache::load(&folder, &wanted, &hash))).await;
-        if let Some(kept) = kept {
-            return Ok((Arc::new(kept), true));
-        }
-        self.say(Say::DataRequest(pb::DataRequest { sha256: offer.sha256.clone(), from_chunk: 0 }));
-        let mut spool = cache::Spool::new(self.options.cache.as_deref()).map_err(DataError::from)?;
-        let mut done = 0;
-        for index in 0..offer.chunks {
-            tell(WorkerEvent::Loading { done, total: offer.bytes });
-            let chunk = match self.next(stream).await?.1 {
-                FromCoordinator::Data(chunk) => chunk,
-                other => return Err(self.unexpected(&other, "DataChunk")),
-            };
-            let want = (offer.bytes - done).min(CHUNK as u64);
-            if chunk.index != index || chunk.total != offer.chunks || chunk.data.len() as u64 != want {
-                return Err(self.protocol(format!("data chunk {} is not the one expected", chunk.index)).into());
-            }
-            if crc32fast::hash(&chunk.data) != chunk.crc32 {
-                return Err(self.protocol(format!("data chunk {index} is damaged")).into());
-            }
-            spool.write(&chunk.data).map_err(DataError::from)?;
-            done += want;
-        }
-        tell(WorkerEvent::Loading { done, total: offer.bytes });
-        let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
-        let set = blocking(move || spool.finish(&wanted, &hash)).await?;
-        Ok((Arc::new(set), false))
     }
 
     /// Everything after the handshake.
@@ -481,13 +442,5 @@ impl<'a> Session<'a> {
             }
             None => Ok(()),
         }
-    }
-}
-
-/// Files are read and written where blocking does not matter.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
