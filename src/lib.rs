@@ -26,6 +26,9 @@
 //! Inside this crate: `cli` parses, `config` checks, `commands` do the work, `store` writes and reads what lasts,
 //! `show`, `picture` and `metrics` are for people's eyes, and `failure` ends a command with a sentence and an exit code.
 
+// They panic once a pipe is closed: see `failure::write_stdout`.
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
 pub mod cli;
 mod clock;
 mod commands;

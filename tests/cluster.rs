@@ -3,6 +3,7 @@
 
 #![cfg(unix)] // processes are stopped and killed by signals
 #![allow(clippy::print_stdout)] // says what is skipped, and why
+#![allow(clippy::disallowed_methods)] // every wait here is bounded by a clock
 
 mod common;
 

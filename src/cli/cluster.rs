@@ -17,7 +17,7 @@ use crate::failure::Failure;
 #[derive(Debug, Parser)]
 #[command(name = "nn-coord", version, max_term_width = 110, after_help = super::EXIT_CODES)]
 pub struct CoordArgs {
-    /// Address and port to listen on, such as 0.0.0.0:7654 or [::]:7654
+    /// Address and port to listen on, such as 0.0.0.0:7654
     #[arg(long, value_name = "ADDR", value_parser = text, help_heading = "Cluster")]
     pub listen: String,
     /// Workers without whom no step begins

@@ -374,39 +374,56 @@ fn when_nobody_is_left_the_step_goes_on_where_it_was() {
     assert!(has(&script.send(answer(task, Part::Layer(0), 1.0)), |a| matches!(a, Action::StepDone(_))));
 }
 
+/// Three workers at the beginning of step 1, each with one node of two leaves.
+fn three_with_two_leaves_each() -> (Script, [Assignment; 3]) {
+    let mut script = Script::new(Cluster { link_bytes_per_second: 1e12, ..cluster() });
+    let actions = script.join(1);
+    script.join(2);
+    script.join(3);
+    script.now += Duration::from_millis(100);
+    let actions = script.send(answer(assigned(&actions, 1)[0], Part::All, 0.1));
+    let tasks = [1, 2, 3].map(|worker| assigned(&actions, worker)[0]);
+    for (index, task) in (0..).zip(&tasks) {
+        assert_eq!((task.step, task.node), (Step(1), Node { level: 1, index }));
+    }
+    (script, tasks)
+}
+
 #[test]
 fn what_is_planned_anew_is_cut_where_parts_of_it_have_counted() {
-    // Three workers share six leaves; one of them, with two nodes, leaves with a layer of the second one sent.
-    let mut script = Script::new(Cluster { min_workers: 3, link_bytes_per_second: 1e12, ..cluster() });
-    script.join(1);
-    script.join(2);
-    let actions = script.join(3);
-    let tasks: Vec<Assignment> = (1..=3).flat_map(|worker| assigned(&actions, worker)).collect();
-    for task in &tasks {
-        // All of layer 1, but of one leaf; nothing of layer 0.
-        let leaf = script.engine.manifest().tree(0).leaves_of(task.node);
-        if !leaf.contains(&5) {
-            script.send(answer(*task, Part::Layer(1), 1.0));
-        }
-    }
+    let (mut script, [one, two, _]) = three_with_two_leaves_each();
+    script.send(answer(one, Part::Layer(1), 0.1));
+    script.send(answer(two, Part::Layer(1), 0.1));
     for worker in 1..=3 {
         script.event(Event::Left(WorkerId(worker)));
     }
-    script.join(4);
-    script.join(5);
-    // One worker would have got the root, of which most has counted in layer 1 and the rest could not any more.
-    let mut todo = script.join(6);
-    let mut steps = 0;
-    for _ in 0..20 {
-        let next: Vec<Assignment> = (4..=6).flat_map(|worker| assigned(&todo, worker)).collect();
-        todo.clear();
-        for task in next {
-            todo.extend(script.send(answer(task, Part::Layer(1), 1.0)));
-            todo.extend(script.send(answer(task, Part::Layer(0), 1.0)));
-        }
-        steps = script.engine.steps_done();
+    // Its share is the whole tree; but two thirds of the root have counted in layer 1, and the root could not.
+    let mut actions = script.join(4);
+    let tasks = assigned(&actions, 4);
+    assert!(tasks.len() > 1, "{tasks:?}");
+    for task in tasks {
+        script.send(answer(task, Part::Layer(1), 0.1));
+        actions = script.send(answer(task, Part::Layer(0), 0.1));
     }
-    assert!(steps > 0, "{:?}", script.engine.waiting());
+    assert!(has(&actions, |a| matches!(a, Action::StepDone(_))));
+}
+
+#[test]
+fn a_node_of_which_a_part_has_counted_does_not_count() {
+    let (mut script, [one, two, three]) = three_with_two_leaves_each();
+    let mut bad = answer(one, Part::All, 0.1);
+    bad.finite = false;
+    let actions = script.send(bad);
+    let anew = [assigned(&actions, 2), assigned(&actions, 3)].concat();
+    let leaves = [0, 1].map(|index| Node { level: 0, index });
+    assert_eq!(anew.iter().map(|task| task.node).collect::<Vec<_>>(), leaves);
+    script.send(answer(anew[0], Part::All, 0.1));
+    let refused = rejections(&script.send(answer(one, Part::All, 0.1)));
+    assert_eq!(refused, [Rejection::Duplicate(one.node)]);
+    script.send(answer(two, Part::All, 0.1));
+    script.send(answer(three, Part::All, 0.1));
+    let actions = script.send(answer(anew[1], Part::All, 0.1));
+    assert!(has(&actions, |a| matches!(a, Action::StepDone(report) if report.samples == 12)));
 }
 
 #[test]
