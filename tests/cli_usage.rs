@@ -247,8 +247,16 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     pages.sort_unstable();
-    let expected =
-        ["nn-completions.1", "nn-eval.1", "nn-fetch.1", "nn-man.1", "nn-predict.1", "nn-train.1", "nn.1"];
+    let expected = [
+        "nn-completions.1",
+        "nn-eval.1",
+        "nn-fetch.1",
+        "nn-man.1",
+        "nn-predict.1",
+        "nn-status.1",
+        "nn-train.1",
+        "nn.1",
+    ];
     assert_eq!(pages, expected);
     let train = fs::read_to_string(folder.path().join("pages/here/nn-train.1")).unwrap();
     assert!(train.contains("nn\\-train") || train.contains("nn-train"), "{train}");
