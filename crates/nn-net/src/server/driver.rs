@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use nn_engine::local::Observer;
 use nn_engine::{
     Action, Assignment, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId, params_sha256,
@@ -16,9 +15,9 @@ use tonic::Status;
 use super::{Facts, Finished};
 use crate::proto as pb;
 use crate::wire::convert::{self, Hello, Place};
-use crate::wire::outbox::{Kind, Outbox, Overflow};
+use crate::wire::outbox::{Framed, Kind, Outbox, Overflow};
 use crate::wire::stream::frame;
-use crate::wire::tensor::{Spares, encode_tensor, encoded_len};
+use crate::wire::tensor::{Payload, Spares};
 use pb::coordinator_message::Body;
 
 /// What sessions and the ticker tell the driver.
@@ -68,7 +67,7 @@ pub(super) struct Driver<O> {
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
     /// Weights as messages: those of the steps that somebody may still need.
-    encoded: Vec<(Step, Part, Bytes)>,
+    encoded: Vec<(Step, Part, Framed)>,
     spares: Spares,
     status: watch::Sender<Arc<pb::RunStatus>>,
     over: watch::Sender<bool>,
@@ -226,38 +225,36 @@ impl<O: Observer> Driver<O> {
     }
 
     fn send(&mut self, worker: WorkerId, step: Step, part: Part) {
-        let Some(bytes) = self.weights(step, part) else { return };
+        let Some(framed) = self.weights(step, part) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {
-                check(peer, peer.outbox.replace(step.0, bytes));
+                check(peer, peer.outbox.replace(step.0, framed));
             }
         } else {
-            self.push(worker, Kind::Weights { step: step.0 }, bytes);
+            self.push(worker, Kind::Weights { step: step.0 }, framed);
         }
     }
 
     fn broadcast(&mut self, step: Step, part: Part) {
-        let Some(bytes) = self.weights(step, part) else { return };
+        let Some(framed) = self.weights(step, part) else { return };
         for (&worker, (peer, _)) in &self.peers {
             if self.engine.is_synced(worker) {
-                check(peer, peer.outbox.push(Kind::Weights { step: step.0 }, bytes.clone()));
+                check(peer, peer.outbox.push(Kind::Weights { step: step.0 }, framed.clone()));
             }
         }
     }
 
     /// Weights as messages: made once, whoever they go to. None if the engine has not got them, which it does not ask for.
-    fn weights(&mut self, step: Step, part: Part) -> Option<Bytes> {
-        if let Some((.., bytes)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
-            return Some(bytes.clone());
+    fn weights(&mut self, step: Step, part: Part) -> Option<Framed> {
+        if let Some((.., framed)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
+            return Some(framed.clone());
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
         let values = self.engine.weights(step, part)?;
-        let mut out = self.spares.take(encoded_len(values.len()));
-        encode_tensor(&mut out, place, part, values, |tensor| convert::weights_header(place, tensor));
-        let bytes = out.freeze();
-        self.spares.keep(&bytes);
-        self.encoded.push((step, part, bytes.clone()));
-        Some(bytes)
+        let payload = Payload::copied(values, &mut self.spares);
+        let framed = payload.messages(place, part, |tensor| convert::weights_header(place, tensor));
+        self.encoded.push((step, part, framed.clone()));
+        Some(framed)
     }
 
     fn refuse(&mut self, worker: WorkerId, reason: nn_engine::Rejection) {
@@ -293,9 +290,9 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn push(&self, worker: WorkerId, kind: Kind, bytes: Bytes) {
+    fn push(&self, worker: WorkerId, kind: Kind, framed: impl Into<Framed>) {
         if let Some((peer, _)) = self.peers.get(&worker) {
-            check(peer, peer.outbox.push(kind, bytes));
+            check(peer, peer.outbox.push(kind, framed));
         }
     }
 }

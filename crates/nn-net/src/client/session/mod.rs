@@ -13,10 +13,10 @@ use nn_core::{Dataset, MismatchError};
 use nn_engine::{Manifest, ManifestParts};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
 
 use super::compute::{Counters, Job, Kernel};
 use super::dial::ConnectError;
@@ -24,12 +24,12 @@ use super::weights::Weights;
 use super::{Identity, Progress, RunOver, WorkerError, WorkerEvent, WorkerOptions, cache};
 use crate::data::DataError;
 use crate::proto as pb;
+use crate::wire::BUILD;
 use crate::wire::convert::{FromCoordinator, Place, plain};
 use crate::wire::error::WireError;
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
 use crate::wire::tensor::Shapes;
-use crate::wire::{BUILD, MAX_MESSAGE};
 use pb::worker_message::Body as Say;
 
 /// How a connection ends, when the worker may go on.
@@ -147,10 +147,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn open(
-        &mut self,
-        mut channel: Channel,
-    ) -> Result<Streaming<pb::CoordinatorMessage>, ConnectError> {
+    async fn open(&mut self, mut channel: Channel) -> Result<Messages<pb::CoordinatorMessage>, ConnectError> {
         let (outbox, outgoing) = Outbox::new(QUEUE);
         self.outbox = outbox;
         let held = self.options.data.iter().map(|set| set.sha256().to_owned());
@@ -193,8 +190,7 @@ impl<'a> Session<'a> {
             let why = format!("it answers with HTTP status {}", response.status());
             return Err(ConnectError::NotCoordinator { url: self.coordinator.to_owned(), why });
         }
-        let (status, body) = (response.status(), response.into_body());
-        Ok(Streaming::new_response(Messages::new(), body, status, None, Some(MAX_MESSAGE)))
+        Ok(Messages::new(response.into_body()))
     }
 
     fn no_answer(&self) -> ConnectError {
@@ -213,7 +209,7 @@ impl<'a> Session<'a> {
     /// The next message that is not the end.
     async fn next(
         &self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
     ) -> Result<(Place, FromCoordinator), Stop> {
         let message = match stream.message().await {
             Ok(Some(message)) => message,
@@ -257,7 +253,7 @@ impl<'a> Session<'a> {
 
     async fn talk(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Stop {
         match self.try_talk(stream, tell).await {
@@ -268,7 +264,7 @@ impl<'a> Session<'a> {
 
     async fn try_talk(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Result<std::convert::Infallible, Stop> {
         let first = tokio::time::timeout(WELCOME, stream.message()).await;
@@ -343,7 +339,7 @@ impl<'a> Session<'a> {
     /// Everything after the handshake.
     async fn compute(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         manifest: Manifest,
         data: Arc<Dataset>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
