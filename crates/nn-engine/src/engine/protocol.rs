@@ -96,6 +96,9 @@ pub enum Event {
     Joined(Join),
     /// A worker's connection is gone: its unfinished nodes go to others.
     Left(WorkerId),
+    /// The driver has closed a worker's connection, because what came was no message of the protocol or was damaged. As
+    /// [`Event::Left`], and it counts as a malformed contribution.
+    Garbled(WorkerId),
     /// A worker sends a part of a node.
     Contribution(Contribution),
     /// A worker is alive.

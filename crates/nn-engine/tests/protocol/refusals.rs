@@ -93,5 +93,66 @@ fn rubbish_leads_to_quarantine() {
     )));
     assert_eq!(assigned(&actions, 2).len(), 1);
     let again = Join { worker: WorkerId(3), member: Member(1), incarnation: 1, threads: 1 };
-    assert_eq!(refused(&script.event(Event::Joined(again))), Some(Rejection::InQuarantine));
+    // However often it dials: it is told why again, and so is everybody who looks.
+    let actions = script.event(Event::Joined(again));
+    assert!(has(
+        &actions,
+        |a| matches!(a, Action::Release { worker: WorkerId(3), reason: r } if *r == reason)
+    ));
+    let status = script.engine.status(script.now);
+    let shown: Vec<_> = status.quarantined.iter().map(|q| (q.member, q.worker, q.reason)).collect();
+    assert_eq!(shown, [(Member(1), WorkerId(1), reason)]);
+}
+
+#[test]
+fn dialling_again_does_not_wipe_out_what_was_sent_before() {
+    let mut script = Script::new(cluster());
+    let dial = |script: &mut Script, connection: u64| {
+        script.event(Event::Joined(Join {
+            worker: WorkerId(connection),
+            member: Member(1),
+            incarnation: connection,
+            threads: 1,
+        }))
+    };
+    let task = assigned(&dial(&mut script, 1), 1)[0];
+    let mut bad = answer(task, Part::All, 1.0);
+    bad.stats = None;
+    script.send(bad);
+    // What is no message of the protocol ends the connection, and counts too.
+    dial(&mut script, 2);
+    assert!(!has(&script.event(Event::Garbled(WorkerId(2))), |a| matches!(a, Action::Release { .. })));
+    assert!(script.state(2).is_none());
+    dial(&mut script, 3);
+    assert_eq!(script.engine.status(script.now).workers[0].strikes, 2);
+    script.event(Event::Left(WorkerId(3)));
+    dial(&mut script, 4);
+    let actions = script.event(Event::Garbled(WorkerId(4)));
+    let reason = Release::Quarantined { strikes: 3, last: Rejection::NoMessage };
+    assert!(has(
+        &actions,
+        |a| matches!(a, Action::Release { worker: WorkerId(4), reason: r } if *r == reason)
+    ));
+    assert!(has(&dial(&mut script, 5), |a| matches!(a, Action::Release { reason: r, .. } if *r == reason)));
+    assert!(script.event(Event::Garbled(WorkerId(9))).is_empty());
+}
+
+#[test]
+fn the_same_node_twice_from_the_same_worker_counts_once_and_is_no_offence() {
+    let (mut script, [one, two, three]) = three_with_two_leaves_each();
+    let mut counted = 0;
+    for _ in 0..2 {
+        let actions = script.send(answer(one, Part::All, 0.1));
+        counted += actions.iter().filter(|a| matches!(a, Action::Counted { .. })).count();
+    }
+    assert_eq!(counted, 2, "one for each layer");
+    let status = script.engine.status(script.now);
+    assert_eq!((status.workers[0].strikes, status.workers[0].rejected), (0, 1));
+    script.send(answer(two, Part::All, 0.1));
+    let actions = script.send(answer(three, Part::All, 0.1));
+    assert!(has(&actions, |a| matches!(a, Action::StepDone(report) if report.samples == 12)));
+    // Once more, when the step is over.
+    let late = rejections(&script.send(answer(one, Part::All, 0.1)));
+    assert_eq!(late, [Rejection::StaleStep { got: 1, now: 2 }]);
+    assert!(script.engine.is_synced(WorkerId(1)));
 }

@@ -30,6 +30,8 @@ pub(super) enum Command {
     Ready(WorkerId),
     /// Its stream is over.
     Gone(WorkerId),
+    /// Its stream was ended because what came was no message, or damaged.
+    Garbled(WorkerId),
     /// Something for the engine.
     Event(Event),
     /// Look at the clock.
@@ -46,6 +48,13 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// Payload bytes that its session has read.
     pub(super) received: Arc<AtomicU64>,
+}
+
+impl Peer {
+    /// What people call it.
+    fn name(&self) -> &str {
+        if self.hello.name.is_empty() { &self.address } else { &self.hello.name }
+    }
 }
 
 impl std::fmt::Debug for Peer {
@@ -67,6 +76,8 @@ pub(super) struct Driver<O> {
     observer: O,
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
+    /// What to call those who are, or were, connected.
+    pub(super) names: BTreeMap<WorkerId, String>,
     /// Weights as messages: those of the steps that somebody may still need.
     encoded: Vec<(Step, Part, Bytes)>,
     spares: Spares,
@@ -85,6 +96,9 @@ pub(super) struct Driver<O> {
 /// Without a tick for so long, the driver was busy with something else.
 const AWAY: Duration = Duration::from_secs(1);
 
+/// How many connections' names are remembered: more than can be connected.
+const NAMES: usize = 4096;
+
 /// How often status is told.
 const STATUS: Duration = Duration::from_millis(250);
 
@@ -102,6 +116,7 @@ impl<O: Observer> Driver<O> {
             observer,
             facts,
             peers: BTreeMap::new(),
+            names: BTreeMap::new(),
             encoded: Vec::new(),
             spares: Spares::default(),
             status,
@@ -131,6 +146,10 @@ impl<O: Observer> Driver<O> {
             }
             let event = match command {
                 Command::Connected(peer) => {
+                    if self.names.len() == NAMES {
+                        self.names.pop_first();
+                    }
+                    self.names.insert(peer.worker, peer.name().to_owned());
                     self.peers.insert(peer.worker, (*peer, Meter { at: now, ..Meter::default() }));
                     None
                 }
@@ -143,6 +162,7 @@ impl<O: Observer> Driver<O> {
                     })
                 }),
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
+                Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
                 Command::Event(event) => Some(event),
                 // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
                 // judged by the clock.
