@@ -320,10 +320,11 @@ impl Engine {
     }
 
     /// Takes in an event at time `now` (since any fixed moment) and appends what is to be done, in order. Should the clock
-    /// go back, the engine's time goes on from where it was.
+    /// go back, the engine's time goes on from where it was; and a time of more than half a second without any
+    /// event hardly counts, because it was the coordinator that was not there.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         let now = self.clock.read(now);
-        self.last_snapshot.get_or_insert(now);
+        self.last_snapshot.get_or_insert(self.clock.wall());
         match event {
             Event::Contribution(contribution) => self.receive(now, contribution, actions),
             Event::Joined(join) => self.join(now, join, actions),

@@ -103,7 +103,8 @@ pub enum Event {
     Contribution(Contribution),
     /// A worker is alive.
     Heartbeat(WorkerId),
-    /// Time has passed: deadlines are looked at. Wanted at [`Engine::next_tick`](super::Engine::next_tick).
+    /// Time has passed: deadlines are looked at. Wanted at [`Engine::next_tick`](super::Engine::next_tick), and several
+    /// times a second while there are workers elsewhere: see [`Engine::handle`](super::Engine::handle).
     Tick,
     /// The operator wants the run to end after a checkpoint.
     StopRequested,

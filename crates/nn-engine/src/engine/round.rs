@@ -249,7 +249,7 @@ impl Engine {
     pub(super) fn deadlines(&self) -> Vec<(usize, Duration)> {
         let mut deadlines = Vec::new();
         for (id, worker) in self.workers.iter() {
-            let speed = self.workers.speed(worker);
+            let typical = self.workers.typical(worker);
             let (mut start, mut samples) = (None, 0);
             for (at, issue) in self.round.issues.iter().enumerate() {
                 if issue.worker != id || !issue.is_pending() {
@@ -261,7 +261,7 @@ impl Engine {
                 if self.reduction.has_all(issue.node) {
                     continue;
                 }
-                let allowed = allowance(&worker.pace, speed, samples, self.cluster.patience);
+                let allowed = allowance(&worker.pace, typical, samples, self.cluster.patience);
                 deadlines.push((at, start.saturating_add(allowed)));
             }
         }

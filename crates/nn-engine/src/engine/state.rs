@@ -171,12 +171,15 @@ impl Workers {
     /// A guess at a worker's speed in samples a second: as measured; else that of the others for each thread; else
     /// none.
     pub(super) fn speed(&self, worker: &Worker) -> Option<f64> {
-        worker.pace.speed().or_else(|| {
-            let mut per_thread: Vec<f64> =
-                self.all.values().filter_map(|w| Some(w.pace.speed()? / w.threads as f64)).collect();
-            per_thread.sort_by(f64::total_cmp);
-            Some(per_thread.get(per_thread.len() / 2)? * worker.threads as f64)
-        })
+        worker.pace.speed().or_else(|| self.typical(worker))
+    }
+
+    /// The speed of a worker with as many threads as this one.
+    pub(super) fn typical(&self, worker: &Worker) -> Option<f64> {
+        let mut per_thread: Vec<f64> =
+            self.all.values().filter_map(|w| Some(w.pace.speed()? / w.threads as f64)).collect();
+        per_thread.sort_by(f64::total_cmp);
+        Some(per_thread.get(per_thread.len() / 2)? * worker.threads as f64)
     }
 }
 

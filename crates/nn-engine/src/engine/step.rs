@@ -186,12 +186,12 @@ impl Engine {
         if self.step < self.total_steps {
             self.tree = self.manifest.tree(self.step);
             self.reduction.reset(self.tree);
-            let every = self.snapshot_every;
+            let (every, wall) = (self.snapshot_every, self.clock.wall());
             if !every.is_zero()
                 && self.snapshot_pending.is_none()
-                && now.saturating_sub(self.last_snapshot.unwrap_or(now)) >= every
+                && wall.saturating_sub(self.last_snapshot.unwrap_or(wall)) >= every
             {
-                self.last_snapshot = Some(now);
+                self.last_snapshot = Some(wall);
                 self.snapshot_pending = Some(Step(self.step));
                 actions.push(Action::WriteSnapshot);
             }

@@ -57,7 +57,7 @@ fn a_restarted_worker_takes_over_from_its_old_self_before_that_times_out() {
     let actions = script.send(answer(takeover[0], Part::All, 0.1));
     // From here on the old one is late, and holds nobody up until silence ends its connection.
     assert_eq!(script.state(1), Some(WorkerState::Late));
-    script.now += Duration::from_secs(8);
+    assert!(script.after(Duration::from_secs(8)).is_empty());
     let actions = script.send(answer(assigned(&actions, 2)[0], Part::All, 0.1));
     assert!(!assigned(&actions, 2).is_empty());
     assert!(has(&script.after(Duration::from_secs(3)), |a| matches!(
@@ -72,7 +72,7 @@ fn who_wakes_up_after_it_was_let_go_is_told_so_and_joins_again() {
     let old = assigned(&script.join(1), 1)[0];
     script.join(2);
     script.event(Event::Heartbeat(WorkerId(2)));
-    script.now += Duration::from_secs(9);
+    script.after(Duration::from_secs(9));
     script.event(Event::Heartbeat(WorkerId(2)));
     let actions = script.after(Duration::from_secs(2));
     assert!(has(&actions, |a| matches!(

@@ -67,9 +67,15 @@ impl Script {
         self.event(Event::Contribution(contribution))
     }
 
+    /// Time passes, with a tick now and then.
     pub(crate) fn after(&mut self, time: Duration) -> Vec<Action> {
-        self.now += time;
-        self.event(Event::Tick)
+        let until = self.now + time;
+        let mut actions = Vec::new();
+        while self.now < until {
+            self.now = until.min(self.now + Duration::from_millis(500));
+            actions.extend(self.event(Event::Tick));
+        }
+        actions
     }
 
     pub(crate) fn state(&self, worker: u64) -> Option<WorkerState> {

@@ -66,9 +66,10 @@ fn given_up(have: usize, want: usize, since: u64, waited: u64) -> Option<Outcome
 fn the_wait_before_the_first_step_has_an_end_if_the_operator_wants_one() {
     let timeout = Some(Duration::from_secs(30));
     let mut script = Script::new(Cluster { min_workers: 2, wait_timeout: timeout, ..cluster() });
-    script.after(Duration::from_secs(2));
+    script.now = Duration::from_secs(2);
+    script.event(Event::Tick);
     assert_eq!(script.engine.next_tick(), Some(Duration::from_secs(32)));
-    script.now = Duration::from_secs(25);
+    script.after(Duration::from_secs(23));
     script.join(1);
     script.after(Duration::from_secs(6));
     let actions = script.after(Duration::from_secs(1));

@@ -93,9 +93,6 @@ pub(super) struct Driver<O> {
     pub(super) started: Duration,
 }
 
-/// Without a tick for so long, the driver was busy with something else.
-const AWAY: Duration = Duration::from_secs(1);
-
 /// How many connections' names are remembered: more than can be connected.
 const NAMES: usize = 4096;
 
@@ -137,13 +134,9 @@ impl<O: Observer> Driver<O> {
     /// Until the run is over, or nobody is left who could tell anything.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
-        let (mut left_off, mut no_ticks_before) = (self.started, self.started);
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
             let now = self.observer.now();
-            if now.saturating_sub(left_off) > AWAY {
-                no_ticks_before = now + AWAY;
-            }
             let event = match command {
                 Command::Connected(peer) => {
                     if self.names.len() == NAMES {
@@ -164,9 +157,7 @@ impl<O: Observer> Driver<O> {
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
                 Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
                 Command::Event(event) => Some(event),
-                // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
-                // judged by the clock.
-                Command::Tick => (now >= no_ticks_before).then_some(Event::Tick),
+                Command::Tick => Some(Event::Tick),
                 Command::Stop => Some(Event::StopRequested),
             };
             if let Some(event) = event {
@@ -175,7 +166,6 @@ impl<O: Observer> Driver<O> {
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
-            left_off = now;
             if self.told.is_none_or(|told| now.saturating_sub(told) >= STATUS) {
                 self.tell(now);
             }
