@@ -22,8 +22,12 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let listener = runtime.block_on(bind(&config.listen))?;
     let address = listener.local_addr().map_err(Failure::network)?;
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
-    let cluster =
-        Cluster { min_workers: config.min_workers, patience: config.patience, ..Cluster::default() };
+    let cluster = Cluster {
+        min_workers: config.min_workers,
+        patience: config.patience,
+        wait_timeout: config.wait_timeout,
+        ..Cluster::default()
+    };
     let engine = engine.with_cluster(cluster);
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;

@@ -29,6 +29,8 @@ pub(super) enum Command {
     Ready(WorkerId),
     /// Its stream is over.
     Gone(WorkerId),
+    /// Its stream was ended because what came was no message, or damaged.
+    Garbled(WorkerId),
     /// Something for the engine.
     Event(Event),
     /// Look at the clock.
@@ -45,6 +47,13 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// Payload bytes that its session has read.
     pub(super) received: Arc<AtomicU64>,
+}
+
+impl Peer {
+    /// What people call it.
+    fn name(&self) -> &str {
+        if self.hello.name.is_empty() { &self.address } else { &self.hello.name }
+    }
 }
 
 impl std::fmt::Debug for Peer {
@@ -66,6 +75,8 @@ pub(super) struct Driver<O> {
     observer: O,
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
+    /// What to call those who are, or were, connected.
+    pub(super) names: BTreeMap<WorkerId, String>,
     /// Weights as messages: those of the steps that somebody may still need.
     encoded: Vec<(Step, Part, Framed)>,
     spares: Spares,
@@ -81,8 +92,8 @@ pub(super) struct Driver<O> {
     pub(super) started: Duration,
 }
 
-/// Without a tick for so long, the driver was busy with something else.
-const AWAY: Duration = Duration::from_secs(1);
+/// How many connections' names are remembered: more than can be connected.
+const NAMES: usize = 4096;
 
 /// How often status is told.
 const STATUS: Duration = Duration::from_millis(250);
@@ -101,6 +112,7 @@ impl<O: Observer> Driver<O> {
             observer,
             facts,
             peers: BTreeMap::new(),
+            names: BTreeMap::new(),
             encoded: Vec::new(),
             spares: Spares::default(),
             status,
@@ -121,15 +133,15 @@ impl<O: Observer> Driver<O> {
     /// Until the run is over, or nobody is left who could tell anything.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
-        let (mut left_off, mut no_ticks_before) = (self.started, self.started);
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
             let now = self.observer.now();
-            if now.saturating_sub(left_off) > AWAY {
-                no_ticks_before = now + AWAY;
-            }
             let event = match command {
                 Command::Connected(peer) => {
+                    if self.names.len() == NAMES {
+                        self.names.pop_first();
+                    }
+                    self.names.insert(peer.worker, peer.name().to_owned());
                     self.peers.insert(peer.worker, (*peer, Meter { at: now, ..Meter::default() }));
                     None
                 }
@@ -142,10 +154,9 @@ impl<O: Observer> Driver<O> {
                     })
                 }),
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
+                Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
                 Command::Event(event) => Some(event),
-                // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
-                // judged by the clock.
-                Command::Tick => (now >= no_ticks_before).then_some(Event::Tick),
+                Command::Tick => Some(Event::Tick),
                 Command::Stop => Some(Event::StopRequested),
             };
             if let Some(event) = event {
@@ -154,7 +165,6 @@ impl<O: Observer> Driver<O> {
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
-            left_off = now;
             if self.told.is_none_or(|told| now.saturating_sub(told) >= STATUS) {
                 self.tell(now);
             }

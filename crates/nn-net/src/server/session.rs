@@ -76,7 +76,11 @@ pub(super) async fn run(
         }
     };
     if let Some(worker) = session.worker {
-        let _ = session.handle.commands.send(Command::Gone(worker)).await;
+        let command = match &end {
+            End::Reject(RejectReason::Message | RejectReason::Tensor, _) => Command::Garbled(worker),
+            _ => Command::Gone(worker),
+        };
+        let _ = session.handle.commands.send(command).await;
     }
     match end {
         // Says nothing if the stream has an end already.

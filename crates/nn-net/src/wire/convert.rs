@@ -193,7 +193,6 @@ pub(crate) fn refusal_reason(reason: Rejection) -> pb::RefusalReason {
         Rejection::UnknownWorker(_) | Rejection::AlreadyJoined(_) | Rejection::StaleIncarnation { .. } => {
             Wire::Worker
         }
-        Rejection::InQuarantine => Wire::Quarantine,
         Rejection::StaleGeneration { .. } => Wire::Generation,
         Rejection::StaleStep { .. } => Wire::StaleStep,
         Rejection::FutureStep { .. } => Wire::FutureStep,
@@ -226,6 +225,7 @@ pub(crate) fn outcome(outcome: Outcome) -> pb::Outcome {
         Outcome::Complete => pb::Outcome::Complete,
         Outcome::Stopped => pb::Outcome::Stopped,
         Outcome::Diverged { .. } => pb::Outcome::Diverged,
+        Outcome::NoWorkers { .. } => pb::Outcome::NoWorkers,
     }
 }
 
