@@ -102,12 +102,15 @@ impl OptimizerState {
         l2: f32,
     ) {
         let all = 0..self.layers[self.layers.len() - 1].biases.end;
-        self.step_range(isa, threads, all, None, params, gradient_sum, samples, step, learning_rate, l2);
+        let source = Source::InPlace { gradient_sum };
+        assert!(gradient_sum.len() == all.len());
+        self.step_range(isa, threads, all, &source, params, samples, step, learning_rate, l2);
     }
 
     /// [`OptimizerState::step`] for one layer alone, from weights and moments that stay as they are: `from` and `before`
-    /// are what they were, `params` and `self` what they become; `from`, `params` and `gradient_sum` are that layer's.
-    /// Stepping each layer once, in any order, gives the same bits as stepping all at once.
+    /// are what they were, `params` and `self` what they become; `from` and `params` are that layer's. `gradient_sum(i,
+    /// out)` writes the layer's gradient from its `i`-th number on to `out`, a block that fits into the first cache; it is
+    /// asked for each number once. Stepping each layer once, in any order, gives the same bits as stepping all at once.
     ///
     /// # Panics
     /// If there is no such layer, or the slices are not of its size, or `before` is of another model or optimizer.
@@ -120,21 +123,17 @@ impl OptimizerState {
         layer: usize,
         from: &[f32],
         params: &mut [f32],
-        gradient_sum: &[f32],
+        gradient_sum: &(dyn Fn(usize, &mut [f32]) + Sync),
         samples: usize,
         step: u64,
         learning_rate: f32,
         l2: f32,
     ) {
         let range = self.layers[layer].range();
-        let before = Before {
-            params: from,
-            first: behind(&before.first, &range),
-            second: behind(&before.second, &range),
-        };
         assert!(from.len() == range.len());
-        let before = Some(&before);
-        self.step_range(isa, threads, range, before, params, gradient_sum, samples, step, learning_rate, l2);
+        let (first, second) = (part_of(&before.first, &range), part_of(&before.second, &range));
+        let source = Source::Blocks { params: from, first, second, gradient_sum };
+        self.step_range(isa, threads, range, &source, params, samples, step, learning_rate, l2);
     }
 
     /// Steps a range of the parameters; the slices are those of the range.
@@ -144,16 +143,15 @@ impl OptimizerState {
         isa: Isa,
         threads: &Threads,
         range: Range<usize>,
-        before: Option<&Before<'_>>,
+        source: &Source<'_>,
         params: &mut [f32],
-        gradient_sum: &[f32],
         samples: usize,
         step: u64,
         learning_rate: f32,
         l2: f32,
     ) {
         let n = range.len();
-        assert!(params.len() == n && gradient_sum.len() == n);
+        assert!(params.len() == n);
         let mut base = vector::Update {
             optimizer: self.optimizer,
             learning_rate,
@@ -175,10 +173,7 @@ impl OptimizerState {
         let for_weights = vector::Update { l2, keep: 1.0 - decay, ..base };
 
         let layers = &self.layers;
-        let block = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
-            if let Some(before) = before {
-                before.copy_to(at, w, m, v);
-            }
+        let update = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]| {
             let start = range.start + at;
             let end = start + w.len();
             for layer in layers {
@@ -187,18 +182,26 @@ impl OptimizerState {
                     if from < to {
                         let here = from - start..to - start;
                         let (m, v) = (cut(m, &here), cut(v, &here));
-                        let gradient = &gradient_sum[from - range.start..to - range.start];
-                        vector::update(isa, update, &mut w[here], gradient, m, v);
+                        vector::update(isa, update, &mut w[here.clone()], &gradient[here], m, v);
                     }
                 }
             }
         };
-        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
-            // What is copied is stepped while it is in the cache.
-            let size = if before.is_some() { BLOCK } else { w.len() };
-            for from in (0..w.len()).step_by(size) {
-                let here = from..w.len().min(from + size);
-                block(at + from, &mut w[here.clone()], cut(m, &here), cut(v, &here));
+        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| match *source {
+            Source::InPlace { gradient_sum } => update(at, w, m, v, &gradient_sum[at..at + w.len()]),
+            Source::Blocks { params, first, second, gradient_sum } => {
+                let mut gradient = [0.0; BLOCK];
+                for from in (0..w.len()).step_by(BLOCK) {
+                    let here = from..w.len().min(from + BLOCK);
+                    let there = at + here.start..at + here.end;
+                    let gradient = &mut gradient[..here.len()];
+                    gradient_sum(there.start, gradient);
+                    let (w, m, v) = (&mut w[here.clone()], cut(m, &here), cut(v, &here));
+                    w.copy_from_slice(&params[there.clone()]);
+                    m.copy_from_slice(part_of(first, &there));
+                    v.copy_from_slice(part_of(second, &there));
+                    update(there.start, w, m, v, gradient);
+                }
             }
         };
         let (first, second) = (cut(&mut self.first, &range), cut(&mut self.second, &range));
@@ -210,27 +213,25 @@ impl OptimizerState {
     }
 }
 
-/// Numbers that are copied and stepped at a time: with their gradient and moments they fit into the first cache.
-const BLOCK: usize = 1 << 11;
+/// Numbers that are stepped at a time where they come from elsewhere: with gradient and moments, before and after, they
+/// fit into the first cache.
+const BLOCK: usize = 1 << 10;
 
-/// What a range of parameters and moments was before a step.
-struct Before<'a> {
-    params: &'a [f32],
-    first: &'a [f32],
-    second: &'a [f32],
-}
-
-impl Before<'_> {
-    fn copy_to(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
-        for (from, to) in [(self.params, w), (self.first, m), (self.second, v)] {
-            let here = at..at + to.len();
-            to.copy_from_slice(behind(from, &here));
-        }
-    }
+/// What a range is stepped with.
+enum Source<'a> {
+    /// The gradient is there, and so are the weights.
+    InPlace { gradient_sum: &'a [f32] },
+    /// Weights and moments come from where they were, the gradient block by block.
+    Blocks {
+        params: &'a [f32],
+        first: &'a [f32],
+        second: &'a [f32],
+        gradient_sum: &'a (dyn Fn(usize, &mut [f32]) + Sync),
+    },
 }
 
 /// [`cut`], to read.
-fn behind<'a>(moment: &'a [f32], range: &Range<usize>) -> &'a [f32] {
+fn part_of<'a>(moment: &'a [f32], range: &Range<usize>) -> &'a [f32] {
     if moment.is_empty() { moment } else { &moment[range.clone()] }
 }
 

@@ -174,6 +174,16 @@ impl Threads {
         }
     }
 
+    /// Runs `f` on blocks of `out`, shared among the threads where it is long; the first argument is where the block starts.
+    pub fn for_each_block(&self, out: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
+        const BLOCK: usize = 1 << 15;
+        if out.len() < 4 * BLOCK {
+            f(0, out);
+        } else {
+            self.for_each_chunk(BLOCK, out, &mut [], &mut [], |at, out, _, _| f(at, out));
+        }
+    }
+
     /// Runs `f` on every chunk of `a` and the same chunks of `b` and `c`, each of which may be empty instead. The first
     /// argument is where the chunk starts.
     pub(crate) fn for_each_chunk(

@@ -120,6 +120,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     let finished = coordinator.join()?;
     println!("{workers} workers of {threads} threads: {}", finished.observer.summary());
+    let (times, all) = (finished.times, finished.times.steps.max(1) as u32);
+    println!(
+        "a step on average: compute {:?}, reduce {:?}, wait {:?}, wire {:?}; bytes to and from a worker {:.0} and {:.0}, \
+         parameters {}",
+        times.compute / all,
+        times.reduce / all,
+        times.wait / all,
+        times.wire / all,
+        times.bytes_sent as f64 / f64::from(all) / workers as f64,
+        times.bytes_received as f64 / f64::from(all) / workers as f64,
+        manifest.model().parameters() * 4
+    );
     let same = params_sha256(finished.engine.params()) == params_sha256(alone.params());
     println!("the parameters are {}", if same { "the same" } else { "NOT THE SAME" });
     Ok(())

@@ -20,6 +20,6 @@ pub use client::{
 };
 pub use data::{DataError, TrainingSet};
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Finished, ServeError, StartError, serve,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Finished, ServeError, StartError, Times, serve,
 };
 pub use wire::error::{TensorError, WireError};

@@ -1,6 +1,7 @@
 //! How fast each worker is, and from when on it is slower than itself.
 //!
-//! Speed, for the plan, is a moving average of seconds per sample. A deadline is the median of the worker's recent
+//! Speed, for the plan, is a moving average of seconds per sample, without what it took to carry the gradient: the plan
+//! counts that for every node, however many samples it has. A deadline is the median of the worker's recent
 //! seconds per sample plus `patience` times their median absolute deviation: what is usual for this worker on this day,
 //! without a single hiccup moving it.
 
@@ -34,11 +35,14 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The worker took `elapsed` for `samples`.
-    pub(super) fn record(&mut self, samples: usize, elapsed: Duration) {
-        // Never 0: a clock may stand still, a speed may not be infinite.
-        let seconds = (elapsed.as_secs_f64() / samples as f64).max(1e-9);
+    /// The worker took `elapsed` for `samples`, of which `transfer` may have been the gradient's way.
+    pub(super) fn record(&mut self, samples: usize, elapsed: Duration, transfer: Duration) {
+        // Never 0: a clock may stand still, a speed may not be infinite. And an estimate is not worth more than what was
+        // measured.
+        let per_sample = |time: Duration| (time.as_secs_f64() / samples as f64).max(1e-9);
+        let seconds = per_sample(elapsed.saturating_sub(transfer).max(elapsed / 4));
         self.average = Some(self.average.map_or(seconds, |average| average + NEWEST * (seconds - average)));
+        let seconds = per_sample(elapsed);
         self.recent[self.oldest] = seconds;
         self.oldest = (self.oldest + 1) % RECENT;
         self.filled = (self.filled + 1).min(RECENT);
@@ -46,9 +50,10 @@ impl Pace {
 
     /// The worker has taken `elapsed` and is not done with `samples`: if that is slower than it is known for, it has
     /// become slower.
-    pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration) {
-        if self.average.is_none_or(|average| elapsed.as_secs_f64() / samples as f64 > average) {
-            self.record(samples, elapsed);
+    pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration, transfer: Duration) {
+        let computing = elapsed.saturating_sub(transfer).as_secs_f64();
+        if self.average.is_none_or(|average| computing / samples as f64 > average) {
+            self.record(samples, elapsed, transfer);
         }
     }
 
@@ -112,13 +117,13 @@ mod tests {
     fn a_deadline_is_the_median_plus_patience_times_the_deviation() {
         let mut pace = Pace::default();
         for ms in [100, 110, 90, 130, 100] {
-            pace.record(10, Duration::from_millis(ms));
+            pace.record(10, Duration::from_millis(ms), Duration::ZERO);
         }
         // The median is 10 ms a sample; the deviations are 0, 1, 1, 3, 0, of which the median is 1; an eighth of the
         // median is 1.25.
         assert!((seconds(allowance(&pace, None, 10, 4.0)) - 0.150).abs() < 1e-6);
         for ms in [200, 160, 100, 20, 60, 100, 140, 100, 180, 30] {
-            pace.record(10, Duration::from_millis(ms));
+            pace.record(10, Duration::from_millis(ms), Duration::ZERO);
         }
         // Of 100 110 90 130 100 200 160 100 20 60 100 140 100 180 30 the median is 100, and of the deviations
         // 0 10 10 30 0 100 60 0 80 40 0 40 0 80 70 it is 30.
@@ -136,13 +141,13 @@ mod tests {
     #[test]
     fn one_hiccup_at_the_beginning_is_not_believed() {
         let mut pace = Pace::default();
-        pace.record(1, Duration::from_secs(30));
+        pace.record(1, Duration::from_secs(30), Duration::ZERO);
         assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
-        pace.record(1, Duration::from_secs(30));
-        pace.record(1, Duration::from_secs(30));
+        pace.record(1, Duration::from_secs(30), Duration::ZERO);
+        pace.record(1, Duration::from_secs(30), Duration::ZERO);
         assert!(seconds(allowance(&pace, Some(5.0), 10, 6.0)) > 300.0, "it is as slow as that");
         let mut quick = Pace::default();
-        quick.record(10, Duration::from_millis(10));
+        quick.record(10, Duration::from_millis(10), Duration::ZERO);
         assert!(seconds(allowance(&quick, Some(5.0), 10, 6.0)) < 0.1);
     }
 
@@ -151,19 +156,19 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(pace.speed(), None);
         for _ in 0..40 {
-            pace.record(100, Duration::from_secs(1));
+            pace.record(100, Duration::from_secs(1), Duration::ZERO);
         }
         assert!((pace.speed().unwrap() - 100.0).abs() < 1.0);
-        pace.record_unfinished(100, Duration::from_millis(1));
+        pace.record_unfinished(100, Duration::from_millis(1), Duration::ZERO);
         assert!((pace.speed().unwrap() - 100.0).abs() < 1.0);
-        pace.record_unfinished(100, Duration::from_secs(9));
+        pace.record_unfinished(100, Duration::from_secs(9), Duration::ZERO);
         assert!(pace.speed().unwrap() < 50.0);
         for _ in 0..100 {
             pace.fade();
         }
         assert!(pace.speed().unwrap() > 100.0);
         // A clock that stands still.
-        pace.record(1, Duration::ZERO);
+        pace.record(1, Duration::ZERO, Duration::ZERO);
         assert!(pace.speed().unwrap().is_finite());
     }
 }

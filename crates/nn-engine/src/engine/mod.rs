@@ -102,7 +102,7 @@ pub struct Cluster {
     /// A member that has sent so many malformed contributions, over all its connections, is let go for good. 0 counts as
     /// 1.
     pub strikes: u32,
-    /// What the coordinator's link carries, for the planner's choice between balance and bytes.
+    /// What the coordinator's link carries, for the planner's choice between balance and bytes, until it is measured.
     pub link_bytes_per_second: f64,
 }
 

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use nn_core::{Isa, LayerLayout, Node, NodeStats, Tree, add_assign};
+use nn_core::{LayerLayout, Node, NodeStats, Threads, Tree};
 
 use super::wire::Wire;
 
@@ -81,9 +81,15 @@ impl<T> Lane<T> {
         Self { counted: LeafSet::default(), held: Vec::new() }
     }
 
-    /// Counts a node and merges it, always the left one first, with what is there. Some when that is the root. None of
-    /// its leaves may have been counted before.
-    fn add(&mut self, tree: &Tree, node: Node, value: T, mut merge: impl FnMut(T, T) -> T) -> Option<T> {
+    /// Counts a node and merges it, always the left one first, with what is there; `merge` is told which node that makes.
+    /// Some when that is the root. None of its leaves may have been counted before.
+    fn add(
+        &mut self,
+        tree: &Tree,
+        node: Node,
+        value: T,
+        mut merge: impl FnMut(Node, T, T) -> T,
+    ) -> Option<T> {
         self.counted.insert(tree.leaves_of(node));
         let (mut node, mut value, root) = (node, value, tree.root());
         while node != root {
@@ -94,7 +100,8 @@ impl<T> Lane<T> {
                     return None;
                 };
                 let (_, other) = self.held.swap_remove(at);
-                value = if sibling.index < node.index { merge(other, value) } else { merge(value, other) };
+                let (left, right) = if sibling.index < node.index { (other, value) } else { (value, other) };
+                value = merge(node.parent(), left, right);
             }
             node = node.parent();
         }
@@ -102,11 +109,47 @@ impl<T> Lane<T> {
     }
 }
 
-/// One layer's sum of a node: still in the bytes that it came in, or in memory of our own.
+/// One layer's sum of a node.
 #[derive(Debug)]
 pub(super) enum Sum {
+    /// Still in the bytes that it came in.
     Wire(Wire),
+    /// In memory of our own.
     Buffer(Vec<f32>),
+    /// The root's two halves. They are added block by block when the layer is stepped, without being written anywhere.
+    Pair(Box<[Self; 2]>),
+}
+
+impl Sum {
+    /// Writes the numbers from number `from` on to `out`.
+    pub(super) fn read(&self, from: usize, out: &mut [f32]) {
+        match self {
+            Self::Wire(wire) => wire.read(from, out),
+            Self::Buffer(buffer) => out.copy_from_slice(&buffer[from..from + out.len()]),
+            Self::Pair(halves) => {
+                halves[0].read(from, out);
+                halves[1].add_to(from, out);
+            }
+        }
+    }
+
+    /// Adds the numbers from number `from` on to `out`.
+    fn add_to(&self, from: usize, out: &mut [f32]) {
+        match self {
+            Self::Wire(wire) => wire.add_to(from, out),
+            Self::Buffer(buffer) => out.iter_mut().zip(&buffer[from..]).for_each(|(x, y)| *x += y),
+            Self::Pair(_) => unreachable!("a pair is the root, which nothing is added to"),
+        }
+    }
+
+    /// Gives memory back.
+    fn recycle(self, pool: &mut Vec<Vec<f32>>) {
+        match self {
+            Self::Wire(_) => {}
+            Self::Buffer(buffer) => pool.push(buffer),
+            Self::Pair(halves) => halves.into_iter().for_each(|half| half.recycle(pool)),
+        }
+    }
 }
 
 /// All lanes of a step.
@@ -146,9 +189,7 @@ impl Reduction {
         for (lane, pool) in self.layers.iter_mut().zip(&mut self.pool) {
             lane.counted.reset(tree.leaves());
             for (_, sum) in lane.held.drain(..) {
-                if let Sum::Buffer(buffer) = sum {
-                    pool.push(buffer);
-                }
+                sum.recycle(pool);
             }
         }
         self.stats.counted.reset(tree.leaves());
@@ -209,41 +250,29 @@ impl Reduction {
     }
 
     /// Counts a layer of a node. Some when all of the layer's leaves have been counted: its gradient sum, to be given
-    /// back with [`Reduction::give_back`], and whether it is more than what was received, which had been checked.
-    pub(super) fn add_layer(
-        &mut self,
-        isa: Isa,
-        layer: usize,
-        node: Node,
-        sum: Sum,
-    ) -> Option<(Vec<f32>, bool)> {
+    /// back with [`Reduction::give_back`].
+    pub(super) fn add_layer(&mut self, threads: &Threads, layer: usize, node: Node, sum: Sum) -> Option<Sum> {
         self.untouched = false;
-        let (pool, size) = (&mut self.pool[layer], self.sizes[layer]);
-        let root = self.layers[layer].add(&self.tree, node, sum, |left, right| {
-            Sum::Buffer(match (left, right) {
-                (Sum::Buffer(mut left), Sum::Buffer(right)) => {
-                    add_assign(isa, &mut left, &right);
-                    pool.push(right);
-                    left
+        let (pool, size, root) = (&mut self.pool[layer], self.sizes[layer], self.tree.root());
+        self.layers[layer].add(&self.tree, node, sum, |node, left, right| {
+            if node == root {
+                return Sum::Pair(Box::new([left, right]));
+            }
+            // Which term is the first cannot be seen in the sum of two finite numbers.
+            match (left, right) {
+                (Sum::Buffer(mut sum), other) | (other, Sum::Buffer(mut sum)) => {
+                    threads.for_each_block(&mut sum, |from, out| other.add_to(from, out));
+                    other.recycle(pool);
+                    Sum::Buffer(sum)
                 }
-                // Which term is the first cannot be seen in the sum of two finite numbers.
-                (Sum::Buffer(mut sum), Sum::Wire(wire)) | (Sum::Wire(wire), Sum::Buffer(mut sum)) => {
-                    wire.add_to(&mut sum);
-                    sum
-                }
-                (Sum::Wire(left), Sum::Wire(right)) => {
+                (left, right) => {
                     let mut sum = pool.pop().unwrap_or_else(|| vec![0.0; size]);
-                    left.sum_into(&right, &mut sum);
-                    sum
+                    threads.for_each_block(&mut sum, |from, out| {
+                        left.read(from, out);
+                        right.add_to(from, out);
+                    });
+                    Sum::Buffer(sum)
                 }
-            })
-        })?;
-        Some(match root {
-            Sum::Buffer(buffer) => (buffer, true),
-            Sum::Wire(wire) => {
-                let mut buffer = self.take(layer);
-                wire.decode(&mut buffer);
-                (buffer, false)
             }
         })
     }
@@ -251,7 +280,7 @@ impl Reduction {
     /// Counts loss and counts of a node. Some when those of all leaves have been counted.
     pub(super) fn add_stats(&mut self, node: Node, stats: NodeStats) -> Option<NodeStats> {
         self.untouched = false;
-        self.stats.add(&self.tree, node, stats, |left, right| NodeStats {
+        self.stats.add(&self.tree, node, stats, |_, left, right| NodeStats {
             samples: left.samples + right.samples,
             loss: left.loss + right.loss,
             correct: left.correct + right.correct,
@@ -264,9 +293,9 @@ impl Reduction {
         self.pool[layer].pop().unwrap_or_else(|| vec![0.0; self.sizes[layer]])
     }
 
-    /// A buffer is free.
-    pub(super) fn give_back(&mut self, layer: usize, buffer: Vec<f32>) {
-        self.pool[layer].push(buffer);
+    /// A layer's sum is not needed any more.
+    pub(super) fn give_back(&mut self, layer: usize, sum: Sum) {
+        sum.recycle(&mut self.pool[layer]);
     }
 }
 
@@ -305,7 +334,7 @@ mod tests {
                     let node = Node { level: 0, index: index % leaves as u32 };
                     assert!(roots.is_empty() && !lane.counted.touches(tree.leaves_of(node)));
                     let value = node.index.to_string();
-                    roots.extend(lane.add(&tree, node, value, |l, r| format!("({l}+{r})")));
+                    roots.extend(lane.add(&tree, node, value, |_, l, r| format!("({l}+{r})")));
                 }
                 assert_eq!(roots, std::slice::from_ref(&want), "{leaves} leaves");
                 assert!(lane.held.is_empty());

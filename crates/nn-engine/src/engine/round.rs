@@ -176,7 +176,7 @@ impl Engine {
                 let whole = range == (0..self.tree.leaves());
                 let (ids, candidates) = self.candidates();
                 let node_seconds = if self.workers.iter().any(|(_, worker)| worker.pace.speed().is_some()) {
-                    self.params().len() as f64 * 4.0 / self.cluster.link_bytes_per_second.max(1.0)
+                    self.transfer().as_secs_f64()
                 } else {
                     0.0
                 };
@@ -196,6 +196,12 @@ impl Engine {
             }
         }
         self.round.nodes = nodes;
+    }
+
+    /// What it takes to carry a node to the coordinator, if the link carries nothing else.
+    pub(super) fn transfer(&self) -> Duration {
+        let seconds = self.params().len() as f64 * 4.0 / self.cluster.link_bytes_per_second.max(1.0);
+        Duration::from_secs_f64(seconds.min(86_400.0))
     }
 
     /// Workers that can be given something: those who have sent rubbish in this step only if there is nobody else.

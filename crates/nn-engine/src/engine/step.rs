@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nn_core::{Node, NodeStats, all_finite};
+use nn_core::{Node, NodeStats};
 
 use super::Engine;
 use super::protocol::{Action, Contribution, Part, Step, Values};
@@ -124,14 +124,9 @@ impl Engine {
         constants: StepConstants,
         actions: &mut Vec<Action>,
     ) -> Result<(), Diverged> {
-        let Some((gradient, merged)) = self.reduction.add_layer(self.compute.isa, layer, node, sum) else {
-            return Ok(());
-        };
-        // The sum of finite numbers need not be finite.
-        let finite = !merged || all_finite(self.compute.isa, &gradient);
-        if finite {
-            self.weights.step_layer(&self.compute, layer, &self.layout[layer], &gradient, constants);
-        }
+        let threads = &self.compute.threads;
+        let Some(gradient) = self.reduction.add_layer(threads, layer, node, sum) else { return Ok(()) };
+        let finite = self.weights.step_layer(&self.compute, layer, &self.layout[layer], &gradient, constants);
         self.reduction.give_back(layer, gradient);
         if !finite {
             return Err(Diverged);
@@ -201,10 +196,11 @@ impl Engine {
 
     /// The step is done without what some workers still compute.
     fn leave_behind(&mut self, now: Duration) {
+        let transfer = self.transfer();
         for issue in self.round.issues.iter().filter(|issue| issue.is_pending()) {
             let Some(worker) = self.workers.get_mut(issue.worker) else { continue };
             let elapsed = now.saturating_sub(issue.since.max(worker.free_since));
-            worker.pace.record_unfinished(self.tree.samples_of(issue.node).len(), elapsed);
+            worker.pace.record_unfinished(self.tree.samples_of(issue.node).len(), elapsed, transfer);
             let owes = match worker.standing {
                 Standing::Late { owes } => owes + 1,
                 Standing::Active | Standing::Joining => 1,
@@ -215,11 +211,12 @@ impl Engine {
 
     /// A part of an assigned node has come. True if the worker is done with that node.
     fn answered(&mut self, now: Duration, issue: usize, part: Part, stats: bool) -> bool {
+        let transfer = self.transfer();
         let issue = &mut self.round.issues[issue];
         let done = issue.arrived(part, stats, self.layout.len());
         if done && let Some(worker) = self.workers.get_mut(issue.worker) {
             let elapsed = now.saturating_sub(issue.since.max(worker.free_since));
-            worker.pace.record(self.tree.samples_of(issue.node).len(), elapsed);
+            worker.pace.record(self.tree.samples_of(issue.node).len(), elapsed, transfer);
             worker.free_since = now;
         }
         done

@@ -7,9 +7,12 @@
 //! in mid-step, simply leaves the second buffer behind. It costs one more copy of the parameters and moments, and only
 //! where layers arrive one by one.
 
-use nn_core::{LayerLayout, OptimizerState};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nn_core::{LayerLayout, OptimizerState, all_finite};
 
 use super::Compute;
+use super::reduce::Sum;
 
 /// Parameters and moments after a step.
 #[derive(Debug, Clone)]
@@ -77,18 +80,26 @@ impl Weights {
         optimizer.step(isa, threads, params, gradient_sum, c.samples, c.step, c.learning_rate, c.l2);
     }
 
-    /// Steps one layer.
+    /// Steps one layer. False if its gradient sum is not finite, which that of finite numbers need not be; then the layer
+    /// does not count as stepped.
     pub(super) fn step_layer(
         &mut self,
         compute: &Compute,
         layer: usize,
         at: &LayerLayout,
-        gradient_sum: &[f32],
+        gradient_sum: &Sum,
         c: StepConstants,
-    ) {
+    ) -> bool {
         let range = at.range();
         let next = self.next.get_or_insert_with(|| self.current.clone());
         let (isa, threads) = (compute.isa, &compute.threads);
+        let finite = AtomicBool::new(true);
+        let gradient_sum = |from: usize, out: &mut [f32]| {
+            gradient_sum.read(from, out);
+            if !all_finite(isa, out) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        };
         next.optimizer.step_layer(
             &self.current.optimizer,
             isa,
@@ -96,13 +107,15 @@ impl Weights {
             layer,
             &self.current.params[range.clone()],
             &mut next.params[range],
-            gradient_sum,
+            &gradient_sum,
             c.samples,
             c.step,
             c.learning_rate,
             c.l2,
         );
-        self.ahead[layer] = true;
+        let finite = finite.into_inner();
+        self.ahead[layer] |= finite;
+        finite
     }
 
     /// The step is complete if all layers are stepped; then they are the weights.

@@ -34,42 +34,32 @@ impl Wire {
         Self(pieces)
     }
 
-    /// Writes the numbers to `out`, which has as many.
-    pub(super) fn decode(&self, out: &mut [f32]) {
-        self.each(out, |x, y| *x = y);
+    /// Writes the numbers from number `from` on to `out`.
+    pub(super) fn read(&self, from: usize, out: &mut [f32]) {
+        self.each(from, out, |x, y| *x = y);
     }
 
-    /// Adds the numbers to `sum`, which has as many.
-    pub(super) fn add_to(&self, sum: &mut [f32]) {
-        self.each(sum, |x, y| *x += y);
+    /// Adds the numbers from number `from` on to `sum`.
+    pub(super) fn add_to(&self, from: usize, sum: &mut [f32]) {
+        self.each(from, sum, |x, y| *x += y);
     }
 
-    /// Writes the sums with another's numbers to `out`, which has as many as both.
-    pub(super) fn sum_into(&self, other: &Self, out: &mut [f32]) {
-        // Everybody cuts at the same places, most often.
-        if self.0.iter().map(Bytes::len).ne(other.0.iter().map(Bytes::len)) {
-            self.decode(out);
-            other.add_to(out);
-            return;
-        }
-        let mut rest = out;
-        for (mine, theirs) in self.0.iter().zip(&other.0) {
-            let (here, after) = rest.split_at_mut(mine.len() / 4);
-            let pairs = mine.as_chunks::<4>().0.iter().zip(theirs.as_chunks::<4>().0);
-            for (x, (a, b)) in here.iter_mut().zip(pairs) {
-                *x = f32::from_le_bytes(*a) + f32::from_le_bytes(*b);
-            }
-            rest = after;
-        }
-    }
-
-    fn each(&self, mut out: &mut [f32], f: impl Fn(&mut f32, f32)) {
+    fn each(&self, from: usize, mut out: &mut [f32], f: impl Fn(&mut f32, f32)) {
+        let mut skip = from * 4;
         for piece in &self.0 {
-            let (here, rest) = out.split_at_mut(piece.len() / 4);
-            for (x, bytes) in here.iter_mut().zip(piece.as_chunks::<4>().0) {
+            if skip >= piece.len() {
+                skip -= piece.len();
+                continue;
+            }
+            let numbers = piece[skip..].as_chunks::<4>().0;
+            let (here, rest) = out.split_at_mut(numbers.len().min(out.len()));
+            for (x, bytes) in here.iter_mut().zip(numbers) {
                 f(x, f32::from_le_bytes(*bytes));
             }
-            out = rest;
+            (out, skip) = (rest, 0);
+            if out.is_empty() {
+                return;
+            }
         }
     }
 }
@@ -118,17 +108,16 @@ mod tests {
             assert_eq!((numbers(&pieces), ragged(&pieces)), (23, None));
             assert!(all_finite(&pieces));
             let wire = Wire::new(pieces);
-            for other in [&[][..], cuts] {
-                let mut out = vec![0.0; 23];
-                wire.sum_into(&Wire::new(self::pieces(&values, other)), &mut out);
-                assert!(out.iter().zip(&values).all(|(&x, &y)| x == y + y));
-            }
             for (from, to) in [(0, 23), (3, 3), (4, 9), (5, 20), (22, 23)] {
                 let mut out = vec![0.0; to - from];
-                wire.slice(from, to).decode(&mut out);
+                wire.slice(from, to).read(0, &mut out);
                 assert_eq!(out, values[from..to]);
-                wire.slice(from, to).add_to(&mut out);
+                wire.slice(from, to).add_to(0, &mut out);
                 assert!(out.iter().zip(&values[from..to]).all(|(&x, &y)| x == y + y));
+                wire.read(from, &mut out);
+                assert_eq!(out, values[from..to]);
+                wire.slice(2, 23).add_to(from.max(2) - 2, &mut out[from.max(2) - from..]);
+                assert!(out.iter().zip(&values[from..to]).skip(2).all(|(&x, &y)| x == y + y));
             }
         }
     }

@@ -2,16 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nn_engine::local::Observer;
 use nn_engine::{
-    Action, Assignment, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId, params_sha256,
+    Action, Assignment, Contribution, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId,
+    params_sha256,
 };
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
+use super::times::Stopwatch;
 use super::{Facts, Finished};
 use crate::proto as pb;
 use crate::wire::convert::{self, Hello, Place};
@@ -31,6 +33,8 @@ pub(super) enum Command {
     Gone(WorkerId),
     /// Its stream was ended because what came was no message, or damaged.
     Garbled(WorkerId),
+    /// A part of a node, and what the worker says that the node took it, with the last part.
+    Gradient(Box<Contribution>, Duration),
     /// Something for the engine.
     Event(Event),
     /// Look at the clock.
@@ -90,6 +94,7 @@ pub(super) struct Driver<O> {
     pub(super) samples_told: u64,
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
+    watch: Stopwatch,
 }
 
 /// How many connections' names are remembered: more than can be connected.
@@ -124,6 +129,7 @@ impl<O: Observer> Driver<O> {
             samples_told: 0,
             samples_per_second: 0.0,
             started,
+            watch: Stopwatch::start(started),
         };
         // Before anyone can ask.
         driver.tell(started);
@@ -153,8 +159,14 @@ impl<O: Observer> Driver<O> {
                         threads: peer.hello.threads,
                     })
                 }),
-                Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
-                Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
+                Command::Gone(worker) => self.forget(worker).map(|_| Event::Left(worker)),
+                Command::Garbled(worker) => self.forget(worker).map(|_| Event::Garbled(worker)),
+                Command::Gradient(contribution, compute) => {
+                    if contribution.step.0 == self.engine.steps_done() {
+                        self.watch.computed(contribution.worker, compute);
+                    }
+                    Some(Event::Contribution(*contribution))
+                }
                 Command::Event(event) => Some(event),
                 Command::Tick => Some(Event::Tick),
                 Command::Stop => Some(Event::StopRequested),
@@ -173,7 +185,19 @@ impl<O: Observer> Driver<O> {
         let now = self.observer.now();
         self.tell(now);
         let _ = self.over.send(true);
-        Finished { engine: self.engine, observer: self.observer, outcome }
+        while let Some((&worker, _)) = self.peers.first_key_value() {
+            self.forget(worker);
+        }
+        Finished { engine: self.engine, observer: self.observer, outcome, times: self.watch.total }
+    }
+
+    /// A worker is gone; what was carried for it is not.
+    fn forget(&mut self, worker: WorkerId) -> Option<Peer> {
+        let (peer, _) = self.peers.remove(&worker)?;
+        let times = &mut self.watch.total;
+        times.bytes_sent += peer.outbox.figures().1;
+        times.bytes_received += peer.received.load(Ordering::Relaxed);
+        Some(peer)
     }
 
     fn tell(&mut self, now: Duration) {
@@ -184,6 +208,7 @@ impl<O: Observer> Driver<O> {
     /// An event, and what follows from it.
     fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         let mut events = VecDeque::from([event]);
+        let (mut observing, mut step_done, mut assigned) = (Duration::ZERO, false, false);
         while let Some(event) = events.pop_front() {
             self.engine.handle(now, event, actions);
             let mut nodes = Vec::new();
@@ -200,6 +225,7 @@ impl<O: Observer> Driver<O> {
                             nodes.push(next.node.into());
                         }
                         self.assign(&first, &nodes);
+                        assigned = true;
                     }
                     Action::Send { worker, step, part } => self.send(worker, step, part),
                     Action::Broadcast { step, part } => self.broadcast(step, part),
@@ -208,23 +234,42 @@ impl<O: Observer> Driver<O> {
                     Action::StepDone(report) => {
                         self.loss = Some(report.loss);
                         self.samples += report.samples as u64;
+                        if let Some(speed) = self.facts.link.speed() {
+                            self.engine.set_link_speed(speed);
+                        }
                         // Nobody needs the weights of steps that are over.
                         self.encoded.retain(|(step, ..)| *step > report.step);
+                        (step_done, assigned) = (true, false);
                         if self.observer.step(&report).is_break() {
                             events.push_back(Event::StopRequested);
                         }
                     }
-                    Action::EpochDone(report) => self.observer.epoch(&report, self.engine.params()),
+                    Action::EpochDone(report) => {
+                        let begun = self.observer.now();
+                        self.observer.epoch(&report, self.engine.params());
+                        observing += self.observer.now().saturating_sub(begun);
+                    }
                     Action::WriteSnapshot => {
+                        let begun = self.observer.now();
                         let snapshot = self.engine.snapshot();
                         events.push_front(Event::SnapshotWritten(Step(snapshot.step)));
                         self.observer.snapshot(snapshot);
+                        observing += self.observer.now().saturating_sub(begun);
                     }
                     Action::Finish(outcome) => self.outcome = Some(outcome),
                     // Counts are for logs, and the driver has no buffers that could come back.
                     _ => {}
                 }
             }
+        }
+        let begun = now;
+        let now = self.observer.now();
+        if assigned && !step_done {
+            self.watch.assigned(now);
+        }
+        self.watch.handled(begun, now, observing);
+        if step_done {
+            self.watch.step_done(now, assigned);
         }
     }
 
@@ -279,7 +324,7 @@ impl<O: Observer> Driver<O> {
         if matches!(reason, Release::Over(_)) {
             return;
         }
-        if let Some((peer, _)) = self.peers.remove(&worker) {
+        if let Some(peer) = self.forget(worker) {
             let message = reason.to_string();
             reject(&peer.outbox, self.facts.generation, convert::release_reason(reason), &message);
         }

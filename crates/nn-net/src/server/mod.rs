@@ -12,9 +12,11 @@
 //! is ahead of the driver waits, and with it, by way of HTTP/2's windows, its worker.
 
 mod driver;
+mod link;
 mod service;
 mod session;
 mod status;
+mod times;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
@@ -34,6 +36,8 @@ use crate::proto as pb;
 use crate::wire::tensor::Shapes;
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 use driver::{Command, Driver};
+use link::Link;
+pub use times::Times;
 
 /// How the coordinator treats its workers. None of it can be seen in the weights.
 #[derive(Debug, Clone)]
@@ -98,6 +102,8 @@ pub struct Finished<O> {
     pub observer: O,
     /// How it ended.
     pub outcome: Outcome,
+    /// Where the time went.
+    pub times: Times,
 }
 
 /// The way to a running engine. Clones lead to the same one.
@@ -111,7 +117,7 @@ pub struct CoordinatorHandle {
     connected: Arc<AtomicUsize>,
 }
 
-/// What does not change during a run.
+/// What does not change during a run, and the link, which all sessions share.
 #[derive(Debug)]
 struct Facts {
     manifest: Manifest,
@@ -122,6 +128,7 @@ struct Facts {
     training_set: Arc<TrainingSet>,
     shapes: Shapes,
     options: CoordinatorOptions,
+    link: Link,
 }
 
 /// Commands that may wait for the driver: enough that it is never idle while sessions have something for it.
@@ -162,6 +169,7 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             shapes: Shapes::new(&manifest),
             manifest,
             options,
+            link: Link::default(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::driver::{Command, Peer, reject};
+use super::link::Transfer;
 use super::{CoordinatorHandle, Facts};
 use crate::data::DataFeed;
 use crate::proto as pb;
@@ -246,7 +247,8 @@ impl Session {
 
     /// Until the worker leaves.
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
-        let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>)> = None;
+        let facts = self.facts.clone();
+        let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>, Transfer<'_>)> = None;
         loop {
             let (place, message) = self.next(self.patience()).await?;
             match message {
@@ -254,19 +256,20 @@ impl Session {
                     if arriving.is_some() {
                         return Err(TensorError::Unfinished.into());
                     }
-                    let incoming = Incoming::new(&self.facts.shapes, &head.tensor)?;
-                    arriving = Some((place, head, incoming, Vec::new()));
+                    let incoming = Incoming::new(&facts.shapes, &head.tensor)?;
+                    arriving = Some((place, head, incoming, Vec::new(), facts.link.begin()));
                 }
                 FromWorker::Chunk(chunk) => {
-                    let Some((.., incoming, chunks)) = &mut arriving else {
+                    let Some((_, _, incoming, chunks, _)) = &mut arriving else {
                         return Err(TensorError::NoHeader.into());
                     };
                     incoming.chunk(&chunk)?;
                     self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
                     chunks.push(chunk.data);
-                    if let Some((place, head, incoming, chunks)) =
-                        arriving.take_if(|(_, _, incoming, _)| incoming.is_complete())
+                    if let Some((place, head, incoming, chunks, transfer)) =
+                        arriving.take_if(|(_, _, incoming, _, _)| incoming.is_complete())
                     {
+                        transfer.end(chunks.iter().map(Bytes::len).sum());
                         let (generation, step, attempt) = address(place);
                         let contribution = Contribution {
                             worker,
@@ -279,7 +282,7 @@ impl Session {
                             finite: head.finite,
                             stats: head.stats,
                         };
-                        self.command(Command::Event(Event::Contribution(contribution))).await?;
+                        self.command(Command::Gradient(Box::new(contribution), head.compute)).await?;
                     }
                 }
                 FromWorker::Heartbeat => self.command(Command::Event(Event::Heartbeat(worker))).await?,

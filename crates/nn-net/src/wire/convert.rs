@@ -1,5 +1,7 @@
 //! Messages to checked types, and back.
 
+use std::time::Duration;
+
 use nn_core::{Node, NodeStats};
 use nn_engine::{Attempt, Generation, Outcome, Rejection, Release, Step};
 use prost::Message;
@@ -94,6 +96,8 @@ pub(crate) struct GradientHead {
     pub(crate) node: Node,
     pub(crate) finite: bool,
     pub(crate) stats: Option<NodeStats>,
+    /// What the worker says that the node took it.
+    pub(crate) compute: Duration,
     pub(crate) tensor: pb::TensorHeader,
 }
 
@@ -102,6 +106,7 @@ impl TryFrom<pb::GradientHeader> for GradientHead {
 
     fn try_from(header: pb::GradientHeader) -> Result<Self, WireError> {
         let missing = |field| WireError::Missing { message: "GradientHeader", field };
+        let compute = header.stats.map_or(0, |stats| stats.compute_micros);
         let stats = header.stats.map(|stats| {
             let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
             NodeStats {
@@ -115,6 +120,7 @@ impl TryFrom<pb::GradientHeader> for GradientHead {
             node: node(header.node.ok_or_else(|| missing("node"))?)?,
             finite: header.finite,
             stats,
+            compute: Duration::from_micros(compute),
             tensor: header.tensor.ok_or_else(|| missing("tensor"))?,
         })
     }
