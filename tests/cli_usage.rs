@@ -249,18 +249,24 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
     pages.sort_unstable();
     let expected = [
         "nn-completions.1",
+        "nn-coord.1",
         "nn-eval.1",
         "nn-fetch.1",
         "nn-man.1",
         "nn-predict.1",
         "nn-status.1",
         "nn-train.1",
+        "nn-worker.1",
         "nn.1",
     ];
     assert_eq!(pages, expected);
     let train = fs::read_to_string(folder.path().join("pages/here/nn-train.1")).unwrap();
     assert!(train.contains("nn\\-train") || train.contains("nn-train"), "{train}");
     assert!(train.contains("[default: digits]"), "{train}");
+    let coord = fs::read_to_string(folder.path().join("pages/here/nn-coord.1")).unwrap();
+    for part in [".TH nn-coord 1", "min\\-workers", "learning\\-rate", "[default: digits]"] {
+        assert!(coord.contains(part), "{part} is missing: {coord}");
+    }
 
     fs::write(folder.path().join("file"), "").unwrap();
     let output = nn_in(folder.path(), &["man", "--out", "file"]);

@@ -11,9 +11,8 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs};
-pub use cluster::{CoordArgs, CoordConfig, StatusArgs, WorkerArgs};
+pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
 
-use crate::commands;
 use crate::config::{TrainArgs, TrainOptions, defaults};
 use crate::failure::Failure;
 
@@ -50,7 +49,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual: nn.1, nn-train.1 and so on into a folder, or the page of nn to standard output
+    /// Write the manual: nn.1, nn-train.1, nn-coord.1 and so on into a folder, or the page of nn to standard output
     Man {
         /// Folder for the pages, made if it does not exist
         #[arg(long, value_name = "DIR")]
@@ -87,6 +86,16 @@ pub fn command() -> clap::Command {
     show_defaults(Cli::command())
 }
 
+/// The command line of `nn-coord`.
+fn coord_command() -> clap::Command {
+    show_defaults(CoordArgs::command())
+}
+
+/// The command line of `nn-worker`.
+fn worker_command() -> clap::Command {
+    WorkerArgs::command()
+}
+
 /// Parses a program's arguments, the program's name first; what is not to be run is printed, and gives the exit code.
 fn parse<P: FromArgMatches>(
     command: clap::Command,
@@ -117,7 +126,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `nn-coord`.
 pub fn coord_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match parse::<CoordArgs>(show_defaults(CoordArgs::command()), arguments) {
+    match parse::<CoordArgs>(coord_command(), arguments) {
         Ok(args) => exit_code(dispatch::coord(args)),
         Err(code) => code,
     }
@@ -125,8 +134,8 @@ pub fn coord_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `nn-worker`.
 pub fn worker_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match parse::<WorkerArgs>(WorkerArgs::command(), arguments) {
-        Ok(args) => exit_code(commands::worker(&args)),
+    match parse::<WorkerArgs>(worker_command(), arguments) {
+        Ok(args) => exit_code(dispatch::worker(args)),
         Err(code) => code,
     }
 }
@@ -138,6 +147,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+        coord_command().debug_assert();
+        worker_command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_cluster_has_a_heading() {
+        for command in [coord_command(), worker_command()] {
+            for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+                let long = argument.get_long().unwrap();
+                let heading = argument.get_help_heading();
+                assert!(heading.is_some(), "--{long} of {} has no heading", command.get_name());
+            }
+        }
     }
 
     #[test]

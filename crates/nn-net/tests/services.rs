@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::{Run, options, within, worker};
@@ -80,7 +81,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     drop(listener);
     assert!(matches!(failure(&url).await, ConnectError::Refused { .. }));
     assert!(matches!(failure("https://127.0.0.1:1").await, ConnectError::Tls { .. }));
-    assert!(matches!(failure("127.0.0.1:1").await, ConnectError::Url { .. }));
+    assert!(matches!(failure("http://127.0.0.1:1/path").await, ConnectError::Url { .. }));
 
     // A web server of the old kind.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -117,7 +118,7 @@ async fn several_addresses_are_tried() {
     let port = served.url.rsplit(':').next().unwrap().to_owned();
     let mut options = served.options();
     options.coordinators = vec![nobody, format!("http://localhost:{port}")];
-    options.dial.bind_to = Some([127, 0, 0, 1].into());
+    options.dial.bind_to = IpAddr::from([127, 0, 0, 1]).into();
     let working = worker(options);
     assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
     within(working).await.unwrap().unwrap();

@@ -10,7 +10,7 @@ use nn_engine::local::Observer;
 use nn_engine::{
     Action, Assignment, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId, params_sha256,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
 use super::{Facts, Finished};
@@ -34,6 +34,8 @@ pub(super) enum Command {
     Event(Event),
     /// Look at the clock.
     Tick,
+    /// Somebody asks for the status: make it anew, and say when that is done.
+    Tell(oneshot::Sender<()>),
     /// The operator wants the run to end.
     Stop,
 }
@@ -74,10 +76,12 @@ pub(super) struct Driver<O> {
     over: watch::Sender<bool>,
     pub(super) loss: Option<f64>,
     pub(super) outcome: Option<Outcome>,
-    /// When status was last told, and how many samples had been computed then.
-    pub(super) told: Option<Duration>,
+    /// When status was last told.
+    told: Duration,
     pub(super) samples: u64,
-    pub(super) samples_told: u64,
+    /// When rates were last computed, and how many samples had been computed then.
+    pub(super) rated: Duration,
+    pub(super) samples_rated: u64,
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
 }
@@ -85,8 +89,11 @@ pub(super) struct Driver<O> {
 /// Without a tick for so long, the driver was busy with something else.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// How often status is told.
+/// How often status is told unasked.
 const STATUS: Duration = Duration::from_millis(250);
+
+/// How often it is made anew for those who ask.
+const ASKED: Duration = Duration::from_millis(10);
 
 impl<O: Observer> Driver<O> {
     pub(super) fn new(
@@ -108,9 +115,10 @@ impl<O: Observer> Driver<O> {
             over,
             loss: None,
             outcome: None,
-            told: None,
+            told: started,
             samples: 0,
-            samples_told: 0,
+            rated: started,
+            samples_rated: 0,
             samples_per_second: 0.0,
             started,
         };
@@ -147,6 +155,14 @@ impl<O: Observer> Driver<O> {
                 // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
                 // judged by the clock.
                 Command::Tick => (now >= no_ticks_before).then_some(Event::Tick),
+                Command::Tell(done) => {
+                    // However many ask, a step is not delayed by more than this.
+                    if now.saturating_sub(self.told) >= ASKED {
+                        self.tell(now);
+                    }
+                    let _ = done.send(());
+                    None
+                }
                 Command::Stop => Some(Event::StopRequested),
             };
             if let Some(event) = event {
@@ -156,7 +172,7 @@ impl<O: Observer> Driver<O> {
                 break outcome;
             }
             left_off = now;
-            if self.told.is_none_or(|told| now.saturating_sub(told) >= STATUS) {
+            if now.saturating_sub(self.told) >= STATUS {
                 self.tell(now);
             }
         };
@@ -168,6 +184,7 @@ impl<O: Observer> Driver<O> {
     }
 
     fn tell(&mut self, now: Duration) {
+        self.told = now;
         let status = self.snapshot_status(now);
         self.status.send_replace(Arc::new(status));
     }
