@@ -150,6 +150,31 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
 }
 
 #[test]
+fn the_help_of_the_cluster_is_grouped_and_shows_defaults() {
+    let coord = (
+        env!("CARGO_BIN_EXE_nn-coord"),
+        &["Cluster:", "Data:", "Network:", "Training:", "Run:"][..],
+        &["--listen <ADDR>", "[default: 1]", "[default: 6]", "[default: digits]", "[default: 30]"][..],
+    );
+    let worker = (
+        env!("CARGO_BIN_EXE_nn-worker"),
+        &["Coordinator:", "Data:", "Run:"][..],
+        &["--coordinator <URL>", "--bind-to <INTERFACE|IP>", "[default: all that the machine has]"][..],
+    );
+    for (program, headings, parts) in [coord, worker] {
+        let output = Command::new(program).arg("--help").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let help = stdout(&output);
+        for heading in headings {
+            assert!(help.lines().any(|line| line == *heading), "{heading} is missing:\n{help}");
+        }
+        for part in [parts, &["130 interrupted"]].concat() {
+            assert!(words(&help).contains(part), "{part:?} is missing:\n{help}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_file_is_refused_with_its_line_and_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     for (text, parts) in [

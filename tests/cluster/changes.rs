@@ -139,7 +139,7 @@ fn peers_that_talk_nonsense_or_say_nothing_do_not_matter() {
 #[test]
 fn a_coordinator_is_killed_and_resumed_under_its_workers() {
     let place = Place::new();
-    let longer = LONG.replace("--epochs 300", "--epochs 1500");
+    let longer = LONG.replace("--epochs 300", "--epochs 800");
     let want = alone(&place, &longer);
     let arguments = format!("--min-workers 2 --checkpoint-seconds 1 {longer}");
     let coord = Coord::start(&place, &arguments);
@@ -157,7 +157,7 @@ fn a_coordinator_is_killed_and_resumed_under_its_workers() {
         worker.says("nothing listens");
         worker.is_running();
     }
-    assert!(lines(&place) < 1500, "it was killed too late");
+    assert!(lines(&place) < 800, "it was killed too late");
     let coord = Coord::at(&place, &address, &format!("{arguments} --resume"));
     coord.process.says("going on after step ");
     assert_eq!(coord.hash(&place), want);

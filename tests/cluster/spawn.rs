@@ -1,7 +1,6 @@
 //! Workers that `nn-coord --spawn` starts.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use crate::common::Place;
@@ -16,14 +15,15 @@ fn it_starts_workers_itself() {
     assert_eq!(coord.hash(&place), alone(&place, arguments));
 }
 
-/// The program as it is installed, beside a worker that is not one.
+/// The program as it is installed, beside a worker that is not one. A shell writes the files: were they open for writing
+/// in this process, one that another test starts at that moment would hold them open too, and they could not be run.
 fn beside(place: &Place, worker: &str) -> String {
-    let coord = place.at("bin/nn-coord");
-    fs::create_dir_all(place.at("bin")).unwrap();
-    fs::copy(env!("CARGO_BIN_EXE_nn-coord"), &coord).unwrap();
-    let worker = place.file("bin/nn-worker", worker);
-    fs::set_permissions(worker, fs::Permissions::from_mode(0o755)).unwrap();
-    coord.display().to_string()
+    let write =
+        r#"mkdir bin && cp "$1" bin/nn-coord && printf %s "$2" > bin/nn-worker && chmod +x bin/nn-worker"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", write, "sh", env!("CARGO_BIN_EXE_nn-coord"), worker]);
+    assert!(shell.current_dir(place.path()).status().unwrap().success());
+    place.at("bin/nn-coord").display().to_string()
 }
 
 fn runs(pid: &str) -> bool {
@@ -31,14 +31,14 @@ fn runs(pid: &str) -> bool {
     Command::new("sh").args(["-c", &kill]).status().unwrap().success()
 }
 
-/// The process that wrote its number.
-fn pid(place: &Place) -> String {
-    let read = || fs::read_to_string(place.at("pid")).ok().filter(|text| text.ends_with('\n'));
-    until("a number", String::new, read).trim().to_owned()
+/// The processes that wrote their numbers.
+fn pids(place: &Place) -> Vec<String> {
+    let read = || fs::read_to_string(place.at("pids")).ok().filter(|text| text.ends_with('\n'));
+    until("a number", String::new, read).lines().map(str::to_owned).collect()
 }
 
 /// Writes its number, and stays, whatever it is told.
-const STUBBORN: &str = "#!/bin/sh\ntrap '' TERM INT\necho $$ > pid\nwhile :; do sleep 1; done\n";
+const STUBBORN: &str = "#!/bin/sh\ntrap '' TERM INT\necho $$ >> pids\nwhile :; do sleep 1; done\n";
 
 #[test]
 fn workers_of_its_own_that_do_not_end_are_ended() {
@@ -46,11 +46,11 @@ fn workers_of_its_own_that_do_not_end_are_ended() {
     let program = beside(&place, STUBBORN);
     let mut coord = Coord::of(&place, &program, "127.0.0.1:0", "--spawn 1 --epochs 1 --batch-size 200");
     let mut worker = coord.worker(&place, "");
-    let pid = pid(&place);
-    assert!(runs(&pid));
+    let pids = pids(&place);
+    assert!(pids.len() == 1 && runs(&pids[0]), "{pids:?}");
     let ran = coord.process.ends_well();
     assert!(ran.stderr.contains("did not end"), "{ran:#?}");
-    assert!(!runs(&pid), "it was left behind: {ran:#?}");
+    assert!(!runs(&pids[0]), "it was left behind: {ran:#?}");
     let _ = worker.ends_well();
 }
 
@@ -58,9 +58,10 @@ fn workers_of_its_own_that_do_not_end_are_ended() {
 fn a_worker_of_its_own_that_cannot_be_started_ends_those_that_were() {
     let place = Place::new();
     // The first one makes it impossible to start another, and is given the time to.
-    let program = beside(&place, &STUBBORN.replace("echo", "chmod a-x \"$0\"; mv \"$0\" gone; echo"));
+    let program = beside(&place, &STUBBORN.replace("while", "mv \"$0\" gone 2> /dev/null\nwhile"));
     let arguments = "--listen 127.0.0.1:0 --spawn 300 --epochs 1";
     let mut coord = Process::start(&place, &program, &[], arguments);
     coord.ended().refused(1, &["cannot start", "nn-worker", "help: "]);
-    assert!(!runs(&pid(&place)), "it was left behind");
+    let left: Vec<String> = pids(&place).into_iter().filter(|pid| runs(pid)).collect();
+    assert!(left.is_empty(), "they were left behind: {left:?}");
 }

@@ -56,7 +56,11 @@ fn as_json(status: &pb::RunStatus) -> Value {
         .collect();
     json!({
         "state": word(status.state().as_str_name(), "RUN_STATE_"),
-        "outcome": word(status.outcome().as_str_name(), "OUTCOME_"),
+        // There is none before the end.
+        "outcome": match status.outcome() {
+            pb::Outcome::Unspecified => Value::Null,
+            outcome => word(outcome.as_str_name(), "OUTCOME_").into(),
+        },
         "generation": status.generation,
         "step": status.step,
         "total_steps": status.total_steps,

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nn_core::Node;
 use nn_engine::local::Observer;
 use nn_engine::{
     Action, Assignment, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId, params_sha256,
@@ -56,12 +57,15 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-/// Bytes of a peer when its rate was last computed.
+/// What a peer has been sent and given to do, and how much of it there was when rates were last computed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Meter {
     pub(super) bytes: u64,
-    pub(super) at: Duration,
     pub(super) per_second: f64,
+    /// Samples that it was given since then.
+    pub(super) samples: u64,
+    /// Its part of all that were.
+    pub(super) share: f64,
 }
 
 pub(super) struct Driver<O> {
@@ -139,7 +143,7 @@ impl<O: Observer> Driver<O> {
             }
             let event = match command {
                 Command::Connected(peer) => {
-                    self.peers.insert(peer.worker, (*peer, Meter { at: now, ..Meter::default() }));
+                    self.peers.insert(peer.worker, (*peer, Meter::default()));
                     None
                 }
                 Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
@@ -236,7 +240,13 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn assign(&self, first: &Assignment, nodes: &[pb::Node]) {
+    fn assign(&mut self, first: &Assignment, nodes: &[pb::Node]) {
+        if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
+            let tree = self.facts.manifest.tree(first.step.0);
+            let samples =
+                |node: &pb::Node| tree.samples_of(Node { level: node.level, index: node.index }).len() as u64;
+            meter.samples += nodes.iter().map(samples).sum::<u64>();
+        }
         let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
         let body = Body::Assignment(pb::Assignment { nodes: nodes.to_vec() });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));

@@ -84,14 +84,14 @@ impl<O: Observer> Driver<O> {
         let status = self.engine.status(now);
         let since = now.saturating_sub(self.rated);
         if since >= RATE {
-            self.samples_per_second = (self.samples - self.samples_rated) as f64 / since.as_secs_f64();
-            (self.rated, self.samples_rated) = (now, self.samples);
+            self.rate(since);
+            self.rated = now;
         }
-        let mut workers = Vec::with_capacity(self.peers.len());
-        for (&worker, (peer, meter)) in &mut self.peers {
+        let workers = self.peers.iter().map(|(&worker, (peer, meter))| {
             let known = status.workers.iter().find(|w| w.id == worker);
-            workers.push(worker_status(worker, peer, meter, known, now));
-        }
+            worker_status(worker, peer, *meter, known, now)
+        });
+        let workers = workers.collect();
         let (waiting_for, since) = match &status.waiting {
             None => (String::new(), now),
             Some(Waiting::ForWorkers { have, ready, want, since }) => {
@@ -127,6 +127,23 @@ impl<O: Observer> Driver<O> {
         }
     }
 
+    /// Computes all rates anew. What is true of one step only would flicker before people's eyes.
+    fn rate(&mut self, since: Duration) {
+        self.samples_per_second = (self.samples - self.samples_rated) as f64 / since.as_secs_f64();
+        self.samples_rated = self.samples;
+        let given: u64 = self.peers.values().map(|(_, meter)| meter.samples).sum();
+        for (peer, meter) in self.peers.values_mut() {
+            let bytes = peer.outbox.figures().1 + peer.received.load(Ordering::Relaxed);
+            meter.per_second = (bytes - meter.bytes) as f64 / since.as_secs_f64();
+            meter.bytes = bytes;
+            // During a long step nothing is given out, and the shares are what they were.
+            if given > 0 {
+                meter.share = meter.samples as f64 / given as f64;
+                meter.samples = 0;
+            }
+        }
+    }
+
     fn names(&self, workers: &[WorkerId]) -> String {
         let names: Vec<&str> = workers
             .iter()
@@ -154,17 +171,12 @@ fn for_workers(have: usize, ready: usize, want: usize) -> String {
 fn worker_status(
     worker: WorkerId,
     peer: &Peer,
-    meter: &mut Meter,
+    meter: Meter,
     known: Option<&nn_engine::WorkerStatus>,
     now: Duration,
 ) -> pb::WorkerStatus {
     let (queued, sent) = peer.outbox.figures();
     let received = peer.received.load(Ordering::Relaxed);
-    let since = now.saturating_sub(meter.at);
-    if since >= RATE {
-        meter.per_second = (sent + received - meter.bytes) as f64 / since.as_secs_f64();
-        (meter.bytes, meter.at) = (sent + received, now);
-    }
     let state = match known.map(|w| w.state) {
         None => pb::WorkerState::Loading,
         Some(WorkerState::Joining) => pb::WorkerState::Joining,
@@ -180,7 +192,7 @@ fn worker_status(
         threads: peer.hello.threads as u32,
         instructions: peer.hello.instructions.clone(),
         state: state.into(),
-        share: known.map_or(0.0, |w| w.share),
+        share: meter.share,
         samples_per_second: known.and_then(|w| w.samples_per_second),
         bytes_sent: sent,
         bytes_received: received,
