@@ -214,16 +214,17 @@ impl Table {
         self.bar.is_some()
     }
 
-    /// The columns and lines that there are for it: the bar needs one, and so does the cursor.
+    /// The columns and lines that there are for it, beside the bar, the line above, and a sentence.
     pub(crate) fn room(&self) -> (usize, usize) {
         let (width, height) = terminal();
-        (width.saturating_sub(1), height.saturating_sub(3))
+        (width.saturating_sub(1), height.saturating_sub(4))
     }
 
-    /// Draws these lines in the place of the last ones.
+    /// Draws these lines in the place of the last ones, under an empty one. (Control-C is shown by the terminal as two
+    /// characters behind the bar, and begins a line. So the first line that was drawn stays when the rest is wiped off.)
     pub(crate) fn draw(&self, lines: &[String]) {
         if let Some(bar) = &self.bar {
-            bar.set_message(lines.join("\n"));
+            bar.set_message(format!("\n{}", lines.join("\n")));
             bar.tick();
         }
     }

@@ -159,7 +159,12 @@ fn the_help_of_the_cluster_is_grouped_and_shows_defaults() {
     let worker = (
         env!("CARGO_BIN_EXE_nn-worker"),
         &["Coordinator:", "Data:", "Run:"][..],
-        &["--coordinator <URL>", "--bind-to <INTERFACE|IP>", "[default: all that the machine has]"][..],
+        &[
+            "--coordinator <URL>",
+            "--bind-to <INTERFACE|IP>",
+            "[default: all that the machine has]",
+            "[default: auto]",
+        ][..],
     );
     for (program, headings, parts) in [coord, worker] {
         let output = Command::new(program).arg("--help").output().unwrap();

@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs};
 pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
 
-use crate::config::{TrainArgs, TrainOptions, defaults};
+use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
 use crate::failure::Failure;
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -66,7 +66,11 @@ pub enum Command {
 /// names and by having a heading: the other commands have options of the same names, such as the required --data
 /// of `nn eval`, whose defaults differ.
 pub fn show_defaults(command: clap::Command) -> clap::Command {
-    let keys = TrainOptions::keys();
+    show_defaults_of(command, &TrainOptions::keys())
+}
+
+/// The same for some of them.
+fn show_defaults_of(command: clap::Command, keys: &[String]) -> clap::Command {
     let command = command.mut_args(|argument| {
         let long = argument.get_long().filter(|_| argument.get_help_heading().is_some());
         let words = long.filter(|long| keys.iter().any(|key| key == long)).and_then(defaults::in_words);
@@ -78,7 +82,7 @@ pub fn show_defaults(command: clap::Command) -> clap::Command {
             _ => argument,
         }
     });
-    command.mut_subcommands(show_defaults)
+    command.mut_subcommands(|command| show_defaults_of(command, keys))
 }
 
 /// The whole command line, for parsing, completions and the manual.
@@ -93,7 +97,7 @@ fn coord_command() -> clap::Command {
 
 /// The command line of `nn-worker`.
 fn worker_command() -> clap::Command {
-    WorkerArgs::command()
+    show_defaults_of(WorkerArgs::command(), &DataOptions::keys())
 }
 
 /// Parses a program's arguments, the program's name first; what is not to be run is printed, and gives the exit code.

@@ -89,16 +89,18 @@ fn ipv6() {
     }
     let place = Place::new();
     let arguments = "--epochs 1 --batch-size 200";
-    let coord = Coord::at(&place, "[::1]:0", arguments);
+    let coord = Coord::at(&place, "[::1]:0", &format!("--min-workers 2 {arguments}"));
     assert!(coord.address.starts_with("[::1]:"), "{}", coord.address);
     let status = place.nn(&format!("status --coordinator {}", coord.url())).ok();
     assert!(status.stdout.contains("waiting for "), "{status:#?}");
     // From the wrong family first, and then from an address of the right one.
     let mut wrong = worker(&place, &[], &coord.url(), "--bind-to 127.0.0.1 --retry-seconds 0");
     wrong.ended().refused(4, &["[::1]", "cannot be reached", "--bind-to"]);
-    let mut worker = coord.worker(&place, "--bind-to ::1");
+    // An interface has addresses of both families, and the right one is taken.
+    let interface = if cfg!(target_os = "linux") { "lo" } else { "::1" };
+    let mut workers = ["::1", interface].map(|bind_to| coord.worker(&place, &format!("--bind-to {bind_to}")));
     assert_eq!(coord.hash(&place), alone(&place, arguments));
-    let _ = worker.ends_well();
+    workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
 }
 
 #[test]

@@ -50,6 +50,11 @@ async fn health_reflection_and_status() {
     assert_eq!(now.manifest_hash, run.manifest.hash());
     assert!(now.waiting_for.contains("1 worker"), "{}", now.waiting_for);
 
+    // It is made anew for who asks.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = status(&served.url, &DialOptions::default()).await.unwrap();
+    assert!(later.seconds - now.seconds >= 0.02, "{} and {}", now.seconds, later.seconds);
+
     let interval = Duration::from_millis(50);
     let mut watched = watch(&served.url, interval, &DialOptions::default()).await.unwrap();
     let working = worker(served.options());

@@ -118,6 +118,8 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
                 last = line;
             }
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        // A table that changes more often cannot be read; a line should come before those that follow from it.
+        let pause = if table.is_drawn() { 250 } else { 20 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }

@@ -96,7 +96,7 @@ const AWAY: Duration = Duration::from_secs(1);
 /// How often status is told unasked.
 const STATUS: Duration = Duration::from_millis(250);
 
-/// How often it is made anew for those who ask.
+/// How often it is made anew for those who ask, and when workers come and go.
 const ASKED: Duration = Duration::from_millis(10);
 
 impl<O: Observer> Driver<O> {
@@ -141,6 +141,8 @@ impl<O: Observer> Driver<O> {
             if now.saturating_sub(left_off) > AWAY {
                 no_ticks_before = now + AWAY;
             }
+            // Who is there is told at once.
+            let changed = matches!(command, Command::Connected(_) | Command::Ready(_) | Command::Gone(_));
             let event = match command {
                 Command::Connected(peer) => {
                     self.peers.insert(peer.worker, (*peer, Meter::default()));
@@ -176,7 +178,8 @@ impl<O: Observer> Driver<O> {
                 break outcome;
             }
             left_off = now;
-            if now.saturating_sub(self.told) >= STATUS {
+            let since = now.saturating_sub(self.told);
+            if since >= STATUS || changed && since >= ASKED {
                 self.tell(now);
             }
         };
