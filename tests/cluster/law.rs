@@ -7,7 +7,8 @@ use nn_core::Isa;
 use crate::common::{NAMES, Place, idx, noise};
 use crate::process::{Coord, Process, alone, worker};
 
-/// A run on each of some numbers of workers, whose threads and instructions differ, against `nn train`.
+/// A run on each of some numbers of workers, whose threads and instructions differ, as the coordinator's do, against
+/// `nn train`.
 #[track_caller]
 fn holds(arguments: &str, numbers: &[usize]) {
     let place = Place::new();
@@ -15,7 +16,10 @@ fn holds(arguments: &str, numbers: &[usize]) {
     // The best one first, plain code, which runs everywhere, last.
     let isas: Vec<&str> = Isa::available().into_iter().rev().map(Isa::name).collect();
     for &number in numbers {
-        let coord = Coord::start(&place, &format!("--min-workers {number} {arguments}"));
+        let program = env!("CARGO_BIN_EXE_nn-coord");
+        let environment = [("NN_ISA", isas[number % isas.len()])];
+        let arguments = format!("--min-workers {number} {arguments}");
+        let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", &arguments);
         let mut workers: Vec<Process> = (0..number)
             .map(|i| {
                 // The first worker's differ from run to run, so that one worker alone has each of them in its turn.

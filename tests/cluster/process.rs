@@ -147,13 +147,20 @@ impl Coord {
 
     #[track_caller]
     pub(crate) fn at(place: &Place, listen: &str, arguments: &str) -> Self {
-        Self::of(place, env!("CARGO_BIN_EXE_nn-coord"), listen, arguments)
+        Self::of(place, env!("CARGO_BIN_EXE_nn-coord"), &[], listen, arguments)
     }
 
+    /// Any program, in any environment.
     #[track_caller]
-    pub(crate) fn of(place: &Place, program: &str, listen: &str, arguments: &str) -> Self {
+    pub(crate) fn of(
+        place: &Place,
+        program: &str,
+        environment: &[(&str, &str)],
+        listen: &str,
+        arguments: &str,
+    ) -> Self {
         let arguments = format!("--listen {listen} --threads 1 --out net {arguments}");
-        let mut process = Process::start(place, program, &[], &arguments);
+        let mut process = Process::start(place, program, environment, &arguments);
         let from = Instant::now();
         let address = loop {
             let stdout = process.stdout();

@@ -44,7 +44,7 @@ const STUBBORN: &str = "#!/bin/sh\ntrap '' TERM INT\necho $$ >> pids\nwhile :; d
 fn workers_of_its_own_that_do_not_end_are_ended() {
     let place = Place::new();
     let program = beside(&place, STUBBORN);
-    let mut coord = Coord::of(&place, &program, "127.0.0.1:0", "--spawn 1 --epochs 1 --batch-size 200");
+    let mut coord = Coord::of(&place, &program, &[], "127.0.0.1:0", "--spawn 1 --epochs 1 --batch-size 200");
     let mut worker = coord.worker(&place, "");
     let pids = pids(&place);
     assert!(pids.len() == 1 && runs(&pids[0]), "{pids:?}");
