@@ -33,6 +33,9 @@ pub struct CoordArgs {
     /// How far beyond its usual time a worker may be, in median absolute deviations, before another one does its part too
     #[arg(long, value_name = "X", value_parser = real, default_value = "6", help_heading = "Cluster", allow_hyphen_values = true)]
     pub patience: f32,
+    /// Seconds to wait for workers before the run ends with a checkpoint and exit code 4 [default: for ever]
+    #[arg(long, value_name = "SECONDS", value_parser = whole, help_heading = "Cluster", allow_negative_numbers = true)]
+    pub wait_timeout: Option<u64>,
     /// The training options.
     #[command(flatten)]
     pub train: TrainArgs,
@@ -50,6 +53,8 @@ pub struct CoordConfig {
     pub spawn: usize,
     /// At least 1.
     pub patience: f64,
+    /// How long to wait for workers; None: for ever.
+    pub wait_timeout: Option<Duration>,
     /// The run.
     pub train: TrainConfig,
 }
@@ -71,6 +76,11 @@ impl CoordArgs {
             min_workers: check_range("min-workers", self.min_workers, 1..=MAX_WORKERS)?,
             spawn: check_range("spawn", self.spawn, 0..=MAX_WORKERS)?,
             patience: f64::from(self.patience),
+            wait_timeout: self
+                .wait_timeout
+                .map(|seconds| check_range("wait-timeout", seconds, 1..=MAX_WAIT))
+                .transpose()?
+                .map(|seconds| Duration::from_secs(seconds as u64)),
             listen: self.listen,
             train: self.train.check()?,
         })
@@ -79,6 +89,9 @@ impl CoordArgs {
 
 /// The most workers that can be asked for.
 const MAX_WORKERS: u64 = 1024;
+
+/// The longest wait that can be asked for, in seconds: a year.
+const MAX_WAIT: u64 = 365 * 24 * 3600;
 
 /// Compute for a coordinator
 ///

@@ -114,6 +114,9 @@ impl Rest {
         if let Outcome::Diverged { epoch, step } = outcome {
             return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
         }
+        if let Outcome::NoWorkers { have, want, waited, .. } = outcome {
+            return Err(no_workers(have, want, waited, finished.run.step));
+        }
         if !config.quiet {
             let text = closing(&finished, &self.test, &self.compute, outcome, config)?;
             crate::failure::write_stdout(text)?;
@@ -211,6 +214,15 @@ fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
         "the learning rate of {rate} is probably too high: try --learning-rate {}; inputs far from 0 to 1 have the same effect",
         rate / 10.0
     ))
+}
+
+fn no_workers(have: usize, want: usize, waited: std::time::Duration, step: u64) -> Failure {
+    Failure::network(format_args!(
+        "waited {} s for {want} worker{}, and {have} came; the run ends after step {step}, with a checkpoint",
+        waited.as_secs(),
+        if want == 1 { "" } else { "s" }
+    ))
+    .help("start workers with nn-worker --coordinator, and go on with the same command and --resume")
 }
 
 /// What a person is shown at the end: a few test pictures with the answers, where the files are, and what to do next.

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::Place;
-use crate::process::{Coord, LONG, Process, alone, free, lines, worker};
+use crate::process::{Coord, LONG, Process, alone, free, lines, until, worker};
 
 /// The programs promise about a second for a worker, and five for a coordinator; this machine may be busy.
 const GRACE: Duration = Duration::from_secs(10);
@@ -72,4 +72,31 @@ fn a_coordinator_that_waits_can_be_told_to_stop() {
     let _ = worker.ends_well();
     assert!(from.elapsed() < GRACE, "{:?}: {}", from.elapsed(), coord.process.story());
     assert_eq!(place.summary("net")["steps"], 0);
+}
+
+#[test]
+fn a_coordinator_waits_only_as_long_as_it_is_told_to() {
+    let place = Place::new();
+    let arguments = "--epochs 300 --batch-size 50 --eval-every 300";
+    let mut coord = Coord::start(&place, &format!("--wait-timeout 1 {arguments}"));
+    // Nobody comes.
+    let refused = ["waited 1 s for 1 worker", "after step 0", "--resume", "help: "];
+    coord.process.ended().refused(4, &refused);
+    // One comes and dies: what it has done is kept, and the run can go on from there.
+    let mut coord = Coord::start(&place, &format!("--wait-timeout 2 --resume {arguments}"));
+    let worker = coord.worker(&place, "--name ada");
+    until(
+        "a step",
+        || coord.process.story(),
+        || coord.status(&place)?["step"].as_u64().filter(|&step| step > 5),
+    );
+    worker.kill();
+    coord.process.says("gone: ada");
+    coord.process.ended().refused(4, &["waited 2 s for 1 worker", "with a checkpoint", "--resume"]);
+    place.no_halves();
+    let coord = Coord::start(&place, &format!("--wait-timeout 60 --resume {arguments}"));
+    let mut worker = coord.worker(&place, "");
+    coord.process.says("going on after step");
+    assert_eq!(coord.hash(&place), alone(&place, arguments));
+    let _ = worker.ends_well();
 }

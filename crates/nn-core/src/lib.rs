@@ -53,7 +53,7 @@ mod tree;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::vector::{add_assign, all_finite};
 pub use kernel::{Isa, zeroed};
-pub use network::{Evaluation, MismatchError, NodeStats, Workspace};
+pub use network::{Evaluation, LayerGradients, MismatchError, NodeStats, Workspace};
 pub use optimizer::{OptimizerState, rate_multiplier};
 pub use params::{LayerLayout, layout};
 pub use random::{Purpose, initial_parameters, permutation};

@@ -180,15 +180,38 @@ impl Workspace {
         };
         let workers = self.worth(2 * self.model.parameters() * samples.len());
         let finite = node_gradient(self.isa, &self.threads, &task, &mut self.scratch[..workers], out);
+        Ok(self.stats(samples.len(), shard, finite))
+    }
+
+    /// [`Workspace::node_gradient`] in pieces: the forward pass now, and then one layer after the other, from the last to
+    /// the first, so that a layer's gradient can be on its way while those of earlier layers are computed. The bits are
+    /// the same.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not fit each other.
+    ///
+    /// # Panics
+    /// As [`Workspace::node_gradient`].
+    pub fn node_gradient_by_layer<'a>(
+        &'a mut self,
+        params: &'a [f32],
+        data: &'a Dataset,
+        samples: &'a [u32],
+        shard: usize,
+    ) -> Result<LayerGradients<'a>, MismatchError> {
+        self.check(params, data)?;
+        assert!(shard > 0 && !self.scratch.is_empty());
+        self.pass(&Batch { params, data, samples, pass: Pass::ForwardToDeltas });
+        let left = self.geometry.len();
+        Ok(LayerGradients { workspace: self, params, data, samples, shard, left, finite: true })
+    }
+
+    /// What there is to say about a node of so many samples once they have been through the network.
+    fn stats(&self, samples: usize, shard: usize, finite: bool) -> NodeStats {
         let losses = self.losses.as_flattened();
-        let leaves = losses[..samples.len()].chunks(shard).map(|leaf| leaf.iter().sum::<f64>());
+        let leaves = losses[..samples].chunks(shard).map(|leaf| leaf.iter().sum::<f64>());
         let loss = tree_sum(leaves);
-        Ok(NodeStats {
-            samples: samples.len(),
-            loss,
-            correct: self.count_correct(samples.len()),
-            finite: finite && loss.is_finite(),
-        })
+        NodeStats { samples, loss, correct: self.count_correct(samples), finite: finite && loss.is_finite() }
     }
 
     /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], without computing any of them:
@@ -333,6 +356,64 @@ impl Workspace {
                 net.panels(&Batch { samples, ..*batch }, Part { arena, losses, correct, own });
             },
         );
+    }
+}
+
+/// The gradient of a node, a layer at a time: see [`Workspace::node_gradient_by_layer`].
+#[derive(Debug)]
+pub struct LayerGradients<'a> {
+    workspace: &'a mut Workspace,
+    params: &'a [f32],
+    data: &'a Dataset,
+    samples: &'a [u32],
+    shard: usize,
+    /// Layers whose gradients are not computed yet: the first so many. The deltas of the last of them are there.
+    left: usize,
+    finite: bool,
+}
+
+impl LayerGradients<'_> {
+    /// The layer that comes next; None when all have been computed.
+    #[must_use]
+    pub fn next_layer(&self) -> Option<usize> {
+        self.left.checked_sub(1)
+    }
+
+    /// Computes the gradient of [`LayerGradients::next_layer`]: weights row-major `[out][in]`, then biases. False if any
+    /// of it is NaN or infinite.
+    ///
+    /// # Panics
+    /// If all layers have been computed, or `out` is not of the layer's size.
+    pub fn gradient(&mut self, out: &mut [f32]) -> bool {
+        assert!(self.left > 0, "there is a layer left");
+        let layer = self.left - 1;
+        let w = &mut *self.workspace;
+        if self.left < w.geometry.len() {
+            let pass = Pass::Below(self.left);
+            w.pass(&Batch { params: self.params, data: self.data, samples: self.samples, pass });
+        }
+        let place = w.geometry[layer];
+        let weights = place.inputs * place.outputs;
+        assert!(out.len() == weights + place.outputs);
+        let task = NodeGradient {
+            layers: &[LayerGeometry { weights: 0, biases: weights, ..place }],
+            arena: &w.arena,
+            stride: w.stride,
+            samples: self.samples.len(),
+            shard: self.shard,
+            origin: (layer == 0).then(|| (origin(self.data), self.samples)),
+        };
+        let workers = w.worth(2 * out.len() * self.samples.len());
+        let finite = node_gradient(w.isa, &w.threads, &task, &mut w.scratch[..workers], out);
+        self.left = layer;
+        self.finite &= finite;
+        finite
+    }
+
+    /// What the node says beside its gradient, as far as that has been computed.
+    #[must_use]
+    pub fn stats(&self) -> NodeStats {
+        self.workspace.stats(self.samples.len(), self.shard, self.finite)
     }
 }
 

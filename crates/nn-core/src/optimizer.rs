@@ -102,20 +102,23 @@ impl OptimizerState {
         l2: f32,
     ) {
         let all = 0..self.layers[self.layers.len() - 1].biases.end;
-        self.step_range(isa, threads, all, params, gradient_sum, samples, step, learning_rate, l2);
+        self.step_range(isa, threads, all, None, params, gradient_sum, samples, step, learning_rate, l2);
     }
 
-    /// [`OptimizerState::step`] for one layer alone: `params` and `gradient_sum` are that layer's. Stepping each layer
-    /// once, in any order, gives the same bits as stepping all at once.
+    /// [`OptimizerState::step`] for one layer alone, from weights and moments that stay as they are: `from` and `before`
+    /// are what they were, `params` and `self` what they become; `from`, `params` and `gradient_sum` are that layer's.
+    /// Stepping each layer once, in any order, gives the same bits as stepping all at once.
     ///
     /// # Panics
-    /// If there is no such layer, or the slices are not of its size.
+    /// If there is no such layer, or the slices are not of its size, or `before` is of another model or optimizer.
     #[allow(clippy::too_many_arguments)] // as for `step`
     pub fn step_layer(
         &mut self,
+        before: &Self,
         isa: Isa,
         threads: &Threads,
         layer: usize,
+        from: &[f32],
         params: &mut [f32],
         gradient_sum: &[f32],
         samples: usize,
@@ -124,7 +127,14 @@ impl OptimizerState {
         l2: f32,
     ) {
         let range = self.layers[layer].range();
-        self.step_range(isa, threads, range, params, gradient_sum, samples, step, learning_rate, l2);
+        let before = Before {
+            params: from,
+            first: behind(&before.first, &range),
+            second: behind(&before.second, &range),
+        };
+        assert!(from.len() == range.len());
+        let before = Some(&before);
+        self.step_range(isa, threads, range, before, params, gradient_sum, samples, step, learning_rate, l2);
     }
 
     /// Steps a range of the parameters; the slices are those of the range.
@@ -134,6 +144,7 @@ impl OptimizerState {
         isa: Isa,
         threads: &Threads,
         range: Range<usize>,
+        before: Option<&Before<'_>>,
         params: &mut [f32],
         gradient_sum: &[f32],
         samples: usize,
@@ -164,7 +175,10 @@ impl OptimizerState {
         let for_weights = vector::Update { l2, keep: 1.0 - decay, ..base };
 
         let layers = &self.layers;
-        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+        let block = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+            if let Some(before) = before {
+                before.copy_to(at, w, m, v);
+            }
             let start = range.start + at;
             let end = start + w.len();
             for layer in layers {
@@ -179,6 +193,14 @@ impl OptimizerState {
                 }
             }
         };
+        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| {
+            // What is copied is stepped while it is in the cache.
+            let size = if before.is_some() { BLOCK } else { w.len() };
+            for from in (0..w.len()).step_by(size) {
+                let here = from..w.len().min(from + size);
+                block(at + from, &mut w[here.clone()], cut(m, &here), cut(v, &here));
+            }
+        };
         let (first, second) = (cut(&mut self.first, &range), cut(&mut self.second, &range));
         if threads.count() == 1 || n < 16 * CHUNK {
             part(0, params, first, second);
@@ -186,6 +208,30 @@ impl OptimizerState {
             threads.for_each_chunk(CHUNK, params, first, second, part);
         }
     }
+}
+
+/// Numbers that are copied and stepped at a time: with their gradient and moments they fit into the first cache.
+const BLOCK: usize = 1 << 11;
+
+/// What a range of parameters and moments was before a step.
+struct Before<'a> {
+    params: &'a [f32],
+    first: &'a [f32],
+    second: &'a [f32],
+}
+
+impl Before<'_> {
+    fn copy_to(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        for (from, to) in [(self.params, w), (self.first, m), (self.second, v)] {
+            let here = at..at + to.len();
+            to.copy_from_slice(behind(from, &here));
+        }
+    }
+}
+
+/// [`cut`], to read.
+fn behind<'a>(moment: &'a [f32], range: &Range<usize>) -> &'a [f32] {
+    if moment.is_empty() { moment } else { &moment[range.clone()] }
 }
 
 /// The part of a moment that belongs to a range of parameters; nothing of a moment that is not there.

@@ -14,11 +14,17 @@ pub(crate) struct Own {
     pub(crate) scratch: Scratch,
 }
 
-/// Whether the pass goes on to the deltas.
+/// How far a pass goes.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Pass {
+    /// To the outputs and losses.
     Forward,
+    /// To the deltas of the output layer.
+    ForwardToDeltas,
+    /// To the deltas of every layer.
     ForwardAndBackward,
+    /// From the deltas of a layer, which are there, to those of the layer below it.
+    Below(usize),
 }
 
 /// One pass of the network over samples.
@@ -59,6 +65,9 @@ impl Net<'_> {
     /// Runs the network over one thread's panels.
     pub(crate) fn panels(&self, batch: &Batch<'_>, part: Part<'_>) {
         let Part { arena, losses, correct, own } = part;
+        if let Pass::Below(layer) = batch.pass {
+            return self.backward(batch.params, layer, arena, own);
+        }
         self.gather(batch, arena);
         let last = self.geometry.len() - 1;
         for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
@@ -82,29 +91,33 @@ impl Net<'_> {
             }
         }
         self.output(batch, arena, losses, correct, &mut own.targets);
-        if batch.pass == Pass::Forward {
-            return;
-        }
-        for l in (1..self.geometry.len()).rev() {
-            let (layer, place, below) = (&self.layers[l], &self.geometry[l], &self.geometry[l - 1]);
-            let backward = Product {
-                stride: self.stride,
-                input: place.delta_lanes,
-                output: below.delta_lanes,
-                matrix: &batch.params[layer.weights.clone()],
-                rows: layer.inputs,
-                row_stride: 1,
-                terms: layer.outputs,
-                term_stride: layer.inputs,
-            };
-            product(self.isa, &backward, arena, &mut own.scratch);
-            for panel in arena.chunks_exact_mut(self.stride) {
-                let (activations, deltas) = panel.split_at_mut(self.deltas);
-                let at = below.delta_lanes - self.deltas;
-                let deltas = &mut deltas[at..at + below.outputs];
-                let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
-                vector::hidden_delta(self.isa, self.model.activation(), deltas, activations);
+        if batch.pass == Pass::ForwardAndBackward {
+            for l in (1..self.geometry.len()).rev() {
+                self.backward(batch.params, l, arena, own);
             }
+        }
+    }
+
+    /// The deltas below layer `l`, from its own.
+    fn backward(&self, params: &[f32], l: usize, arena: &mut [Lane], own: &mut Own) {
+        let (layer, place, below) = (&self.layers[l], &self.geometry[l], &self.geometry[l - 1]);
+        let backward = Product {
+            stride: self.stride,
+            input: place.delta_lanes,
+            output: below.delta_lanes,
+            matrix: &params[layer.weights.clone()],
+            rows: layer.inputs,
+            row_stride: 1,
+            terms: layer.outputs,
+            term_stride: layer.inputs,
+        };
+        product(self.isa, &backward, arena, &mut own.scratch);
+        for panel in arena.chunks_exact_mut(self.stride) {
+            let (activations, deltas) = panel.split_at_mut(self.deltas);
+            let at = below.delta_lanes - self.deltas;
+            let deltas = &mut deltas[at..at + below.outputs];
+            let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
+            vector::hidden_delta(self.isa, self.model.activation(), deltas, activations);
         }
     }
 
@@ -133,8 +146,7 @@ impl Net<'_> {
             let (activations, deltas) = panel.split_at_mut(self.deltas);
             let lanes = &mut activations[place.output_lanes..place.output_lanes + layer.outputs];
             let at = place.delta_lanes - self.deltas;
-            let deltas =
-                (batch.pass == Pass::ForwardAndBackward).then(|| &mut deltas[at..at + layer.outputs]);
+            let deltas = (batch.pass != Pass::Forward).then(|| &mut deltas[at..at + layer.outputs]);
             let biases = &batch.params[layer.biases.clone()];
             let (output, cost) = (self.model.output(), self.model.cost());
             vector::output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);

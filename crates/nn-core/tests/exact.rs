@@ -33,6 +33,17 @@ fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_coun
             assert_eq!(stats.loss.to_bits(), want_loss.to_bits(), "loss on {}", isa.name());
             assert!(stats.finite);
             assert_eq!(stats.samples, batch.len());
+
+            let mut by_layer = workspace.node_gradient_by_layer(&params, data, batch, shard).unwrap();
+            let layers = nn_core::layout(model);
+            for l in (0..layers.len()).rev() {
+                assert_eq!(by_layer.next_layer(), Some(l));
+                let mut got = vec![f32::NAN; layers[l].range().len()];
+                assert!(by_layer.gradient(&mut got));
+                let same = got.iter().zip(&want[layers[l].range()]).all(|(g, w)| g.to_bits() == w.to_bits());
+                assert!(same, "layer {l} alone: {} with {count} threads, {model:?}", isa.name());
+            }
+            assert_eq!((by_layer.next_layer(), by_layer.stats()), (None, stats));
         }
     }
 }

@@ -13,8 +13,8 @@ mod manifest;
 
 pub use engine::{
     Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, Member, Outcome, Part, Rejection, Release, Snapshot, SnapshotError, Status, Step,
-    StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
+    Generation, Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status,
+    Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};

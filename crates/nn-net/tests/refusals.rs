@@ -118,7 +118,8 @@ async fn a_stream_that_comes_too_late() {
 async fn tensors_that_do_not_fit() {
     let run = run();
     let parameters = run.manifest.model().parameters();
-    let served = run.serve(1).await;
+    let patient = Cluster { strikes: 100, ..Cluster::default() };
+    let served = run.serve_with(patient, common::Clock::new(), None).await;
     type Spoil = fn(&mut pb::TensorHeader, &mut pb::TensorChunk);
     let cases: [(&str, Spoil); 9] = [
         ("numbers", |header, _| header.elements += 1),

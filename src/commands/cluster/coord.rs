@@ -22,8 +22,12 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let listener = runtime.block_on(bind(&config.listen))?;
     let address = listener.local_addr().map_err(Failure::network)?;
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
-    let cluster =
-        Cluster { min_workers: config.min_workers, patience: config.patience, ..Cluster::default() };
+    let cluster = Cluster {
+        min_workers: config.min_workers,
+        patience: config.patience,
+        wait_timeout: config.wait_timeout,
+        ..Cluster::default()
+    };
     let engine = engine.with_cluster(cluster);
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
@@ -47,10 +51,10 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let ended = children.finish();
     if ended > 0 {
         let workers = if ended == 1 { "worker" } else { "workers" };
-        let _ = writeln!(
-            std::io::stderr(),
-            "warning: {ended} {workers} of its own did not end, and had to be ended"
-        );
+        let text = format!("warning: {ended} {workers} of its own did not end, and had to be ended");
+        above(|| {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
     }
     served.map_err(|error| Failure::network(&error))?;
     rest.conclude(&config.train, &finished.engine, finished.observer, finished.outcome)

@@ -21,6 +21,9 @@ pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
         text += &line;
         text.push('\n');
     }
+    for gone in &status.quarantined {
+        text += &format!("{} {} is in quarantine: {}\n", gone.worker, gone.name, gone.reason);
+    }
     if status.refused > 0 || status.reissued > 0 {
         text += &format!(
             "{} contributions did not count, {} nodes were given out again\n",
@@ -75,6 +78,12 @@ fn as_json(status: &pb::RunStatus) -> Value {
         "refused": status.refused,
         "reissued": status.reissued,
         "workers": workers,
+        "quarantined": status.quarantined.iter().map(|gone| json!({
+            "worker": gone.worker,
+            "name": gone.name,
+            "reason": gone.reason,
+            "seconds": gone.seconds,
+        })).collect::<Vec<_>>(),
         "build": status.build,
     })
 }

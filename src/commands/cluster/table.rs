@@ -19,6 +19,7 @@ const STANDS_AFTER: f64 = 3.0;
 pub(super) fn headline(status: &pb::RunStatus) -> String {
     if status.state() == pb::RunState::Over {
         let outcome = status.outcome().as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
+        let outcome = outcome.replace('_', " ");
         return format!("the run is over: {outcome} after step {} of {}", status.step, status.total_steps);
     }
     if stands(status) {

@@ -199,7 +199,7 @@ impl Watch {
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
-        if outcome == Outcome::Stopped
+        if matches!(outcome, Outcome::Stopped | Outcome::NoWorkers { .. })
             && let Some(trouble) = checkpoint_trouble
         {
             return Err(Failure::interrupted(trouble.message())
@@ -227,6 +227,7 @@ impl Watch {
                 Outcome::Complete => "complete",
                 Outcome::Stopped => "stopped",
                 Outcome::Diverged { .. } => "diverged",
+                Outcome::NoWorkers { .. } => "no-workers",
             },
             "params_sha256": hash,
             "config_hash": self.manifest.hash(),

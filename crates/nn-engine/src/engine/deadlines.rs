@@ -18,6 +18,9 @@ const LEAST_DEVIATION: f64 = 0.125;
 /// Added to every deadline: what a busy system takes now and then, however short the work.
 const GRACE: Duration = Duration::from_millis(50);
 
+/// So many measurements make a median that a single hiccup does not move.
+const FEW: usize = 3;
+
 /// Per unit of patience, what a worker may take as long as nobody's speed is known.
 const UNMEASURED: Duration = Duration::from_secs(2);
 
@@ -82,12 +85,15 @@ fn median(values: &mut [f64]) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-/// How long a worker may take for `samples` before somebody else is given the same work. `speed` is the guess at its
-/// speed that the plan was made with, if anything at all has been measured.
-pub(super) fn allowance(pace: &Pace, speed: Option<f64>, samples: usize, patience: f64) -> Duration {
-    let seconds = match (pace.limit(patience), speed) {
+/// How long a worker may take for `samples` before somebody else is given the same work. `typical` is the speed of one
+/// like it, if anything at all has been measured: it counts as long as little is known of the worker itself, which may
+/// have been held up the only time that it was measured.
+pub(super) fn allowance(pace: &Pace, typical: Option<f64>, samples: usize, patience: f64) -> Duration {
+    let of_its_kind = typical.map(|speed| (1.0 + patience) / speed);
+    let seconds = match (pace.limit(patience), of_its_kind) {
+        (Some(limit), Some(other)) if pace.filled < FEW => limit.min(other) * samples as f64,
         (Some(limit), _) => limit * samples as f64,
-        (None, Some(speed)) => (1.0 + patience) * samples as f64 / speed,
+        (None, Some(other)) => other * samples as f64,
         (None, None) => patience * UNMEASURED.as_secs_f64(),
     };
     // A guess can be absurdly long; a day is as good as for ever.
@@ -125,6 +131,19 @@ mod tests {
         assert!((seconds(allowance(&pace, None, 10, 6.0)) - 12.0).abs() < 1e-6);
         assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
         assert!(seconds(allowance(&pace, Some(1e-300), 10, 6.0)) <= 86_400.0);
+    }
+
+    #[test]
+    fn one_hiccup_at_the_beginning_is_not_believed() {
+        let mut pace = Pace::default();
+        pace.record(1, Duration::from_secs(30));
+        assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
+        pace.record(1, Duration::from_secs(30));
+        pace.record(1, Duration::from_secs(30));
+        assert!(seconds(allowance(&pace, Some(5.0), 10, 6.0)) > 300.0, "it is as slow as that");
+        let mut quick = Pace::default();
+        quick.record(10, Duration::from_millis(10));
+        assert!(seconds(allowance(&quick, Some(5.0), 10, 6.0)) < 0.1);
     }
 
     #[test]

@@ -36,8 +36,9 @@
 //!
 //! One file per concern: `protocol` (events and actions), `validate`, `reduce` (lanes and trees) and `wire` (received
 //! bytes), `weights` (two buffers), `step` (from contribution to commit), `state` (workers and what they hold), `round`
-//! (who is given what, and when again), `plan`, `deadlines`, `status`, `report`.
+//! (who is given what, and when again), `plan`, `deadlines`, `clock`, `status`, `report`.
 
+mod clock;
 mod deadlines;
 mod plan;
 mod protocol;
@@ -66,9 +67,10 @@ pub use self::protocol::{
     WorkerId,
 };
 pub use self::report::{EpochReport, EpochSums, Outcome, Snapshot, SnapshotError, StepReport};
-pub use self::status::{Status, Waiting, WorkerState, WorkerStatus};
+pub use self::status::{Quarantine, Status, Waiting, WorkerState, WorkerStatus};
 pub use self::validate::Rejection;
 
+use self::clock::Clock;
 use self::reduce::Reduction;
 use self::round::Round;
 use self::state::{Standing, Worker, Workers};
@@ -95,7 +97,10 @@ pub struct Cluster {
     pub patience: f64,
     /// A worker that nothing is heard of for so long is let go.
     pub silence: Duration,
-    /// A worker that has sent so many malformed contributions is let go for good. 0 counts as 1.
+    /// With too few workers for so long the run ends with [`Outcome::NoWorkers`]. None: it waits for ever.
+    pub wait_timeout: Option<Duration>,
+    /// A member that has sent so many malformed contributions, over all its connections, is let go for good. 0 counts as
+    /// 1.
     pub strikes: u32,
     /// What the coordinator's link carries, for the planner's choice between balance and bytes.
     pub link_bytes_per_second: f64,
@@ -108,6 +113,7 @@ impl Default for Cluster {
             min_workers: 1,
             patience: 6.0,
             silence: Duration::from_secs(10),
+            wait_timeout: None,
             strikes: 3,
             link_bytes_per_second: 125e6,
         }
@@ -131,9 +137,11 @@ pub struct Engine {
     round: Round,
     workers: Workers,
     snapshot_every: Duration,
-    last_snapshot: Duration,
+    /// None before the first event.
+    last_snapshot: Option<Duration>,
     snapshot_pending: Option<Step>,
     rejected: u64,
+    clock: Clock,
     outcome: Option<Outcome>,
 }
 
@@ -159,9 +167,10 @@ impl Engine {
             round: Round::default(),
             workers: Workers::default(),
             snapshot_every,
-            last_snapshot: Duration::ZERO,
+            last_snapshot: None,
             snapshot_pending: None,
             rejected: 0,
+            clock: Clock::default(),
             outcome: None,
             manifest,
         }
@@ -310,15 +319,29 @@ impl Engine {
         }
     }
 
-    /// Takes in an event at time `now` (since any fixed moment) and appends what is to be done, in order.
+    /// Takes in an event at time `now` (since any fixed moment) and appends what is to be done, in order. Should the clock
+    /// go back, the engine's time goes on from where it was; and a time of more than half a second without any
+    /// event hardly counts, because it was the coordinator that was not there.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        let now = self.clock.read(now);
+        self.last_snapshot.get_or_insert(self.clock.wall());
         match event {
             Event::Contribution(contribution) => self.receive(now, contribution, actions),
             Event::Joined(join) => self.join(now, join, actions),
             Event::Left(worker) => {
-                if self.drop_worker(worker).is_some() {
+                if let Some(gone) = self.drop_worker(worker) {
+                    self.workers.departed(worker, gone.member);
                     self.settle(now, actions);
                 }
+            }
+            Event::Garbled(worker) => {
+                let reason = Rejection::NoMessage;
+                if !self.strike(now, worker, reason, actions)
+                    && let Some(gone) = self.drop_worker(worker)
+                {
+                    self.workers.departed(worker, gone.member);
+                }
+                self.settle(now, actions);
             }
             Event::Heartbeat(worker) => {
                 if let Some(worker) = self.workers.get_mut(worker) {
@@ -351,8 +374,10 @@ impl Engine {
         }
         match self.workers.join(join, now) {
             // It is there, whoever says that it joins.
-            Err(reason @ Rejection::AlreadyJoined(_)) => actions.push(Action::Reject { worker, reason }),
-            Err(reason) => actions.push(Action::Release { worker, reason: Release::Refused(reason) }),
+            Err(Release::Refused(reason @ Rejection::AlreadyJoined(_))) => {
+                actions.push(Action::Reject { worker, reason });
+            }
+            Err(reason) => actions.push(Action::Release { worker, reason }),
             Ok(superseded) => {
                 if let Some(old) = superseded {
                     self.round.forget(old);
@@ -380,8 +405,29 @@ impl Engine {
             .map(|(id, worker)| (id, quiet(worker)))
             .collect();
         for (worker, quiet) in silent {
-            self.drop_worker(worker);
+            if let Some(gone) = self.drop_worker(worker) {
+                self.workers.departed(worker, gone.member);
+            }
             actions.push(Action::Release { worker, reason: Release::Silent(quiet) });
+        }
+    }
+
+    /// A worker has sent what cannot be right. True if that was once too often: then it is gone, and not let in again.
+    fn strike(&mut self, now: Duration, id: WorkerId, last: Rejection, actions: &mut Vec<Action>) -> bool {
+        let Some(member) = self.workers.get(id).map(|worker| worker.member) else { return false };
+        let strikes = self.workers.strike(member);
+        let quarantine = strikes >= self.cluster.strikes.max(1);
+        if quarantine {
+            self.quarantine(now, id, Release::Quarantined { strikes, last }, actions);
+        }
+        quarantine
+    }
+
+    /// A worker is gone, and its member is not let in again.
+    fn quarantine(&mut self, now: Duration, id: WorkerId, reason: Release, actions: &mut Vec<Action>) {
+        if let Some(gone) = self.drop_worker(id) {
+            self.workers.quarantine(Quarantine { worker: id, member: gone.member, since: now, reason });
+            actions.push(Action::Release { worker: id, reason });
         }
     }
 

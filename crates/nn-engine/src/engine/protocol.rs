@@ -96,11 +96,15 @@ pub enum Event {
     Joined(Join),
     /// A worker's connection is gone: its unfinished nodes go to others.
     Left(WorkerId),
+    /// The driver has closed a worker's connection, because what came was no message of the protocol or was damaged. As
+    /// [`Event::Left`], and it counts as a malformed contribution.
+    Garbled(WorkerId),
     /// A worker sends a part of a node.
     Contribution(Contribution),
     /// A worker is alive.
     Heartbeat(WorkerId),
-    /// Time has passed: deadlines are looked at. Wanted at [`Engine::next_tick`](super::Engine::next_tick).
+    /// Time has passed: deadlines are looked at. Wanted at [`Engine::next_tick`](super::Engine::next_tick), and several
+    /// times a second while there are workers elsewhere: see [`Engine::handle`](super::Engine::handle).
     Tick,
     /// The operator wants the run to end after a checkpoint.
     StopRequested,

@@ -1,5 +1,7 @@
 //! What a run tells about itself: steps, epochs, its end, and what a checkpoint holds.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -48,6 +50,17 @@ pub enum Outcome {
         epoch: u64,
         /// Counted from 0.
         step: Step,
+    },
+    /// There were too few workers for longer than the operator wants to wait.
+    NoWorkers {
+        /// Connected ones.
+        have: usize,
+        /// How many there should have been, at least one of them ready.
+        want: usize,
+        /// Since when, by the driver's clock.
+        since: Duration,
+        /// How long that was.
+        waited: Duration,
     },
 }
 

@@ -76,7 +76,7 @@ impl Engine {
         }
         if !self.round.begun || self.workers.active().next().is_none() {
             if self.workers.ready() == 0 || self.workers.count() < self.cluster.min_workers {
-                self.round.paused.get_or_insert(now);
+                self.pause(now, actions);
                 return;
             }
             self.begin(now, actions);
@@ -85,9 +85,21 @@ impl Engine {
         self.reissue_overdue(now, actions);
     }
 
+    /// There are too few workers. It waits for others to come, but not for ever if the operator does not want that.
+    fn pause(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        let since = *self.round.paused.get_or_insert(now);
+        let waited = now.saturating_sub(since);
+        if self.cluster.wait_timeout.is_some_and(|timeout| waited >= timeout) {
+            let (have, want) = (self.workers.count(), self.cluster.min_workers.max(1));
+            let since = self.clock.shown(since);
+            self.finish(Outcome::NoWorkers { have, want, since, waited }, actions);
+        }
+    }
+
     /// The step begins, or goes on after nobody was left, with everybody who is there.
     fn begin(&mut self, now: Duration, actions: &mut Vec<Action>) {
         self.round.paused = None;
+        self.workers.miss_nobody();
         if !self.round.begun {
             self.round.begun = true;
             self.round.began = now;
@@ -237,7 +249,7 @@ impl Engine {
     pub(super) fn deadlines(&self) -> Vec<(usize, Duration)> {
         let mut deadlines = Vec::new();
         for (id, worker) in self.workers.iter() {
-            let speed = self.workers.speed(worker);
+            let typical = self.workers.typical(worker);
             let (mut start, mut samples) = (None, 0);
             for (at, issue) in self.round.issues.iter().enumerate() {
                 if issue.worker != id || !issue.is_pending() {
@@ -249,7 +261,8 @@ impl Engine {
                 if self.reduction.has_all(issue.node) {
                     continue;
                 }
-                deadlines.push((at, start + allowance(&worker.pace, speed, samples, self.cluster.patience)));
+                let allowed = allowance(&worker.pace, typical, samples, self.cluster.patience);
+                deadlines.push((at, start.saturating_add(allowed)));
             }
         }
         deadlines
@@ -316,6 +329,8 @@ impl Engine {
         let silence = self.cluster.silence + Duration::from_millis(1);
         let silent = self.workers.iter().map(|(_, worker)| worker.last_heard.saturating_add(silence));
         let overdue = self.deadlines().into_iter().map(|(_, deadline)| deadline);
-        silent.chain(overdue).min()
+        let given_up = self.round.paused.zip(self.cluster.wait_timeout);
+        let given_up = given_up.map(|(since, timeout)| since.saturating_add(timeout));
+        silent.chain(overdue).chain(given_up).min().map(|time| self.clock.shown(time))
     }
 }

@@ -1,12 +1,13 @@
 //! Who takes part, and what each has been given in this step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nn_core::Node;
 
 use super::deadlines::Pace;
-use super::protocol::{Attempt, Join, Member, Part, WorkerId};
+use super::protocol::{Attempt, Join, Member, Part, Release, WorkerId};
+use super::status::Quarantine;
 use super::validate::Rejection;
 
 /// Whether a worker has the step's weights.
@@ -37,7 +38,6 @@ pub(super) struct Worker {
     /// Samples that it has been given in this step.
     pub(super) given: usize,
     pub(super) rejected: u64,
-    pub(super) strikes: u32,
 }
 
 impl Worker {
@@ -52,44 +52,82 @@ impl Worker {
             free_since: now,
             given: 0,
             rejected: 0,
-            strikes: 0,
         }
     }
 }
 
-/// All workers, and the members that are not let in any more.
+/// How many of those who have gone are remembered by name.
+const DEPARTED: usize = 16;
+
+/// All workers, and what is remembered of those who are gone.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     all: BTreeMap<WorkerId, Worker>,
-    quarantined: BTreeSet<Member>,
+    /// Of a member, not of a connection: dialling again wipes nothing out.
+    strikes: BTreeMap<Member, u32>,
+    quarantined: BTreeMap<Member, Quarantine>,
+    departed: Vec<(Member, WorkerId)>,
 }
 
 impl Workers {
     /// Lets a worker in, or says why not. Some if an older connection of the same member has to go: it is gone from
     /// here.
-    pub(super) fn join(&mut self, join: Join, now: Duration) -> Result<Option<WorkerId>, Rejection> {
-        if self.quarantined.contains(&join.member) {
-            return Err(Rejection::InQuarantine);
+    pub(super) fn join(&mut self, join: Join, now: Duration) -> Result<Option<WorkerId>, Release> {
+        if let Some(quarantine) = self.quarantined.get(&join.member) {
+            return Err(quarantine.reason);
         }
         if self.all.contains_key(&join.worker) {
-            return Err(Rejection::AlreadyJoined(join.worker.0));
+            return Err(Release::Refused(Rejection::AlreadyJoined(join.worker.0)));
         }
         let old = self.all.iter().find(|(_, worker)| worker.member == join.member);
         let old = old.map(|(&id, worker)| (id, worker.incarnation));
         if let Some((_, incarnation)) = old
             && incarnation >= join.incarnation
         {
-            return Err(Rejection::StaleIncarnation { got: join.incarnation, now: incarnation });
+            let now = incarnation;
+            return Err(Release::Refused(Rejection::StaleIncarnation { got: join.incarnation, now }));
         }
         if let Some((id, _)) = old {
             self.all.remove(&id);
         }
+        self.departed.retain(|(member, _)| *member != join.member);
         self.all.insert(join.worker, Worker::new(join, now));
         Ok(old.map(|(id, _)| id))
     }
 
-    pub(super) fn quarantine(&mut self, member: Member) {
-        self.quarantined.insert(member);
+    /// Counts a strike: how many that makes.
+    pub(super) fn strike(&mut self, member: Member) -> u32 {
+        let strikes = self.strikes.entry(member).or_default();
+        *strikes = strikes.saturating_add(1);
+        *strikes
+    }
+
+    pub(super) fn strikes(&self, member: Member) -> u32 {
+        self.strikes.get(&member).copied().unwrap_or_default()
+    }
+
+    pub(super) fn quarantine(&mut self, quarantine: Quarantine) {
+        self.quarantined.insert(quarantine.member, quarantine);
+    }
+
+    pub(super) fn quarantined(&self) -> impl Iterator<Item = &Quarantine> {
+        self.quarantined.values()
+    }
+
+    /// A worker has left, or was given up: it may be missed.
+    pub(super) fn departed(&mut self, worker: WorkerId, member: Member) {
+        self.departed.truncate(DEPARTED - 1);
+        self.departed.insert(0, (member, worker));
+    }
+
+    /// There are workers enough: nobody is missed.
+    pub(super) fn miss_nobody(&mut self) {
+        self.departed.clear();
+    }
+
+    /// The last connections of those who have gone, the latest first.
+    pub(super) fn missed(&self) -> impl Iterator<Item = WorkerId> {
+        self.departed.iter().map(|(_, worker)| *worker)
     }
 
     pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Worker> {
@@ -133,12 +171,15 @@ impl Workers {
     /// A guess at a worker's speed in samples a second: as measured; else that of the others for each thread; else
     /// none.
     pub(super) fn speed(&self, worker: &Worker) -> Option<f64> {
-        worker.pace.speed().or_else(|| {
-            let mut per_thread: Vec<f64> =
-                self.all.values().filter_map(|w| Some(w.pace.speed()? / w.threads as f64)).collect();
-            per_thread.sort_by(f64::total_cmp);
-            Some(per_thread.get(per_thread.len() / 2)? * worker.threads as f64)
-        })
+        worker.pace.speed().or_else(|| self.typical(worker))
+    }
+
+    /// The speed of a worker with as many threads as this one.
+    pub(super) fn typical(&self, worker: &Worker) -> Option<f64> {
+        let mut per_thread: Vec<f64> =
+            self.all.values().filter_map(|w| Some(w.pace.speed()? / w.threads as f64)).collect();
+        per_thread.sort_by(f64::total_cmp);
+        Some(per_thread.get(per_thread.len() / 2)? * worker.threads as f64)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Engine;
-use super::protocol::{Generation, Member, Step, WorkerId};
+use super::protocol::{Generation, Member, Release, Step, WorkerId};
 use super::report::Outcome;
 use super::state::Standing;
 
@@ -18,6 +18,8 @@ pub enum Waiting {
         ready: usize,
         /// How many must be connected to go on, at least one of them ready.
         want: usize,
+        /// The connections of those who have gone since there were enough, the latest first.
+        missed: Vec<WorkerId>,
         /// When it began to wait.
         since: Duration,
     },
@@ -66,8 +68,21 @@ pub struct WorkerStatus {
     pub last_heard: Duration,
     /// Contributions refused, duplicates and late ones among them.
     pub rejected: u64,
-    /// Malformed contributions.
+    /// Malformed contributions of the member, whatever the connection.
     pub strikes: u32,
+}
+
+/// A member that is not let in any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Who.
+    pub member: Member,
+    /// The connection that it had.
+    pub worker: WorkerId,
+    /// When it was sent away.
+    pub since: Duration,
+    /// Why: as it was told, and is told again whenever it dials.
+    pub reason: Release,
 }
 
 /// A run, to be shown.
@@ -83,6 +98,8 @@ pub struct Status {
     pub epoch: u64,
     /// By connection.
     pub workers: Vec<WorkerStatus>,
+    /// Those who are not let in any more.
+    pub quarantined: Vec<Quarantine>,
     /// None when the run is over.
     pub waiting: Option<Waiting>,
     /// How the run ended.
@@ -105,16 +122,18 @@ impl Engine {
                 have: self.workers.count(),
                 ready: self.workers.ready(),
                 want: self.cluster.min_workers.max(1),
-                since: self.round.paused.unwrap_or_default(),
+                missed: self.workers.missed().collect(),
+                since: self.round.paused.map_or(Duration::ZERO, |since| self.clock.shown(since)),
             });
         }
         let busy = self.workers.iter().map(|(id, _)| id).filter(|&id| self.round.is_busy(id));
-        Some(Waiting::ForNodes { workers: busy.collect(), since: self.round.began })
+        Some(Waiting::ForNodes { workers: busy.collect(), since: self.clock.shown(self.round.began) })
     }
 
     /// The run at time `now`, to be shown.
     #[must_use]
     pub fn status(&self, now: Duration) -> Status {
+        let now = self.clock.at(now);
         let overdue: Vec<WorkerId> = self
             .deadlines()
             .into_iter()
@@ -135,9 +154,9 @@ impl Engine {
                 Standing::Active if self.round.is_busy(id) => WorkerState::Computing,
                 Standing::Active => WorkerState::Idle,
             },
-            last_heard: worker.last_heard,
+            last_heard: self.clock.shown(worker.last_heard),
             rejected: worker.rejected,
-            strikes: worker.strikes,
+            strikes: self.workers.strikes(worker.member),
         });
         Status {
             generation: self.generation(),
@@ -145,6 +164,11 @@ impl Engine {
             total_steps: self.total_steps,
             epoch: self.manifest.place(self.step.min(self.total_steps - 1)).0,
             workers: workers.collect(),
+            quarantined: self
+                .workers
+                .quarantined()
+                .map(|quarantine| Quarantine { since: self.clock.shown(quarantine.since), ..*quarantine })
+                .collect(),
             waiting: self.waiting(),
             outcome: self.outcome,
             rejected: self.rejected,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nn_core::{Node, NodeStats, all_finite};
 
 use super::Engine;
-use super::protocol::{Action, Contribution, Part, Release, Step, Values};
+use super::protocol::{Action, Contribution, Part, Step, Values};
 use super::reduce::Sum;
 use super::report::{EpochReport, Outcome, StepReport};
 use super::state::{Issue, Progress, Standing};
@@ -186,12 +186,12 @@ impl Engine {
         if self.step < self.total_steps {
             self.tree = self.manifest.tree(self.step);
             self.reduction.reset(self.tree);
-            let every = self.snapshot_every;
+            let (every, wall) = (self.snapshot_every, self.clock.wall());
             if !every.is_zero()
                 && self.snapshot_pending.is_none()
-                && now.saturating_sub(self.last_snapshot) >= every
+                && wall.saturating_sub(self.last_snapshot.unwrap_or(wall)) >= every
             {
-                self.last_snapshot = now;
+                self.last_snapshot = Some(wall);
                 self.snapshot_pending = Some(Step(self.step));
                 actions.push(Action::WriteSnapshot);
             }
@@ -231,19 +231,11 @@ impl Engine {
         self.rejected += 1;
         recycle(values, actions, ());
         actions.push(Action::Reject { worker: id, reason });
-        let limit = self.cluster.strikes.max(1);
         let Some(worker) = self.workers.get_mut(id) else { return };
         worker.rejected += 1;
         let named = self.round.find(id, node);
         if reason.is_malformed() {
-            worker.strikes += 1;
-            if worker.strikes >= limit {
-                let (member, strikes) = (worker.member, worker.strikes);
-                self.workers.quarantine(member);
-                self.drop_worker(id);
-                let reason = Release::Quarantined { strikes, last: reason };
-                actions.push(Action::Release { worker: id, reason });
-            } else {
+            if !self.strike(now, id, reason, actions) {
                 // Where it cannot be said what it was meant to answer, nothing that the worker holds is waited for.
                 let meant = |issue: &Issue| issue.worker == id && (named.is_none() || issue.node == node);
                 for issue in self.round.issues.iter_mut().filter(|issue| meant(issue) && issue.is_pending()) {

@@ -26,9 +26,9 @@ pub enum Rejection {
         /// The incarnation that is there.
         now: u64,
     },
-    /// The member was quarantined earlier.
-    #[error("this worker has sent malformed contributions before; check its machine and start it anew")]
-    InQuarantine,
+    /// Not even a message of the protocol, or a tensor with a wrong checksum.
+    #[error("what came was no message of the protocol, or damaged; use the same version of nn on both ends")]
+    NoMessage,
     /// Computed for the coordinator as it was before it was started again.
     #[error("the contribution is for generation {got} of the run, but this is {now}; drop it and go on")]
     StaleGeneration {
@@ -134,11 +134,11 @@ impl Rejection {
             | Self::MissingStats
             | Self::WrongCount { .. }
             | Self::HiddenNonFinite
-            | Self::FalseAlarm => true,
+            | Self::FalseAlarm
+            | Self::NoMessage => true,
             Self::UnknownWorker(_)
             | Self::AlreadyJoined(_)
             | Self::StaleIncarnation { .. }
-            | Self::InQuarantine
             | Self::StaleGeneration { .. }
             | Self::StaleStep { .. }
             | Self::Duplicate(_)

@@ -88,20 +88,14 @@ impl Weights {
     ) {
         let range = at.range();
         let next = self.next.get_or_insert_with(|| self.current.clone());
-        next.params[range.clone()].copy_from_slice(&self.current.params[range.clone()]);
-        let moments = self.current.optimizer.moments();
-        for (to, from) in next.optimizer.moments_mut().into_iter().zip(moments) {
-            if !from.is_empty() {
-                to[range.clone()].copy_from_slice(&from[range.clone()]);
-            }
-        }
         let (isa, threads) = (compute.isa, &compute.threads);
-        let params = &mut next.params[range];
         next.optimizer.step_layer(
+            &self.current.optimizer,
             isa,
             threads,
             layer,
-            params,
+            &self.current.params[range.clone()],
+            &mut next.params[range],
             gradient_sum,
             c.samples,
             c.step,

@@ -1,16 +1,21 @@
 //! The coordinator's end: the engine, driven as the network drives it, and every fact shown to the invariants.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use nn_engine::{Action, Assignment, Event, Part, Rejection, Release, Step, WorkerId, params_sha256};
+use nn_engine::{
+    Action, Assignment, Event, Outcome, Part, Rejection, Release, Step, WorkerId, params_sha256,
+};
 
 use crate::invariants::{Delivery, Fact};
-use crate::world::{ToCoordinator, ToWorker, World};
+use crate::network::{ToCoordinator, ToWorker};
+use crate::world::{Item, World};
 
 impl World {
     /// A message reaches the coordinator.
     pub(crate) fn arrive(&mut self, id: WorkerId, message: ToCoordinator) -> Result<(), String> {
+        if !self.up {
+            return Ok(());
+        }
         let Some(link) = self.links.get(&id) else { return Ok(()) };
         let gone = link.closed;
         // What was on the way when a connection broke may still be in some queue of the coordinator's.
@@ -20,6 +25,18 @@ impl World {
         match message {
             ToCoordinator::Hello(join) if !gone => self.handle(Event::Joined(join)),
             ToCoordinator::Hello(_) => Ok(()),
+            ToCoordinator::Garbage if gone => Ok(()),
+            ToCoordinator::Garbage => {
+                self.tally.count("garbled");
+                self.check(&Fact::Garbled { worker: id })?;
+                self.handle(Event::Garbled(id))?;
+                if let Some(link) = self.links.get_mut(&id) {
+                    link.closed = true;
+                }
+                let at = self.now + self.noise.below(20_000);
+                self.schedule(at, Item::WorkerSeesCut(id));
+                Ok(())
+            }
             ToCoordinator::Heartbeat => self.handle(Event::Heartbeat(id)),
             ToCoordinator::Contribution(sent) => {
                 let a = sent.assignment;
@@ -39,15 +56,23 @@ impl World {
     }
 
     pub(crate) fn handle(&mut self, event: Event) -> Result<(), String> {
+        if !self.up {
+            return Ok(());
+        }
         let mut actions = std::mem::take(&mut self.actions);
-        self.engine.handle(Duration::from_micros(self.now), event, &mut actions);
+        let now = self.clock();
+        self.engine.handle(now, event, &mut actions);
         for action in actions.drain(..) {
             self.act(action)?;
         }
         self.actions = actions;
         let steps_done = self.engine.steps_done();
         let weights = params_sha256(self.engine.params());
-        self.check(&Fact::Handled { steps_done, weights })
+        self.check(&Fact::Handled { steps_done, weights })?;
+        if let Some(Outcome::NoWorkers { .. }) = self.engine.outcome() {
+            self.give_up();
+        }
+        Ok(())
     }
 
     fn act(&mut self, action: Action) -> Result<(), String> {
@@ -104,8 +129,17 @@ impl World {
             }
             Action::StepDone(report) => {
                 self.tally.count("step");
+                let crashes = &mut self.weather.crashes;
+                if let Some(at) = crashes.iter().position(|&step| step == report.step.0) {
+                    crashes.swap_remove(at);
+                    self.crash_soon();
+                }
                 self.check(&Fact::Stepped(report))?;
             }
+            Action::EpochDone(report) => self.check(&Fact::Epoch(report))?,
+            Action::WriteSnapshot => self.write_snapshot(),
+            // The operator will start it again.
+            Action::Finish(Outcome::NoWorkers { .. }) => {}
             Action::Finish(outcome) => {
                 self.finished = true;
                 let weights = params_sha256(self.engine.params());

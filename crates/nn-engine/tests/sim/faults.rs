@@ -1,19 +1,24 @@
 //! What goes wrong, and when.
 
+use std::time::Duration;
+
+use crate::disk;
 use crate::noise::Noise;
 
-/// A fault of one machine, or a new machine.
+/// A fault of one machine, of the coordinator, or a new machine. Times are microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// The connection breaks; both ends notice.
     Cut,
     /// Nothing gets through any more; the worker notices some time, the coordinator never.
     Vanish,
-    /// The process stands still for so many microseconds.
+    /// Nothing gets through one way; then all of it does, or the connection breaks.
+    OneWay { up: bool, micros: u64, heals: bool },
+    /// The process stands still for so long.
     Hang(u64),
     /// The process lives and says so, but never finishes anything again.
     Wedge,
-    /// The process dies; another is started after so many microseconds.
+    /// The process dies; another is started after so long.
     Crash(u64),
     /// The process dies for good.
     Leave,
@@ -25,6 +30,12 @@ pub(crate) enum Fault {
     Rubbish(u64),
     /// A new machine joins.
     Join,
+    /// The coordinator dies; it is started again after so long.
+    CoordinatorCrash(u64),
+    /// The coordinator stands still for so long.
+    CoordinatorHang(u64),
+    /// The coordinator's clock is set by so much.
+    Clock(i64),
 }
 
 /// Everything about a seed's weather.
@@ -33,12 +44,19 @@ pub(crate) struct Weather {
     pub(crate) machines: u64,
     pub(crate) min_workers: usize,
     pub(crate) patience: f64,
+    /// How long the coordinator waits for workers.
+    pub(crate) wait_timeout: Option<Duration>,
+    /// What the planner believes that the coordinator's link carries, in bytes a second.
+    pub(crate) link: f64,
+    pub(crate) snapshot_every: Duration,
     /// Microseconds that a message takes: at least, at most, and at worst.
     pub(crate) delay: (u64, u64, u64),
     /// Of a hundred contributions.
     pub(crate) duplicates: u64,
     /// When, to which machine (modulo their number), what.
     pub(crate) faults: Vec<(u64, u64, Fault)>,
+    /// Steps soon after which the coordinator crashes, each once.
+    pub(crate) crashes: Vec<u64>,
     /// From here on nothing goes wrong.
     pub(crate) healed: u64,
 }
@@ -51,19 +69,8 @@ impl Weather {
         // Most runs are over within half a second, unless something holds them up.
         let horizon = *noise.pick(&[10_000, 30_000, 100_000, 400_000]);
         let mut faults = Vec::new();
-        for _ in 0..noise.below(16) {
-            let fault = match noise.below(17) {
-                0..=2 => Fault::Cut,
-                3 | 4 => Fault::Vanish,
-                5..=7 => Fault::Hang(*noise.pick(&[5_000, 100_000, SECOND, 15 * SECOND])),
-                8 | 9 => Fault::Crash(*noise.pick(&[1_000, 50_000, 2 * SECOND])),
-                10 => Fault::Leave,
-                16 => Fault::Wedge,
-                11 => Fault::Slow(*noise.pick(&[3, 30, 300])),
-                12 => Fault::Fast,
-                13 => Fault::Rubbish(*noise.pick(&[10, 100])),
-                _ => Fault::Join,
-            };
+        for _ in 0..noise.below(18) {
+            let fault = fault(noise);
             faults.push((noise.below(horizon), noise.word(), fault));
         }
         faults.sort_by_key(|(at, ..)| *at);
@@ -71,10 +78,40 @@ impl Weather {
             machines,
             min_workers: noise.between(1, machines.min(3)) as usize,
             patience: *noise.pick(&[1.0, 6.0]),
+            wait_timeout: noise.percent(30).then(|| Duration::from_millis(noise.between(50, 3_000))),
+            link: *noise.pick(&[1e4, 1e9]),
+            snapshot_every: disk::interval(noise),
             delay: *noise.pick(&[(20, 50, 100), (100, 2_000, 10_000), (1_000, 5_000, 80_000)]),
             duplicates: *noise.pick(&[0, 10, 50]),
             faults,
+            crashes: (0..noise.below(3)).map(|_| noise.below(16)).collect(),
             healed: horizon + 20 * SECOND,
+        }
+    }
+}
+
+fn fault(noise: &mut Noise) -> Fault {
+    match noise.below(26) {
+        0..=2 => Fault::Cut,
+        3 | 4 => Fault::Vanish,
+        5..=7 => Fault::Hang(*noise.pick(&[5_000, 100_000, SECOND, 15 * SECOND, 60 * SECOND])),
+        8 | 9 => Fault::Crash(*noise.pick(&[1_000, 50_000, 2 * SECOND])),
+        10 => Fault::Leave,
+        11 => Fault::Slow(*noise.pick(&[3, 30, 300])),
+        12 => Fault::Fast,
+        13 => Fault::Rubbish(*noise.pick(&[10, 100])),
+        14 | 15 => Fault::Join,
+        16 => Fault::Wedge,
+        17 | 18 => Fault::OneWay {
+            up: noise.percent(50),
+            micros: *noise.pick(&[3_000, 50_000, SECOND, 12 * SECOND]),
+            heals: noise.percent(50),
+        },
+        19..=21 => Fault::CoordinatorCrash(*noise.pick(&[0, 1_000, 100_000, 5 * SECOND])),
+        22 | 23 => Fault::CoordinatorHang(*noise.pick(&[5_000, 200_000, 3 * SECOND, 30 * SECOND])),
+        _ => {
+            let jump = *noise.pick(&[50_000, SECOND, 60 * SECOND, 3_600 * SECOND]) as i64;
+            Fault::Clock(if noise.percent(60) { -jump } else { jump })
         }
     }
 }

@@ -67,6 +67,8 @@ pub(crate) struct Machine {
     pub(crate) computing: Option<Assignment>,
     /// Tells the computation under way from those that were given up.
     pub(crate) token: u64,
+    /// What it has sent last, whatever has become of the connection.
+    pub(crate) last: Option<Sent>,
     queue: VecDeque<Assignment>,
     weights: BTreeMap<u64, Vec<Option<Vec<f32>>>>,
     layout: Vec<LayerLayout>,
@@ -91,6 +93,7 @@ impl Machine {
             rubbish: 0,
             computing: None,
             token: 0,
+            last: None,
             queue: VecDeque::new(),
             weights: BTreeMap::new(),
             layout: layout(&p.model),
@@ -222,7 +225,8 @@ pub(crate) fn tamper(sent: &mut Sent, noise: &mut Noise) -> bool {
         2 => sent.assignment.attempt.0 += 1000,
         3 => sent.part = Part::Layer(99),
         4 => {
-            sent.assignment.generation = Generation(noise.below(2) * 2);
+            let generation = sent.assignment.generation.0;
+            sent.assignment.generation = Generation(generation + 1 - 2 * noise.below(2));
             return true;
         }
         5 => sent.finite = false,

@@ -19,6 +19,9 @@ pub(crate) struct Run {
     pub(crate) manifest: Manifest,
     pub(crate) data: Arc<Dataset>,
     pub(crate) hashes: Vec<String>,
+    /// What one machine reports of its steps and epochs.
+    pub(crate) steps: Vec<StepReport>,
+    pub(crate) epochs: Vec<EpochReport>,
 }
 
 pub(crate) fn compute() -> Compute {
@@ -80,9 +83,10 @@ fn run(
     let data = Arc::new(data(train_samples, widths[0]));
     let hashes = by_hand(&manifest, &data);
     let mut engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
-    local::run(&mut engine, &data, &mut Unobserved).unwrap();
+    let mut reports = Reports::default();
+    local::run(&mut engine, &data, &mut reports).unwrap();
     assert_eq!(params_sha256(engine.params()), hashes[hashes.len() - 1]);
-    Run { manifest, data, hashes }
+    Run { manifest, data, hashes, steps: reports.steps, epochs: reports.epochs }
 }
 
 fn data(samples: usize, width: usize) -> Dataset {
@@ -112,15 +116,22 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     hashes
 }
 
-struct Unobserved;
+#[derive(Debug, Default)]
+struct Reports {
+    steps: Vec<StepReport>,
+    epochs: Vec<EpochReport>,
+}
 
-impl local::Observer for Unobserved {
+impl local::Observer for Reports {
     fn now(&mut self) -> Duration {
         Duration::ZERO
     }
-    fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        self.steps.push(*report);
         ControlFlow::Continue(())
     }
-    fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
+    fn epoch(&mut self, report: &EpochReport, _: &[f32]) {
+        self.epochs.push(*report);
+    }
     fn snapshot(&mut self, _: Snapshot) {}
 }

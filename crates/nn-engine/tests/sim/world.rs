@@ -2,33 +2,20 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::sync::Arc;
-use std::time::Duration;
 
-use nn_engine::{
-    Action, Assignment, Cluster, Engine, Event, Generation, Join, Part, Release, Step, WorkerId,
-};
+use nn_engine::{Action, Engine, Event, Outcome, Release, WorkerId};
 
+use crate::disk::Disk;
 use crate::faults::{Fault, Weather};
 use crate::invariants::{self, Fact, Invariant};
-use crate::machine::{Machine, Sent, tamper};
+use crate::lives::engine;
+use crate::machine::{Machine, tamper};
+use crate::network::{Link, ToCoordinator, ToWorker};
 use crate::noise::Noise;
-use crate::runs::{Run, compute, runs};
+use crate::runs::{Run, runs};
 use crate::tally::Tally;
 
-pub(crate) enum ToCoordinator {
-    Hello(Join),
-    Heartbeat,
-    Contribution(Box<Sent>),
-}
-
-pub(crate) enum ToWorker {
-    Weights(Step, Part, Arc<Vec<f32>>),
-    Assign(Assignment),
-    Release(Release),
-}
-
-enum Item {
+pub(crate) enum Item {
     Up(WorkerId, ToCoordinator),
     Down(WorkerId, ToWorker),
     CoordinatorSeesCut(WorkerId),
@@ -37,44 +24,41 @@ enum Item {
     Computed(usize, u64),
     HeartbeatDue(usize),
     Tick,
+    /// A connection breaks, and both ends notice.
+    Cut(WorkerId),
+    StartCoordinator,
+    /// What a life of the coordinator has written at this step is safe.
+    Safe(u64, u64),
     Fault(u64, Fault),
     Healed,
 }
 
-/// A connection.
-pub(crate) struct Link {
-    machine: usize,
-    /// Whether anything gets through.
-    pub(crate) cut: bool,
-    /// Whether the coordinator knows that it is over.
-    pub(crate) closed: bool,
-    /// Whether the worker has been sent weights.
-    pub(crate) synced: bool,
-    /// When the last message in each direction arrives: none overtakes another.
-    up: u64,
-    down: u64,
-}
-
 pub(crate) struct World {
-    run: &'static Run,
+    pub(crate) run: &'static Run,
     pub(crate) noise: Noise,
-    weather: Weather,
-    talk: bool,
+    pub(crate) weather: Weather,
+    pub(crate) talk: bool,
     pub(crate) now: u64,
+    /// How far the coordinator's clock has been set, in all.
+    pub(crate) skew: i64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     items: BTreeMap<u64, Item>,
     scheduled: u64,
+    pub(crate) disk: Disk,
+    pub(crate) generation: u64,
+    /// Whether there is a coordinator, and until when it stands still.
+    pub(crate) up: bool,
+    pub(crate) hung_until: u64,
     pub(crate) engine: Engine,
     pub(crate) actions: Vec<Action>,
-    machines: Vec<Machine>,
+    pub(crate) machines: Vec<Machine>,
     pub(crate) links: BTreeMap<WorkerId, Link>,
     invariants: Vec<Box<dyn Invariant>>,
     pub(crate) tally: Tally,
-    healed: bool,
     pub(crate) finished: bool,
 }
 
-/// Microseconds after the healing within which the run must be over.
+/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet.
 const ENOUGH: u64 = 120_000_000;
 
 impl World {
@@ -82,29 +66,27 @@ impl World {
         let mut noise = Noise::new(seed);
         let run = noise.pick(runs());
         let weather = Weather::draw(&mut noise);
-        let engine = Engine::new(run.manifest.clone(), compute(), Duration::ZERO).with_cluster(Cluster {
-            generation: Generation(1),
-            min_workers: weather.min_workers,
-            patience: weather.patience,
-            link_bytes_per_second: *noise.pick(&[1e4, 1e9]),
-            ..Cluster::default()
-        });
+        let engine = engine(run, &weather, 0);
         Self {
             run,
             noise,
             weather,
             talk,
             now: 0,
+            skew: 0,
             queue: BinaryHeap::new(),
             items: BTreeMap::new(),
             scheduled: 0,
+            disk: Disk::default(),
+            generation: 0,
+            up: false,
+            hung_until: 0,
             engine,
             actions: Vec::new(),
             machines: Vec::new(),
             links: BTreeMap::new(),
             invariants: invariants::all(),
             tally: Tally::default(),
-            healed: false,
             finished: false,
         }
     }
@@ -114,6 +96,7 @@ impl World {
         if self.talk {
             eprintln!("{:?}", self.weather);
         }
+        self.start_coordinator()?;
         for _ in 0..self.weather.machines {
             self.start_machine();
         }
@@ -134,13 +117,13 @@ impl World {
         let live = |link: &Link| !link.cut && !link.closed && self.machines[link.machine].alive;
         let connected = self.links.iter().filter(|(_, link)| live(link)).map(|(&id, _)| id).collect();
         if !self.finished && self.talk {
-            eprintln!("{:#?}", self.engine.status(Duration::from_micros(self.now)));
+            eprintln!("{:#?}", self.engine.status(self.clock()));
         }
         self.check(&Fact::End { connected })?;
         Ok(self.tally)
     }
 
-    fn schedule(&mut self, at: u64, item: Item) {
+    pub(crate) fn schedule(&mut self, at: u64, item: Item) {
         self.scheduled += 1;
         self.queue.push(Reverse((at, self.scheduled)));
         self.items.insert(self.scheduled, item);
@@ -158,42 +141,15 @@ impl World {
         Ok(())
     }
 
-    fn start_machine(&mut self) {
-        let machine = self.machines.len();
-        self.machines.push(Machine::new(self.run, machine as u64, &mut self.noise));
-        let at = self.now + self.noise.below(5_000);
-        self.schedule(at, Item::Dial(machine));
-        self.schedule(at, Item::HeartbeatDue(machine));
-    }
-
-    fn delay(&mut self) -> u64 {
-        let (low, high, worst) = self.weather.delay;
-        let high = if self.noise.percent(3) { worst } else { high };
-        self.noise.between(low, high)
-    }
-
-    fn up(&mut self, id: WorkerId, message: ToCoordinator) {
-        let delay = self.delay();
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.up = link.up.max(self.now + delay);
-        let at = link.up;
-        if !link.cut {
-            self.schedule(at, Item::Up(id, message));
-        }
-    }
-
-    pub(crate) fn down(&mut self, id: WorkerId, message: ToWorker) {
-        let delay = self.delay();
-        let Some(link) = self.links.get_mut(&id) else { return };
-        link.down = link.down.max(self.now + delay);
-        let at = link.down;
-        if !link.cut {
-            self.schedule(at, Item::Down(id, message));
-        }
-    }
-
     fn happen(&mut self, number: u64, item: Item) -> Result<(), String> {
-        // A process that stands still sees everything later.
+        // A process that stands still sees everything later, in the order in which it would have.
+        let coordinator =
+            matches!(item, Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..));
+        if coordinator && self.hung_until > self.now {
+            self.queue.push(Reverse((self.hung_until, number)));
+            self.items.insert(number, item);
+            return Ok(());
+        }
         let machine = match &item {
             Item::Down(id, _) | Item::WorkerSeesCut(id) => self.links.get(id).map(|link| link.machine),
             Item::Dial(machine) | Item::Computed(machine, _) | Item::HeartbeatDue(machine) => Some(*machine),
@@ -205,7 +161,6 @@ impl World {
                 return Ok(());
             }
             if machine.hung_until > self.now {
-                // In the order in which it would have.
                 self.queue.push(Reverse((machine.hung_until, number)));
                 self.items.insert(number, item);
                 return Ok(());
@@ -237,11 +192,13 @@ impl World {
                     self.schedule(self.now + 100_000, Item::Tick);
                 }
             }
+            Item::Cut(id) => self.cut(id, true),
+            Item::StartCoordinator => self.start_coordinator()?,
+            Item::Safe(generation, step) => self.safe(generation, step)?,
             Item::Fault(machine, fault) => self.strike(machine, fault),
             Item::Healed => {
-                self.healed = true;
                 for machine in &mut self.machines {
-                    (machine.rubbish, machine.hung_until) = (0, machine.hung_until.min(self.now));
+                    machine.rubbish = 0;
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
                 while self.machines.iter().filter(|machine| machine.alive && !machine.wedged).count()
@@ -279,6 +236,11 @@ impl World {
                 own.link = None;
                 own.forget();
                 match reason {
+                    // It stays for the resumption.
+                    Release::Over(Outcome::NoWorkers { .. }) => {
+                        let at = self.now + self.noise.between(100, 100_000);
+                        self.schedule(at, Item::Dial(machine));
+                    }
                     Release::Over(_) => own.alive = false,
                     Release::Quarantined { .. } | Release::Refused(_) => {
                         own.alive = false;
@@ -312,6 +274,11 @@ impl World {
         let link = own.link;
         for mut sent in parts {
             let Some(link) = link else { break };
+            self.machines[machine].last = Some(sent.clone());
+            if rubbish > 0 && self.noise.percent(rubbish / 10 + 1) {
+                self.up(link, ToCoordinator::Garbage);
+                continue;
+            }
             if self.noise.percent(rubbish) {
                 let mut right = sent.clone();
                 if tamper(&mut sent, &mut self.noise) {
@@ -331,74 +298,5 @@ impl World {
         }
         self.begin(machine);
         Ok(())
-    }
-
-    fn dial(&mut self, machine: usize) {
-        let own = &mut self.machines[machine];
-        if own.link.is_some() {
-            return;
-        }
-        own.forget();
-        own.incarnation += 1;
-        let worker = WorkerId(self.links.len() as u64);
-        own.link = Some(worker);
-        let join = Join { worker, member: own.member, incarnation: own.incarnation, threads: own.threads };
-        let link = Link { machine, cut: false, closed: false, synced: false, up: self.now, down: self.now };
-        self.links.insert(worker, link);
-        self.up(worker, ToCoordinator::Hello(join));
-    }
-
-    fn lose_link(&mut self, id: WorkerId) {
-        let machine = self.links[&id].machine;
-        let own = &mut self.machines[machine];
-        if own.link == Some(id) {
-            own.link = None;
-            own.forget();
-            let at = self.now + self.noise.between(0, 50_000);
-            self.schedule(at, Item::Dial(machine));
-        }
-    }
-
-    fn strike(&mut self, machine: u64, fault: Fault) {
-        if self.talk {
-            eprintln!("{:>10} µs  {fault:?} for machine {}", self.now, machine % self.machines.len() as u64);
-        }
-        let machine = (machine % self.machines.len() as u64) as usize;
-        let own = &mut self.machines[machine];
-        let link = own.link;
-        let mut noticed = true;
-        match fault {
-            Fault::Join => return self.start_machine(),
-            Fault::Hang(micros) => return own.hung_until = own.hung_until.max(self.now + micros),
-            Fault::Slow(times) => {
-                own.micros_per_sample = (own.micros_per_sample * times).min(300_000);
-                return;
-            }
-            Fault::Fast => return own.micros_per_sample = own.micros_per_sample.min(200),
-            Fault::Wedge => return own.wedged = true,
-            Fault::Rubbish(percent) => return own.rubbish = percent,
-            Fault::Cut => {}
-            Fault::Vanish => noticed = false,
-            Fault::Crash(micros) => {
-                own.alive = false;
-                noticed = self.noise.percent(60);
-                // Another process, on the same machine.
-                let fresh = self.machines.len();
-                self.machines.push(Machine::new(self.run, fresh as u64, &mut self.noise));
-                self.schedule(self.now + micros, Item::Dial(fresh));
-                self.schedule(self.now + micros, Item::HeartbeatDue(fresh));
-            }
-            Fault::Leave => own.alive = false,
-        }
-        let Some(id) = link else { return };
-        if let Some(link) = self.links.get_mut(&id) {
-            link.cut = true;
-        }
-        if noticed {
-            let at = self.now + self.noise.below(20_000);
-            self.schedule(at, Item::CoordinatorSeesCut(id));
-        }
-        let at = self.now + if noticed { self.noise.below(20_000) } else { self.noise.below(15_000_000) };
-        self.schedule(at, Item::WorkerSeesCut(id));
     }
 }

@@ -4,10 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use bytes::BytesMut;
-use nn_core::{
-    Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, all_finite, layout,
-};
+use nn_core::{Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, layout};
 use nn_engine::{Manifest, Part, SampleOrder};
 use tokio::sync::mpsc as reports;
 use tokio::time::Instant;
@@ -15,7 +12,7 @@ use tokio::time::Instant;
 use crate::proto as pb;
 use crate::wire::convert::{Place, gradient_header};
 use crate::wire::outbox::Outbox;
-use crate::wire::tensor::{Spares, encode_tensor, encoded_len};
+use crate::wire::tensor::{Payload, Pool};
 
 /// A gradient of at most so many numbers is sent whole: for a small one, messages cost more than what they carry.
 const WHOLE: usize = 128 * 1024;
@@ -74,9 +71,7 @@ impl Kernel {
         let mut workspace = Workspace::new(&parts.model, most, self.threads.clone(), self.isa);
         let mut order = SampleOrder::new(&self.manifest);
         let layers = layout(&parts.model);
-        let mut gradient = nn_core::zeroed(parts.model.parameters());
-        let mut sender =
-            Sender { outbox: &self.outbox, isa: self.isa, layers: &layers, spares: Spares::default() };
+        let mut sender = Sender { outbox: &self.outbox, layers: &layers, pool: Pool::default() };
         while let Ok(job) = jobs.recv() {
             let step = job.place.step;
             self.counters.step.store(step, Ordering::Relaxed);
@@ -86,80 +81,100 @@ impl Kernel {
                 if step < self.latest.load(Ordering::Relaxed) {
                     continue;
                 }
-                let begun = Instant::now();
                 let batch = order.batch(&self.manifest, step);
                 let samples = &batch[tree.samples_of(node)];
-                let stats = workspace.node_gradient(
-                    &job.params,
-                    &self.data,
-                    samples,
-                    parts.shard_size,
-                    &mut gradient,
-                )?;
-                let micros = begun.elapsed().as_micros() as u64;
+                let task = Task { place: job.place, node, params: &job.params, samples };
+                let Some((stats, micros)) = self.node(&task, &mut workspace, &mut sender)? else {
+                    return Ok(());
+                };
                 let leaves = tree.leaves_of(node).len() as u64;
                 self.counters.micros.fetch_add(micros, Ordering::Relaxed);
                 self.counters.nodes.fetch_add(1, Ordering::Relaxed);
                 self.counters.leaves.fetch_add(leaves, Ordering::Relaxed);
                 self.counters.samples.fetch_add(stats.samples as u64, Ordering::Relaxed);
-                if !sender.send(job.place, node, &stats, micros, &gradient) {
-                    return Ok(());
-                }
             }
         }
         Ok(())
     }
+
+    /// Computes a node and sends it: a small one whole; otherwise the last layer first, as backpropagation has them ready,
+    /// each on its way while the next is computed. Gives the node's figures and the microseconds that it took; None if
+    /// the stream is over.
+    fn node(
+        &self,
+        task: &Task<'_>,
+        workspace: &mut Workspace,
+        sender: &mut Sender<'_>,
+    ) -> Result<Option<(NodeStats, u64)>, MismatchError> {
+        let parts = self.manifest.parts();
+        let Task { params, samples, .. } = *task;
+        let begun = Instant::now();
+        let all = parts.model.parameters();
+        if all <= WHOLE {
+            let mut gradient = sender.pool.take(all);
+            let stats =
+                workspace.node_gradient(params, &self.data, samples, parts.shard_size, &mut gradient)?;
+            let micros = begun.elapsed().as_micros() as u64;
+            let sent = sender.part(task, Part::All, stats.finite, Some(wire_stats(&stats, micros)), gradient);
+            return Ok(sent.then_some((stats, micros)));
+        }
+        // Sending is waiting, if the coordinator does not read; that is no time of computing.
+        let mut micros = 0;
+        let mut lap = begun;
+        let mut layers = workspace.node_gradient_by_layer(params, &self.data, samples, parts.shard_size)?;
+        while let Some(layer) = layers.next_layer() {
+            let mut gradient = sender.pool.take(sender.layers[layer].range().len());
+            let mut finite = layers.gradient(&mut gradient);
+            micros += lap.elapsed().as_micros() as u64;
+            let last = (layer == 0).then(|| {
+                let stats = layers.stats();
+                finite &= stats.loss.is_finite();
+                wire_stats(&stats, micros)
+            });
+            if !sender.part(task, Part::Layer(layer as u32), finite, last, gradient) {
+                return Ok(None);
+            }
+            lap = Instant::now();
+        }
+        Ok(Some((layers.stats(), micros)))
+    }
+}
+
+/// A node to compute.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    place: Place,
+    node: Node,
+    params: &'a [f32],
+    samples: &'a [u32],
 }
 
 /// Puts gradients on their way.
 struct Sender<'a> {
     outbox: &'a Outbox,
-    isa: Isa,
     layers: &'a [LayerLayout],
-    spares: Spares,
+    pool: Pool,
 }
 
 impl Sender<'_> {
-    /// Sends a node: a small one whole, otherwise the last layer first, as backpropagation has them ready. False if the
-    /// stream is over. (For a layer to leave while earlier ones are computed, `nn-core` would have to call back with each
-    /// layer of `node_gradient`; everything from here on is ready for it.)
-    fn send(&mut self, place: Place, node: Node, stats: &NodeStats, micros: u64, gradient: &[f32]) -> bool {
-        if gradient.len() <= WHOLE {
-            let stats = wire_stats(stats, micros);
-            return self.part(place, node, Part::All, stats.1, Some(stats.0), gradient);
-        }
-        for (l, layer) in self.layers.iter().enumerate().rev() {
-            let values = &gradient[layer.range()];
-            let finite = stats.finite || all_finite(self.isa, values);
-            let last = (l == 0).then(|| wire_stats(stats, micros).0);
-            let finite = finite && (l > 0 || stats.loss.is_finite());
-            if !self.part(place, node, Part::Layer(l as u32), finite, last, values) {
-                return false;
-            }
-        }
-        true
-    }
-
+    /// False if the stream is over.
     fn part(
-        &mut self,
-        place: Place,
-        node: Node,
+        &self,
+        task: &Task<'_>,
         part: Part,
         finite: bool,
         stats: Option<pb::NodeStats>,
-        values: &[f32],
+        values: Vec<f32>,
     ) -> bool {
-        let mut out = self.spares.take(encoded_len(values.len()));
-        encode_tensor(&mut out, place, part, values, |tensor| {
-            gradient_header(place, node, finite, stats, tensor)
+        let payload = Payload::shared(self.pool.seal(values));
+        let framed = payload.messages(task.place, part, |tensor| {
+            gradient_header(task.place, task.node, finite, stats, tensor)
         });
-        let bytes = BytesMut::freeze(out);
-        self.spares.keep(&bytes);
-        self.outbox.push_blocking(bytes)
+        self.outbox.push_blocking(framed)
     }
 }
 
-fn wire_stats(stats: &NodeStats, compute_micros: u64) -> (pb::NodeStats, bool) {
+fn wire_stats(stats: &NodeStats, compute_micros: u64) -> pb::NodeStats {
     let (samples, correct) = (stats.samples as u64, stats.correct as u64);
-    (pb::NodeStats { samples, loss: stats.loss, correct, compute_micros }, stats.finite)
+    pb::NodeStats { samples, loss: stats.loss, correct, compute_micros }
 }

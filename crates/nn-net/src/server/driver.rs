@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use bytes::Bytes;
 use nn_core::Node;
 use nn_engine::local::Observer;
 use nn_engine::{
@@ -17,9 +16,9 @@ use tonic::Status;
 use super::{Facts, Finished};
 use crate::proto as pb;
 use crate::wire::convert::{self, Hello, Place};
-use crate::wire::outbox::{Kind, Outbox, Overflow};
+use crate::wire::outbox::{Framed, Kind, Outbox, Overflow};
 use crate::wire::stream::frame;
-use crate::wire::tensor::{Spares, encode_tensor, encoded_len};
+use crate::wire::tensor::{Payload, Spares};
 use pb::coordinator_message::Body;
 
 /// What sessions and the ticker tell the driver.
@@ -31,6 +30,8 @@ pub(super) enum Command {
     Ready(WorkerId),
     /// Its stream is over.
     Gone(WorkerId),
+    /// Its stream was ended because what came was no message, or damaged.
+    Garbled(WorkerId),
     /// Something for the engine.
     Event(Event),
     /// Look at the clock.
@@ -49,6 +50,13 @@ pub(super) struct Peer {
     pub(super) outbox: Outbox,
     /// Payload bytes that its session has read.
     pub(super) received: Arc<AtomicU64>,
+}
+
+impl Peer {
+    /// What people call it.
+    fn name(&self) -> &str {
+        if self.hello.name.is_empty() { &self.address } else { &self.hello.name }
+    }
 }
 
 impl std::fmt::Debug for Peer {
@@ -73,8 +81,10 @@ pub(super) struct Driver<O> {
     observer: O,
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
+    /// What to call those who are, or were, connected.
+    pub(super) names: BTreeMap<WorkerId, String>,
     /// Weights as messages: those of the steps that somebody may still need.
-    encoded: Vec<(Step, Part, Bytes)>,
+    encoded: Vec<(Step, Part, Framed)>,
     spares: Spares,
     status: watch::Sender<Arc<pb::RunStatus>>,
     over: watch::Sender<bool>,
@@ -90,8 +100,8 @@ pub(super) struct Driver<O> {
     pub(super) started: Duration,
 }
 
-/// Without a tick for so long, the driver was busy with something else.
-const AWAY: Duration = Duration::from_secs(1);
+/// How many connections' names are remembered: more than can be connected.
+const NAMES: usize = 4096;
 
 /// How often status is told unasked.
 const STATUS: Duration = Duration::from_millis(250);
@@ -113,6 +123,7 @@ impl<O: Observer> Driver<O> {
             observer,
             facts,
             peers: BTreeMap::new(),
+            names: BTreeMap::new(),
             encoded: Vec::new(),
             spares: Spares::default(),
             status,
@@ -134,17 +145,20 @@ impl<O: Observer> Driver<O> {
     /// Until the run is over, or nobody is left who could tell anything.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
-        let (mut left_off, mut no_ticks_before) = (self.started, self.started);
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
             let now = self.observer.now();
-            if now.saturating_sub(left_off) > AWAY {
-                no_ticks_before = now + AWAY;
-            }
             // Who is there is told at once.
-            let changed = matches!(command, Command::Connected(_) | Command::Ready(_) | Command::Gone(_));
+            let changed = matches!(
+                command,
+                Command::Connected(_) | Command::Ready(_) | Command::Gone(_) | Command::Garbled(_)
+            );
             let event = match command {
                 Command::Connected(peer) => {
+                    if self.names.len() == NAMES {
+                        self.names.pop_first();
+                    }
+                    self.names.insert(peer.worker, peer.name().to_owned());
                     self.peers.insert(peer.worker, (*peer, Meter::default()));
                     None
                 }
@@ -157,10 +171,9 @@ impl<O: Observer> Driver<O> {
                     })
                 }),
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
+                Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
                 Command::Event(event) => Some(event),
-                // After a long absence (an evaluation, say), what workers have sent meanwhile is heard before anyone is
-                // judged by the clock.
-                Command::Tick => (now >= no_ticks_before).then_some(Event::Tick),
+                Command::Tick => Some(Event::Tick),
                 Command::Tell(done) => {
                     // However many ask, a step is not delayed by more than this.
                     if now.saturating_sub(self.told) >= ASKED {
@@ -177,7 +190,6 @@ impl<O: Observer> Driver<O> {
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
-            left_off = now;
             let since = now.saturating_sub(self.told);
             if since >= STATUS || changed && since >= ASKED {
                 self.tell(now);
@@ -256,38 +268,36 @@ impl<O: Observer> Driver<O> {
     }
 
     fn send(&mut self, worker: WorkerId, step: Step, part: Part) {
-        let Some(bytes) = self.weights(step, part) else { return };
+        let Some(framed) = self.weights(step, part) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {
-                check(peer, peer.outbox.replace(step.0, bytes));
+                check(peer, peer.outbox.replace(step.0, framed));
             }
         } else {
-            self.push(worker, Kind::Weights { step: step.0 }, bytes);
+            self.push(worker, Kind::Weights { step: step.0 }, framed);
         }
     }
 
     fn broadcast(&mut self, step: Step, part: Part) {
-        let Some(bytes) = self.weights(step, part) else { return };
+        let Some(framed) = self.weights(step, part) else { return };
         for (&worker, (peer, _)) in &self.peers {
             if self.engine.is_synced(worker) {
-                check(peer, peer.outbox.push(Kind::Weights { step: step.0 }, bytes.clone()));
+                check(peer, peer.outbox.push(Kind::Weights { step: step.0 }, framed.clone()));
             }
         }
     }
 
     /// Weights as messages: made once, whoever they go to. None if the engine has not got them, which it does not ask for.
-    fn weights(&mut self, step: Step, part: Part) -> Option<Bytes> {
-        if let Some((.., bytes)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
-            return Some(bytes.clone());
+    fn weights(&mut self, step: Step, part: Part) -> Option<Framed> {
+        if let Some((.., framed)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
+            return Some(framed.clone());
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
         let values = self.engine.weights(step, part)?;
-        let mut out = self.spares.take(encoded_len(values.len()));
-        encode_tensor(&mut out, place, part, values, |tensor| convert::weights_header(place, tensor));
-        let bytes = out.freeze();
-        self.spares.keep(&bytes);
-        self.encoded.push((step, part, bytes.clone()));
-        Some(bytes)
+        let payload = Payload::copied(values, &mut self.spares);
+        let framed = payload.messages(place, part, |tensor| convert::weights_header(place, tensor));
+        self.encoded.push((step, part, framed.clone()));
+        Some(framed)
     }
 
     fn refuse(&mut self, worker: WorkerId, reason: nn_engine::Rejection) {
@@ -323,9 +333,9 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn push(&self, worker: WorkerId, kind: Kind, bytes: Bytes) {
+    fn push(&self, worker: WorkerId, kind: Kind, framed: impl Into<Framed>) {
         if let Some((peer, _)) = self.peers.get(&worker) {
-            check(peer, peer.outbox.push(kind, bytes));
+            check(peer, peer.outbox.push(kind, framed));
         }
     }
 }

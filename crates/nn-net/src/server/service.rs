@@ -8,14 +8,12 @@ use std::task::{Context, Poll};
 use http::{Request, Response, header};
 use tokio::sync::watch;
 use tonic::body::Body;
-use tonic::codec::Streaming;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 
 use super::{CoordinatorHandle, session};
-use crate::wire::MAX_MESSAGE;
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::Messages;
 
@@ -58,7 +56,7 @@ impl Service<Request<Body>> for WorkService {
         }
         let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
         let address = address.map_or_else(|| "unknown".to_owned(), |a: SocketAddr| a.to_string());
-        let messages = Streaming::new_request(Messages::new(), request.into_body(), None, Some(MAX_MESSAGE));
+        let messages = Messages::new(request.into_body());
         let (outbox, outgoing) = Outbox::new(self.queue_limit());
         let session = session::run(self.handle.clone(), messages, outbox, address, self.killed.clone());
         tokio::spawn(session);

@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_engine::{Contribution, Event, Values, WorkerId};
 use tokio::sync::watch;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use super::driver::{Command, Peer, reject};
 use super::{CoordinatorHandle, Facts};
@@ -20,7 +20,7 @@ use crate::wire::BUILD;
 use crate::wire::convert::{FromWorker, GradientHead, Hello, Place, address};
 use crate::wire::error::{TensorError, WireError};
 use crate::wire::outbox::{Kind, Outbox};
-use crate::wire::stream::frame;
+use crate::wire::stream::{Messages, frame};
 use crate::wire::tensor::Incoming;
 use pb::RejectReason;
 use pb::coordinator_message::Body;
@@ -53,7 +53,7 @@ impl From<TensorError> for End {
 /// Reads a stream to its end.
 pub(super) async fn run(
     handle: CoordinatorHandle,
-    messages: Streaming<pb::WorkerMessage>,
+    messages: Messages<pb::WorkerMessage>,
     outbox: Outbox,
     address: String,
     mut killed: watch::Receiver<bool>,
@@ -76,7 +76,11 @@ pub(super) async fn run(
         }
     };
     if let Some(worker) = session.worker {
-        let _ = session.handle.commands.send(Command::Gone(worker)).await;
+        let command = match &end {
+            End::Reject(RejectReason::Message | RejectReason::Tensor, _) => Command::Garbled(worker),
+            _ => Command::Gone(worker),
+        };
+        let _ = session.handle.commands.send(command).await;
     }
     match end {
         // Says nothing if the stream has an end already.
@@ -88,7 +92,7 @@ pub(super) async fn run(
 struct Session {
     facts: Arc<Facts>,
     handle: CoordinatorHandle,
-    messages: Streaming<pb::WorkerMessage>,
+    messages: Messages<pb::WorkerMessage>,
     outbox: Outbox,
     received: Arc<AtomicU64>,
     worker: Option<WorkerId>,
@@ -148,7 +152,7 @@ impl Session {
         self.facts.options.heartbeat * MISSED
     }
 
-    async fn command(&self, command: Command) -> Result<(), End> {
+    async fn command(&mut self, command: Command) -> Result<(), End> {
         self.handle.commands.send(command).await.map_err(|_| over())
     }
 

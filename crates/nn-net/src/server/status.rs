@@ -94,8 +94,10 @@ impl<O: Observer> Driver<O> {
         let workers = workers.collect();
         let (waiting_for, since) = match &status.waiting {
             None => (String::new(), now),
-            Some(Waiting::ForWorkers { have, ready, want, since }) => {
-                (for_workers(*have, *ready, *want), *since)
+            Some(Waiting::ForWorkers { have, ready, want, missed, since }) => {
+                let gone =
+                    if missed.is_empty() { String::new() } else { format!("; gone: {}", self.names(missed)) };
+                (for_workers(*have, *ready, *want) + &gone, *since)
             }
             Some(Waiting::ForNodes { workers, since }) => (self.names(workers), *since),
         };
@@ -122,6 +124,16 @@ impl<O: Observer> Driver<O> {
             refused: status.rejected,
             reissued: status.reissued,
             workers,
+            quarantined: status
+                .quarantined
+                .iter()
+                .map(|quarantine| pb::Quarantined {
+                    worker: quarantine.worker.0,
+                    name: self.names(&[quarantine.worker]),
+                    reason: quarantine.reason.to_string(),
+                    seconds: now.saturating_sub(quarantine.since).as_secs_f64(),
+                })
+                .collect(),
             outcome: self.outcome.map_or(pb::Outcome::Unspecified, convert::outcome).into(),
             build: BUILD.to_owned(),
         }
@@ -145,12 +157,8 @@ impl<O: Observer> Driver<O> {
     }
 
     fn names(&self, workers: &[WorkerId]) -> String {
-        let names: Vec<&str> = workers
-            .iter()
-            .filter_map(|worker| self.peers.get(worker))
-            .map(|(peer, _)| if peer.hello.name.is_empty() { &peer.address } else { &peer.hello.name })
-            .map(String::as_str)
-            .collect();
+        let names: Vec<&str> =
+            workers.iter().filter_map(|worker| self.names.get(worker)).map(String::as_str).collect();
         names.join(", ")
     }
 }

@@ -193,7 +193,6 @@ pub(crate) fn refusal_reason(reason: Rejection) -> pb::RefusalReason {
         Rejection::UnknownWorker(_) | Rejection::AlreadyJoined(_) | Rejection::StaleIncarnation { .. } => {
             Wire::Worker
         }
-        Rejection::InQuarantine => Wire::Quarantine,
         Rejection::StaleGeneration { .. } => Wire::Generation,
         Rejection::StaleStep { .. } => Wire::StaleStep,
         Rejection::FutureStep { .. } => Wire::FutureStep,
@@ -215,9 +214,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
         Release::Silent(_) => pb::RejectReason::Silent,
-        Release::Quarantined { .. } | Release::Refused(Rejection::InQuarantine) => {
-            pb::RejectReason::Quarantine
-        }
+        Release::Quarantined { .. } => pb::RejectReason::Quarantine,
         Release::Refused(Rejection::StaleIncarnation { .. }) => pb::RejectReason::Replaced,
         Release::Refused(Rejection::Over) => pb::RejectReason::Over,
         Release::Refused(_) => pb::RejectReason::Refused,
@@ -231,6 +228,7 @@ pub(crate) fn outcome(outcome: Outcome) -> pb::Outcome {
         Outcome::Complete => pb::Outcome::Complete,
         Outcome::Stopped => pb::Outcome::Stopped,
         Outcome::Diverged { .. } => pb::Outcome::Diverged,
+        Outcome::NoWorkers { .. } => pb::Outcome::NoWorkers,
     }
 }
 

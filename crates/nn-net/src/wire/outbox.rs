@@ -63,7 +63,8 @@ enum End {
 }
 
 struct Item {
-    bytes: Bytes,
+    /// What goes out as frames of its own, so that a payload arrives in one piece.
+    pieces: VecDeque<Bytes>,
     kind: Kind,
     /// Some of it was sent, so the rest must be.
     started: bool,
@@ -91,8 +92,8 @@ impl Outbox {
     }
 
     /// Appends a message, or several.
-    pub(crate) fn push(&self, kind: Kind, bytes: Bytes) -> Result<(), Overflow> {
-        self.append(kind, bytes, |state| {
+    pub(crate) fn push(&self, kind: Kind, pieces: impl Into<Framed>) -> Result<(), Overflow> {
+        self.append(kind, pieces.into(), |state| {
             if let Kind::Weights { step: new } = kind {
                 // Weights whose assignment was not sent yet are still wanted.
                 let wanted: Vec<u64> = state.queue.iter().filter_map(Item::assignment).collect();
@@ -105,19 +106,18 @@ impl Outbox {
     }
 
     /// Appends weights that take the place of all that were sent before.
-    pub(crate) fn replace(&self, step: u64, bytes: Bytes) -> Result<(), Overflow> {
+    pub(crate) fn replace(&self, step: u64, pieces: impl Into<Framed>) -> Result<(), Overflow> {
         let drop_others = |state: &mut State| state.retain(|kind| kind == Kind::Message);
-        self.append(Kind::Weights { step }, bytes, drop_others)
+        self.append(Kind::Weights { step }, pieces.into(), drop_others)
     }
 
-    fn append(&self, kind: Kind, bytes: Bytes, make_room: impl FnOnce(&mut State)) -> Result<(), Overflow> {
+    fn append(&self, kind: Kind, framed: Framed, make_room: impl FnOnce(&mut State)) -> Result<(), Overflow> {
         let mut state = self.0.lock();
         if state.gone || state.end.is_some() {
             return Ok(());
         }
         make_room(&mut state);
-        state.queued += bytes.len();
-        state.queue.push_back(Item::new(kind, bytes));
+        state.enqueue(kind, framed);
         let overflow = state.queued > self.0.limit;
         let waker = state.waker.take();
         drop(state);
@@ -126,10 +126,11 @@ impl Outbox {
     }
 
     /// Appends a message once there is room; false if the stream is over. It blocks: not for async code.
-    pub(crate) fn push_blocking(&self, bytes: Bytes) -> bool {
+    pub(crate) fn push_blocking(&self, framed: Framed) -> bool {
+        let length = framed.len();
         let mut state = self.0.lock();
         while !state.queue.is_empty()
-            && state.queued + bytes.len() > self.0.limit
+            && state.queued + length > self.0.limit
             && !state.gone
             && state.end.is_none()
         {
@@ -138,8 +139,7 @@ impl Outbox {
         if state.gone || state.end.is_some() {
             return false;
         }
-        state.queued += bytes.len();
-        state.queue.push_back(Item::new(Kind::Message, bytes));
+        state.enqueue(Kind::Message, framed);
         let waker = state.waker.take();
         drop(state);
         wake(waker);
@@ -194,9 +194,26 @@ impl Outbox {
     }
 }
 
+/// Messages, framed, in the pieces that they are sent in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Framed(pub(crate) Vec<Bytes>);
+
+impl Framed {
+    /// All bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(Bytes::len).sum()
+    }
+}
+
+impl From<Bytes> for Framed {
+    fn from(bytes: Bytes) -> Self {
+        Self(vec![bytes])
+    }
+}
+
 impl Item {
-    fn new(kind: Kind, bytes: Bytes) -> Self {
-        Self { bytes, kind, started: false }
+    fn len(&self) -> usize {
+        self.pieces.iter().map(Bytes::len).sum()
     }
 
     fn assignment(&self) -> Option<u64> {
@@ -218,7 +235,15 @@ impl State {
     /// Drops what is not kept, but for what is half sent.
     fn retain(&mut self, keep: impl Fn(Kind) -> bool) {
         self.queue.retain(|item| item.started || keep(item.kind));
-        self.queued = self.queue.iter().map(|item| item.bytes.len()).sum();
+        self.queued = self.queue.iter().map(Item::len).sum();
+    }
+
+    fn enqueue(&mut self, kind: Kind, framed: Framed) {
+        self.queued += framed.len();
+        let pieces: VecDeque<Bytes> = framed.0.into_iter().filter(|piece| !piece.is_empty()).collect();
+        if !pieces.is_empty() {
+            self.queue.push_back(Item { pieces, kind, started: false });
+        }
     }
 
     /// The next bytes, at most a chunk: so much may wait in HTTP/2 beyond the peer's window.
@@ -227,20 +252,17 @@ impl State {
             && let Some(feed) = &mut self.feed
         {
             match feed.next() {
-                Some(bytes) => {
-                    self.queued += bytes.len();
-                    self.queue.push_back(Item::new(Kind::Message, bytes));
-                }
+                Some(bytes) => self.enqueue(Kind::Message, bytes.into()),
                 None => self.feed = None,
             }
         }
         let item = self.queue.front_mut()?;
-        let bytes = if item.bytes.len() > CHUNK {
-            item.started = true;
-            item.bytes.split_to(CHUNK)
-        } else {
-            self.queue.pop_front()?.bytes
-        };
+        let piece = item.pieces.front_mut()?;
+        let bytes = if piece.len() > CHUNK { piece.split_to(CHUNK) } else { item.pieces.pop_front()? };
+        item.started = true;
+        if item.pieces.is_empty() {
+            self.queue.pop_front();
+        }
         self.queued -= bytes.len();
         self.sent += bytes.len() as u64;
         Some(bytes)
@@ -369,11 +391,11 @@ mod tests {
     #[test]
     fn a_producer_waits_for_room() {
         let (outbox, mut body) = Outbox::new(10);
-        assert!(outbox.push_blocking(Bytes::from_static(b"1234567890123")));
+        assert!(outbox.push_blocking(Bytes::from_static(b"1234567890123").into()));
         let producer = outbox.clone();
         let waiting = std::thread::spawn(move || {
-            let first = producer.push_blocking(Bytes::from_static(b"12345678"));
-            (first, producer.push_blocking(Bytes::from_static(b"12345678")))
+            let first = producer.push_blocking(Bytes::from_static(b"12345678").into());
+            (first, producer.push_blocking(Bytes::from_static(b"12345678").into()))
         });
         assert_eq!(poll(&mut body).unwrap().len(), 13);
         while outbox.figures().0 == 0 {

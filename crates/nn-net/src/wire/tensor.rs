@@ -1,5 +1,7 @@
 //! Tensors as bytes: `f32`s into messages, and chunks back into tensors.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::{BufMut, Bytes, BytesMut};
 use crc32fast::Hasher;
 use nn_core::{LayerLayout, layout};
@@ -10,13 +12,13 @@ use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, k
 use super::CHUNK;
 use super::convert::Place;
 use super::error::TensorError;
-use super::stream::{begin_frame, end_frame};
+use super::outbox::Framed;
+use super::stream::{begin_frame, begin_frame_of, end_frame};
 use crate::proto as pb;
 
 /// Which field of `WorkerMessage` and of `CoordinatorMessage` a chunk is in: the same in both.
 const CHUNK_FIELD: u32 = 9;
-/// Which field of `TensorChunk` its checksum and its bytes are in.
-const CRC_FIELD: u32 = 4;
+/// Which field of `TensorChunk` its bytes are in: the last.
 const DATA_FIELD: u32 = 5;
 
 /// What is converted and checked at a time.
@@ -60,62 +62,151 @@ pub(crate) fn layer_of(part: Part) -> Option<u32> {
     }
 }
 
-/// Appends a tensor: the header, which `wrap` makes a message of, and the chunks. `wrap` must put the header last, so
-/// that its checksum, known when the chunks are written, is the last thing in it.
-pub(crate) fn encode_tensor<M: Message>(
-    out: &mut BytesMut,
-    place: Place,
-    part: Part,
-    values: &[f32],
-    wrap: impl FnOnce(pb::TensorHeader) -> M,
-) {
-    let layer = layer_of(part);
-    let total = (values.len() * 4).div_ceil(CHUNK) as u32;
-    out.reserve(encoded_len(values.len()) + 64 * (total as usize + 1));
-    // Not 0, which would be left out.
-    let header =
-        wrap(pb::TensorHeader { layer, elements: values.len() as u64, chunks: total, crc32: u32::MAX });
-    let frame = begin_frame(out);
-    encode_infallibly(&header, out);
-    end_frame(out, frame);
-    let header_crc = out.len() - 4;
-    let mut whole = Hasher::new();
-    let envelope = place.encode();
-    for (index, values) in values.chunks(CHUNK / 4).enumerate() {
-        let bytes = values.len() * 4;
-        let start = pb::TensorChunk { layer, index: index as u32, total, crc32: 0, data: Bytes::new() };
-        let inner = start.encoded_len()
-            + key_len(CRC_FIELD)
-            + 4
-            + key_len(DATA_FIELD)
-            + encoded_len_varint(bytes as u64)
-            + bytes;
-        let frame = begin_frame(out);
-        out.put_slice(&envelope);
-        encode_key(CHUNK_FIELD, WireType::LengthDelimited, out);
-        encode_varint(inner as u64, out);
-        encode_infallibly(&start, out);
-        encode_key(CRC_FIELD, WireType::ThirtyTwoBit, out);
-        let crc_at = out.len();
-        out.put_u32_le(0);
-        encode_key(DATA_FIELD, WireType::LengthDelimited, out);
-        encode_varint(bytes as u64, out);
-        let mut crc = Hasher::new();
-        for values in values.chunks(BLOCK / 4) {
-            // By way of a block that stays in the cache, the numbers are read from memory once and written once.
-            let mut block = [0; BLOCK];
-            let block = &mut block[..values.len() * 4];
-            for (to, value) in block.chunks_exact_mut(4).zip(values) {
-                to.copy_from_slice(&value.to_le_bytes());
-            }
-            crc.update(block);
-            out.put_slice(block);
-        }
-        append_crc(&mut whole, &crc, index == 0);
-        out[crc_at..crc_at + 4].copy_from_slice(&crc.finalize().to_le_bytes());
-        end_frame(out, frame);
+/// A tensor's numbers as they are sent, with the checksum of each chunk.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    bytes: Bytes,
+    checksums: Vec<Hasher>,
+}
+
+impl Payload {
+    /// A copy of numbers that will change while it is sent.
+    pub(crate) fn copied(values: &[f32], spares: &mut Spares) -> Self {
+        let mut out = spares.take(values.len() * 4);
+        out.reserve(values.len() * 4);
+        let checksums = values
+            .chunks(CHUNK / 4)
+            .map(|values| {
+                let mut checksum = Hasher::new();
+                for values in values.chunks(BLOCK / 4) {
+                    // By way of a block that stays in the cache, the numbers are read from memory once and written once.
+                    let mut block = [0; BLOCK];
+                    let block = &mut block[..values.len() * 4];
+                    for (to, value) in block.chunks_exact_mut(4).zip(values) {
+                        to.copy_from_slice(&value.to_le_bytes());
+                    }
+                    checksum.update(block);
+                    out.put_slice(block);
+                }
+                checksum
+            })
+            .collect();
+        let bytes = out.freeze();
+        spares.keep(&bytes);
+        Self { bytes, checksums }
     }
-    out[header_crc..header_crc + 4].copy_from_slice(&whole.finalize().to_le_bytes());
+
+    /// Numbers that nobody changes any more; no copy is made of them.
+    pub(crate) fn shared(values: Floats) -> Self {
+        let bytes = Bytes::from_owner(values);
+        let checksums = bytes
+            .chunks(CHUNK)
+            .map(|bytes| {
+                let mut checksum = Hasher::new();
+                checksum.update(bytes);
+                checksum
+            })
+            .collect();
+        Self { bytes, checksums }
+    }
+
+    /// The messages of the tensor: the header, which `wrap` makes a message of, and the chunks. What is around the
+    /// numbers is in pieces of its own; the numbers are sent from where they are.
+    pub(crate) fn messages<M: Message>(
+        &self,
+        place: Place,
+        part: Part,
+        wrap: impl FnOnce(pb::TensorHeader) -> M,
+    ) -> Framed {
+        let layer = layer_of(part);
+        let total = self.checksums.len() as u32;
+        let whole = self.checksums.iter().cloned().reduce(|mut all, next| {
+            all.combine(&next);
+            all
+        });
+        let crc32 = whole.map_or(0, Hasher::finalize);
+        let elements = (self.bytes.len() / 4) as u64;
+        let mut pieces = Vec::with_capacity(2 * self.checksums.len() + 1);
+        let envelope = place.encode();
+        let mut out = BytesMut::with_capacity(256 + 64 * self.checksums.len());
+        let header = begin_frame(&mut out);
+        encode_infallibly(&wrap(pb::TensorHeader { layer, elements, chunks: total, crc32 }), &mut out);
+        end_frame(&mut out, header);
+        for (index, checksum) in self.checksums.iter().enumerate() {
+            let start = index * CHUNK;
+            let data = self.bytes.slice(start..self.bytes.len().min(start + CHUNK));
+            let crc32 = checksum.clone().finalize();
+            let chunk = pb::TensorChunk { layer, index: index as u32, total, crc32, data: Bytes::new() };
+            let length = data.len() as u64;
+            let inner = chunk.encoded_len() + key_len(DATA_FIELD) + encoded_len_varint(length) + data.len();
+            let message = envelope.len() + key_len(CHUNK_FIELD) + encoded_len_varint(inner as u64) + inner;
+            begin_frame_of(&mut out, message);
+            out.put_slice(&envelope);
+            encode_key(CHUNK_FIELD, WireType::LengthDelimited, &mut out);
+            encode_varint(inner as u64, &mut out);
+            encode_infallibly(&chunk, &mut out);
+            encode_key(DATA_FIELD, WireType::LengthDelimited, &mut out);
+            encode_varint(length, &mut out);
+            pieces.push(out.split().freeze());
+            pieces.push(data);
+        }
+        if !out.is_empty() {
+            pieces.push(out.freeze());
+        }
+        Framed(pieces)
+    }
+}
+
+/// Numbers that can be sent from where they are, and the pool that they go back to once they have been.
+#[derive(Debug)]
+pub(crate) struct Floats {
+    values: Vec<f32>,
+    pool: Pool,
+}
+
+impl AsRef<[u8]> for Floats {
+    fn as_ref(&self) -> &[u8] {
+        // In memory as on the wire: `Pool::seal` sees to that where a processor has them the other way round.
+        bytemuck::cast_slice(&self.values)
+    }
+}
+
+impl Drop for Floats {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.values));
+    }
+}
+
+/// Buffers of numbers, to be used again: fresh memory of some megabytes costs as much as filling it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Pool(Arc<Mutex<Vec<Vec<f32>>>>);
+
+impl Pool {
+    /// A buffer of so many numbers, with anything in them.
+    pub(crate) fn take(&self, len: usize) -> Vec<f32> {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match free.iter().position(|buffer| buffer.len() == len) {
+            Some(at) => free.swap_remove(at),
+            None => nn_core::zeroed(len),
+        }
+    }
+
+    fn give_back(&self, buffer: Vec<f32>) {
+        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if free.len() < Spares::MOST {
+            free.push(buffer);
+        }
+    }
+
+    /// Numbers that will not be changed any more until they come back.
+    pub(crate) fn seal(&self, mut values: Vec<f32>) -> Floats {
+        if cfg!(target_endian = "big") {
+            for value in &mut values {
+                *value = f32::from_bits(value.to_bits().to_le());
+            }
+        }
+        Floats { values, pool: self.clone() }
+    }
 }
 
 /// The checksum of what came so far and of what comes next. Most tensors are of one chunk.
@@ -247,11 +338,6 @@ impl Spares {
     }
 }
 
-/// The bytes that a tensor of so many numbers takes, about.
-pub(crate) fn encoded_len(values: usize) -> usize {
-    values * 4 + 64
-}
-
 #[cfg(test)]
 mod tests {
     use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, Schedule, ScheduleShape};
@@ -308,9 +394,12 @@ mod tests {
             let shapes = shapes(widths);
             let values: Vec<f32> =
                 (0..shapes.range(part).unwrap().len()).map(|i| i as f32 * 0.37 - 5.0).collect();
-            let mut out = BytesMut::new();
-            encode_tensor(&mut out, place, part, &values, |tensor| weights_header(place, tensor));
-            let mut messages = messages(&out).into_iter();
+            let copied = Payload::copied(&values, &mut Spares::default());
+            let shared = Payload::shared(Pool::default().seal(values.clone()));
+            let framed = copied.messages(place, part, |tensor| weights_header(place, tensor));
+            let again = shared.messages(place, part, |tensor| weights_header(place, tensor));
+            assert_eq!(framed.0, again.0);
+            let mut messages = messages(&framed.0.concat()).into_iter();
             let first = messages.next().unwrap();
             assert_eq!((first.generation, first.step, first.attempt), (3, 500, 0));
             let Some(Body::WeightsHeader(pb::WeightsHeader { tensor: Some(header) })) = first.body else {
@@ -330,6 +419,23 @@ mod tests {
             assert!(incoming.is_complete());
             assert_eq!(got, values);
         }
+    }
+
+    #[test]
+    fn numbers_that_were_sent_come_back() {
+        let pool = Pool::default();
+        let values = pool.take(1000);
+        let at = values.as_ptr();
+        let payload = Payload::shared(pool.seal(values));
+        let place = Place { generation: 0, step: 0, attempt: 0 };
+        let framed = payload.messages(place, Part::All, |tensor| weights_header(place, tensor));
+        assert_eq!(framed.0[1].as_ptr(), at.cast(), "sent from where they are");
+        drop(payload);
+        let other = pool.take(1000);
+        assert_ne!(other.as_ptr(), at, "they are still being sent");
+        drop(framed);
+        let again = pool.take(1000);
+        assert_eq!(again.as_ptr(), at);
     }
 
     #[test]

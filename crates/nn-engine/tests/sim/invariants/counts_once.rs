@@ -1,4 +1,4 @@
-//! Each node counts once: no leaf is counted twice in a layer of a step.
+//! Each node counts once: no leaf is counted twice in a layer of a step, in one life of the coordinator.
 
 use std::collections::HashSet;
 
@@ -18,6 +18,9 @@ impl Invariant for CountsOnce {
     }
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
+        if let Fact::Born { .. } = fact {
+            self.leaves.clear();
+        }
         let Fact::Counted { step, node, part, .. } = fact else { return Ok(()) };
         let tree = run.manifest.tree(step.0);
         if !tree.contains(*node) {
@@ -40,7 +43,7 @@ impl Invariant for CountsOnce {
 #[cfg(test)]
 #[test]
 fn it_can_fail() {
-    use super::{counted, objects};
+    use super::{born, counted, objects};
     let orderly = [
         counted(0, 0, 0, Part::Layer(0)),
         counted(0, 0, 0, Part::Layer(1)),
@@ -51,4 +54,6 @@ fn it_can_fail() {
     assert!(objects(CountsOnce::default(), &[counted(0, 0, 0, Part::All), counted(0, 0, 0, Part::Layer(1))]));
     assert!(objects(CountsOnce::default(), &[counted(0, 0, 1, Part::All), counted(0, 1, 0, Part::All)]));
     assert!(objects(CountsOnce::default(), &[counted(0, 0, 6, Part::All)]));
+    let again = [counted(0, 0, 0, Part::All), born(2, 0), counted(0, 0, 0, Part::All)];
+    assert!(!objects(CountsOnce::default(), &again));
 }

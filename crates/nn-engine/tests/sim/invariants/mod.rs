@@ -3,20 +3,26 @@
 mod counts_once;
 mod final_hash;
 mod nothing_stale;
+mod one_history;
 mod run_ends;
+mod same_reports;
 mod same_weights;
 mod samples_add_up;
 mod step_order;
 mod work_is_bounded;
 
 use nn_core::Node;
-use nn_engine::{Generation, Outcome, Part, Step, StepReport, WorkerId};
+use nn_engine::{EpochReport, Generation, Outcome, Part, Step, StepReport, WorkerId};
 
 use crate::runs::Run;
 
 /// Something that has happened.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
+    /// A life of the coordinator begins, after so many steps and with these weights.
+    Born { generation: Generation, step: u64, weights: String },
+    /// What a worker has sent is no message.
+    Garbled { worker: WorkerId },
     /// A contribution reaches the engine; the facts up to the next [`Fact::Handled`] are what it makes of it.
     Delivered(Delivery),
     /// The engine has given a node to a worker.
@@ -27,6 +33,8 @@ pub(crate) enum Fact {
     Rejected { malformed: bool },
     /// The engine has done a step.
     Stepped(StepReport),
+    /// The engine has done an epoch.
+    Epoch(EpochReport),
     /// The engine has handled an event; so many steps are done, and these are its weights.
     Handled { steps_done: u64, weights: String },
     /// A worker holds all weights of a step.
@@ -69,7 +77,9 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(counts_once::CountsOnce::default()),
         Box::new(samples_add_up::SamplesAddUp::default()),
         Box::new(nothing_stale::NothingStale::default()),
+        Box::new(one_history::OneHistory::default()),
         Box::new(same_weights::SameWeights),
+        Box::new(same_reports::SameReports),
         Box::new(final_hash::FinalHash),
         Box::new(work_is_bounded::WorkIsBounded::default()),
         Box::new(run_ends::RunEnds::default()),
@@ -90,6 +100,12 @@ fn objects(mut invariant: impl Invariant, facts: &[Fact]) -> bool {
 #[cfg(test)]
 fn report(step: u64, samples: usize) -> Fact {
     Fact::Stepped(StepReport { step: Step(step), epoch: 0, samples, loss: 1.0, learning_rate: 1.0 })
+}
+
+#[cfg(test)]
+fn born(generation: u64, step: u64) -> Fact {
+    let weights = crate::runs::runs()[0].hashes[step as usize].clone();
+    Fact::Born { generation: Generation(generation), step, weights }
 }
 
 #[cfg(test)]

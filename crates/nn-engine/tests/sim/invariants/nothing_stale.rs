@@ -11,6 +11,7 @@ pub(super) struct NothingStale {
     delivered: Option<Delivery>,
     counted: bool,
     rejected: bool,
+    generation: Generation,
     done: u64,
     weights: String,
 }
@@ -22,6 +23,14 @@ impl Invariant for NothingStale {
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         match fact {
+            Fact::Born { generation, step, weights } => {
+                *self = Self {
+                    generation: *generation,
+                    done: *step,
+                    weights: weights.clone(),
+                    ..Self::default()
+                };
+            }
             Fact::Delivered(delivery) => {
                 self.delivered = Some(delivery.clone());
                 (self.counted, self.rejected) = (false, false);
@@ -33,7 +42,7 @@ impl Invariant for NothingStale {
                 };
                 let named = (sent.worker, sent.step, sent.node) == (*worker, *step, *node)
                     && (sent.part == Part::All || sent.part == *part);
-                let fresh = sent.generation == Generation(1) && step.0 == self.done && !sent.gone;
+                let fresh = sent.generation == self.generation && step.0 == self.done && !sent.gone;
                 let right = sent.computed_with == run.hashes[step.0 as usize] && !sent.tampered;
                 if !(named && fresh && right) {
                     return Err(format!("{fact:?} counts at step {}, because of {sent:?}", self.done));
@@ -66,7 +75,7 @@ fn it_can_fail() {
     use nn_core::Node;
     use nn_engine::{Step, WorkerId};
 
-    use super::{counted, objects};
+    use super::{born, counted, objects};
     let right = Delivery {
         worker: WorkerId(1),
         generation: Generation(1),
@@ -78,7 +87,7 @@ fn it_can_fail() {
         gone: false,
     };
     let counts = |delivery: Delivery| {
-        let facts = [Fact::Delivered(delivery), counted(0, 0, 0, Part::Layer(1))];
+        let facts = [born(1, 0), Fact::Delivered(delivery), counted(0, 0, 0, Part::Layer(1))];
         !objects(NothingStale::default(), &facts)
     };
     assert!(counts(right.clone()));
@@ -90,6 +99,8 @@ fn it_can_fail() {
     assert!(!counts(Delivery { computed_with: "old".to_owned(), ..right.clone() }));
     assert!(!counts(Delivery { tampered: true, ..right.clone() }));
     assert!(!counts(Delivery { gone: true, ..right.clone() }));
+    let later = [born(2, 0), Fact::Delivered(right.clone()), counted(0, 0, 0, Part::Layer(1))];
+    assert!(objects(NothingStale::default(), &later));
     let at = |weights: &str| Fact::Handled { steps_done: 0, weights: weights.to_owned() };
     assert!(objects(NothingStale::default(), &[at("a"), Fact::Delivered(right.clone()), at("a")]));
     assert!(objects(

@@ -14,6 +14,7 @@ impl Invariant for SameWeights {
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         let (who, step, weights) = match fact {
             Fact::Handled { steps_done, weights } => ("the coordinator".to_owned(), *steps_done, weights),
+            Fact::Born { step, weights, .. } => ("the new coordinator".to_owned(), *step, weights),
             Fact::Holds { worker, step, weights } => (format!("worker {}", worker.0), step.0, weights),
             _ => return Ok(()),
         };

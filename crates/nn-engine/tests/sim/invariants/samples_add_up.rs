@@ -20,6 +20,10 @@ impl Invariant for SamplesAddUp {
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         self.samples.resize(run.manifest.model().layers(), 0);
         match fact {
+            Fact::Born { step, .. } => {
+                self.step = *step;
+                self.samples.fill(0);
+            }
             Fact::Counted { step, node, part, .. } => {
                 if step.0 != self.step {
                     return Err(format!("a node of step {} counts in step {}", step.0, self.step));
@@ -51,11 +55,17 @@ impl Invariant for SamplesAddUp {
 #[cfg(test)]
 #[test]
 fn it_can_fail() {
-    use super::{counted, objects, report};
+    use super::{born, counted, objects, report};
     let [left, right] = [counted(0, 2, 0, Part::All), counted(0, 2, 1, Part::All)];
     assert!(!objects(SamplesAddUp::default(), &[left.clone(), right.clone(), report(0, 12)]));
     assert!(objects(SamplesAddUp::default(), &[left.clone(), right.clone(), report(0, 11)]));
     assert!(objects(SamplesAddUp::default(), &[left.clone(), report(0, 12)]));
     assert!(objects(SamplesAddUp::default(), &[left, counted(0, 2, 1, Part::Layer(0)), report(0, 12)]));
     assert!(objects(SamplesAddUp::default(), &[counted(1, 0, 0, Part::All)]));
+    // What has been counted in an earlier life is lost.
+    let right = || counted(0, 2, 1, Part::All);
+    assert!(objects(
+        SamplesAddUp::default(),
+        &[counted(0, 2, 0, Part::All), born(2, 0), right(), report(0, 12)]
+    ));
 }

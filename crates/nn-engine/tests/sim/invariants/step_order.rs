@@ -1,4 +1,4 @@
-//! A step never goes back, and none is left out.
+//! A step never goes back within a life of the coordinator, and none is left out.
 
 use super::{Fact, Invariant};
 use crate::runs::Run;
@@ -16,6 +16,7 @@ impl Invariant for StepOrder {
 
     fn see(&mut self, _: &Run, fact: &Fact) -> Result<(), String> {
         match fact {
+            Fact::Born { step, .. } => (self.reported, self.done) = (*step, *step),
             Fact::Stepped(report) => {
                 if report.step.0 != self.reported {
                     return Err(format!("step {} is done when {} was due", report.step.0, self.reported));
@@ -40,11 +41,13 @@ impl Invariant for StepOrder {
 #[cfg(test)]
 #[test]
 fn it_can_fail() {
-    use super::{objects, report};
+    use super::{born, objects, report};
     let at = |steps_done| Fact::Handled { steps_done, weights: String::new() };
     assert!(!objects(StepOrder::default(), &[at(0), report(0, 12), at(1), report(1, 12), at(2)]));
     assert!(objects(StepOrder::default(), &[at(0), report(0, 12), at(1), report(0, 12)]));
     assert!(objects(StepOrder::default(), &[at(0), report(1, 12)]));
     assert!(objects(StepOrder::default(), &[at(0), report(0, 12), at(1), at(0)]));
     assert!(objects(StepOrder::default(), &[at(0), at(1)]));
+    assert!(!objects(StepOrder::default(), &[at(0), report(0, 12), at(1), born(2, 0), report(0, 12), at(1)]));
+    assert!(objects(StepOrder::default(), &[at(0), report(0, 12), at(1), born(2, 0), report(1, 12)]));
 }

@@ -27,6 +27,11 @@ impl Invariant for WorkIsBounded {
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         let layers = run.manifest.model().layers();
         match fact {
+            Fact::Born { .. } => {
+                self.given.clear();
+                self.counted.clear();
+            }
+            Fact::Garbled { worker } => self.delivered = Some(*worker),
             Fact::Delivered(delivery) => self.delivered = Some(delivery.worker),
             Fact::Rejected { malformed: true } => {
                 *self.malformed.entry(self.delivered.ok_or("nothing was delivered")?).or_default() += 1;

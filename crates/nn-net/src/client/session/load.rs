@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use nn_core::Dataset;
 use nn_engine::Manifest;
-use tonic::Streaming;
 
 use super::super::cache::Partial;
 use super::super::{WorkerEvent, cache};
@@ -13,12 +12,13 @@ use crate::data::{DataError, most_bytes};
 use crate::proto as pb;
 use crate::wire::CHUNK;
 use crate::wire::convert::FromCoordinator;
+use crate::wire::stream::Messages;
 
 impl Session<'_> {
     /// The run's training set, and whether it was at hand.
     pub(super) async fn training_set(
         &self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         manifest: &Manifest,
         offer: &pb::DataOffer,
         partial: &mut Option<Partial>,

@@ -13,10 +13,10 @@ use nn_core::{Dataset, MismatchError};
 use nn_engine::{Manifest, ManifestParts};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Channel;
-use tonic::{Status, Streaming};
 
 use super::cache::Partial;
 use super::compute::{Counters, Job, Kernel};
@@ -25,12 +25,12 @@ use super::weights::Weights;
 use super::{Identity, Progress, RunOver, WorkerError, WorkerEvent, WorkerOptions, cache};
 use crate::data::DataError;
 use crate::proto as pb;
+use crate::wire::BUILD;
 use crate::wire::convert::{FromCoordinator, Place, plain};
 use crate::wire::error::WireError;
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
 use crate::wire::tensor::Shapes;
-use crate::wire::{BUILD, MAX_MESSAGE};
 use pb::worker_message::Body as Say;
 
 /// How a connection ends, when the worker may go on.
@@ -149,10 +149,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    async fn open(
-        &mut self,
-        mut channel: Channel,
-    ) -> Result<Streaming<pb::CoordinatorMessage>, ConnectError> {
+    async fn open(&mut self, mut channel: Channel) -> Result<Messages<pb::CoordinatorMessage>, ConnectError> {
         let (outbox, outgoing) = Outbox::new(QUEUE);
         self.outbox = outbox;
         let held = self.options.data.iter().map(|set| set.sha256().to_owned());
@@ -195,8 +192,7 @@ impl<'a> Session<'a> {
             let why = format!("it answers with HTTP status {}", response.status());
             return Err(ConnectError::NotCoordinator { url: self.coordinator.to_owned(), why });
         }
-        let (status, body) = (response.status(), response.into_body());
-        Ok(Streaming::new_response(Messages::new(), body, status, None, Some(MAX_MESSAGE)))
+        Ok(Messages::new(response.into_body()))
     }
 
     fn no_answer(&self) -> ConnectError {
@@ -215,7 +211,7 @@ impl<'a> Session<'a> {
     /// The next message that is not the end.
     async fn next(
         &self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
     ) -> Result<(Place, FromCoordinator), Stop> {
         let message = match stream.message().await {
             Ok(Some(message)) => message,
@@ -259,7 +255,7 @@ impl<'a> Session<'a> {
 
     async fn talk(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Stop {
@@ -271,7 +267,7 @@ impl<'a> Session<'a> {
 
     async fn try_talk(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Result<std::convert::Infallible, Stop> {
@@ -347,7 +343,7 @@ impl<'a> Session<'a> {
     /// Everything after the handshake.
     async fn compute(
         &mut self,
-        stream: &mut Streaming<pb::CoordinatorMessage>,
+        stream: &mut Messages<pb::CoordinatorMessage>,
         manifest: Manifest,
         data: Arc<Dataset>,
         tell: &mut impl FnMut(WorkerEvent<'_>),

@@ -1,0 +1,114 @@
+//! Too few workers: who is waited for, since when, and for how long.
+
+use crate::script::*;
+
+#[test]
+fn too_few_workers_are_waited_for_and_a_step_under_way_is_ended() {
+    let mut script = Script::new(Cluster { min_workers: 2, ..cluster() });
+    script.now = Duration::from_secs(5);
+    assert!(script.join(1).is_empty());
+    let waiting = |since, missed: &[u64]| {
+        let missed = missed.iter().copied().map(WorkerId).collect();
+        Some(Waiting::ForWorkers { have: 1, ready: 1, want: 2, missed, since: Duration::from_secs(since) })
+    };
+    assert_eq!(script.engine.waiting(), waiting(5, &[]));
+    let actions = script.join(2);
+    let (one, two) = (assigned(&actions, 1), assigned(&actions, 2));
+    assert!(matches!(script.engine.waiting(), Some(Waiting::ForNodes { workers, .. }) if workers.len() == 2));
+    // One leaves: the other ends the step.
+    let actions = script.event(Event::Left(WorkerId(1)));
+    let more = assigned(&actions, 2);
+    assert!(!more.is_empty() && !one.is_empty());
+    script.now = Duration::from_secs(7);
+    let mut last = Vec::new();
+    for task in two.into_iter().chain(more) {
+        last = script.send(answer(task, Part::All, 1.0));
+    }
+    assert!(has(&last, |a| matches!(a, Action::StepDone(_))));
+    assert!(assigned(&last, 2).is_empty());
+    assert_eq!(script.engine.waiting(), waiting(7, &[1]));
+    let actions = script.join(3);
+    assert!(!assigned(&actions, 2).is_empty() && !assigned(&actions, 3).is_empty());
+    // Who was there all the time needs no weights.
+    assert!(!has(&actions, |a| matches!(a, Action::Send { worker: WorkerId(2), .. })));
+}
+
+#[test]
+fn when_nobody_is_left_the_step_goes_on_where_it_was() {
+    let mut script = Script::new(cluster());
+    let task = assigned(&script.join(1), 1)[0];
+    script.send(answer(task, Part::Layer(1), 1.0));
+    script.event(Event::Left(WorkerId(1)));
+    assert!(matches!(script.engine.waiting(), Some(Waiting::ForWorkers { have: 0, .. })));
+    let actions = script.join(2);
+    let sent: Vec<(Step, Part)> = actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Send { step, part, .. } => Some((*step, *part)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sent, [(Step(0), Part::All), (Step(1), Part::Layer(1))]);
+    let task = assigned(&actions, 2)[0];
+    assert_eq!(
+        rejections(&script.send(answer(task, Part::Layer(1), 1.0))),
+        [Rejection::Duplicate(task.node)]
+    );
+    assert!(has(&script.send(answer(task, Part::Layer(0), 1.0)), |a| matches!(a, Action::StepDone(_))));
+}
+
+fn given_up(have: usize, want: usize, since: u64, waited: u64) -> Option<Outcome> {
+    let [since, waited] = [since, waited].map(Duration::from_secs);
+    Some(Outcome::NoWorkers { have, want, since, waited })
+}
+
+#[test]
+fn the_wait_before_the_first_step_has_an_end_if_the_operator_wants_one() {
+    let timeout = Some(Duration::from_secs(30));
+    let mut script = Script::new(Cluster { min_workers: 2, wait_timeout: timeout, ..cluster() });
+    script.now = Duration::from_secs(2);
+    script.event(Event::Tick);
+    assert_eq!(script.engine.next_tick(), Some(Duration::from_secs(32)));
+    script.after(Duration::from_secs(23));
+    script.join(1);
+    script.after(Duration::from_secs(6));
+    let actions = script.after(Duration::from_secs(1));
+    assert_eq!(outcome(&actions), given_up(1, 2, 2, 30));
+    assert!(has(&actions, |a| matches!(a, Action::WriteSnapshot)));
+    assert!(has(&actions, |a| matches!(a, Action::Release { reason: Release::Over(_), .. })));
+    assert_eq!((script.engine.waiting(), script.engine.next_tick()), (None, None));
+    // By default it waits for ever.
+    let mut patient = Script::new(cluster());
+    patient.after(Duration::from_secs(1));
+    assert!(patient.after(Duration::from_secs(1_000_000)).is_empty());
+}
+
+#[test]
+fn each_wait_is_timed_by_itself_and_steps_under_way_are_ended() {
+    let timeout = Some(Duration::from_secs(30));
+    let mut script = Script::new(Cluster { min_workers: 2, wait_timeout: timeout, ..cluster() });
+    script.join(1);
+    script.now += Duration::from_secs(29);
+    let actions = script.join(2);
+    let tasks = [assigned(&actions, 1), assigned(&actions, 2)].concat();
+    let more = assigned(&script.event(Event::Left(WorkerId(2))), 1);
+    // Too few, but one is at work: that is no wait.
+    for _ in 0..10 {
+        script.event(Event::Heartbeat(WorkerId(1)));
+        assert_eq!(outcome(&script.after(Duration::from_secs(9))), None);
+    }
+    for &task in tasks.iter().filter(|task| task.worker == WorkerId(1)).chain(&more) {
+        script.send(answer(task, Part::All, 0.1));
+    }
+    assert_eq!(script.engine.steps_done(), 1);
+    let before = script.engine.snapshot();
+    let began = script.now;
+    let mut last = Vec::new();
+    while outcome(&last).is_none() {
+        script.event(Event::Heartbeat(WorkerId(1)));
+        last = script.after(Duration::from_secs(5));
+    }
+    assert_eq!(script.now, began + Duration::from_secs(30));
+    assert_eq!(outcome(&last), given_up(1, 2, began.as_secs(), 30));
+    assert_eq!(script.engine.snapshot(), before);
+}
