@@ -7,6 +7,8 @@ use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, Prog
 
 /// How often the bar moves.
 const REDRAW: Duration = Duration::from_millis(100);
+/// How long it is.
+const BAR: usize = 24;
 
 /// An epoch, as people want to know it.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +51,8 @@ impl Progress {
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = BARS.add(ProgressBar::new(steps));
-            let template = "{bar:24.cyan/dim} {msg}";
-            if let Ok(style) = ProgressStyle::with_template(template) {
+            let template = format!("{{bar:{BAR}.cyan/dim}} {{msg}}");
+            if let Ok(style) = ProgressStyle::with_template(&template) {
                 bar.set_style(style.progress_chars("━╸─"));
             }
             bar.set_position(done);
@@ -70,10 +72,7 @@ impl Progress {
         let line = || {
             let _ = writeln!(stdout(), "{text}");
         };
-        match &self.bar {
-            Some(_) => BARS.suspend(line),
-            None => line(),
-        }
+        above(line);
     }
 
     /// Something that the user should know even if the rest is quiet.
@@ -81,10 +80,7 @@ impl Progress {
         let line = || {
             let _ = writeln!(stderr(), "warning: {text}");
         };
-        match &self.bar {
-            Some(_) => BARS.suspend(line),
-            None => line(),
-        }
+        above(line);
     }
 
     /// After `done` steps at time `now`; `rate` is in samples a second.
@@ -103,15 +99,14 @@ impl Progress {
         }
         self.next_redraw = now + REDRAW;
         bar.set_position(done);
-        bar.set_message(format!(
-            "epoch {}/{}  step {}/{}  loss {loss:.4}  {} samples/s  {} left",
-            place.0,
-            place.1,
-            step.0,
-            step.1,
-            HumanCount(rate as u64),
-            HumanDuration(bar.eta()),
-        ));
+        let parts = [
+            format!("epoch {}/{}", place.0, place.1),
+            format!("step {}/{}", step.0, step.1),
+            format!("loss {loss:.4}"),
+            format!("{} samples/s", HumanCount(rate as u64)),
+            format!("{} left", HumanDuration(bar.eta())),
+        ];
+        bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
     }
 
     /// An epoch is done.
@@ -125,6 +120,26 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// The parts of a bar's message for which there is room: what is cut off in the middle of a word tells nobody anything.
+fn fitting(parts: [String; 5], room: usize) -> String {
+    let mut kept: Vec<usize> = (0..parts.len()).collect();
+    let join = |kept: &[usize]| kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ");
+    // The step first, which the bar shows as well; then the time that is left, the speed and the loss.
+    for dispensable in [1, 4, 3, 2] {
+        if join(&kept).len() <= room {
+            break;
+        }
+        kept.retain(|&i| i != dispensable);
+    }
+    join(&kept)
+}
+
+/// The columns and lines of the terminal that standard error is.
+fn terminal() -> (usize, usize) {
+    terminal_size::terminal_size_of(stderr())
+        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
 }
 
 /// Tells on standard error how far loading and fetching are.
@@ -169,6 +184,11 @@ impl Drop for LoadProgress {
     }
 }
 
+/// Writes to a terminal's screen while bars and tables are drawn on it: they make room for what `write` writes.
+pub(crate) fn above<T>(write: impl FnOnce() -> T) -> T {
+    BARS.suspend(write)
+}
+
 /// Lines that are drawn again and again on standard error, where that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -179,7 +199,8 @@ impl Table {
     /// Draws only on a terminal, and not if it is to be quiet.
     pub(crate) fn new(quiet: bool) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
-            let bar = BARS.add(ProgressBar::new_spinner());
+            // Above the bar, whichever of them is there first.
+            let bar = BARS.insert(0, ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{msg}") {
                 bar.set_style(style);
             }
@@ -193,10 +214,17 @@ impl Table {
         self.bar.is_some()
     }
 
-    /// Draws these lines in the place of the last ones.
+    /// The columns and lines that there are for it, beside the bar, the line above, and a sentence.
+    pub(crate) fn room(&self) -> (usize, usize) {
+        let (width, height) = terminal();
+        (width.saturating_sub(1), height.saturating_sub(4))
+    }
+
+    /// Draws these lines in the place of the last ones, under an empty one. (Control-C is shown by the terminal as two
+    /// characters behind the bar, and begins a line. So the first line that was drawn stays when the rest is wiped off.)
     pub(crate) fn draw(&self, lines: &[String]) {
         if let Some(bar) = &self.bar {
-            bar.set_message(lines.join("\n"));
+            bar.set_message(format!("\n{}", lines.join("\n")));
             bar.tick();
         }
     }
@@ -213,3 +241,25 @@ impl Drop for Table {
 /// All that is drawn on standard error, so that a table and a bar do not overwrite each other.
 static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
     std::sync::LazyLock::new(indicatif::MultiProgress::new);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_says_what_there_is_room_for() {
+        let parts = || {
+            ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2 minutes left"].map(String::from)
+        };
+        for (room, want) in [
+            (100, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
+            (68, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
+            (67, "epoch 3/30  loss 0.1234  1,234 samples/s  2 minutes left"),
+            (44, "epoch 3/30  loss 0.1234  1,234 samples/s"),
+            (30, "epoch 3/30  loss 0.1234"),
+            (5, "epoch 3/30"),
+        ] {
+            assert_eq!(fitting(parts(), room), want);
+        }
+    }
+}

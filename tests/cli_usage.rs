@@ -150,6 +150,36 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
 }
 
 #[test]
+fn the_help_of_the_cluster_is_grouped_and_shows_defaults() {
+    let coord = (
+        env!("CARGO_BIN_EXE_nn-coord"),
+        &["Cluster:", "Data:", "Network:", "Training:", "Run:"][..],
+        &["--listen <ADDR>", "[default: 1]", "[default: 6]", "[default: digits]", "[default: 30]"][..],
+    );
+    let worker = (
+        env!("CARGO_BIN_EXE_nn-worker"),
+        &["Coordinator:", "Data:", "Run:"][..],
+        &[
+            "--coordinator <URL>",
+            "--bind-to <INTERFACE|IP>",
+            "[default: all that the machine has]",
+            "[default: auto]",
+        ][..],
+    );
+    for (program, headings, parts) in [coord, worker] {
+        let output = Command::new(program).arg("--help").output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let help = stdout(&output);
+        for heading in headings {
+            assert!(help.lines().any(|line| line == *heading), "{heading} is missing:\n{help}");
+        }
+        for part in [parts, &["130 interrupted"]].concat() {
+            assert!(words(&help).contains(part), "{part:?} is missing:\n{help}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_file_is_refused_with_its_line_and_a_suggestion() {
     let folder = tempfile::tempdir().unwrap();
     for (text, parts) in [
@@ -249,18 +279,24 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
     pages.sort_unstable();
     let expected = [
         "nn-completions.1",
+        "nn-coord.1",
         "nn-eval.1",
         "nn-fetch.1",
         "nn-man.1",
         "nn-predict.1",
         "nn-status.1",
         "nn-train.1",
+        "nn-worker.1",
         "nn.1",
     ];
     assert_eq!(pages, expected);
     let train = fs::read_to_string(folder.path().join("pages/here/nn-train.1")).unwrap();
     assert!(train.contains("nn\\-train") || train.contains("nn-train"), "{train}");
     assert!(train.contains("[default: digits]"), "{train}");
+    let coord = fs::read_to_string(folder.path().join("pages/here/nn-coord.1")).unwrap();
+    for part in [".TH nn-coord 1", "min\\-workers", "learning\\-rate", "[default: digits]"] {
+        assert!(coord.contains(part), "{part} is missing: {coord}");
+    }
 
     fs::write(folder.path().join("file"), "").unwrap();
     let output = nn_in(folder.path(), &["man", "--out", "file"]);

@@ -1,14 +1,17 @@
 //! The command lines of the cluster: `nn-coord`, `nn-worker` and `nn status`.
 
-use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use nn_net::coordinator_url;
 
 use super::args::check_threads;
-use crate::config::{TrainArgs, TrainConfig, check_range, real, text, whole};
+use crate::config::file::Origins;
+use crate::config::{
+    DataFormat, DataOptions, TrainArgs, TrainConfig, check_data, check_range, real, text, whole,
+};
 use crate::failure::Failure;
 
 /// Train a network with workers on other machines
@@ -97,52 +100,125 @@ const MAX_WAIT: u64 = 365 * 24 * 3600;
 #[derive(Debug, Parser)]
 #[command(name = "nn-worker", version, max_term_width = 110, after_help = super::EXIT_CODES)]
 pub struct WorkerArgs {
-    /// Where the coordinator is, such as http://192.168.1.10:7654; several are tried in turn
-    #[arg(long, value_name = "URL", value_parser = text, required = true, value_delimiter = ',')]
-    pub coordinator: Vec<String>,
-    /// Threads to compute with; they change the time, never the result [default: all that the machine has]
-    #[arg(long, value_name = "T", value_parser = whole, allow_negative_numbers = true)]
-    pub threads: Option<u64>,
-    /// Training data of its own, instead of being sent them: digits, mnist, fashion-mnist, or a path
-    #[arg(long, value_name = "DATA", value_parser = text)]
-    pub data: Option<String>,
-    /// Folder for the samples that it is sent [default: the user's cache folder]
-    #[arg(long, value_name = "DIR")]
-    pub cache_dir: Option<PathBuf>,
-    /// Wait for the next run when one is over
-    #[arg(long)]
-    pub stay: bool,
+    /// Where the coordinator is, such as 192.168.1.10 or http://192.168.1.10:7654, which is the same; several, parted by
+    /// commas, are tried in turn
+    #[arg(long, value_name = "URL", value_parser = text, required = true, value_delimiter = ',', help_heading = "Coordinator")]
+    coordinator: Vec<String>,
     /// Seconds to go on dialling without success; 0 for one attempt only [default: for ever]
-    #[arg(long, value_name = "N", value_parser = whole, allow_negative_numbers = true)]
-    pub retry_seconds: Option<u64>,
-    /// The address of this machine to dial from: that of an interface
-    #[arg(long, value_name = "IP")]
-    pub bind_to: Option<IpAddr>,
+    #[arg(long, value_name = "N", value_parser = whole, help_heading = "Coordinator", allow_negative_numbers = true)]
+    retry_seconds: Option<u64>,
+    /// Dial from this interface, such as eth0, or from this address of the machine [default: what the system chooses]
+    #[arg(long, value_name = "INTERFACE|IP", value_parser = text, help_heading = "Coordinator")]
+    bind_to: Option<String>,
     /// What the coordinator's table calls this worker [default: the name of the machine]
-    #[arg(long, value_name = "NAME", value_parser = text)]
-    pub name: Option<String>,
+    #[arg(long, value_name = "NAME", value_parser = text, help_heading = "Coordinator")]
+    name: Option<String>,
+    /// Wait for the next run when one is over
+    #[arg(long, help_heading = "Coordinator")]
+    stay: bool,
+    /// Training data of its own, instead of being sent them: digits, mnist, fashion-mnist, or a path
+    #[arg(long, value_name = "DATA", value_parser = text, help_heading = "Data")]
+    data: Option<String>,
+    /// Folder for the samples that it is sent [default: the user's cache folder]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    cache_dir: Option<PathBuf>,
+    /// How its own data are to be read.
+    #[command(flatten)]
+    format: DataOptions,
+    /// Threads to compute with; they change the time, never the result [default: all that the machine has]
+    #[arg(long, value_name = "T", value_parser = whole, help_heading = "Run", allow_negative_numbers = true)]
+    threads: Option<u64>,
     /// Print nothing but errors
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
+    quiet: bool,
+}
+
+/// `nn-worker`, checked.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct WorkerConfig {
+    /// Where the coordinator may be: at least one address in full.
+    pub coordinators: Vec<String>,
+    /// How long to go on dialling; for ever if it is None.
+    pub retry_for: Option<Duration>,
+    /// The interface or the address to dial from.
+    pub bind_to: Option<String>,
+    /// What the coordinator is to call it.
+    pub name: Option<String>,
+    /// Whether to wait for the next run.
+    pub stay: bool,
+    /// Data of its own.
+    pub data: Option<String>,
+    /// How they are to be read.
+    pub format: DataFormat,
+    /// Where to keep what it is sent.
+    pub cache_dir: Option<PathBuf>,
+    /// Threads to compute with.
+    pub threads: NonZeroUsize,
+    /// Whether to be silent.
     pub quiet: bool,
 }
 
 impl WorkerArgs {
-    /// The number of threads, checked.
+    /// Checks the flags.
     ///
     /// # Errors
-    /// Exit code 2.
-    pub fn threads(&self) -> Result<NonZeroUsize, Failure> {
-        check_threads(self.threads)
+    /// Exit code 2, with the flag to blame.
+    pub fn check(self) -> Result<WorkerConfig, Failure> {
+        let coordinators: Result<_, _> = self.coordinator.iter().map(|url| check_url(url)).collect();
+        if self.data.is_none()
+            && let Some(key) = self.format.given().first()
+        {
+            return Err(Failure::usage(format_args!("--{key} has no effect without --data"))
+                .help("the samples that a worker is sent need no reading"));
+        }
+        Ok(WorkerConfig {
+            coordinators: coordinators?,
+            retry_for: self.retry_seconds.map(Duration::from_secs),
+            bind_to: self.bind_to,
+            name: self.name,
+            stay: self.stay,
+            data: self.data,
+            format: check_data(&self.format, &Origins::default())?,
+            cache_dir: self.cache_dir,
+            threads: check_threads(self.threads)?,
+            quiet: self.quiet,
+        })
     }
+}
+
+/// The address of a coordinator in full.
+fn check_url(url: &str) -> Result<String, Failure> {
+    coordinator_url(url).map_err(|error| Failure::usage(format_args!("--coordinator: {error}")))
 }
 
 /// Flags of `nn status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct StatusArgs {
-    /// Where the coordinator is, such as http://192.168.1.10:7654
+    /// Where the coordinator is, such as 192.168.1.10 or http://192.168.1.10:7654, which is the same
     #[arg(long, value_name = "URL", value_parser = text)]
-    pub coordinator: String,
+    coordinator: String,
     /// Answer in JSON
     #[arg(long)]
+    json: bool,
+}
+
+/// `nn status`, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StatusConfig {
+    /// Where the coordinator is: an address in full.
+    pub coordinator: String,
+    /// JSON on standard output, for programs.
     pub json: bool,
+}
+
+impl StatusArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// Exit code 2, with the flag to blame.
+    pub fn check(self) -> Result<StatusConfig, Failure> {
+        Ok(StatusConfig { coordinator: check_url(&self.coordinator)?, json: self.json })
+    }
 }

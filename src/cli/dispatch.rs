@@ -1,6 +1,6 @@
 //! From parsed arguments to the work: every command is checked first, then run.
 
-use super::{Command, CoordArgs, manual};
+use super::{Command, CoordArgs, WorkerArgs, manual};
 use crate::commands;
 use crate::config::{self, TrainArgs, defaults};
 use crate::failure::{Failure, write_stdout};
@@ -11,7 +11,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Train(raw) => train(*raw),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
-        Command::Status(args) => commands::status(&args),
+        Command::Status(raw) => commands::status(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(out.as_deref()),
@@ -36,4 +36,9 @@ pub(super) fn coord(raw: CoordArgs) -> Result<(), Failure> {
         return write_stdout(config::print(&checked.train, defaults::available_threads())?);
     }
     commands::coord(&checked)
+}
+
+/// Runs a worker.
+pub(super) fn worker(raw: WorkerArgs) -> Result<(), Failure> {
+    commands::worker(&raw.check()?)
 }

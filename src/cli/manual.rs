@@ -16,7 +16,7 @@ pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     write_stdout(script)
 }
 
-/// Writes the page of `nn` to standard output, or the pages of all commands into a folder.
+/// Writes the page of `nn` to standard output, or the pages of all commands, and of the cluster's programs, into a folder.
 pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
     let mut command = super::command();
     command.build();
@@ -32,7 +32,8 @@ pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
         .filter(|subcommand| !subcommand.is_hide_set() && subcommand.get_name() != "help")
         .cloned()
         .collect::<Vec<_>>();
-    for command in std::iter::once(command).chain(subcommands) {
+    let programs = [super::coord_command(), super::worker_command()];
+    for command in std::iter::once(command).chain(subcommands).chain(programs) {
         let path = folder.join(Man::new(command.clone()).get_filename());
         fs::write(&path, page(command)?).map_err(|error| {
             Failure::failed(format_args!("cannot write {}: {error}", path.display()))

@@ -11,10 +11,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs};
-pub use cluster::{CoordArgs, CoordConfig, StatusArgs, WorkerArgs};
+pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
 
-use crate::commands;
-use crate::config::{TrainArgs, TrainOptions, defaults};
+use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
 use crate::failure::Failure;
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -50,7 +49,7 @@ pub enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
-    /// Write the manual: nn.1, nn-train.1 and so on into a folder, or the page of nn to standard output
+    /// Write the manual: nn.1, nn-train.1, nn-coord.1 and so on into a folder, or the page of nn to standard output
     Man {
         /// Folder for the pages, made if it does not exist
         #[arg(long, value_name = "DIR")]
@@ -67,7 +66,11 @@ pub enum Command {
 /// names and by having a heading: the other commands have options of the same names, such as the required --data
 /// of `nn eval`, whose defaults differ.
 pub fn show_defaults(command: clap::Command) -> clap::Command {
-    let keys = TrainOptions::keys();
+    show_defaults_of(command, &TrainOptions::keys())
+}
+
+/// The same for some of them.
+fn show_defaults_of(command: clap::Command, keys: &[String]) -> clap::Command {
     let command = command.mut_args(|argument| {
         let long = argument.get_long().filter(|_| argument.get_help_heading().is_some());
         let words = long.filter(|long| keys.iter().any(|key| key == long)).and_then(defaults::in_words);
@@ -79,12 +82,22 @@ pub fn show_defaults(command: clap::Command) -> clap::Command {
             _ => argument,
         }
     });
-    command.mut_subcommands(show_defaults)
+    command.mut_subcommands(|command| show_defaults_of(command, keys))
 }
 
 /// The whole command line, for parsing, completions and the manual.
 pub fn command() -> clap::Command {
     show_defaults(Cli::command())
+}
+
+/// The command line of `nn-coord`.
+fn coord_command() -> clap::Command {
+    show_defaults(CoordArgs::command())
+}
+
+/// The command line of `nn-worker`.
+fn worker_command() -> clap::Command {
+    show_defaults_of(WorkerArgs::command(), &DataOptions::keys())
 }
 
 /// Parses a program's arguments, the program's name first; what is not to be run is printed, and gives the exit code.
@@ -117,7 +130,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `nn-coord`.
 pub fn coord_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match parse::<CoordArgs>(show_defaults(CoordArgs::command()), arguments) {
+    match parse::<CoordArgs>(coord_command(), arguments) {
         Ok(args) => exit_code(dispatch::coord(args)),
         Err(code) => code,
     }
@@ -125,8 +138,8 @@ pub fn coord_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `nn-worker`.
 pub fn worker_main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    match parse::<WorkerArgs>(WorkerArgs::command(), arguments) {
-        Ok(args) => exit_code(commands::worker(&args)),
+    match parse::<WorkerArgs>(worker_command(), arguments) {
+        Ok(args) => exit_code(dispatch::worker(args)),
         Err(code) => code,
     }
 }
@@ -138,6 +151,19 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
+        coord_command().debug_assert();
+        worker_command().debug_assert();
+    }
+
+    #[test]
+    fn every_option_of_the_cluster_has_a_heading() {
+        for command in [coord_command(), worker_command()] {
+            for argument in command.get_arguments().filter(|argument| argument.get_long().is_some()) {
+                let long = argument.get_long().unwrap();
+                let heading = argument.get_help_heading();
+                assert!(heading.is_some(), "--{long} of {} has no heading", command.get_name());
+            }
+        }
     }
 
     #[test]

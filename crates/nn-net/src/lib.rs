@@ -15,8 +15,8 @@ mod server;
 mod wire;
 
 pub use client::{
-    ConnectError, DialOptions, Progress, RunOver, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, status,
-    watch, work,
+    ConnectError, DEFAULT_PORT, DialOptions, LocalAddresses, Progress, RunOver, WorkerEnd, WorkerError,
+    WorkerEvent, WorkerOptions, coordinator_url, status, watch, work,
 };
 pub use data::{DataError, TrainingSet};
 pub use server::{

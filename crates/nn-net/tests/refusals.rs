@@ -84,6 +84,32 @@ async fn messages_out_of_turn() {
     let mut other = Peer::greet(&served.url, hello()).await;
     other.say(0, 0, Say::Ready(pb::Ready { data_sha256: "22".repeat(32) })).await;
     assert_eq!(other.reject().await.0, RejectReason::Data);
+    let mut beyond = Peer::greet(&served.url, hello()).await;
+    let sha256 = served.handle.training_set().sha256().to_owned();
+    beyond.say(0, 0, Say::DataRequest(pb::DataRequest { sha256, from_chunk: 2 })).await;
+    let (reason, message, _) = beyond.reject().await;
+    assert!(reason == RejectReason::Message && message.contains("from_chunk: 2 of 1"), "{message}");
+    ends_well(&run, served).await;
+}
+
+/// A stream that was overtaken by a later one of the same worker is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_comes_too_late() {
+    let run = run();
+    let served = run.serve(1).await;
+    let mut peers = Vec::new();
+    for incarnation in [2, 1] {
+        let mut peer = Peer::greet(&served.url, pb::Hello { incarnation, ..hello() }).await;
+        let data_sha256 = served.handle.training_set().sha256().to_owned();
+        peer.say(0, 0, Say::Ready(pb::Ready { data_sha256 })).await;
+        if incarnation == 2 {
+            let _ = peer.assignment().await;
+        }
+        peers.push(peer);
+    }
+    let (reason, message, code) = peers[1].reject().await;
+    assert_eq!((reason, code), (RejectReason::Replaced, Code::FailedPrecondition), "{message}");
+    drop(peers);
     ends_well(&run, served).await;
 }
 

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use common::{Run, options, within, worker};
@@ -49,6 +50,11 @@ async fn health_reflection_and_status() {
     assert_eq!(now.manifest_hash, run.manifest.hash());
     assert!(now.waiting_for.contains("1 worker"), "{}", now.waiting_for);
 
+    // It is made anew for who asks.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let later = status(&served.url, &DialOptions::default()).await.unwrap();
+    assert!(later.seconds - now.seconds >= 0.02, "{} and {}", now.seconds, later.seconds);
+
     let interval = Duration::from_millis(50);
     let mut watched = watch(&served.url, interval, &DialOptions::default()).await.unwrap();
     let working = worker(served.options());
@@ -80,7 +86,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     drop(listener);
     assert!(matches!(failure(&url).await, ConnectError::Refused { .. }));
     assert!(matches!(failure("https://127.0.0.1:1").await, ConnectError::Tls { .. }));
-    assert!(matches!(failure("127.0.0.1:1").await, ConnectError::Url { .. }));
+    assert!(matches!(failure("http://127.0.0.1:1/path").await, ConnectError::Url { .. }));
 
     // A web server of the old kind.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -117,7 +123,7 @@ async fn several_addresses_are_tried() {
     let port = served.url.rsplit(':').next().unwrap().to_owned();
     let mut options = served.options();
     options.coordinators = vec![nobody, format!("http://localhost:{port}")];
-    options.dial.bind_to = Some([127, 0, 0, 1].into());
+    options.dial.bind_to = IpAddr::from([127, 0, 0, 1]).into();
     let working = worker(options);
     assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
     within(working).await.unwrap().unwrap();

@@ -1,19 +1,19 @@
 //! `nn-coord`.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use nn_engine::Cluster;
 use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, serve};
 use tokio::net::TcpListener;
 
-use super::worker::share_of_threads;
+use super::children::Children;
 use super::{runtime, stopped, table};
 use crate::cli::CoordConfig;
 use crate::commands::train::Job;
 use crate::failure::{Failure, write_stdout};
-use crate::progress::Table;
+use crate::progress::{Table, above};
 
 /// Coordinates a run to its end.
 pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
@@ -32,12 +32,11 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
     if !config.train.quiet {
-        write_stdout(format!(
-            "listening on {address}; workers join with: nn-worker --coordinator http://{}\n",
-            reachable(address)
-        ))?;
+        let url = format!("http://{}", reachable(address));
+        let text = format!("listening on {address}; workers join with: nn-worker --coordinator {url}\n");
+        above(|| write_stdout(text))?;
     }
-    let mut children = spawn(config.spawn, address)?;
+    let children = Children::spawn(config.spawn, reachable(address))?;
     let handle = coordinator.handle();
     let quiet = config.train.quiet;
     let served = runtime.block_on(async {
@@ -49,8 +48,13 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     });
     // The engine's outcome counts even where the socket failed.
     let finished = coordinator.join().map_err(|error| Failure::failed(&error))?;
-    for child in &mut children {
-        let _ = child.wait();
+    let ended = children.finish();
+    if ended > 0 {
+        let workers = if ended == 1 { "worker" } else { "workers" };
+        let text = format!("warning: {ended} {workers} of its own did not end, and had to be ended");
+        above(|| {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        });
     }
     served.map_err(|error| Failure::network(&error))?;
     rest.conclude(&config.train, &finished.engine, finished.observer, finished.outcome)
@@ -92,35 +96,16 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Starts workers on this machine, from the program beside this one.
-fn spawn(count: usize, address: SocketAddr) -> Result<Vec<Child>, Failure> {
-    let name = format!("nn-worker{}", std::env::consts::EXE_SUFFIX);
-    let program =
-        std::env::current_exe().map(|path| path.with_file_name(&name)).unwrap_or_else(|_| name.into());
-    (0..count)
-        .map(|_| {
-            Command::new(&program)
-                .args(["--quiet", "--retry-seconds", "30"])
-                .args(["--threads", &share_of_threads(count).to_string()])
-                .args(["--coordinator", &format!("http://{}", reachable(address))])
-                .stdin(Stdio::null())
-                .spawn()
-                .map_err(|error| {
-                    Failure::failed(format_args!("cannot start {}: {error}", program.display()))
-                        .help("put nn-worker beside nn-coord: cargo build --release builds both")
-                })
-        })
-        .collect()
-}
-
 /// Shows the workers: a table on a terminal, a line elsewhere whenever whom it waits for, or how many there are, changes.
 async fn show(handle: CoordinatorHandle, quiet: bool) {
     let mut last = String::new();
     let table = Table::new(quiet);
+    let mut workers = table::Workers::default();
     loop {
         let status = handle.status();
         if table.is_drawn() {
-            let mut lines = table::workers(&status);
+            let (width, height) = table.room();
+            let mut lines = workers.lines(&status, table::Room { width, height });
             if table::stands(&status) {
                 lines.push(table::headline(&status));
             }
@@ -133,10 +118,12 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
                 workers => format!("{workers} workers take part"),
             };
             if line != last && !line.is_empty() {
-                let _ = write_stdout(format!("{line}\n"));
+                let _ = above(|| write_stdout(format!("{line}\n")));
                 last = line;
             }
         }
-        tokio::time::sleep(Duration::from_millis(250)).await;
+        // A table that changes more often cannot be read; a line should come before those that follow from it.
+        let pause = if table.is_drawn() { 250 } else { 20 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
     }
 }

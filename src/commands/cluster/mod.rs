@@ -1,6 +1,8 @@
 //! The cluster's programs: `nn-coord`, `nn-worker`, `nn status`.
 
+mod children;
 mod coord;
+mod interface;
 mod status;
 mod table;
 mod worker;

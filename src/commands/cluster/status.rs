@@ -4,20 +4,20 @@ use nn_net::{DialOptions, proto as pb};
 use serde_json::{Value, json};
 
 use super::{runtime, table};
-use crate::cli::StatusArgs;
+use crate::cli::StatusConfig;
 use crate::failure::{Failure, write_stdout};
 
 /// Asks and prints.
-pub(crate) fn status(args: &StatusArgs) -> Result<(), Failure> {
+pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
     let options = DialOptions::default();
-    let asked = nn_net::status(&args.coordinator, &options);
+    let asked = nn_net::status(&config.coordinator, &options);
     let status = runtime()?.block_on(asked).map_err(Failure::network)?;
-    if args.json {
+    if config.json {
         return write_stdout(format!("{}\n", as_json(&status)));
     }
     let mut text = table::headline(&status);
     text.push('\n');
-    for line in table::workers(&status) {
+    for line in table::Workers::default().lines(&status, table::Room::ENDLESS) {
         text += &line;
         text.push('\n');
     }
@@ -59,7 +59,11 @@ fn as_json(status: &pb::RunStatus) -> Value {
         .collect();
     json!({
         "state": word(status.state().as_str_name(), "RUN_STATE_"),
-        "outcome": word(status.outcome().as_str_name(), "OUTCOME_"),
+        // There is none before the end.
+        "outcome": match status.outcome() {
+            pb::Outcome::Unspecified => Value::Null,
+            outcome => word(outcome.as_str_name(), "OUTCOME_").into(),
+        },
         "generation": status.generation,
         "step": status.step,
         "total_steps": status.total_steps,

@@ -2,37 +2,39 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
+use indicatif::HumanBytes;
 use nn_data::default_cache_dir;
+use nn_net::proto::RejectReason;
 use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
 
-use super::{runtime, stopped};
-use crate::cli::WorkerArgs;
+use super::{interface, runtime, stopped};
+use crate::cli::WorkerConfig;
 use crate::commands::{SPLIT_SEED, isa, load_data, threads};
 use crate::config::defaults;
 use crate::failure::{Failure, write_stdout};
 use crate::signals::StopFlag;
 
 /// Works until the run is over.
-pub(crate) fn worker(args: &WorkerArgs) -> Result<(), Failure> {
+pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     let stop = StopFlag::install()?;
-    let data = match &args.data {
+    // Before the data are loaded: what is mistyped should not cost that time.
+    let bind_to = config.bind_to.as_deref().map(interface::addresses).transpose()?.unwrap_or_default();
+    let data = match &config.data {
         None => None,
         Some(data) => {
-            let options = nn_data::LoadOptions { seed: SPLIT_SEED, ..Default::default() };
-            let splits = load_data(data, &options, args.quiet)?;
+            let splits = load_data(data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
             Some(Arc::new(TrainingSet::new(Arc::new(splits.train))))
         }
     };
-    let mut options = WorkerOptions::new(args.coordinator.clone(), threads(args.threads()?.get())?, isa()?);
-    options.dial = DialOptions { bind_to: args.bind_to, ..DialOptions::default() };
-    options.retry_for = args.retry_seconds.map(Duration::from_secs);
-    options.name = args.name.clone().unwrap_or_else(host_name);
+    let mut options = WorkerOptions::new(config.coordinators.clone(), threads(config.threads.get())?, isa()?);
+    options.dial = DialOptions { bind_to, ..DialOptions::default() };
+    options.retry_for = config.retry_for;
+    options.name = config.name.clone().unwrap_or_else(host_name);
     options.data = data;
-    options.cache = args.cache_dir.clone().or_else(default_cache_dir);
-    options.stay = args.stay;
-    let quiet = args.quiet;
+    options.cache = config.cache_dir.clone().or_else(default_cache_dir);
+    options.stay = config.stay;
+    let quiet = config.quiet;
     let mut said = String::new();
     let tell = move |event: WorkerEvent<'_>| {
         if quiet {
@@ -46,14 +48,16 @@ pub(crate) fn worker(args: &WorkerArgs) -> Result<(), Failure> {
         }
     };
     match runtime()?.block_on(work(options, tell, stopped(stop))) {
-        Ok(WorkerEnd::RunOver(over)) if !args.quiet => write_stdout(format!(
+        Ok(WorkerEnd::RunOver(over)) if !config.quiet => write_stdout(format!(
             "the run is over after {} steps; params_sha256 {}\n",
             over.steps, over.params_sha256
         )),
         Ok(_) => Ok(()),
         Err(error) => Err(match &error {
             WorkerError::NoCoordinator => Failure::usage(&error),
-            WorkerError::Data(_) => Failure::data(&error),
+            WorkerError::Data(_) | WorkerError::Rejected { reason: RejectReason::Data, .. } => {
+                Failure::data(&error)
+            }
             _ => Failure::network(&error),
         }),
     }
@@ -68,9 +72,14 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
             format!("joined {coordinator} as worker {worker}: network {}", widths.join("-"))
         }
         WorkerEvent::Loading { done, total } if done == total => "the training samples are here".to_owned(),
-        WorkerEvent::Loading { done: 0, total } => {
-            format!("receiving the training samples ({})", indicatif::HumanBytes(*total))
+        WorkerEvent::Receiving { from: 0, total } => {
+            format!("receiving the training samples ({})", HumanBytes(*total))
         }
+        WorkerEvent::Receiving { from, total } => format!(
+            "receiving the rest of the training samples ({} of {})",
+            HumanBytes(total - from),
+            HumanBytes(*total)
+        ),
         WorkerEvent::Ready { at_hand: true } => "the training samples were at hand; computing".to_owned(),
         WorkerEvent::Ready { at_hand: false } => "computing".to_owned(),
         WorkerEvent::Refused { message, .. } => format!("a contribution did not count: {message}"),

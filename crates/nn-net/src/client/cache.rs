@@ -44,24 +44,61 @@ pub(super) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<D
     }
 }
 
+/// A training set that is arriving. It outlives the connection that it arrives on, so that the next one can go on with it.
+#[derive(Debug)]
+pub(super) struct Partial {
+    sha256: String,
+    chunks: u32,
+    spool: Spool,
+}
+
+impl Partial {
+    /// Nothing of a set yet. What comes goes into the folder, if there is one.
+    pub(super) fn new(sha256: &str, folder: Option<&Path>) -> io::Result<Self> {
+        Ok(Self { sha256: sha256.to_owned(), chunks: 0, spool: Spool::new(folder)? })
+    }
+
+    /// Whether it is of this set.
+    pub(super) fn is_of(&self, sha256: &str) -> bool {
+        self.sha256 == sha256
+    }
+
+    /// Chunks that have come.
+    pub(super) fn chunks(&self) -> u32 {
+        self.chunks
+    }
+
+    /// Appends a chunk that has been checked.
+    pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+        self.spool.write(chunk)?;
+        self.chunks += 1;
+        Ok(())
+    }
+
+    /// Reads and verifies what has come, and keeps it.
+    pub(super) fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
+        self.spool.finish(manifest, sha256)
+    }
+}
+
 /// Where a training set goes while it arrives.
 #[derive(Debug)]
-pub(super) enum Spool {
-    /// A temporary file beside its final place. It is removed if the transfer fails.
+enum Spool {
+    /// A temporary file beside its final place. It is removed when the worker ends.
     File(NamedTempFile, PathBuf),
     /// There is no cache folder.
     Memory(Vec<u8>),
 }
 
 impl Spool {
-    pub(super) fn new(folder: Option<&Path>) -> io::Result<Self> {
+    fn new(folder: Option<&Path>) -> io::Result<Self> {
         let Some(folder) = folder else { return Ok(Self::Memory(Vec::new())) };
         fs::create_dir_all(folder)?;
         let file = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(folder)?;
         Ok(Self::File(file, folder.to_owned()))
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::File(file, _) => file.write_all(bytes),
             Self::Memory(all) => {
@@ -71,8 +108,7 @@ impl Spool {
         }
     }
 
-    /// Reads and verifies what has come, and keeps it.
-    pub(super) fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
+    fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
         match self {
             Self::Memory(all) => data::read(Cursor::new(all), manifest, sha256),
             Self::File(file, folder) => {

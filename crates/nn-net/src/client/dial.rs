@@ -3,13 +3,15 @@
 use std::error::Error as _;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
 use thiserror::Error;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::address::coordinator_url;
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
 /// How to dial.
@@ -17,13 +19,32 @@ use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, ST
 pub struct DialOptions {
     /// How long an attempt may take.
     pub timeout: Duration,
-    /// The address of this machine to dial from: that of an interface.
-    pub bind_to: Option<IpAddr>,
+    /// The addresses of this machine to dial from: those of an interface.
+    pub bind_to: LocalAddresses,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), bind_to: None }
+        Self { timeout: Duration::from_secs(5), bind_to: LocalAddresses::default() }
+    }
+}
+
+/// Addresses of this machine to dial from, at most one of either family. Where there is only one, coordinators are dialled
+/// at their addresses of that family only; where there is none, the system chooses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LocalAddresses {
+    /// For coordinators at IPv4 addresses.
+    pub v4: Option<Ipv4Addr>,
+    /// For coordinators at IPv6 addresses.
+    pub v6: Option<Ipv6Addr>,
+}
+
+impl From<IpAddr> for LocalAddresses {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(v4) => Self { v4: Some(v4), v6: None },
+            IpAddr::V6(v6) => Self { v4: None, v6: Some(v6) },
+        }
     }
 }
 
@@ -32,7 +53,7 @@ impl Default for DialOptions {
 #[non_exhaustive]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum ConnectError {
-    #[error("{url:?} is not the address of a coordinator ({why}); write http://HOST:PORT")]
+    #[error("{url:?} is not the address of a coordinator ({why}); write HOST:PORT or http://HOST:PORT")]
     Url { url: String, why: String },
     #[error(
         "{url} asks for TLS, which this version of nn does not speak; write http:// on a network that you trust"
@@ -96,7 +117,9 @@ impl ConnectError {
             Some(
                 io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
-                | io::ErrorKind::AddrNotAvailable,
+                | io::ErrorKind::AddrNotAvailable
+                // hyper-util's word for a host without an address of the family to dial from.
+                | io::ErrorKind::NotConnected,
             ) => Self::Unreachable { url, why },
             _ if texts.iter().any(|text| text.contains("deadline") || text.contains("timed out")) => {
                 Self::TimedOut { url, after }
@@ -128,36 +151,33 @@ impl ConnectError {
     }
 }
 
-/// What a URL must be before anything is dialled.
-pub(super) fn endpoint(url: &str, options: &DialOptions) -> Result<Endpoint, ConnectError> {
-    let wrong = |why: &str| ConnectError::Url { url: url.to_owned(), why: why.to_owned() };
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|error| wrong(&error.source().map_or_else(|| error.to_string(), ToString::to_string)))?;
-    match endpoint.uri().scheme_str() {
-        Some("http") => {}
-        Some("https") => return Err(ConnectError::Tls { url: url.to_owned() }),
-        _ => return Err(wrong("it does not begin with http://")),
-    }
-    if endpoint.uri().host().is_none_or(str::is_empty) {
-        return Err(wrong("it has no host"));
-    }
-    Ok(endpoint
+/// Connects to a coordinator whose address is in full.
+pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, ConnectError> {
+    let url = coordinator_url(url)?;
+    let wrong =
+        |error: tonic::transport::Error| ConnectError::Url { url: url.clone(), why: error.to_string() };
+    let endpoint = Endpoint::from_shared(url.clone())
+        .map_err(wrong)?
+        // This covers the look-up of the host's name too.
         .connect_timeout(options.timeout)
-        .local_address(options.bind_to)
-        .tcp_nodelay(true)
-        .tcp_keepalive(Some(TCP_KEEPALIVE))
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .http2_keep_alive_interval(KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .keep_alive_while_idle(true))
-}
-
-/// Connects.
-pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, ConnectError> {
-    let endpoint = endpoint(url, options)?;
-    endpoint.connect().await.map_err(|error| ConnectError::explain(url, &error, options.timeout))
+        .keep_alive_while_idle(true);
+    // tonic's own connector takes one local address, which would rule out coordinators of the other family.
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    connector.set_keepalive(Some(TCP_KEEPALIVE));
+    // Shared among the addresses of a host, so that the last of them is tried as well.
+    connector.set_connect_timeout(Some(options.timeout));
+    match (options.bind_to.v4, options.bind_to.v6) {
+        (Some(v4), Some(v6)) => connector.set_local_addresses(v4, v6),
+        (v4, v6) => connector.set_local_address(v4.map(IpAddr::V4).or(v6.map(IpAddr::V6))),
+    }
+    let connected = endpoint.connect_with_connector(connector).await;
+    connected.map_err(|error| ConnectError::explain(&url, &error, options.timeout))
 }
 
 /// Pauses between attempts: they double from a tenth of a second to ten seconds, and each is shortened by up to a half by
@@ -202,18 +222,5 @@ mod tests {
             full = (full * 2).min(Backoff::LONGEST);
         }
         assert_ne!(Backoff::new().next(), Backoff::new().next());
-    }
-
-    #[test]
-    fn urls_are_judged_before_they_are_dialled() {
-        let error = |url| endpoint(url, &DialOptions::default()).unwrap_err();
-        assert!(matches!(error("https://host:1"), ConnectError::Tls { .. }));
-        for url in ["host:7654", "", "http://", "ftp://host:1", "http://ho st:1", "localhost"] {
-            assert!(matches!(error(url), ConnectError::Url { .. }), "{url}: {:?}", error(url));
-            assert!(!error(url).is_worth_retrying());
-        }
-        for url in ["http://host:7654", "http://[::1]:7654", "http://10.0.0.1:7654/"] {
-            assert!(endpoint(url, &DialOptions::default()).is_ok(), "{url}");
-        }
     }
 }

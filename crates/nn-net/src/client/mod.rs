@@ -8,6 +8,7 @@
 //!
 //! Weights of the next step are read while a node is computed, and a node is sent while the next one is computed.
 
+mod address;
 mod cache;
 mod compute;
 mod dial;
@@ -26,16 +27,17 @@ use tokio::time::Instant;
 
 use crate::data::TrainingSet;
 use crate::proto as pb;
+pub use address::{DEFAULT_PORT, coordinator_url};
 use dial::Backoff;
-pub use dial::{ConnectError, DialOptions};
+pub use dial::{ConnectError, DialOptions, LocalAddresses};
 use session::SessionEnd;
 pub use status::{status, watch};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
-    /// Where the coordinator may be: `http://HOST:PORT`, tried in turn. A host with several addresses counts once, and
-    /// all of its addresses are tried.
+    /// Where the coordinator may be, as [`coordinator_url`] takes it; tried in turn. A host with several addresses counts
+    /// once, and all of its addresses are tried.
     pub coordinators: Vec<String>,
     /// How to dial.
     pub dial: DialOptions,
@@ -94,6 +96,13 @@ pub enum WorkerEvent<'a> {
         worker: u64,
         /// The run.
         manifest: &'a nn_engine::Manifest,
+    },
+    /// It is about to be sent the training set.
+    Receiving {
+        /// Bytes that it has of it: those before an earlier connection broke.
+        from: u64,
+        /// Of the whole.
+        total: u64,
     },
     /// It is being sent the training set.
     Loading {
@@ -203,15 +212,20 @@ pub enum WorkerEnd {
 /// # Errors
 /// When there is no point in going on.
 pub async fn work(
-    options: WorkerOptions,
+    mut options: WorkerOptions,
     mut tell: impl FnMut(WorkerEvent<'_>),
     shutdown: impl Future<Output = ()>,
 ) -> Result<WorkerEnd, WorkerError> {
     if options.coordinators.is_empty() {
         return Err(WorkerError::NoCoordinator);
     }
+    for coordinator in &mut options.coordinators {
+        *coordinator = coordinator_url(coordinator).map_err(|error| WorkerError::Connect { error })?;
+    }
     let mut identity =
         Identity { member: dial::random(), incarnation: 0, arithmetic: arithmetic_fingerprint(options.isa) };
+    // What has come of a training set when a connection breaks.
+    let mut partial = None;
     let mut backoff = Backoff::new();
     let mut since = Instant::now();
     tokio::pin!(shutdown);
@@ -228,7 +242,7 @@ pub async fn work(
                 Ok(channel) => {
                     identity.incarnation += 1;
                     let session = session::Session::new(&options, &identity, coordinator);
-                    Ok(session.run(channel, &mut tell, shutdown.as_mut()).await?)
+                    Ok(session.run(channel, &mut partial, &mut tell, shutdown.as_mut()).await?)
                 }
             };
             match end {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tonic::Streaming;
 
+use super::address::coordinator_url;
 use super::dial::{ConnectError, DialOptions, dial};
 use crate::proto as pb;
 use pb::status_client::StatusClient;
@@ -13,6 +14,7 @@ use pb::status_client::StatusClient;
 /// # Errors
 /// If the coordinator cannot be reached, or is none.
 pub async fn status(url: &str, options: &DialOptions) -> Result<pb::RunStatus, ConnectError> {
+    let url = &coordinator_url(url)?;
     let mut client = StatusClient::new(dial(url, options).await?);
     let answer = tokio::time::timeout(options.timeout, client.get_status(pb::GetStatusRequest {})).await;
     match answer {
@@ -31,6 +33,7 @@ pub async fn watch(
     interval: Duration,
     options: &DialOptions,
 ) -> Result<Streaming<pb::RunStatus>, ConnectError> {
+    let url = &coordinator_url(url)?;
     let mut client = StatusClient::new(dial(url, options).await?);
     let interval_millis = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
     let answer = client.watch(pb::WatchRequest { interval_millis }).await;

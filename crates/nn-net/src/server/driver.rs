@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use nn_core::Node;
 use nn_engine::local::Observer;
 use nn_engine::{
     Action, Assignment, Contribution, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId,
     params_sha256,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
 use super::times::Stopwatch;
@@ -39,6 +40,8 @@ pub(super) enum Command {
     Event(Event),
     /// Look at the clock.
     Tick,
+    /// Somebody asks for the status: make it anew, and say when that is done.
+    Tell(oneshot::Sender<()>),
     /// The operator wants the run to end.
     Stop,
 }
@@ -66,12 +69,15 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-/// Bytes of a peer when its rate was last computed.
+/// What a peer has been sent and given to do, and how much of it there was when rates were last computed.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Meter {
     pub(super) bytes: u64,
-    pub(super) at: Duration,
     pub(super) per_second: f64,
+    /// Samples that it was given since then.
+    pub(super) samples: u64,
+    /// Its part of all that were.
+    pub(super) share: f64,
 }
 
 pub(super) struct Driver<O> {
@@ -88,10 +94,12 @@ pub(super) struct Driver<O> {
     over: watch::Sender<bool>,
     pub(super) loss: Option<f64>,
     pub(super) outcome: Option<Outcome>,
-    /// When status was last told, and how many samples had been computed then.
-    pub(super) told: Option<Duration>,
+    /// When status was last told.
+    told: Duration,
     pub(super) samples: u64,
-    pub(super) samples_told: u64,
+    /// When rates were last computed, and how many samples had been computed then.
+    pub(super) rated: Duration,
+    pub(super) samples_rated: u64,
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
     watch: Stopwatch,
@@ -100,8 +108,11 @@ pub(super) struct Driver<O> {
 /// How many connections' names are remembered: more than can be connected.
 const NAMES: usize = 4096;
 
-/// How often status is told.
+/// How often status is told unasked.
 const STATUS: Duration = Duration::from_millis(250);
+
+/// How often it is made anew for those who ask, and when workers come and go.
+const ASKED: Duration = Duration::from_millis(10);
 
 impl<O: Observer> Driver<O> {
     pub(super) fn new(
@@ -124,9 +135,10 @@ impl<O: Observer> Driver<O> {
             over,
             loss: None,
             outcome: None,
-            told: None,
+            told: started,
             samples: 0,
-            samples_told: 0,
+            rated: started,
+            samples_rated: 0,
             samples_per_second: 0.0,
             started,
             watch: Stopwatch::start(started),
@@ -142,13 +154,18 @@ impl<O: Observer> Driver<O> {
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
             let now = self.observer.now();
+            // Who is there is told at once.
+            let changed = matches!(
+                command,
+                Command::Connected(_) | Command::Ready(_) | Command::Gone(_) | Command::Garbled(_)
+            );
             let event = match command {
                 Command::Connected(peer) => {
                     if self.names.len() == NAMES {
                         self.names.pop_first();
                     }
                     self.names.insert(peer.worker, peer.name().to_owned());
-                    self.peers.insert(peer.worker, (*peer, Meter { at: now, ..Meter::default() }));
+                    self.peers.insert(peer.worker, (*peer, Meter::default()));
                     None
                 }
                 Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
@@ -169,6 +186,14 @@ impl<O: Observer> Driver<O> {
                 }
                 Command::Event(event) => Some(event),
                 Command::Tick => Some(Event::Tick),
+                Command::Tell(done) => {
+                    // However many ask, a step is not delayed by more than this.
+                    if now.saturating_sub(self.told) >= ASKED {
+                        self.tell(now);
+                    }
+                    let _ = done.send(());
+                    None
+                }
                 Command::Stop => Some(Event::StopRequested),
             };
             if let Some(event) = event {
@@ -177,7 +202,8 @@ impl<O: Observer> Driver<O> {
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
-            if self.told.is_none_or(|told| now.saturating_sub(told) >= STATUS) {
+            let since = now.saturating_sub(self.told);
+            if since >= STATUS || changed && since >= ASKED {
                 self.tell(now);
             }
         };
@@ -201,6 +227,7 @@ impl<O: Observer> Driver<O> {
     }
 
     fn tell(&mut self, now: Duration) {
+        self.told = now;
         let status = self.snapshot_status(now);
         self.status.send_replace(Arc::new(status));
     }
@@ -273,7 +300,13 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn assign(&self, first: &Assignment, nodes: &[pb::Node]) {
+    fn assign(&mut self, first: &Assignment, nodes: &[pb::Node]) {
+        if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
+            let tree = self.facts.manifest.tree(first.step.0);
+            let samples =
+                |node: &pb::Node| tree.samples_of(Node { level: node.level, index: node.index }).len() as u64;
+            meter.samples += nodes.iter().map(samples).sum::<u64>();
+        }
         let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
         let body = Body::Assignment(pb::Assignment { nodes: nodes.to_vec() });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));

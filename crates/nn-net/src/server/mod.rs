@@ -255,7 +255,10 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .add_service(health)
         .add_service(reflection)
-        .add_service(pb::status_server::StatusServer::new(status::StatusService::new(handle.status.clone())))
+        .add_service(pb::status_server::StatusServer::new(status::StatusService::new(
+            handle.status.clone(),
+            handle.commands.clone(),
+        )))
         .add_service(service::WorkService::new(handle.clone(), killed))
         .serve_with_incoming_shutdown(incoming, async move {
             let _ = stopped.await;

@@ -221,6 +221,12 @@ impl Session {
             match self.next(self.patience()).await?.1 {
                 FromWorker::DataRequest { sha256, from_chunk } => {
                     self.known(&sha256)?;
+                    let chunks = self.facts.training_set.chunks();
+                    if from_chunk > chunks {
+                        let value = format!("{from_chunk} of {chunks}");
+                        let field = "from_chunk";
+                        return Err(WireError::Impossible { message: "DataRequest", field, value }.into());
+                    }
                     let place = Place { generation: self.facts.generation, ..Place::default() };
                     let set = self.facts.training_set.clone();
                     self.outbox.set_feed(Box::new(DataFeed { set, place, next: from_chunk }));

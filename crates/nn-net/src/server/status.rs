@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use nn_engine::local::Observer;
 use nn_engine::{Waiting, WorkerId, WorkerState};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::driver::{Driver, Meter, Peer};
+use super::driver::{Command, Driver, Meter, Peer};
 use crate::proto as pb;
 use crate::wire::BUILD;
 use crate::wire::convert;
@@ -21,19 +21,33 @@ use crate::wire::convert;
 const INTERVAL: Duration = Duration::from_millis(250);
 const SHORTEST: Duration = Duration::from_millis(50);
 
+/// How long an answer may be waited for; the driver may be busy with an evaluation.
+const FRESH: Duration = Duration::from_millis(200);
+/// The least time that a rate is over.
+const RATE: Duration = Duration::from_millis(200);
+
 pub(super) struct StatusService {
     status: watch::Receiver<Arc<pb::RunStatus>>,
+    commands: mpsc::Sender<Command>,
 }
 
 impl StatusService {
-    pub(super) fn new(status: watch::Receiver<Arc<pb::RunStatus>>) -> Self {
-        Self { status }
+    pub(super) fn new(status: watch::Receiver<Arc<pb::RunStatus>>, commands: mpsc::Sender<Command>) -> Self {
+        Self { status, commands }
     }
 }
 
 #[tonic::async_trait]
 impl pb::status_server::Status for StatusService {
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::RunStatus>, Status> {
+        let (told, heard) = oneshot::channel();
+        let fresh = async {
+            if self.commands.send(Command::Tell(told)).await.is_ok() {
+                let _ = heard.await;
+            }
+        };
+        // Otherwise the last one is told.
+        let _ = tokio::time::timeout(FRESH, fresh).await;
         Ok(Response::new(pb::RunStatus::clone(&self.status.borrow())))
     }
 
@@ -65,27 +79,25 @@ impl pb::status_server::Status for StatusService {
 }
 
 impl<O: Observer> Driver<O> {
-    /// The run as people see it. Rates are over the time since the last call.
+    /// The run as people see it. Rates are over the time since they were computed last, if that is long enough.
     pub(super) fn snapshot_status(&mut self, now: Duration) -> pb::RunStatus {
         let status = self.engine.status(now);
-        let since = now.saturating_sub(self.told.unwrap_or(self.started)).as_secs_f64();
-        if since > 0.0 {
-            self.samples_per_second = (self.samples - self.samples_told) as f64 / since;
+        let since = now.saturating_sub(self.rated);
+        if since >= RATE {
+            self.rate(since);
+            self.rated = now;
         }
-        (self.told, self.samples_told) = (Some(now), self.samples);
-        let mut workers = Vec::with_capacity(self.peers.len());
-        for (&worker, (peer, meter)) in &mut self.peers {
+        let workers = self.peers.iter().map(|(&worker, (peer, meter))| {
             let known = status.workers.iter().find(|w| w.id == worker);
-            workers.push(worker_status(worker, peer, meter, known, now));
-        }
+            worker_status(worker, peer, *meter, known, now)
+        });
+        let workers = workers.collect();
         let (waiting_for, since) = match &status.waiting {
             None => (String::new(), now),
-            Some(Waiting::ForWorkers { have, want, missed, since, .. }) => {
-                let s = if *want == 1 { "" } else { "s" };
-                let are = if *have == 1 { "is" } else { "are" };
+            Some(Waiting::ForWorkers { have, ready, want, missed, since }) => {
                 let gone =
                     if missed.is_empty() { String::new() } else { format!("; gone: {}", self.names(missed)) };
-                (format!("{want} worker{s}; {have} {are} connected{gone}"), *since)
+                (for_workers(*have, *ready, *want) + &gone, *since)
             }
             Some(Waiting::ForNodes { workers, since }) => (self.names(workers), *since),
         };
@@ -127,6 +139,23 @@ impl<O: Observer> Driver<O> {
         }
     }
 
+    /// Computes all rates anew. What is true of one step only would flicker before people's eyes.
+    fn rate(&mut self, since: Duration) {
+        self.samples_per_second = (self.samples - self.samples_rated) as f64 / since.as_secs_f64();
+        self.samples_rated = self.samples;
+        let given: u64 = self.peers.values().map(|(_, meter)| meter.samples).sum();
+        for (peer, meter) in self.peers.values_mut() {
+            let bytes = peer.outbox.figures().1 + peer.received.load(Ordering::Relaxed);
+            meter.per_second = (bytes - meter.bytes) as f64 / since.as_secs_f64();
+            meter.bytes = bytes;
+            // During a long step nothing is given out, and the shares are what they were.
+            if given > 0 {
+                meter.share = meter.samples as f64 / given as f64;
+                meter.samples = 0;
+            }
+        }
+    }
+
     fn names(&self, workers: &[WorkerId]) -> String {
         let names: Vec<&str> =
             workers.iter().filter_map(|worker| self.names.get(worker)).map(String::as_str).collect();
@@ -134,20 +163,28 @@ impl<O: Observer> Driver<O> {
     }
 }
 
+/// What a run without enough workers waits for, after "waiting for".
+fn for_workers(have: usize, ready: usize, want: usize) -> String {
+    let workers = |n: usize| if n == 1 { "1 worker".to_owned() } else { format!("{n} workers") };
+    match (have, ready) {
+        (0, _) => format!("{}; none has joined yet", workers(want)),
+        // A step ended without them, and they have not been heard since.
+        (1, 0) if want == 1 => "its worker, which has not answered in time".to_owned(),
+        (have, 0) if have >= want => format!("one of {have} workers that have not answered in time"),
+        (1, _) => format!("{}; 1 has joined", workers(want)),
+        (have, _) => format!("{}; {have} have joined", workers(want)),
+    }
+}
+
 fn worker_status(
     worker: WorkerId,
     peer: &Peer,
-    meter: &mut Meter,
+    meter: Meter,
     known: Option<&nn_engine::WorkerStatus>,
     now: Duration,
 ) -> pb::WorkerStatus {
     let (queued, sent) = peer.outbox.figures();
     let received = peer.received.load(Ordering::Relaxed);
-    let since = now.saturating_sub(meter.at).as_secs_f64();
-    if since > 0.0 {
-        meter.per_second = (sent + received - meter.bytes) as f64 / since;
-        (meter.bytes, meter.at) = (sent + received, now);
-    }
     let state = match known.map(|w| w.state) {
         None => pb::WorkerState::Loading,
         Some(WorkerState::Joining) => pb::WorkerState::Joining,
@@ -163,7 +200,7 @@ fn worker_status(
         threads: peer.hello.threads as u32,
         instructions: peer.hello.instructions.clone(),
         state: state.into(),
-        share: known.map_or(0.0, |w| w.share),
+        share: meter.share,
         samples_per_second: known.and_then(|w| w.samples_per_second),
         bytes_sent: sent,
         bytes_received: received,
@@ -172,5 +209,24 @@ fn worker_status(
         bytes_queued: queued as u64,
         build: peer.hello.build.clone(),
         refused: known.map_or(0, |w| w.rejected),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whom_it_waits_for() {
+        for ((have, ready, want), text) in [
+            ((0, 0, 1), "1 worker; none has joined yet"),
+            ((0, 0, 3), "3 workers; none has joined yet"),
+            ((1, 1, 2), "2 workers; 1 has joined"),
+            ((2, 0, 3), "3 workers; 2 have joined"),
+            ((1, 0, 1), "its worker, which has not answered in time"),
+            ((3, 0, 2), "one of 3 workers that have not answered in time"),
+        ] {
+            assert_eq!(for_workers(have, ready, want), text);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nn_core::Dataset;
 use nn_engine::Manifest;
 
+use super::super::cache::Partial;
 use super::super::{WorkerEvent, cache};
 use super::{Say, Session, Stop};
 use crate::data::{DataError, most_bytes};
@@ -20,6 +21,7 @@ impl Session<'_> {
         stream: &mut Messages<pb::CoordinatorMessage>,
         manifest: &Manifest,
         offer: &pb::DataOffer,
+        partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Result<(Arc<Dataset>, bool), Stop> {
         if !cache::is_hash(&offer.sha256)
@@ -35,12 +37,20 @@ impl Session<'_> {
         let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
         let kept = blocking(move || folder.and_then(|folder| cache::load(&folder, &wanted, &hash))).await;
         if let Some(kept) = kept {
+            *partial = None;
             return Ok((Arc::new(kept), true));
         }
-        self.say(Say::DataRequest(pb::DataRequest { sha256: offer.sha256.clone(), from_chunk: 0 }));
-        let mut spool = cache::Spool::new(self.options.cache.as_deref()).map_err(DataError::from)?;
-        let mut done = 0;
-        for index in 0..offer.chunks {
+        // What came before an earlier connection broke is not sent again.
+        let arriving = match partial {
+            Some(arriving) if arriving.is_of(&offer.sha256) => arriving,
+            _ => partial
+                .insert(Partial::new(&offer.sha256, self.options.cache.as_deref()).map_err(DataError::from)?),
+        };
+        let from_chunk = arriving.chunks();
+        let mut done = (u64::from(from_chunk) * CHUNK as u64).min(offer.bytes);
+        self.say(Say::DataRequest(pb::DataRequest { sha256: offer.sha256.clone(), from_chunk }));
+        tell(WorkerEvent::Receiving { from: done, total: offer.bytes });
+        for index in from_chunk..offer.chunks {
             tell(WorkerEvent::Loading { done, total: offer.bytes });
             let chunk = match self.next(stream).await?.1 {
                 FromCoordinator::Data(chunk) => chunk,
@@ -55,12 +65,13 @@ impl Session<'_> {
             if crc32fast::hash(&chunk.data) != chunk.crc32 {
                 return Err(self.protocol(format!("data chunk {index} is damaged")).into());
             }
-            spool.write(&chunk.data).map_err(DataError::from)?;
+            arriving.write(&chunk.data).map_err(DataError::from)?;
             done += want;
         }
         tell(WorkerEvent::Loading { done, total: offer.bytes });
+        let Some(arrived) = partial.take() else { unreachable!("it has just been written to") };
         let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
-        let set = blocking(move || spool.finish(&wanted, &hash)).await?;
+        let set = blocking(move || arrived.finish(&wanted, &hash)).await?;
         Ok((Arc::new(set), false))
     }
 }

@@ -18,6 +18,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Channel;
 
+use super::cache::Partial;
 use super::compute::{Counters, Job, Kernel};
 use super::dial::ConnectError;
 use super::weights::Weights;
@@ -118,6 +119,7 @@ impl<'a> Session<'a> {
     pub(super) async fn run(
         mut self,
         channel: Channel,
+        partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, WorkerError> {
@@ -126,7 +128,7 @@ impl<'a> Session<'a> {
             Err(error) => return Ok(SessionEnd::NotNow(error)),
         };
         let stop = tokio::select! {
-            stop = self.talk(&mut stream, tell) => stop,
+            stop = self.talk(&mut stream, partial, tell) => stop,
             () = shutdown.as_mut() => SessionEnd::ShutDown.into(),
         };
         let done = self.progress();
@@ -254,9 +256,10 @@ impl<'a> Session<'a> {
     async fn talk(
         &mut self,
         stream: &mut Messages<pb::CoordinatorMessage>,
+        partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Stop {
-        match self.try_talk(stream, tell).await {
+        match self.try_talk(stream, partial, tell).await {
             Ok(never) => match never {},
             Err(stop) => stop,
         }
@@ -265,6 +268,7 @@ impl<'a> Session<'a> {
     async fn try_talk(
         &mut self,
         stream: &mut Messages<pb::CoordinatorMessage>,
+        partial: &mut Option<Partial>,
         tell: &mut impl FnMut(WorkerEvent<'_>),
     ) -> Result<std::convert::Infallible, Stop> {
         let first = tokio::time::timeout(WELCOME, stream.message()).await;
@@ -294,7 +298,7 @@ impl<'a> Session<'a> {
         tell(WorkerEvent::Joined { coordinator, worker, manifest: &manifest });
         self.start_heartbeats(Duration::from_millis(u64::from(welcome.heartbeat_millis)));
         let offer = welcome.data.ok_or_else(|| self.protocol("Welcome lacks its field data"))?;
-        let (data, at_hand) = self.training_set(stream, &manifest, &offer, tell).await?;
+        let (data, at_hand) = self.training_set(stream, &manifest, &offer, partial, tell).await?;
         if data.len() != manifest.parts().train_samples {
             return Err(self.protocol("the training set offered is not the manifest's").into());
         }

@@ -1,0 +1,135 @@
+//! Where a coordinator is, as people write it.
+
+use std::net::Ipv6Addr;
+
+use http::Uri;
+
+use super::dial::ConnectError;
+
+/// The port of coordinators that say nothing else. (Port 80, which `http://` would mean elsewhere, is nobody's wish.)
+pub const DEFAULT_PORT: u16 = 7654;
+
+/// The address of a coordinator in full, `http://HOST:PORT`. The port may be left out, which means [`DEFAULT_PORT`], and
+/// so may `http://`.
+///
+/// ```
+/// use nn_net::coordinator_url;
+/// assert_eq!(coordinator_url("10.0.0.7").unwrap(), "http://10.0.0.7:7654");
+/// assert_eq!(coordinator_url("http://[::1]:80/").unwrap(), "http://[::1]:80");
+/// assert!(coordinator_url("https://10.0.0.7").is_err());
+/// ```
+///
+/// # Errors
+/// Says what is wrong with it, and how it is to be written.
+pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
+    let wrong = |why: &str| Err(ConnectError::Url { url: text.to_owned(), why: why.to_owned() });
+    let authority = match text.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", _)) => return Err(ConnectError::Tls { url: text.to_owned() }),
+        Some(_) => return wrong("it does not begin with http://"),
+        None => text,
+    };
+    let authority = authority.strip_suffix('/').unwrap_or(authority);
+    if authority.parse::<Ipv6Addr>().is_ok() {
+        // Whether its last part is a port cannot be seen.
+        return wrong("an IPv6 address goes into brackets");
+    }
+    if authority.contains(['/', '?', '#']) {
+        return wrong("there is something after the port");
+    }
+    if authority.contains('@') {
+        return wrong("a user name has no meaning here");
+    }
+    // Only where the brackets of an IPv6 address have ended does a colon begin a port.
+    let tail = authority.rsplit_once(']').map_or(authority, |(_, tail)| tail);
+    let (host, port) = match tail.rsplit_once(':') {
+        None => (authority, DEFAULT_PORT),
+        Some((_, digits)) => {
+            let port = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
+            let Some(port) = port.filter(|&port| port > 0) else {
+                return wrong("the port must be a number from 1 to 65535");
+            };
+            (&authority[..authority.len() - digits.len() - 1], port)
+        }
+    };
+    if host.is_empty() {
+        return wrong("it has no host");
+    }
+    let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_err()) {
+        return wrong("what is in the brackets is no IPv6 address");
+    }
+    let url = format!("http://{host}:{port}");
+    match url.parse::<Uri>() {
+        Ok(uri) if uri.port_u16() == Some(port) && uri.host() == Some(host) => Ok(url),
+        Ok(_) => wrong("that is no host"),
+        Err(error) => wrong(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        for (text, want) in [
+            ("http://host:80", "http://host:80"),
+            ("http://host", "http://host:7654"),
+            ("http://host/", "http://host:7654"),
+            ("http://10.0.0.1:7000/", "http://10.0.0.1:7000"),
+            ("http://[::1]", "http://[::1]:7654"),
+            ("http://[::1]:1", "http://[::1]:1"),
+            ("[fd00::2]:65535", "http://[fd00::2]:65535"),
+            ("[fd00::2]", "http://[fd00::2]:7654"),
+            ("host:81", "http://host:81"),
+            ("some-host.lan", "http://some-host.lan:7654"),
+            ("127.0.0.1", "http://127.0.0.1:7654"),
+        ] {
+            assert_eq!(coordinator_url(text).as_deref(), Ok(want), "{text}");
+            assert_eq!(coordinator_url(want).as_deref(), Ok(want), "in full it stays as it is");
+        }
+    }
+
+    #[test]
+    fn what_can_be_no_coordinator_is_refused() {
+        for url in ["https://host:1", "https://host"] {
+            assert!(matches!(coordinator_url(url), Err(ConnectError::Tls { .. })), "{url}");
+        }
+        for (text, part) in [
+            ("", "no host"),
+            ("http://", "no host"),
+            (":7654", "no host"),
+            ("http://:7654", "no host"),
+            ("ftp://host:1", "http://"),
+            ("http//host:1", "after the port"),
+            ("http:/host", "after the port"),
+            ("http://ho st:1", "invalid"),
+            ("host name", "invalid"),
+            ("host:", "port"),
+            ("host:port", "port"),
+            ("host:0", "port"),
+            ("host:65536", "port"),
+            ("host:+1", "port"),
+            ("http://host:1/path", "after the port"),
+            ("host?x", "after the port"),
+            ("me@host", "user name"),
+            ("::1", "brackets"),
+            ("fd00::2:7654", "brackets"),
+            ("http://fd00::2", "brackets"),
+            ("a:b:1", ""),
+            ("[::1", ""),
+            ("[::1]x:1", ""),
+            ("[]:1", "IPv6"),
+            ("http://[fe80::1%eth0]:7654", "IPv6"),
+        ] {
+            match coordinator_url(text) {
+                Err(error @ ConnectError::Url { .. }) => {
+                    assert!(error.to_string().contains(part), "{text}: {error}");
+                    assert!(!error.is_worth_retrying());
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Workers that the coordinator starts on its own machine, for a first try.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use super::worker::share_of_threads;
+use crate::clock::Clock;
+use crate::failure::Failure;
+
+/// How long they may take to end once the run is over.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Workers on this machine. They are ended when this is dropped: however the coordinator ends, none is left behind.
+#[derive(Debug, Default)]
+pub(super) struct Children(Vec<Child>);
+
+impl Children {
+    /// Starts so many, from the program beside this one.
+    pub(super) fn spawn(count: usize, coordinator: SocketAddr) -> Result<Self, Failure> {
+        let name = format!("nn-worker{}", std::env::consts::EXE_SUFFIX);
+        let program =
+            std::env::current_exe().map(|path| path.with_file_name(&name)).unwrap_or_else(|_| name.into());
+        let mut children = Self::default();
+        for number in 1..=count {
+            let child = Command::new(&program)
+                .args(["--quiet", "--retry-seconds", "30"])
+                .args(["--name", &format!("spawned-{number}")])
+                .args(["--threads", &share_of_threads(count).to_string()])
+                .args(["--coordinator", &format!("http://{coordinator}")])
+                .stdin(Stdio::null())
+                .spawn()
+                .map_err(|error| {
+                    Failure::failed(format_args!("cannot start {}: {error}", program.display()))
+                        .help("put nn-worker beside nn-coord: cargo build --release builds both")
+                })?;
+            children.0.push(child);
+        }
+        Ok(children)
+    }
+
+    /// Waits for them to end. Gives the number of those that did not, and were ended.
+    pub(super) fn finish(mut self) -> usize {
+        let clock = Clock::start();
+        loop {
+            // One that cannot be asked any more has ended.
+            self.0.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+            if self.0.is_empty() || clock.now() >= GRACE {
+                return self.0.len();
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Children {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+        }
+        for child in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Placement never changes the result: numbers of workers, threads, instructions, options.
+
+use std::path::Path;
+
+use nn_core::Isa;
+
+use crate::common::{NAMES, Place, idx, noise};
+use crate::process::{Coord, Process, alone, worker};
+
+/// A run on each of some numbers of workers, whose threads and instructions differ, as the coordinator's do, against
+/// `nn train`.
+#[track_caller]
+fn holds(arguments: &str, numbers: &[usize]) {
+    let place = Place::new();
+    let want = alone(&place, arguments);
+    // The best one first, plain code, which runs everywhere, last.
+    let isas: Vec<&str> = Isa::available().into_iter().rev().map(Isa::name).collect();
+    for &number in numbers {
+        let program = env!("CARGO_BIN_EXE_nn-coord");
+        let environment = [("NN_ISA", isas[number % isas.len()])];
+        let arguments = format!("--min-workers {number} {arguments}");
+        let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", &arguments);
+        let mut workers: Vec<Process> = (0..number)
+            .map(|i| {
+                // The first worker's differ from run to run, so that one worker alone has each of them in its turn.
+                let isa = isas[(i + number / 2) % isas.len()];
+                worker(&place, &[("NN_ISA", isa)], &coord.url(), &format!("--threads {}", 1 + i % 3))
+            })
+            .collect();
+        assert_eq!(coord.hash(&place), want, "{number} workers: {arguments}");
+        for worker in &mut workers {
+            let ran = worker.ends_well();
+            assert!(ran.stdout.contains(&want), "it is told how the run ended: {}", worker.story());
+        }
+    }
+    place.no_halves();
+}
+
+#[test]
+fn squared_error_by_gradient_descent() {
+    holds("--epochs 3 --batch-size 100", &[1, 2, 3, 5, 8]);
+}
+
+#[test]
+fn cross_entropy_with_momentum_in_batches_that_do_not_divide() {
+    holds("--epochs 2 --batch-size 37 --cost cross-entropy --optimizer momentum", &[1, 3, 8]);
+}
+
+#[test]
+fn adam_in_shards_that_do_not_divide() {
+    holds("--epochs 2 --batch-size 97 --shard-size 7 --optimizer adam --activation relu", &[2, 5]);
+}
+
+#[test]
+fn nesterov_with_a_penalty_and_a_schedule() {
+    let arguments = "--epochs 2 --batch-size 61 --cost cross-entropy --activation tanh --optimizer nesterov --l2 2 \
+                     --schedule cosine --warmup-steps 9";
+    holds(arguments, &[3, 5]);
+}
+
+#[test]
+fn adamw_with_softmax() {
+    let arguments = "--epochs 2 --batch-size 83 --shard-size 5 --cost cross-entropy --output softmax \
+                     --activation relu --optimizer adamw --weight-decay 0.1 --hidden 33,17";
+    holds(arguments, &[1, 8]);
+}
+
+#[test]
+fn one_leaf_a_step_and_leaves_of_one_sample() {
+    // There is something to do for one worker only; and more leaves than anyone would want.
+    holds("--epochs 1 --batch-size 45 --shard-size 45 --optimizer momentum --l2 1", &[2]);
+    holds("--epochs 1 --batch-size 45 --shard-size 1 --cost cross-entropy --optimizer adam", &[5]);
+    holds("--epochs 1 --batch-size 2000 --hidden none --optimizer sgd --cost cross-entropy", &[3]);
+}
+
+/// Twelve million parameters, 48 MB, to and fro in every step, with nothing said of message sizes.
+#[test]
+fn a_large_network() {
+    let place = Place::new();
+    let pixels = |samples: usize| (0..samples * 784).map(|i| (noise(i) * 256.0) as u8).collect::<Vec<u8>>();
+    let labels = |samples: usize| (0..samples).map(|i| (i * 7 % 10) as u8).collect::<Vec<u8>>();
+    for (name, bytes) in NAMES.into_iter().zip([
+        idx(&[24, 28, 28], &pixels(24)),
+        idx(&[24], &labels(24)),
+        idx(&[10, 28, 28], &pixels(10)),
+        idx(&[10], &labels(10)),
+    ]) {
+        place.file(Path::new("set").join(name), bytes);
+    }
+    let arguments = "--data set --hidden 2500,2000,1500,1000,500 --batch-size 10 --epochs 1";
+    let want = alone(&place, arguments);
+    let coord = Coord::start(&place, &format!("--min-workers 2 {arguments}"));
+    let mut workers = [coord.worker(&place, ""), coord.worker(&place, "")];
+    assert_eq!(coord.hash(&place), want);
+    workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
+    let summary = place.summary("net");
+    assert_eq!((&summary["parameters"], &summary["steps"]), (&11_972_510.into(), &3.into()));
+}
+
+#[test]
+fn mnist() {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist");
+    if !data.is_dir() {
+        println!("skipped: there is no MNIST in {}", data.display());
+        return;
+    }
+    let place = Place::new();
+    let arguments = format!("--epochs 1 --hidden 100 --batch-size 1000 --data {}", data.display());
+    let want = alone(&place, &arguments);
+    let coord = Coord::start(&place, &format!("--min-workers 3 {arguments}"));
+    let mut workers: Vec<Process> = (0..3).map(|_| coord.worker(&place, "")).collect();
+    assert_eq!(coord.hash(&place), want);
+    workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
+}
+
+#[test]
+fn sixty_four_workers() {
+    let place = Place::new();
+    let arguments = "--epochs 2 --batch-size 512 --shard-size 4";
+    let want = alone(&place, arguments);
+    let coord = Coord::start(&place, &format!("--min-workers 64 {arguments}"));
+    let mut workers: Vec<Process> = (0..64).map(|_| coord.worker(&place, "")).collect();
+    assert_eq!(coord.hash(&place), want);
+    for worker in &mut workers {
+        assert!(worker.ends_well().stdout.contains(&want), "{}", worker.story());
+    }
+    place.no_halves();
+}
