@@ -8,7 +8,7 @@ use nn_core::{Node, NodeStats};
 
 use super::Engine;
 use super::deadlines::allowance;
-use super::plan::{Candidate, plan};
+use super::plan::{Candidate, Planner, plan};
 use super::protocol::{Action, Assignment, Attempt, Part, Step, WorkerId};
 use super::reduce::LeafSet;
 use super::report::Outcome;
@@ -33,6 +33,7 @@ pub(super) struct Round {
     pub(super) stats: Option<NodeStats>,
     covered: LeafSet,
     nodes: Vec<Node>,
+    planner: Planner,
 }
 
 impl Round {
@@ -180,7 +181,11 @@ impl Engine {
                 } else {
                     0.0
                 };
-                let ranges = plan(&self.tree, range, &candidates, node_seconds);
+                let ranges = if whole {
+                    self.round.planner.whole(&self.tree, &ids, &candidates, node_seconds).to_vec()
+                } else {
+                    plan(&self.tree, range, &candidates, node_seconds)
+                };
                 for (id, range) in ids.into_iter().zip(ranges) {
                     if range.is_empty() {
                         if let Some(worker) = self.workers.get_mut(id).filter(|_| whole) {

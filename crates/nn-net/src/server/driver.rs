@@ -34,6 +34,11 @@ pub(super) enum Command {
     Garbled(WorkerId),
     /// Something for the engine.
     Event(Event),
+    /// So much of a large tensor came in a second.
+    Carried {
+        /// While it was on the way.
+        bytes_per_second: f64,
+    },
     /// Look at the clock.
     Tick,
     /// The operator wants the run to end.
@@ -91,7 +96,12 @@ pub(super) struct Driver<O> {
     pub(super) samples_told: u64,
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
+    /// What the link has been seen to carry, in bytes a second.
+    carries: f64,
 }
+
+/// What one measurement of the link leaves of those before.
+const FORGETS: f64 = 0.99;
 
 /// How many connections' names are remembered: more than can be connected.
 const NAMES: usize = 4096;
@@ -125,6 +135,7 @@ impl<O: Observer> Driver<O> {
             samples_told: 0,
             samples_per_second: 0.0,
             started,
+            carries: 0.0,
         };
         // Before anyone can ask.
         driver.tell(started);
@@ -157,6 +168,12 @@ impl<O: Observer> Driver<O> {
                 Command::Gone(worker) => self.peers.remove(&worker).map(|_| Event::Left(worker)),
                 Command::Garbled(worker) => self.peers.remove(&worker).map(|_| Event::Garbled(worker)),
                 Command::Event(event) => Some(event),
+                Command::Carried { bytes_per_second } => {
+                    // What came fastest of late: tensors that share the link come slower, and the link is no less for it.
+                    self.carries = bytes_per_second.max(self.carries * FORGETS);
+                    self.engine.set_link_speed(self.carries);
+                    None
+                }
                 Command::Tick => Some(Event::Tick),
                 Command::Stop => Some(Event::StopRequested),
             };

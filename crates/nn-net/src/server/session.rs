@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_engine::{Contribution, Event, Values, WorkerId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::driver::{Command, Peer, reject};
@@ -29,6 +30,9 @@ use pb::coordinator_message::Body;
 const HELLO: Duration = Duration::from_secs(10);
 /// How many heartbeats may be missed before the stream is given up; the engine gives up its work much sooner.
 const MISSED: u32 = 30;
+
+/// Tensors from this size on tell how much the link carries; smaller ones tell more about the scheduler.
+const TELLING: usize = 512 << 10;
 
 /// How a session ends.
 enum End {
@@ -247,6 +251,7 @@ impl Session {
     /// Until the worker leaves.
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
         let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>)> = None;
+        let (mut since, mut bytes) = (Instant::now(), 0);
         loop {
             let (place, message) = self.next(self.patience()).await?;
             match message {
@@ -256,6 +261,7 @@ impl Session {
                     }
                     let incoming = Incoming::new(&self.facts.shapes, &head.tensor)?;
                     arriving = Some((place, head, incoming, Vec::new()));
+                    (since, bytes) = (Instant::now(), 0);
                 }
                 FromWorker::Chunk(chunk) => {
                     let Some((.., incoming, chunks)) = &mut arriving else {
@@ -263,6 +269,7 @@ impl Session {
                     };
                     incoming.chunk(&chunk)?;
                     self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
+                    bytes += chunk.data.len();
                     chunks.push(chunk.data);
                     if let Some((place, head, incoming, chunks)) =
                         arriving.take_if(|(_, _, incoming, _)| incoming.is_complete())
@@ -279,6 +286,11 @@ impl Session {
                             finite: head.finite,
                             stats: head.stats,
                         };
+                        if bytes >= TELLING {
+                            let seconds = since.elapsed().as_secs_f64().max(1e-6);
+                            self.command(Command::Carried { bytes_per_second: bytes as f64 / seconds })
+                                .await?;
+                        }
                         self.command(Command::Event(Event::Contribution(contribution))).await?;
                     }
                 }
