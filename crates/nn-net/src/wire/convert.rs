@@ -214,7 +214,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
         Release::Silent(_) => pb::RejectReason::Silent,
-        Release::Quarantined { .. } => pb::RejectReason::Quarantine,
+        Release::Quarantined { .. } | Release::Disproved { .. } => pb::RejectReason::Quarantine,
         _ => pb::RejectReason::Unspecified,
     }
 }
