@@ -36,6 +36,9 @@ pub struct CoordArgs {
     /// Seconds to wait for workers before the run ends with a checkpoint and exit code 4 [default: for ever]
     #[arg(long, value_name = "SECONDS", value_parser = whole, help_heading = "Cluster", allow_negative_numbers = true)]
     pub wait_timeout: Option<u64>,
+    /// The fraction of work that a second worker does too, to compare the bits before they count
+    #[arg(long, value_name = "FRACTION", value_parser = real, default_value = "0", help_heading = "Cluster", allow_hyphen_values = true)]
+    pub audit: f32,
     /// The training options.
     #[command(flatten)]
     pub train: TrainArgs,
@@ -55,6 +58,8 @@ pub struct CoordConfig {
     pub patience: f64,
     /// How long to wait for workers; None: for ever.
     pub wait_timeout: Option<Duration>,
+    /// From 0 to 1.
+    pub audit: f64,
     /// The run.
     pub train: TrainConfig,
 }
@@ -72,10 +77,15 @@ impl CoordArgs {
             ))
             .help("6 is the usual"));
         }
+        if !(0.0..=1.0).contains(&self.audit) {
+            return Err(Failure::usage(format_args!("--audit must be from 0 to 1, not {}", self.audit))
+                .help("0.05 has every twentieth part of a mini-batch computed twice, 1 has all of it"));
+        }
         Ok(CoordConfig {
             min_workers: check_range("min-workers", self.min_workers, 1..=MAX_WORKERS)?,
             spawn: check_range("spawn", self.spawn, 0..=MAX_WORKERS)?,
             patience: f64::from(self.patience),
+            audit: f64::from(self.audit),
             wait_timeout: self
                 .wait_timeout
                 .map(|seconds| check_range("wait-timeout", seconds, 1..=MAX_WAIT))

@@ -26,6 +26,7 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         min_workers: config.min_workers,
         patience: config.patience,
         wait_timeout: config.wait_timeout,
+        audit: config.audit,
         ..Cluster::default()
     };
     let engine = engine.with_cluster(cluster);

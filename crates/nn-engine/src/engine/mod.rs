@@ -35,11 +35,14 @@
 //! outside are those of a complete step, but for layers that are broadcast ahead.
 //!
 //! One file per concern: `protocol` (events and actions), `validate`, `reduce` (lanes and trees) and `wire` (received
-//! bytes), `weights` (two buffers), `step` (from contribution to commit), `state` (workers and what they hold), `round`
+//! bytes), `weights` (two buffers), `step` (from contribution to commit), `members` (who comes and goes), `state` (workers and
+//! what they hold), `round`
 //! (who is given what, and when again), `plan`, `deadlines`, `clock`, `status`, `report`.
 
+mod audit;
 mod clock;
 mod deadlines;
+mod members;
 mod plan;
 mod protocol;
 mod reduce;
@@ -73,7 +76,7 @@ pub use self::validate::Rejection;
 use self::clock::Clock;
 use self::reduce::Reduction;
 use self::round::Round;
-use self::state::{Standing, Worker, Workers};
+use self::state::{Standing, Workers};
 use self::weights::Weights;
 
 /// What the engine computes with. It cannot be seen in the result.
@@ -104,6 +107,9 @@ pub struct Cluster {
     pub strikes: u32,
     /// What the coordinator's link carries, for the planner's choice between balance and bytes, until it is measured.
     pub link_bytes_per_second: f64,
+    /// The fraction of nodes that a second worker computes too, so that their bits can be compared before they count;
+    /// where they differ, a third decides. With `min_workers` of 1 a worker that is alone is believed all the same.
+    pub audit: f64,
 }
 
 impl Default for Cluster {
@@ -116,6 +122,7 @@ impl Default for Cluster {
             wait_timeout: None,
             strikes: 3,
             link_bytes_per_second: 125e6,
+            audit: 0.0,
         }
     }
 }
@@ -363,71 +370,6 @@ impl Engine {
                     self.snapshot_pending = None;
                 }
             }
-        }
-    }
-
-    fn join(&mut self, now: Duration, join: Join, actions: &mut Vec<Action>) {
-        let worker = join.worker;
-        if let Some(outcome) = self.outcome {
-            actions.push(Action::Release { worker, reason: Release::Over(outcome) });
-            return;
-        }
-        match self.workers.join(join, now) {
-            // It is there, whoever says that it joins.
-            Err(Release::Refused(reason @ Rejection::AlreadyJoined(_))) => {
-                actions.push(Action::Reject { worker, reason });
-            }
-            Err(reason) => actions.push(Action::Release { worker, reason }),
-            Ok(superseded) => {
-                if let Some(old) = superseded {
-                    self.round.forget(old);
-                    actions.push(Action::Release { worker: old, reason: Release::Superseded });
-                }
-                self.settle(now, actions);
-            }
-        }
-    }
-
-    /// A worker and what it holds are gone.
-    fn drop_worker(&mut self, worker: WorkerId) -> Option<Worker> {
-        let gone = self.workers.remove(worker)?;
-        self.round.forget(worker);
-        Some(gone)
-    }
-
-    fn release_silent(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        let silence = self.cluster.silence;
-        let quiet = |worker: &Worker| now.saturating_sub(worker.last_heard);
-        let silent: Vec<(WorkerId, Duration)> = self
-            .workers
-            .iter()
-            .filter(|(_, worker)| quiet(worker) > silence)
-            .map(|(id, worker)| (id, quiet(worker)))
-            .collect();
-        for (worker, quiet) in silent {
-            if let Some(gone) = self.drop_worker(worker) {
-                self.workers.departed(worker, gone.member);
-            }
-            actions.push(Action::Release { worker, reason: Release::Silent(quiet) });
-        }
-    }
-
-    /// A worker has sent what cannot be right. True if that was once too often: then it is gone, and not let in again.
-    fn strike(&mut self, now: Duration, id: WorkerId, last: Rejection, actions: &mut Vec<Action>) -> bool {
-        let Some(member) = self.workers.get(id).map(|worker| worker.member) else { return false };
-        let strikes = self.workers.strike(member);
-        let quarantine = strikes >= self.cluster.strikes.max(1);
-        if quarantine {
-            self.quarantine(now, id, Release::Quarantined { strikes, last }, actions);
-        }
-        quarantine
-    }
-
-    /// A worker is gone, and its member is not let in again.
-    fn quarantine(&mut self, now: Duration, id: WorkerId, reason: Release, actions: &mut Vec<Action>) {
-        if let Some(gone) = self.drop_worker(id) {
-            self.workers.quarantine(Quarantine { worker: id, member: gone.member, since: now, reason });
-            actions.push(Action::Release { worker: id, reason });
         }
     }
 

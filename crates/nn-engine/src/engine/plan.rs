@@ -15,6 +15,8 @@ use std::ops::Range;
 
 use nn_core::{Node, Tree};
 
+use super::protocol::WorkerId;
+
 /// A worker, as far as the plan is concerned.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
@@ -22,6 +24,68 @@ pub(super) struct Candidate {
     pub(super) speed: f64,
     /// Seconds until it is free.
     pub(super) busy: f64,
+}
+
+/// How far a speed may be from the one that a plan was made with, as a part of it, before it is made anew. Plans are no
+/// better than that, and a plan that stays lets every worker keep the samples that it has just had in its caches.
+const SAME: f64 = 0.05;
+
+/// Makes plans for whole steps, and keeps the last one while nothing changes that matters.
+#[derive(Debug, Default)]
+pub(super) struct Planner {
+    made: Option<Made>,
+    /// How often it has planned.
+    #[cfg(test)]
+    plans: usize,
+}
+
+/// A plan, and what it was made for.
+#[derive(Debug)]
+struct Made {
+    tree: Tree,
+    workers: Vec<WorkerId>,
+    candidates: Vec<Candidate>,
+    node_seconds: f64,
+    ranges: Vec<Range<u32>>,
+}
+
+impl Made {
+    fn holds(&self, tree: &Tree, workers: &[WorkerId], candidates: &[Candidate], node_seconds: f64) -> bool {
+        let same = |old: f64, new: f64| (new - old).abs() <= old * SAME;
+        self.tree == *tree
+            && self.workers == workers
+            && same(self.node_seconds, node_seconds)
+            && self.candidates.iter().zip(candidates).all(|(old, new)| {
+                same(old.speed, new.speed) && same(old.busy * old.speed, new.busy * new.speed)
+            })
+    }
+}
+
+impl Planner {
+    /// Divides all leaves of a step among the workers, in their order; some ranges may be empty.
+    pub(super) fn whole(
+        &mut self,
+        tree: &Tree,
+        workers: &[WorkerId],
+        candidates: &[Candidate],
+        node_seconds: f64,
+    ) -> &[Range<u32>] {
+        let made = self.made.take().filter(|made| made.holds(tree, workers, candidates, node_seconds));
+        let made = made.unwrap_or_else(|| {
+            #[cfg(test)]
+            {
+                self.plans += 1;
+            }
+            Made {
+                tree: *tree,
+                workers: workers.to_vec(),
+                candidates: candidates.to_vec(),
+                node_seconds,
+                ranges: plan(tree, 0..tree.leaves(), candidates, node_seconds),
+            }
+        });
+        &self.made.insert(made).ranges
+    }
 }
 
 /// How often all boundaries are gone through. They rarely move more than twice.
@@ -204,6 +268,25 @@ mod tests {
         assert_eq!(golden(16, &[3.0, 2.0, 2.0], 3.0), "0..8 8..12 12..16");
         assert_eq!(golden(8, &[1.0, 1.0], 30.0), "0..4 4..8");
         assert_eq!(golden(8, &[1.0, 1.0], 50.0), "0..0 0..8");
+    }
+
+    #[test]
+    fn a_plan_is_kept_while_nothing_changes_that_matters() {
+        let mut planner = Planner::default();
+        let tree = Tree::new(80, 10);
+        let of = |speeds: &[f64]| -> Vec<Candidate> {
+            speeds.iter().map(|&speed| Candidate { speed, busy: 0.0 }).collect()
+        };
+        let ids = |count: u64| -> Vec<WorkerId> { (0..count).map(WorkerId).collect() };
+        let first = planner.whole(&tree, &ids(2), &of(&[1.0, 3.0]), 0.1).to_vec();
+        assert_eq!(text(&first), "0..2 2..8");
+        assert_eq!(planner.whole(&tree, &ids(2), &of(&[1.04, 2.9]), 0.1), first);
+        assert_eq!(planner.plans, 1);
+        planner.whole(&tree, &ids(2), &of(&[1.0, 2.8]), 0.1);
+        planner.whole(&tree, &ids(3), &of(&[1.0, 2.8, 1.0]), 0.1);
+        planner.whole(&Tree::new(30, 10), &ids(3), &of(&[1.0, 2.8, 1.0]), 0.1);
+        planner.whole(&Tree::new(30, 10), &ids(3), &of(&[1.0, 2.8, 1.0]), 0.2);
+        assert_eq!(planner.plans, 5);
     }
 
     #[test]

@@ -206,6 +206,18 @@ pub enum Release {
     /// Nothing was heard of it for too long.
     #[error("nothing was heard of the worker for {0:.1?}; it may join again")]
     Silent(Duration),
+    /// Two others have computed the same node alike, and differently.
+    #[error(
+        "what the worker computed for node {}/{} of step {} differs from what two others computed alike: it computes \
+         wrongly, and is not let in again in this run; check its memory and its processor, and start it anew",
+        .node.level, .node.index, .step.0
+    )]
+    Disproved {
+        /// In which step.
+        step: Step,
+        /// Which node.
+        node: Node,
+    },
     /// It has sent too many contributions that cannot be right.
     #[error(
         "the worker has sent {strikes} malformed contributions, the last of them because: {last}; it is not let in \

@@ -213,6 +213,11 @@ impl Reduction {
         self.stats.counted.touches(self.tree.leaves_of(node))
     }
 
+    /// Whether anything of a node has been counted.
+    pub(super) fn touches(&self, node: Node) -> bool {
+        self.has_stats(node) || (0..self.layers.len()).any(|layer| self.has_layer(layer, node))
+    }
+
     /// Whether nothing of a node is wanted any more.
     pub(super) fn has_all(&self, node: Node) -> bool {
         self.has_stats(node) && (0..self.layers.len()).all(|layer| self.has_layer(layer, node))

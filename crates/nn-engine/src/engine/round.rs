@@ -7,8 +7,9 @@ use std::time::Duration;
 use nn_core::{Node, NodeStats};
 
 use super::Engine;
+use super::audit::Trial;
 use super::deadlines::allowance;
-use super::plan::{Candidate, plan};
+use super::plan::{Candidate, Planner, plan};
 use super::protocol::{Action, Assignment, Attempt, Part, Step, WorkerId};
 use super::reduce::LeafSet;
 use super::report::Outcome;
@@ -31,19 +32,29 @@ pub(super) struct Round {
     pub(super) next_due: Duration,
     /// Loss and counts of the whole mini-batch, once all have come.
     pub(super) stats: Option<NodeStats>,
+    /// Nodes that are held back.
+    pub(super) trials: Vec<Trial>,
+    /// Whether one of those needs one more worker.
+    pub(super) deadlock: bool,
     covered: LeafSet,
     nodes: Vec<Node>,
+    planner: Planner,
 }
 
 impl Round {
     /// Whatever a worker holds, it is not waited for.
     pub(super) fn forget(&mut self, worker: WorkerId) {
         self.issues.retain(|issue| issue.worker != worker);
+        for trial in &mut self.trials {
+            trial.forget(worker);
+        }
     }
 
     /// The step is over.
     pub(super) fn clear(&mut self) {
         self.issues.clear();
+        self.trials.clear();
+        self.deadlock = false;
         self.begun = false;
         self.attempts = 0;
         self.paused = None;
@@ -56,6 +67,12 @@ impl Round {
 
     pub(super) fn is_busy(&self, worker: WorkerId) -> bool {
         self.issues.iter().any(|issue| issue.worker == worker && issue.is_pending())
+    }
+
+    /// Whether a worker is idle, and has not computed this node before, which then is held back.
+    fn can_help(&self, worker: WorkerId, node: Node) -> bool {
+        !self.is_busy(worker)
+            && self.find(worker, node).is_none_or(|at| self.issues[at].progress != Progress::Done)
     }
 
     fn has_offended(&self, worker: WorkerId) -> bool {
@@ -83,17 +100,24 @@ impl Engine {
         }
         self.issue_missing(now, actions);
         self.reissue_overdue(now, actions);
+        self.call_witnesses(now, actions);
     }
 
     /// There are too few workers. It waits for others to come, but not for ever if the operator does not want that.
-    fn pause(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    pub(super) fn pause(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let since = *self.round.paused.get_or_insert(now);
         let waited = now.saturating_sub(since);
         if self.cluster.wait_timeout.is_some_and(|timeout| waited >= timeout) {
-            let (have, want) = (self.workers.count(), self.cluster.min_workers.max(1));
+            let (have, want) = (self.workers.count(), self.wanted());
             let since = self.clock.shown(since);
             self.finish(Outcome::NoWorkers { have, want, since, waited }, actions);
         }
+    }
+
+    /// How many workers must be connected to go on.
+    pub(super) fn wanted(&self) -> usize {
+        let more = if self.round.deadlock { self.workers.count() + 1 } else { 1 };
+        self.cluster.min_workers.max(more)
     }
 
     /// The step begins, or goes on after nobody was left, with everybody who is there.
@@ -112,7 +136,7 @@ impl Engine {
 
     /// Those who have joined take part from here on. They get the weights of the step, and those of the next step that
     /// the others have been sent already.
-    fn admit(&mut self, actions: &mut Vec<Action>) {
+    pub(super) fn admit(&mut self, actions: &mut Vec<Action>) {
         let step = Step(self.step);
         for (worker, state) in self.workers.iter_mut() {
             if state.standing != Standing::Joining {
@@ -135,13 +159,16 @@ impl Engine {
     fn issue_missing(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let leaves = self.tree.leaves();
         let before = self.round.issues.len();
-        if before == 0 && self.reduction.is_untouched() {
+        if before == 0 && self.reduction.is_untouched() && self.round.trials.is_empty() {
             self.issue_range(now, 0..leaves, actions);
         } else {
             let mut covered = std::mem::take(&mut self.round.covered);
             self.reduction.counted_into(&mut covered);
             for issue in self.round.issues.iter().filter(|issue| issue.is_pending()) {
                 covered.insert(self.tree.leaves_of(issue.node));
+            }
+            for trial in self.round.trials.iter().filter(|trial| trial.has_testimony()) {
+                covered.insert(self.tree.leaves_of(trial.node));
             }
             let mut at = 0;
             let mut any = false;
@@ -180,7 +207,11 @@ impl Engine {
                 } else {
                     0.0
                 };
-                let ranges = plan(&self.tree, range, &candidates, node_seconds);
+                let ranges = if whole {
+                    self.round.planner.whole(&self.tree, &ids, &candidates, node_seconds).to_vec()
+                } else {
+                    plan(&self.tree, range, &candidates, node_seconds)
+                };
                 for (id, range) in ids.into_iter().zip(ranges) {
                     if range.is_empty() {
                         if let Some(worker) = self.workers.get_mut(id).filter(|_| whole) {
@@ -226,7 +257,13 @@ impl Engine {
             .unzip()
     }
 
-    fn issue_nodes(&mut self, now: Duration, worker: WorkerId, nodes: &[Node], actions: &mut Vec<Action>) {
+    pub(super) fn issue_nodes(
+        &mut self,
+        now: Duration,
+        worker: WorkerId,
+        nodes: &[Node],
+        actions: &mut Vec<Action>,
+    ) {
         self.round.next_due = Duration::ZERO;
         let attempt = Attempt(self.round.attempts);
         if attempt.0 > 0 {
@@ -234,7 +271,11 @@ impl Engine {
         }
         for &node in nodes {
             match self.round.find(worker, node) {
-                Some(at) => self.round.issues[at].renew(attempt, now),
+                Some(at) => {
+                    self.round.issues[at].renew(attempt, now);
+                    // It says all of it again.
+                    self.round.trials.iter_mut().filter(|t| t.node == node).for_each(|t| t.forget(worker));
+                }
                 None => self.round.issues.push(Issue::new(worker, node, attempt, now)),
             }
             if let Some(state) = self.workers.get_mut(worker) {
@@ -292,7 +333,11 @@ impl Engine {
         }
         overdue.sort_by_key(|(at, deadline)| (*deadline, *at));
         // Those who have joined would wait for the next step; but the others may never get there without them.
-        if joining && !self.workers.active().any(|(id, _)| !self.round.is_busy(id)) {
+        let helpless = |&(at, _): &(usize, Duration)| {
+            let node = self.round.issues[at].node;
+            !self.workers.active().any(|(id, _)| self.round.can_help(id, node))
+        };
+        if joining && overdue.iter().any(helpless) {
             self.admit(actions);
         }
         let mut any = false;
@@ -313,9 +358,9 @@ impl Engine {
                 .workers
                 .active()
                 .map(|(id, _)| id)
-                .filter(|&id| !self.round.is_busy(id))
+                .filter(|&id| self.round.can_help(id, node))
                 .max_by(|&a, &b| worth(a).partial_cmp(&worth(b)).unwrap_or(Ordering::Equal));
-            let Some(idle) = idle else { break };
+            let Some(idle) = idle else { continue };
             self.issue_nodes(now, idle, &[node], actions);
             any = true;
         }

@@ -138,6 +138,11 @@ impl Workers {
         self.all.clear();
     }
 
+    /// A member's connection.
+    pub(super) fn of(&self, member: Member) -> Option<WorkerId> {
+        self.all.iter().find(|(_, worker)| worker.member == member).map(|(&id, _)| id)
+    }
+
     pub(super) fn get(&self, worker: WorkerId) -> Option<&Worker> {
         self.all.get(&worker)
     }

@@ -121,7 +121,7 @@ impl Engine {
             return Some(Waiting::ForWorkers {
                 have: self.workers.count(),
                 ready: self.workers.ready(),
-                want: self.cluster.min_workers.max(1),
+                want: self.wanted(),
                 missed: self.workers.missed().collect(),
                 since: self.round.paused.map_or(Duration::ZERO, |since| self.clock.shown(since)),
             });

@@ -29,7 +29,17 @@ impl Engine {
 
     /// Counts a checked contribution.
     fn contribute(&mut self, now: Duration, c: Contribution, issue: usize, actions: &mut Vec<Action>) {
+        let tried = self.is_tried(c.node);
         let done = self.answered(now, issue, c.part, c.stats.is_some());
+        if tried {
+            self.testify(now, c, done, actions);
+        } else if !self.take_in(now, c, actions) && done {
+            self.settle(now, actions);
+        }
+    }
+
+    /// Counts what is believed. True if the step is over.
+    pub(super) fn take_in(&mut self, now: Duration, c: Contribution, actions: &mut Vec<Action>) -> bool {
         let complete =
             if c.finite { self.count(c, actions) } else { recycle(c.values, actions, Err(Diverged)) };
         match complete {
@@ -37,10 +47,13 @@ impl Engine {
                 let step = Step(self.step);
                 let epoch = self.manifest.place(self.step).0;
                 self.finish(Outcome::Diverged { epoch, step }, actions);
+                true
             }
-            Ok(Some(stats)) => self.commit(now, stats, actions),
-            Ok(None) if done => self.settle(now, actions),
-            Ok(None) => {}
+            Ok(Some(stats)) => {
+                self.commit(now, stats, actions);
+                true
+            }
+            Ok(None) => false,
         }
     }
 

@@ -214,6 +214,9 @@ impl Engine {
 
     /// Whether any of it would count.
     fn is_news(&self, c: &Contribution) -> bool {
+        if let Some(trial) = self.round.trials.iter().find(|trial| trial.node == c.node) {
+            return !trial.knows(c.worker, c.part) && !self.reduction.touches(c.node);
+        }
         let layer = match c.part {
             Part::Layer(layer) => !self.reduction.has_layer(layer as usize, c.node),
             Part::All => (0..self.layout.len()).any(|layer| !self.reduction.has_layer(layer, c.node)),

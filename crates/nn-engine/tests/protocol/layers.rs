@@ -107,3 +107,18 @@ fn a_node_of_which_a_part_has_counted_does_not_count() {
     let actions = script.send(answer(anew[1], Part::All, 0.1));
     assert!(has(&actions, |a| matches!(a, Action::StepDone(report) if report.samples == 12)));
 }
+
+#[test]
+fn loss_and_counts_may_come_with_a_layer_that_has_counted_already() {
+    let mut script = Script::new(cluster());
+    let task = assigned(&script.join(1), 1)[0];
+    let mut bare = answer(task, Part::Layer(0), 1.0);
+    bare.stats = None;
+    script.send(bare);
+    let ahead = script.engine.weights(Step(1), Part::Layer(0)).unwrap().to_vec();
+    let actions = script.send(answer(task, Part::Layer(0), 1.0));
+    assert!(!has(&actions, |a| matches!(a, Action::Counted { .. } | Action::Reject { .. })));
+    assert_eq!(script.engine.weights(Step(1), Part::Layer(0)), Some(&ahead[..]));
+    let actions = script.send(answer(task, Part::Layer(1), 1.0));
+    assert!(has(&actions, |a| matches!(a, Action::StepDone(_))));
+}

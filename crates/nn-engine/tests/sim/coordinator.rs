@@ -23,7 +23,10 @@ impl World {
             return Ok(());
         }
         match message {
-            ToCoordinator::Hello(join) if !gone => self.handle(Event::Joined(join)),
+            ToCoordinator::Hello(join) if !gone => {
+                self.check(&Fact::Met { worker: id, member: join.member })?;
+                self.handle(Event::Joined(join))
+            }
             ToCoordinator::Hello(_) => Ok(()),
             ToCoordinator::Garbage if gone => Ok(()),
             ToCoordinator::Garbage => {
@@ -123,7 +126,14 @@ impl World {
                     Release::Superseded => self.tally.count("superseded"),
                     Release::Silent(_) => self.tally.count("silent"),
                     Release::Refused(_) => self.tally.count("not let in"),
-                    _ => self.tally.count("quarantined"),
+                    Release::Disproved { .. } => {
+                        self.tally.count("disproved");
+                        self.check(&Fact::Banned { worker, lied: true })?;
+                    }
+                    _ => {
+                        self.tally.count("quarantined");
+                        self.check(&Fact::Banned { worker, lied: false })?;
+                    }
                 }
                 self.close(worker, reason);
             }

@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Fast,
     /// So many of a hundred contributions of the machine are rubbish from now on.
     Rubbish(u64),
+    /// So many of a hundred nodes of the machine come out wrong from now on, and look right. (Rubbish, where nobody audits.)
+    Lie(u64),
     /// A new machine joins.
     Join,
     /// The coordinator dies; it is started again after so long.
@@ -46,6 +48,8 @@ pub(crate) struct Weather {
     pub(crate) patience: f64,
     /// How long the coordinator waits for workers.
     pub(crate) wait_timeout: Option<Duration>,
+    /// The fraction of nodes that are computed twice.
+    pub(crate) audit: f64,
     /// What the planner believes that the coordinator's link carries, in bytes a second.
     pub(crate) link: f64,
     pub(crate) snapshot_every: Duration,
@@ -65,18 +69,25 @@ const SECOND: u64 = 1_000_000;
 
 impl Weather {
     pub(crate) fn draw(noise: &mut Noise) -> Self {
-        let machines = noise.between(1, 6);
+        let audit = *noise.pick(&[0.0, 0.0, 0.0, 0.3, 1.0]);
+        let machines = noise.between(if audit > 0.0 { 2 } else { 1 }, 6);
         // Most runs are over within half a second, unless something holds them up.
         let horizon = *noise.pick(&[10_000, 30_000, 100_000, 400_000]);
         let mut faults = Vec::new();
         for _ in 0..noise.below(18) {
-            let fault = fault(noise);
+            let fault = match fault(noise) {
+                // Only audits of everything find every lie.
+                Fault::Lie(percent) if audit < 1.0 => Fault::Rubbish(percent),
+                fault => fault,
+            };
             faults.push((noise.below(horizon), noise.word(), fault));
         }
         faults.sort_by_key(|(at, ..)| *at);
         Self {
             machines,
-            min_workers: noise.between(1, machines.min(3)) as usize,
+            // Who must not be believed when they are alone are at least two.
+            min_workers: noise.between(if audit == 1.0 { 2 } else { 1 }, machines.min(3)) as usize,
+            audit,
             patience: *noise.pick(&[1.0, 6.0]),
             wait_timeout: noise.percent(30).then(|| Duration::from_millis(noise.between(50, 3_000))),
             link: *noise.pick(&[1e4, 1e9]),
@@ -91,7 +102,7 @@ impl Weather {
 }
 
 fn fault(noise: &mut Noise) -> Fault {
-    match noise.below(26) {
+    match noise.below(28) {
         0..=2 => Fault::Cut,
         3 | 4 => Fault::Vanish,
         5..=7 => Fault::Hang(*noise.pick(&[5_000, 100_000, SECOND, 15 * SECOND, 60 * SECOND])),
@@ -108,6 +119,7 @@ fn fault(noise: &mut Noise) -> Fault {
             heals: noise.percent(50),
         },
         19..=21 => Fault::CoordinatorCrash(*noise.pick(&[0, 1_000, 100_000, 5 * SECOND])),
+        26 | 27 => Fault::Lie(*noise.pick(&[20, 100])),
         22 | 23 => Fault::CoordinatorHang(*noise.pick(&[5_000, 200_000, 3 * SECOND, 30 * SECOND])),
         _ => {
             let jump = *noise.pick(&[50_000, SECOND, 60 * SECOND, 3_600 * SECOND]) as i64;

@@ -17,6 +17,7 @@ pub(crate) fn engine(run: &Run, weather: &Weather, generation: u64) -> Engine {
         patience: weather.patience,
         wait_timeout: weather.wait_timeout,
         link_bytes_per_second: weather.link,
+        audit: weather.audit,
         ..Cluster::default()
     })
 }
@@ -47,6 +48,7 @@ impl World {
             generation: Generation(self.generation),
             step: self.engine.steps_done(),
             weights: params_sha256(self.engine.params()),
+            audits: self.weather.audit > 0.0,
         })
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct Machine {
     pub(crate) style: Style,
     /// Contributions of so many of a hundred are tampered with.
     pub(crate) rubbish: u64,
+    /// Of a hundred nodes, so many come out wrong.
+    pub(crate) lies: u64,
     pub(crate) computing: Option<Assignment>,
     /// Tells the computation under way from those that were given up.
     pub(crate) token: u64,
@@ -91,6 +93,7 @@ impl Machine {
             wedged: false,
             style: Style { by_layer: noise.percent(70), own: noise.percent(20) },
             rubbish: 0,
+            lies: 0,
             computing: None,
             token: 0,
             last: None,
@@ -171,6 +174,12 @@ impl Machine {
             .workspace
             .node_gradient(&weights, &run.data, samples, shard, &mut gradient)
             .map_err(|error| error.to_string())?;
+        let lie = noise.percent(self.lies);
+        if lie {
+            // Something of its own, and finite.
+            let at = noise.below(gradient.len() as u64) as usize;
+            gradient[at] += 1.0 + self.member.0 as f32;
+        }
         let style = self.style;
         let sent = |part, values: &[f32], stats: Option<NodeStats>, noise: &mut Noise| Sent {
             assignment,
@@ -179,7 +188,7 @@ impl Machine {
             finite: true,
             stats,
             computed_with: computed_with.clone(),
-            tampered: false,
+            tampered: lie,
         };
         if !style.by_layer {
             return Ok(vec![sent(Part::All, &gradient, Some(stats), noise)]);

@@ -37,6 +37,7 @@ impl World {
             Fault::Fast => own.micros_per_sample = own.micros_per_sample.min(200),
             Fault::Wedge => own.wedged = true,
             Fault::Rubbish(percent) => own.rubbish = percent,
+            Fault::Lie(percent) => own.lies = percent,
             Fault::Cut => self.break_off(link, true),
             Fault::Vanish => self.break_off(link, false),
             Fault::Crash(micros) => {

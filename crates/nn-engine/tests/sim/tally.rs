@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
 /// What must happen, and not just once: of each at least one for so many seeds.
-const EVENTS: [(&str, u64); 29] = [
+const EVENTS: [(&str, u64); 30] = [
     ("step", 1),
     ("reissue", 5),
     ("duplicate", 5),
@@ -16,6 +16,7 @@ const EVENTS: [(&str, u64); 29] = [
     ("superseded", 100),
     ("silent", 200),
     ("quarantined", 50),
+    ("disproved", 50),
     ("garbled", 100),
     ("late worker back", 50),
     ("let in in mid-step", 200),

@@ -201,9 +201,9 @@ impl World {
                     machine.rubbish = 0;
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
-                while self.machines.iter().filter(|machine| machine.alive && !machine.wedged).count()
-                    < self.weather.min_workers
-                {
+                let wanted = self.weather.min_workers.max(if self.weather.audit > 0.0 { 2 } else { 1 });
+                let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
+                while self.machines.iter().filter(well).count() < wanted {
                     self.start_machine();
                 }
             }
@@ -242,8 +242,11 @@ impl World {
                         self.schedule(at, Item::Dial(machine));
                     }
                     Release::Over(_) => own.alive = false,
-                    Release::Quarantined { .. } | Release::Refused(_) => {
-                        own.alive = false;
+                    Release::Quarantined { .. } | Release::Disproved { .. } | Release::Refused(_) => {
+                        // Some do not take no for an answer.
+                        own.alive = self.noise.percent(30);
+                        let at = self.now + self.noise.between(100, 1_000_000);
+                        self.schedule(at, Item::Dial(machine));
                         self.start_machine();
                     }
                     _ => {

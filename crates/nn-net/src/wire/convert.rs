@@ -220,7 +220,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
         Release::Silent(_) => pb::RejectReason::Silent,
-        Release::Quarantined { .. } => pb::RejectReason::Quarantine,
+        Release::Quarantined { .. } | Release::Disproved { .. } => pb::RejectReason::Quarantine,
         Release::Refused(Rejection::StaleIncarnation { .. }) => pb::RejectReason::Replaced,
         Release::Refused(Rejection::Over) => pb::RejectReason::Over,
         Release::Refused(_) => pb::RejectReason::Refused,

@@ -4,6 +4,7 @@ mod counts_once;
 mod final_hash;
 mod nothing_stale;
 mod one_history;
+mod quarantine;
 mod run_ends;
 mod same_reports;
 mod same_weights;
@@ -12,7 +13,7 @@ mod step_order;
 mod work_is_bounded;
 
 use nn_core::Node;
-use nn_engine::{EpochReport, Generation, Outcome, Part, Step, StepReport, WorkerId};
+use nn_engine::{EpochReport, Generation, Member, Outcome, Part, Step, StepReport, WorkerId};
 
 use crate::runs::Run;
 
@@ -20,7 +21,11 @@ use crate::runs::Run;
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
     /// A life of the coordinator begins, after so many steps and with these weights.
-    Born { generation: Generation, step: u64, weights: String },
+    Born { generation: Generation, step: u64, weights: String, audits: bool },
+    /// A worker asks to be let in.
+    Met { worker: WorkerId, member: Member },
+    /// A worker is sent away for good, for what it has computed or for what it has sent.
+    Banned { worker: WorkerId, lied: bool },
     /// What a worker has sent is no message.
     Garbled { worker: WorkerId },
     /// A contribution reaches the engine; the facts up to the next [`Fact::Handled`] are what it makes of it.
@@ -82,6 +87,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
         Box::new(same_reports::SameReports),
         Box::new(final_hash::FinalHash),
         Box::new(work_is_bounded::WorkIsBounded::default()),
+        Box::new(quarantine::Quarantine::default()),
         Box::new(run_ends::RunEnds::default()),
     ]
 }
@@ -105,7 +111,7 @@ fn report(step: u64, samples: usize) -> Fact {
 #[cfg(test)]
 fn born(generation: u64, step: u64) -> Fact {
     let weights = crate::runs::runs()[0].hashes[step as usize].clone();
-    Fact::Born { generation: Generation(generation), step, weights }
+    Fact::Born { generation: Generation(generation), step, weights, audits: false }
 }
 
 #[cfg(test)]

@@ -9,8 +9,14 @@ use crate::runs::Run;
 #[derive(Debug, Default)]
 pub(super) struct NothingStale {
     delivered: Option<Delivery>,
+    /// What was neither counted nor refused in this step, where there are audits.
+    held: Vec<Delivery>,
+    audits: bool,
+    /// What became of what was delivered.
     counted: bool,
     rejected: bool,
+    /// Whether anything has counted.
+    moved: bool,
     generation: Generation,
     done: u64,
     weights: String,
@@ -23,8 +29,9 @@ impl Invariant for NothingStale {
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Born { generation, step, weights } => {
+            Fact::Born { generation, step, weights, audits } => {
                 *self = Self {
+                    audits: *audits,
                     generation: *generation,
                     done: *step,
                     weights: weights.clone(),
@@ -37,29 +44,41 @@ impl Invariant for NothingStale {
             }
             Fact::Rejected { .. } => self.rejected = true,
             Fact::Counted { worker, step, node, part } => {
-                let Some(sent) = &self.delivered else {
-                    return Err("something counts that nobody has sent".to_owned());
+                let named = |sent: &&Delivery| {
+                    (sent.worker, sent.step, sent.node) == (*worker, *step, *node)
+                        && (sent.part == Part::All || sent.part == *part)
                 };
-                let named = (sent.worker, sent.step, sent.node) == (*worker, *step, *node)
-                    && (sent.part == Part::All || sent.part == *part);
+                let own = self.delivered.as_ref().filter(named);
+                self.counted |= own.is_some();
+                let Some(sent) = own.or_else(|| self.held.iter().find(named)) else {
+                    return Err(format!(
+                        "{fact:?} counts because of {:?}, which is something else",
+                        self.delivered
+                    ));
+                };
+                // One that is held may have gone meanwhile; what it has said is no worse for that.
                 let fresh = sent.generation == self.generation && step.0 == self.done && !sent.gone;
                 let right = sent.computed_with == run.hashes[step.0 as usize] && !sent.tampered;
-                if !(named && fresh && right) {
+                if !(fresh && right) {
                     return Err(format!("{fact:?} counts at step {}, because of {sent:?}", self.done));
                 }
-                self.counted = true;
+                self.moved = true;
             }
             Fact::Handled { steps_done, weights } => {
-                if let Some(sent) = &self.delivered
-                    && self.counted == self.rejected
-                {
-                    return Err(format!("counted: {0}, rejected: {0}: {sent:?}", self.counted));
-                }
-                if !self.counted && self.weights != *weights && !self.weights.is_empty() {
+                if !self.moved && self.weights != *weights && !self.weights.is_empty() {
                     return Err(format!("the weights have changed after {:?}", self.delivered));
                 }
-                self.delivered = None;
-                self.counted = false;
+                match self.delivered.take() {
+                    Some(sent) if self.audits && !self.rejected => self.held.push(sent),
+                    Some(sent) if self.counted == self.rejected => {
+                        return Err(format!("counted: {0}, rejected: {0}: {sent:?}", self.counted));
+                    }
+                    _ => {}
+                }
+                if *steps_done != self.done {
+                    self.held.clear();
+                }
+                self.moved = false;
                 self.done = *steps_done;
                 self.weights.clone_from(weights);
             }
@@ -101,6 +120,15 @@ fn it_can_fail() {
     assert!(!counts(Delivery { gone: true, ..right.clone() }));
     let later = [born(2, 0), Fact::Delivered(right.clone()), counted(0, 0, 0, Part::Layer(1))];
     assert!(objects(NothingStale::default(), &later));
+    // Where there are audits it may count later, or never; but as strictly.
+    let Fact::Born { generation, step, weights, .. } = born(1, 0) else { unreachable!() };
+    let born = Fact::Born { generation, step, weights: weights.clone(), audits: true };
+    let at = |weights: &str| Fact::Handled { steps_done: 0, weights: weights.to_owned() };
+    let later = |delivery| {
+        let facts = [born.clone(), Fact::Delivered(delivery), at(&weights), counted(0, 0, 0, Part::Layer(1))];
+        !objects(NothingStale::default(), &facts)
+    };
+    assert!(later(right.clone()) && !later(Delivery { tampered: true, ..right.clone() }));
     let at = |weights: &str| Fact::Handled { steps_done: 0, weights: weights.to_owned() };
     assert!(objects(NothingStale::default(), &[at("a"), Fact::Delivered(right.clone()), at("a")]));
     assert!(objects(

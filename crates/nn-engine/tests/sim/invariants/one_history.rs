@@ -34,7 +34,7 @@ impl Invariant for OneHistory {
 
     fn see(&mut self, _: &Run, fact: &Fact) -> Result<(), String> {
         match fact {
-            Fact::Born { generation, step, weights } => {
+            Fact::Born { generation, step, weights, .. } => {
                 if self.generation.is_some_and(|before| before >= generation.0) {
                     return Err(format!("generation {} follows {:?}", generation.0, self.generation));
                 }
@@ -67,6 +67,7 @@ fn it_can_fail() {
         generation: Generation(generation),
         step,
         weights: weights.to_owned(),
+        audits: false,
     };
     let at = |steps_done, weights: &str| Fact::Handled { steps_done, weights: weights.to_owned() };
     let first = [born(1, 0, "a"), at(0, "a"), at(1, "b"), at(2, "c")];

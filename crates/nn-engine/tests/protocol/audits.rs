@@ -1,0 +1,204 @@
+//! Nodes that two workers compute before they count, and workers that are found out.
+
+use crate::script::*;
+
+const TRUTH: f32 = 0.1;
+const LIE: f32 = 0.2;
+
+fn audited(min_workers: usize) -> Script {
+    Script::new(Cluster { audit: 1.0, min_workers, link_bytes_per_second: 1e12, ..cluster() })
+}
+
+/// Everybody answers what they are given, workers above `honest` with lies, until there is nothing more to do in this
+/// step. Gives all actions.
+fn play(script: &mut Script, first: Vec<Action>, honest: u64) -> Vec<Action> {
+    let step = script.engine.steps_done();
+    let mut all = first;
+    let mut at = 0;
+    while at < all.len() {
+        if let Action::Assign(task) = &all[at]
+            && task.step.0 == step
+        {
+            let value = if task.worker.0 <= honest { TRUTH } else { LIE };
+            let more = script.send(answer(*task, Part::All, value));
+            all.extend(more);
+        }
+        at += 1;
+    }
+    all
+}
+
+fn disproved(actions: &[Action]) -> Vec<u64> {
+    let all = actions.iter().filter_map(|action| match action {
+        Action::Release { worker, reason: Release::Disproved { .. } } => Some(worker.0),
+        _ => None,
+    });
+    all.collect()
+}
+
+fn counted(actions: &[Action]) -> Vec<u64> {
+    let all = actions.iter().filter_map(|action| match action {
+        Action::Counted { worker, .. } => Some(worker.0),
+        _ => None,
+    });
+    all.collect()
+}
+
+/// The parameters after the first step of honest workers.
+fn truth() -> Vec<f32> {
+    let mut script = Script::new(cluster());
+    let task = assigned(&script.join(1), 1)[0];
+    // The same numbers whatever the nodes: every node's answer is made up alike, so only the whole tree will do.
+    script.send(answer(task, Part::All, TRUTH));
+    script.engine.params().to_vec()
+}
+
+#[test]
+fn a_node_counts_when_two_say_the_same() {
+    let mut script = audited(2);
+    script.join(1);
+    let actions = script.join(2);
+    let task = assigned(&actions, 1)[0];
+    let before = script.engine.params().to_vec();
+    let first = script.send(answer(task, Part::All, TRUTH));
+    assert!(counted(&first).is_empty(), "held back");
+    // Once more from the same one is no confirmation.
+    let again = script.send(answer(task, Part::All, TRUTH));
+    assert_eq!(rejections(&again), [Rejection::Duplicate(task.node)]);
+    assert!(counted(&again).is_empty());
+    assert_eq!(script.engine.params(), before);
+    let rest: Vec<Action> =
+        actions.into_iter().filter(|a| !matches!(a, Action::Assign(t) if *t == task)).collect();
+    let all = play(&mut script, rest.into_iter().chain(first).collect(), 9);
+    assert_eq!(script.engine.steps_done(), 1);
+    assert!(disproved(&all).is_empty());
+    // By layers and all at once is the same to it.
+    let mut script = audited(2);
+    script.join(1);
+    let actions = script.join(2);
+    let task = assigned(&actions, 1)[0];
+    script.send(answer(task, Part::Layer(1), TRUTH));
+    let mut all = script.send(answer(task, Part::Layer(0), TRUTH));
+    for other in assigned(&actions, 2) {
+        all.extend(script.send(answer(other, Part::All, TRUTH)));
+    }
+    let witness = assigned(&all, 2);
+    assert_eq!(witness.iter().map(|t| t.node).collect::<Vec<_>>(), [task.node]);
+    assert!(!counted(&script.send(answer(witness[0], Part::All, TRUTH))).is_empty());
+}
+
+#[test]
+fn who_is_outvoted_is_quarantined_and_nothing_of_it_counts() {
+    let mut script = audited(3);
+    script.join(1);
+    script.join(2);
+    let actions = script.join(3);
+    let all = play(&mut script, actions, 2);
+    assert_eq!(script.engine.steps_done(), 1);
+    assert_eq!(disproved(&all), [3]);
+    assert!(!counted(&all).contains(&3));
+    let status = script.engine.status(script.now);
+    assert!(status.quarantined[0].reason.to_string().contains("computes wrongly"), "{status:?}");
+    let again = Join { worker: WorkerId(4), member: Member(3), incarnation: 1, threads: 1 };
+    assert!(has(&script.event(Event::Joined(again)), |a| matches!(
+        a,
+        Action::Release { worker: WorkerId(4), reason: Release::Disproved { .. } }
+    )));
+}
+
+#[test]
+fn between_two_that_differ_a_third_decides_and_is_waited_for() {
+    let timeout = Some(Duration::from_secs(60));
+    let mut script = audited(2);
+    script.engine = script.engine.with_cluster(Cluster {
+        audit: 1.0,
+        min_workers: 2,
+        wait_timeout: timeout,
+        ..cluster()
+    });
+    script.join(1);
+    let actions = script.join(9);
+    let all = play(&mut script, actions, 1);
+    assert!(counted(&all).is_empty() && disproved(&all).is_empty());
+    assert!(matches!(script.engine.waiting(), Some(Waiting::ForWorkers { have: 2, want: 3, .. })));
+    for worker in [1, 9] {
+        script.event(Event::Heartbeat(WorkerId(worker)));
+    }
+    script.after(Duration::from_secs(5));
+    let actions = script.join(2);
+    let all = play(&mut script, actions, 2);
+    assert_eq!((script.engine.steps_done(), disproved(&all)), (1, vec![9]));
+    assert!(!counted(&all).contains(&9));
+}
+
+#[test]
+fn nobody_comes_to_decide() {
+    let mut script = Script::new(Cluster {
+        audit: 1.0,
+        min_workers: 2,
+        wait_timeout: Some(Duration::from_secs(5)),
+        ..cluster()
+    });
+    script.join(1);
+    let actions = script.join(9);
+    let before = script.engine.snapshot();
+    play(&mut script, actions, 1);
+    let actions = script.after(Duration::from_secs(6));
+    assert!(matches!(outcome(&actions), Some(Outcome::NoWorkers { have: 2, want: 3, .. })));
+    assert_eq!(script.engine.snapshot(), before);
+}
+
+#[test]
+fn one_that_is_alone_is_believed_unless_there_should_be_two() {
+    let mut script = audited(1);
+    let actions = script.join(1);
+    play(&mut script, actions, 1);
+    assert_eq!((script.engine.steps_done(), script.engine.params()), (1, &truth()[..]));
+    // The other leaves when the first has answered.
+    for min_workers in [1, 2] {
+        let mut script = audited(min_workers);
+        let mut first = script.join(1);
+        if min_workers == 1 {
+            let task = assigned(&first, 1)[0];
+            script.join(2);
+            first = script.send(answer(task, Part::All, TRUTH));
+            assert_eq!(script.engine.steps_done(), 1);
+        } else {
+            first = script.join(2);
+        }
+        let step = script.engine.steps_done();
+        let tasks = assigned(&first, 1);
+        for &task in &tasks {
+            assert!(counted(&script.send(answer(task, Part::All, TRUTH))).is_empty());
+        }
+        let left = script.event(Event::Left(WorkerId(2)));
+        let all = play(&mut script, left, 1);
+        let done = script.engine.steps_done() > step;
+        assert_eq!(done, min_workers == 1, "{all:?}");
+    }
+}
+
+#[test]
+fn what_is_audited_depends_on_the_node_and_on_nothing_else() {
+    let held = |workers: u64| -> Vec<Node> {
+        let mut script =
+            Script::new(Cluster { audit: 0.5, min_workers: 6, link_bytes_per_second: 1e12, ..cluster() });
+        let mut actions = Vec::new();
+        for worker in 1..=6 {
+            actions = script.join(worker + workers * 10);
+        }
+        let tasks = actions.iter().filter_map(|action| match action {
+            Action::Assign(task) => Some(*task),
+            _ => None,
+        });
+        let tasks: Vec<Assignment> = tasks.collect();
+        assert_eq!(tasks.len(), 6, "a leaf each");
+        let held = |task: &&Assignment| counted(&script.send(answer(**task, Part::All, TRUTH))).is_empty();
+        let mut nodes: Vec<Node> = tasks.iter().filter(held).map(|task| task.node).collect();
+        nodes.sort();
+        nodes
+    };
+    let some = held(0);
+    assert!(!some.is_empty() && some.len() < 6, "{some:?}");
+    assert_eq!(held(1), some);
+}
