@@ -215,7 +215,10 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
         Release::Silent(_) => pb::RejectReason::Silent,
-        Release::Quarantined { .. } => pb::RejectReason::Quarantine,
+        Release::Quarantined { .. } | Release::Refused(Rejection::InQuarantine) => {
+            pb::RejectReason::Quarantine
+        }
+        Release::Refused(Rejection::StaleIncarnation { .. }) => pb::RejectReason::Replaced,
         _ => pb::RejectReason::Unspecified,
     }
 }
