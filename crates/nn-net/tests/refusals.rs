@@ -113,6 +113,56 @@ async fn a_stream_that_comes_too_late() {
     ends_well(&run, served).await;
 }
 
+/// Nobody is left to wait for an answer that does not come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_and_requests_that_have_no_answer() {
+    let run = run();
+    let served = run.serve(1).await;
+    let mut client = pb::coordinator_client::CoordinatorClient::connect(served.url.clone()).await.unwrap();
+    let nothing = tokio_stream::iter(Vec::<pb::WorkerMessage>::new());
+    let hear = client.work(nothing).await.unwrap().into_inner();
+    let (say, _) = tokio::sync::mpsc::channel(1);
+    let mut peer = Peer { say, hear, welcome: pb::Welcome::default() };
+    let (reason, message, code) = peer.reject().await;
+    assert_eq!((reason, code), (RejectReason::Message, Code::InvalidArgument));
+    assert!(message.contains("begin with Hello"), "{message}");
+
+    let mut peer = Peer::greet(&served.url, hello()).await;
+    let sha256 = served.handle.training_set().sha256().to_owned();
+    peer.say(0, 0, Say::DataRequest(pb::DataRequest { sha256, from_chunk: 2 })).await;
+    let (reason, message, _) = peer.reject().await;
+    assert_eq!(reason, RejectReason::Message);
+    assert!(message.contains("from_chunk: 2 of 1"), "{message}");
+    drop(client);
+    ends_well(&run, served).await;
+}
+
+/// A message of another life of the run must not let anyone in, nor keep a place; only gradients are answered for each.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_of_another_generation() {
+    let run = run();
+    let served = run.serve(1).await;
+    let data_sha256 = served.handle.training_set().sha256().to_owned();
+    let of_another = |body| pb::WorkerMessage { generation: 9, step: 0, attempt: 0, body: Some(body) };
+    let request = pb::DataRequest { sha256: data_sha256.clone(), from_chunk: 0 };
+    for say in [
+        Say::Ready(pb::Ready { data_sha256 }),
+        Say::DataRequest(request),
+        Say::Heartbeat(pb::Heartbeat::default()),
+    ] {
+        let mut peer = Peer::greet(&served.url, hello()).await;
+        peer.say.send(of_another(say)).await.unwrap();
+        let (reason, message, _) = peer.reject().await;
+        assert_eq!(reason, RejectReason::Message);
+        assert!(message.contains("generation 9"), "{message}");
+    }
+    let mut peer = Peer::join(&served.url).await;
+    let _ = peer.assignment().await;
+    peer.say.send(of_another(Say::Heartbeat(pb::Heartbeat::default()))).await.unwrap();
+    assert_eq!(peer.reject().await.0, RejectReason::Message);
+    ends_well(&run, served).await;
+}
+
 /// What is wrong with a tensor ends the stream, before anything is kept of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tensors_that_do_not_fit() {
@@ -147,6 +197,14 @@ async fn tensors_that_do_not_fit() {
     let mut headless = Peer::join(&served.url).await;
     headless.say(0, 0, Say::GradientChunk(pb::TensorChunk::default())).await;
     assert_eq!(headless.reject().await.0, RejectReason::Tensor);
+    let mut elsewhere = Peer::join(&served.url).await;
+    let (step, attempt, nodes) = elsewhere.assignment().await;
+    let gradient = Gradient { node: nodes[0], values: vec![0.5; parameters], samples: 16, finite: true };
+    elsewhere.say(step, attempt, Say::GradientHeader(gradient.header())).await;
+    elsewhere.say(step + 1, attempt, Say::GradientChunk(gradient.chunk())).await;
+    let (reason, message, _) = elsewhere.reject().await;
+    assert_eq!(reason, RejectReason::Tensor);
+    assert!(message.contains("another generation, step or attempt"), "{message}");
     ends_well(&run, served).await;
 }
 

@@ -39,6 +39,16 @@ enum End {
     Reject(RejectReason, String),
 }
 
+impl End {
+    /// Tells a peer that ends its side why that is not the way to do it.
+    fn or_reject(self, error: WireError) -> Self {
+        match self {
+            Self::Gone => error.into(),
+            Self::Reject(..) => self,
+        }
+    }
+}
+
 impl From<WireError> for End {
     fn from(error: WireError) -> Self {
         Self::Reject(error.reason(), error.to_string())
@@ -118,7 +128,9 @@ impl Session {
     }
 
     async fn try_talk(&mut self, address: String) -> Result<(), End> {
-        let hello = match self.next(HELLO).await? {
+        let first = self.next(HELLO).await;
+        // Who says nothing at all is told what was expected; whoever has said hello may leave without a word.
+        let hello = match first.map_err(|end| end.or_reject(WireError::Nothing))? {
             (_, FromWorker::Hello(hello)) => hello,
             (_, other) => return Err(WireError::Unexpected { got: other.name(), want: "Hello" }.into()),
         };
@@ -147,6 +159,19 @@ impl Session {
             // What was no message; and, where the connection has broken, nobody reads this.
             Err(status) => Err(End::Reject(RejectReason::Message, status.message().to_owned())),
         }
+    }
+
+    /// The next message after Hello. What is of another life of the run counts for nothing: gradients are refused by the
+    /// engine, which counts them, and whoever leaves may; anything else is no message for this stream.
+    async fn next_here(&mut self) -> Result<(Place, FromWorker), End> {
+        let (place, message) = self.next(self.patience()).await?;
+        let (got, want) = (place.generation, self.facts.generation);
+        let judged_elsewhere =
+            matches!(message, FromWorker::Gradient(_) | FromWorker::Chunk(_) | FromWorker::Goodbye);
+        if got != want && !judged_elsewhere {
+            return Err(WireError::Generation { message: message.name(), got, want }.into());
+        }
+        Ok((place, message))
     }
 
     fn patience(&self) -> Duration {
@@ -218,7 +243,7 @@ impl Session {
     /// Until the worker has the training set.
     async fn load(&mut self, worker: WorkerId) -> Result<(), End> {
         loop {
-            match self.next(self.patience()).await?.1 {
+            match self.next_here().await?.1 {
                 FromWorker::DataRequest { sha256, from_chunk } => {
                     self.known(&sha256)?;
                     let chunks = self.facts.training_set.chunks();
@@ -256,7 +281,7 @@ impl Session {
         let facts = self.facts.clone();
         let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>, Transfer<'_>)> = None;
         loop {
-            let (place, message) = self.next(self.patience()).await?;
+            let (place, message) = self.next_here().await?;
             match message {
                 FromWorker::Gradient(head) => {
                     if arriving.is_some() {
@@ -266,9 +291,12 @@ impl Session {
                     arriving = Some((place, head, incoming, Vec::new(), facts.link.begin()));
                 }
                 FromWorker::Chunk(chunk) => {
-                    let Some((_, _, incoming, chunks, _)) = &mut arriving else {
+                    let Some((of, _, incoming, chunks, _)) = &mut arriving else {
                         return Err(TensorError::NoHeader.into());
                     };
+                    if place != *of {
+                        return Err(TensorError::Place.into());
+                    }
                     incoming.chunk(&chunk)?;
                     self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
                     chunks.push(chunk.data);

@@ -28,6 +28,8 @@ pub enum TensorError {
     NoHeader,
     #[error("a tensor begins before the one before it is complete")]
     Unfinished,
+    #[error("a chunk is for another generation, step or attempt than the header before it")]
+    Place,
 }
 
 /// What is wrong with a message.
@@ -43,6 +45,14 @@ pub enum WireError {
     Impossible { message: &'static str, field: &'static str, value: String },
     #[error("{got} is not expected now, but {want}")]
     Unexpected { got: &'static str, want: &'static str },
+    #[error(
+        "{message} is for generation {got} of the run, but this is {want}; repeat the one that came with Welcome"
+    )]
+    Generation { message: &'static str, got: u64, want: u64 },
+    #[error(
+        "the stream has ended before it said anything; begin with Hello, and keep it open while taking part"
+    )]
+    Nothing,
     #[error(transparent)]
     Tensor(#[from] TensorError),
 }

@@ -1,0 +1,212 @@
+//! A peer that does not share a line with this project: a Python program on grpcio, which knows of the protocol what the
+//! coordinator tells it by reflection. It speaks garbage, old versions and wrong numbers; each must be refused for its
+//! reason, and the run must end with the weights of `nn train` all the same. The scenarios are in `tests/foreign/`.
+//!
+//! It needs Python 3.10 or newer: `NN_TEST_PYTHON` names one that has what `tests/foreign/requirements.txt` lists;
+//! without it, a virtual environment with that is made below the target folder when the test is run for the first time.
+
+#![cfg(unix)] // as the other tests of the cluster
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Lines};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::Place;
+
+/// More than anything here takes on a machine that is busy with other things too.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+const FOREIGN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign");
+
+/// Runs a command of the set-up, or explains what is missing.
+fn must(command: &mut Command, remedy: &str) -> Output {
+    let what = format!("{command:?}");
+    match command.stdin(Stdio::null()).output() {
+        Ok(output) if output.status.success() => output,
+        Ok(output) => {
+            let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+            panic!("{what} has failed: {remedy}\n{}{}", said[0], said[1])
+        }
+        Err(error) => panic!("cannot run {what}: {error}; {remedy}"),
+    }
+}
+
+/// A Python that has grpcio.
+fn python() -> PathBuf {
+    let list = Path::new(FOREIGN).join("requirements.txt");
+    let (python, remedy) = if let Some(python) = std::env::var_os("NN_TEST_PYTHON") {
+        let remedy = format!("install it for NN_TEST_PYTHON: -m pip install -r {}", list.display());
+        (PathBuf::from(python), remedy)
+    } else {
+        (own_python(&list), "remove that folder and run the test again".to_owned())
+    };
+    must(Command::new(&python).args(["-c", "import grpc, grpc_reflection"]), &remedy);
+    python
+}
+
+/// The Python of a virtual environment below the target folder, made if it is not there or its list has changed.
+fn own_python(list: &Path) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(target).unwrap();
+    // Tests run at the same time, in this process and in others.
+    let lock = File::create(target.join("python.lock")).unwrap();
+    lock.lock().unwrap();
+    let folder = target.join("python");
+    let (python, done) = (folder.join("bin/python"), folder.join("installed.txt"));
+    let wanted = fs::read(list).unwrap();
+    if fs::read(&done).is_ok_and(|got| got == wanted) {
+        return python;
+    }
+    must(
+        Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder),
+        "install Python 3.10 or newer with its module venv (on Debian and Ubuntu: apt-get install python3 \
+         python3-venv), or name a Python that has grpcio and grpcio-reflection in NN_TEST_PYTHON",
+    );
+    must(
+        Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(list),
+        "it needs Python 3.10 or newer, and a way to PyPI once; without them, name a Python that has grpcio and \
+         grpcio-reflection in NN_TEST_PYTHON",
+    );
+    fs::write(done, wanted).unwrap();
+    python
+}
+
+/// A process, killed when it is dropped. What it writes to standard error is kept in a file.
+struct Process {
+    child: Child,
+    /// Its number may be somebody else's by now.
+    ended: Arc<AtomicBool>,
+    lines: Lines<BufReader<ChildStdout>>,
+    errors: PathBuf,
+}
+
+impl Process {
+    fn start(place: &Place, name: &str, command: &mut Command) -> Self {
+        let errors = place.at(format!("{name}.err"));
+        for name in ["NN_ISA", "NO_COLOR", "CLICOLOR_FORCE", "COLORTERM"] {
+            command.env_remove(name);
+        }
+        command.current_dir(place.path()).env("NN_CACHE_DIR", place.at("cache"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors).unwrap());
+        let mut child = command.spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let ended = Arc::<AtomicBool>::default();
+        limit(child.id(), ended.clone());
+        Self { child, ended, lines, errors }
+    }
+
+    fn nn(place: &Place, name: &str, program: &str, arguments: &str) -> Self {
+        Self::start(place, name, Command::new(program).args(arguments.split_whitespace()))
+    }
+
+    /// Lines up to one that begins with `last`, or to the end.
+    fn read_to(&mut self, last: &str) -> Vec<String> {
+        let mut read = Vec::new();
+        while let Some(Ok(line)) = self.lines.next() {
+            let found = line.starts_with(last);
+            read.push(line);
+            if found {
+                break;
+            }
+        }
+        read
+    }
+
+    /// Waits for a good end; what was not read yet.
+    #[track_caller]
+    fn ends_well(&mut self, said: &[String]) -> Vec<String> {
+        let rest: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
+        let status = self.child.wait().unwrap();
+        self.ended.store(true, Ordering::Relaxed);
+        let errors = fs::read_to_string(&self.errors).unwrap();
+        assert!(status.success(), "{status}: {said:#?} {rest:#?} {errors}");
+        assert!(!errors.contains("panicked"), "{errors}");
+        rest
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends a process that takes too long, so that nothing waits for ever for its output.
+fn limit(id: u32, ended: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        thread::sleep(PATIENCE);
+        if !ended.load(Ordering::Relaxed) {
+            let _ = Command::new("kill").arg(id.to_string()).stderr(Stdio::null()).status();
+        }
+    });
+}
+
+/// A coordinator with some honest workers, and the stranger, who plays `suites`; then more workers end the run.
+#[track_caller]
+fn stranger(arguments: &str, coord: &str, before: usize, after: usize, suites: &[&str], scenarios: usize) {
+    let python = python();
+    let place = Place::new();
+    let _ = place.nn(&format!("train --quiet --out alone {arguments}")).ok();
+    let alone = place.summary("alone");
+
+    let listen = format!("--listen 127.0.0.1:0 --threads 1 --out net {coord} {arguments}");
+    let mut coord = Process::nn(&place, "coord", env!("CARGO_BIN_EXE_nn-coord"), &listen);
+    let said = coord.read_to("listening on ").pop().unwrap_or_default();
+    let address = said.split([' ', ';']).nth(2).unwrap_or_else(|| panic!("it does not listen: {said:?}"));
+    let worker = |name: usize| {
+        let arguments = format!("--coordinator http://{address} --threads 1 --retry-seconds 0");
+        Process::nn(&place, &format!("worker{name}"), env!("CARGO_BIN_EXE_nn-worker"), &arguments)
+    };
+    let mut workers: Vec<Process> = (0..before).map(worker).collect();
+
+    let mut command = Command::new(python);
+    command.arg("-B").arg(Path::new(FOREIGN).join("peer.py")).arg(address).args(suites);
+    command.arg("--arithmetic").arg(alone["arithmetic_fingerprint"].as_str().unwrap());
+    let id = coord.child.id().to_string();
+    if Path::new("/proc").join(&id).join("status").exists() {
+        command.args(["--pid", &id]);
+    }
+    if before == 0 {
+        command.arg("--still");
+    }
+    let mut peer = Process::start(&place, "peer", &mut command);
+    let said = peer.read_to("waiting for the end");
+    workers.extend((before..before + after).map(worker));
+    let told = peer.ends_well(&said);
+
+    let passed = said.iter().filter(|line| line.starts_with("ok   ")).count();
+    assert_eq!(passed, scenarios, "scenarios that are as they should be: {said:#?}");
+    let _ = coord.ends_well(&[]);
+    for worker in &mut workers {
+        let _ = worker.ends_well(&[]);
+    }
+    let want = alone["params_sha256"].as_str().unwrap();
+    assert_eq!(place.hash("net"), want, "the run must end as if nothing had been there");
+    assert_eq!(told, [format!("params_sha256 {want}")], "the stranger is told the same");
+}
+
+/// Nobody else is there while the stranger plays, so that it can see that nothing changes: not the step, not a weight.
+/// The network is one whose gradients take two chunks.
+#[test]
+fn a_stranger_alone() {
+    let arguments = "--epochs 2 --hidden 4200 --activation relu --cost cross-entropy --learning-rate 0.05 \
+                     --batch-size 256 --shard-size 32";
+    stranger(arguments, "", 0, 1, &["door", "tensors", "contributions"], 100);
+}
+
+/// The run goes on, by an honest worker, while strangers come, do wrong and go. Without one beside the honest worker it
+/// stands, so it cannot end too early; with this patience nothing happens by the clock.
+#[test]
+fn a_stranger_beside_an_honest_worker() {
+    let arguments = "--epochs 400 --eval-every 100 --hidden none --batch-size 1438 --shard-size 90";
+    stranger(arguments, "--min-workers 2 --patience 1000000", 1, 1, &["progress", "contributions"], 30);
+}
