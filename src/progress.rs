@@ -76,17 +76,6 @@ impl Progress {
         }
     }
 
-    /// Something that the user should know even if the rest is quiet.
-    pub(crate) fn warn(&self, text: &str) {
-        let line = || {
-            let _ = writeln!(stderr(), "warning: {text}");
-        };
-        match &self.bar {
-            Some(_) => BARS.suspend(line),
-            None => line(),
-        }
-    }
-
     /// After `done` steps at time `now`; `rate` is in samples a second.
     pub(crate) fn step(
         &mut self,
@@ -125,6 +114,13 @@ impl Progress {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Something that the user should know even if the rest is quiet; any thread may say it.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    BARS.suspend(|| {
+        let _ = writeln!(stderr(), "warning: {text}");
+    });
 }
 
 /// Tells on standard error how far loading and fetching are.

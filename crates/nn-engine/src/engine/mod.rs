@@ -131,6 +131,7 @@ pub struct Engine {
     round: Round,
     workers: Workers,
     snapshot_every: Duration,
+    snapshot_steps: u64,
     last_snapshot: Duration,
     snapshot_pending: Option<Step>,
     rejected: u64,
@@ -159,12 +160,20 @@ impl Engine {
             round: Round::default(),
             workers: Workers::default(),
             snapshot_every,
+            snapshot_steps: 0,
             last_snapshot: Duration::ZERO,
             snapshot_pending: None,
             rejected: 0,
             outcome: None,
             manifest,
         }
+    }
+
+    /// The same run, in which a snapshot becomes due after every `steps` steps too; never, for 0.
+    #[must_use]
+    pub fn with_snapshot_steps(mut self, steps: u64) -> Self {
+        self.snapshot_steps = steps;
+        self
     }
 
     /// The same run with other rules for its workers.

@@ -187,10 +187,9 @@ impl Engine {
             self.tree = self.manifest.tree(self.step);
             self.reduction.reset(self.tree);
             let every = self.snapshot_every;
-            if !every.is_zero()
-                && self.snapshot_pending.is_none()
-                && now.saturating_sub(self.last_snapshot) >= every
-            {
+            let by_time = !every.is_zero() && now.saturating_sub(self.last_snapshot) >= every;
+            let by_steps = self.snapshot_steps != 0 && self.step.is_multiple_of(self.snapshot_steps);
+            if (by_time || by_steps) && self.snapshot_pending.is_none() {
                 self.last_snapshot = now;
                 self.snapshot_pending = Some(Step(self.step));
                 actions.push(Action::WriteSnapshot);

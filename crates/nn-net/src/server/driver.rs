@@ -201,11 +201,17 @@ impl<O: Observer> Driver<O> {
                         self.samples += report.samples as u64;
                         // Nobody needs the weights of steps that are over.
                         self.encoded.retain(|(step, ..)| *step > report.step);
+                        self.observer.weights(self.engine.steps_done(), self.engine.params());
                         if self.observer.step(&report).is_break() {
                             events.push_back(Event::StopRequested);
                         }
                     }
-                    Action::EpochDone(report) => self.observer.epoch(&report, self.engine.params()),
+                    Action::EpochDone(report) => {
+                        self.observer.epoch(&report, self.engine.params());
+                        if self.observer.keeps() {
+                            self.observer.snapshot(self.engine.snapshot());
+                        }
+                    }
                     Action::WriteSnapshot => {
                         let snapshot = self.engine.snapshot();
                         events.push_front(Event::SnapshotWritten(Step(snapshot.step)));
