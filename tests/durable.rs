@@ -339,6 +339,63 @@ fn without_room_for_checkpoints_the_training_goes_on() {
     assert_eq!(checkpoints(&place, "run").last(), Some(&720));
 }
 
+#[test]
+fn a_run_that_is_stopped_without_room_for_its_checkpoint_says_so() {
+    let place = Place::new();
+    let train = |epochs: u32| {
+        format!("train --quiet --out run --optimizer adam --hidden 200 --log-steps 0 --epochs {epochs}")
+    };
+    let _ = place.nn(&train(1)).ok();
+    let script = format!("ulimit -f 256; exec \"$NN\" {} --resume --checkpoint-steps 10", train(1_000_000));
+    let mut child = Running(place.shell(&script).stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("warning: cannot write a checkpoint")), "there is room");
+    assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
+    let rest: Vec<String> = lines.collect();
+    assert!(rest.iter().any(|line| line.contains("older checkpoints are intact")), "{rest:?}");
+    assert_eq!(child.ended().code(), Some(130));
+    assert_eq!(checkpoints(&place, "run"), [144]);
+    // As if nothing had happened.
+    let _ = place.nn(&format!("{} --resume", train(4))).ok();
+    let _ = place.nn(&train(4).replacen("run", "calm", 1)).ok();
+    assert_eq!(place.hash("run"), place.hash("calm"));
+    place.no_halves();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_fills_up_and_has_room_again() {
+    let place = Place::new();
+    fs::create_dir(place.at("disk")).unwrap();
+    // In a name space of its own, so that nothing stays mounted; not everybody may make one.
+    let script = "mount -t tmpfs -o size=2m none disk || exit 77
+        train=\"$NN train --quiet --optimizer adam --hidden 200 --log-steps 1 --checkpoint-steps 100 --out\"
+        $train disk/run --epochs 2; echo code $?
+        md5sum disk/run/checkpoints/* > before
+        cat /dev/zero > disk/filler 2> /dev/null; truncate -s -16K disk/filler
+        $train disk/run --epochs 9 --resume; echo code $?
+        md5sum --check --status before; echo intact $?
+        rm disk/filler
+        $train disk/run --epochs 9 --resume; echo code $?
+        cp -r disk/run run";
+    let mut inside = place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
+    let ran: Ran = inside.output().unwrap().into();
+    if !ran.stdout.contains("code ") {
+        println!("skipped: no file system can be mounted here: {}", ran.stderr);
+        return;
+    }
+    assert_eq!(ran.stdout, "code 0\ncode 1\nintact 0\ncode 0\n", "{ran:#?}");
+    for part in
+        ["cannot write a checkpoint", "metrics.jsonl: No space left", "cannot write the model", "make room"]
+    {
+        assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
+    }
+    let arguments = "--optimizer adam --hidden 200 --epochs 9";
+    let _ = place.nn(&format!("train --quiet --out calm {arguments}")).ok();
+    same(&place, "run", "calm");
+    place.no_halves();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn lines_that_there_is_no_room_for_are_written_once_there_is() {

@@ -25,6 +25,9 @@ const WAIT: Duration = Duration::from_secs(1);
 /// While there is no room, so much is kept in memory; beyond it the lines of steps are left out, not those of epochs.
 const KEEP: usize = 64 << 20;
 
+/// So many lines of epochs go into a checkpoint.
+const UNLOGGED: usize = 10_000;
+
 /// The log of a run.
 #[derive(Debug)]
 pub(super) struct Log {
@@ -215,9 +218,10 @@ impl Log {
         result
     }
 
-    /// The lines of epochs that there was no room for: to be kept in a checkpoint.
+    /// The lines of epochs that there was no room for: to be kept in a checkpoint. Only the last of very many, as what is
+    /// beside the numbers in a checkpoint must stay small.
     pub(super) fn unlogged(&self) -> &[Value] {
-        &self.epochs
+        &self.epochs[self.epochs.len().saturating_sub(UNLOGGED)..]
     }
 
     /// Writes the rest at the end of the run.
