@@ -56,7 +56,9 @@ pub const CHECKPOINT_SECONDS: u64 = 60;
 pub const CHECKPOINT_STEPS: u64 = 0;
 /// Should the newest turn out damaged, there are two more.
 pub const KEEP_CHECKPOINTS: usize = 3;
-/// Every step, so that a difference can be pinned to the step that it came with.
+/// Every step, so that a difference can be pinned to the step that it came with. It costs up to 8 % of a step where
+/// mini-batches are small (0.2 µs of 3 for the default run, 2 of 25 for 784-30-10) or the network is large (5 ms of 130 for
+/// 12 million parameters on one thread); every tenth costs a tenth of that.
 pub const LOG_STEPS: u64 = 1;
 /// Epochs between two looks at the test samples.
 pub const EVAL_EVERY: u32 = 1;
