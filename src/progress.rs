@@ -75,14 +75,6 @@ impl Progress {
         above(line);
     }
 
-    /// Something that the user should know even if the rest is quiet.
-    pub(crate) fn warn(&self, text: &str) {
-        let line = || {
-            let _ = writeln!(stderr(), "warning: {text}");
-        };
-        above(line);
-    }
-
     /// After `done` steps at time `now`; `rate` is in samples a second.
     pub(crate) fn step(
         &mut self,
@@ -140,6 +132,13 @@ fn fitting(parts: [String; 5], room: usize) -> String {
 fn terminal() -> (usize, usize) {
     terminal_size::terminal_size_of(stderr())
         .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
+
+/// Something that the user should know even if the rest is quiet; any thread may say it.
+pub(crate) fn warn(text: impl std::fmt::Display) {
+    above(|| {
+        let _ = writeln!(stderr(), "warning: {text}");
+    });
 }
 
 /// Tells on standard error how far loading and fetching are.

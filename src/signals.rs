@@ -15,6 +15,10 @@ impl StopFlag {
     /// # Errors
     /// When the system does not let signals be handled.
     pub(crate) fn install() -> Result<Self, Failure> {
+        // A file that would grow beyond the limit of `ulimit -f` is then an error of the write and not our end.
+        #[cfg(unix)]
+        signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())
+            .map_err(|error| Failure::failed(format_args!("cannot handle signals: {error}")))?;
         let flag = Arc::new(AtomicBool::new(false));
         let code = i32::from(FailureKind::Interrupted.exit_code());
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {

@@ -184,7 +184,14 @@ fn what_decides_the_weights_changes_them_and_nothing_else_does() {
         (text("params_sha256"), text("config_hash"))
     };
     let base = hash("");
-    for same in ["--eval-every 2", "--checkpoint-seconds 0", "--threads 7", "--batch-size 10", "--seed 1"] {
+    for same in [
+        "--eval-every 2",
+        "--checkpoint-seconds 0",
+        "--checkpoint-steps 7 --keep-checkpoints 1 --log-steps 3",
+        "--threads 7",
+        "--batch-size 10",
+        "--seed 1",
+    ] {
         assert_eq!(hash(same), base, "{same}");
     }
     for other in [

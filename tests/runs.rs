@@ -112,8 +112,13 @@ fn a_new_run_replaces_the_old_one() {
     let _ = place.file("run/notes.txt", "mine");
     let _ = place.nn("train --quiet --epochs 2 --seed 9 --out run").ok();
     assert_eq!(place.metrics("run").len(), 2);
-    let files =
-        ["checkpoints/step-000000000288.safetensors", "metrics.jsonl", "model.safetensors", "notes.txt"];
+    let files = [
+        "checkpoints/best.safetensors",
+        "checkpoints/step-000000000288.safetensors",
+        "metrics.jsonl",
+        "model.safetensors",
+        "notes.txt",
+    ];
     let want: Vec<String> = files.iter().chain(&["summary.json"]).map(|name| format!("run/{name}")).collect();
     assert_eq!(place.files(), want, "the user's own files stay, the old run's go");
 }
@@ -425,7 +430,7 @@ fn evaluations_agree_with_the_summary() {
     let diagonal: u64 = (0..10).map(|c| confusion[c][c].as_u64().unwrap()).sum();
     assert_eq!(diagonal, report["correct"].as_u64().unwrap());
     // Nothing of it is written anywhere.
-    assert_eq!(place.files().len(), 4, "{:?}", place.files());
+    assert_eq!(place.files().len(), 5, "{:?}", place.files());
 }
 
 #[test]

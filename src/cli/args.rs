@@ -153,6 +153,69 @@ impl PredictArgs {
     }
 }
 
+/// Flags of `nn replay`.
+#[derive(Debug, Clone, Args)]
+pub struct ReplayArgs {
+    /// Where to begin: a checkpoint, or the exported model of a run whose optimizer has no state
+    #[arg(long, value_name = "FILE")]
+    checkpoint: PathBuf,
+    /// Where to end: after so many steps of the run [default: the last step in the log]
+    #[arg(long, value_name = "STEP", value_parser = whole, allow_negative_numbers = true)]
+    until: Option<u64>,
+    /// What the run has logged [default: metrics.jsonl beside the checkpoint or its folder]
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// What the run was trained on: digits, mnist, fashion-mnist, or a path [default: what the checkpoint names, unless a path]
+    #[arg(long, value_name = "DATA", value_parser = text)]
+    data: Option<String>,
+    /// Threads to compute with; they change the time, never the result [default: all that the machine has]
+    #[arg(long, value_name = "T", value_parser = whole, allow_negative_numbers = true)]
+    threads: Option<u64>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    format: DataOptions,
+}
+
+/// `nn replay`, checked.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct ReplayConfig {
+    /// The checkpoint's file.
+    pub checkpoint: PathBuf,
+    /// The last step; `None` for the log's last.
+    pub until: Option<u64>,
+    /// The log's file; `None` to look for it.
+    pub log: Option<PathBuf>,
+    /// `digits`, `mnist`, `fashion-mnist` or a path; `None` for what the checkpoint names.
+    pub data: Option<String>,
+    /// How the data is to be read.
+    pub format: DataFormat,
+    /// Threads to compute with.
+    pub threads: NonZeroUsize,
+    /// JSON on standard output, for programs.
+    pub json: bool,
+}
+
+impl ReplayArgs {
+    /// Checks the flags.
+    ///
+    /// # Errors
+    /// Exit code 2, with the flag to blame.
+    pub fn check(self) -> Result<ReplayConfig, Failure> {
+        Ok(ReplayConfig {
+            format: check_data(&self.format, &Origins::default())?,
+            threads: check_threads(self.threads)?,
+            checkpoint: self.checkpoint,
+            until: self.until,
+            log: self.log,
+            data: self.data,
+            json: self.json,
+        })
+    }
+}
+
 /// Flags of `nn fetch`; there is nothing to check that clap has not.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct FetchArgs {

@@ -11,6 +11,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Train(raw) => train(*raw),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
+        Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Status(raw) => commands::status(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Completions { shell } => manual::completions(shell),

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs};
+pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs};
 pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
 
 use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
@@ -40,6 +40,8 @@ pub enum Command {
     Eval(EvalArgs),
     /// Let a trained network answer
     Predict(PredictArgs),
+    /// Compute steps of a run again, and tell whether the weights are those in its log
+    Replay(ReplayArgs),
     /// Tell what a coordinator's run is at
     Status(StatusArgs),
     /// Fetch a public data set into the cache

@@ -5,6 +5,7 @@ mod cluster;
 mod eval;
 mod fetch;
 mod predict;
+mod replay;
 mod train;
 
 use std::io::{IsTerminal, stdout};
@@ -18,6 +19,7 @@ pub(crate) use cluster::{coord, status, worker};
 pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;
 pub(crate) use predict::predict;
+pub(crate) use replay::replay;
 pub(crate) use train::train;
 
 use crate::config::DataFormat;
@@ -67,8 +69,14 @@ fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
 
 /// Reads a model.
 fn read_model(path: &std::path::Path) -> Result<ModelFile, Failure> {
-    ModelFile::read(path).map_err(|error| {
+    explained(ModelFile::read(path))
+}
+
+/// Adds the remedy where a model cannot be read.
+fn explained(read: Result<ModelFile, ModelFileError>) -> Result<ModelFile, Failure> {
+    read.map_err(|error| {
         let remedy = match &error {
+            ModelFileError::Stateless { .. } => "give one of the files in <out>/checkpoints",
             ModelFileError::Version { .. } => "use the version of nn that wrote it, or train again",
             ModelFileError::Unreadable { .. } | ModelFileError::Folder { .. } => {
                 "`nn train` writes <out>/model.safetensors"

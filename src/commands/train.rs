@@ -1,15 +1,19 @@
 //! `nn train`: data and configuration in, a trained model out.
 
+mod log;
 mod observer;
 mod output;
+mod writer;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use nn_core::{Dataset, Model, Workspace};
 use nn_data::Splits;
-use nn_engine::{Compute, Engine, Manifest, ManifestParts, Outcome, local};
-use serde_json::Value;
+use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
+use self::log::Log;
+use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
 use self::output::RunFolder;
 use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
@@ -17,10 +21,10 @@ use crate::clock::Clock;
 use crate::config::{Task, TrainConfig};
 use crate::failure::Failure;
 use crate::metrics::predicted;
-use crate::progress::Progress;
+use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
-use crate::store::{InputInfo, ModelFile};
+use crate::store::{Checkpoints, InputInfo, ModelFile};
 
 /// Trains on this machine.
 pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
@@ -63,7 +67,9 @@ impl Job {
             classes: splits.classes.clone(),
         };
         let every = std::time::Duration::from_secs(config.checkpoint_seconds);
-        let mut engine = Engine::new(manifest.clone(), compute.clone(), every);
+        let mut engine = Engine::new(manifest.clone(), compute.clone(), every)
+            .with_snapshot_steps(config.checkpoint_steps);
+        let mut log = Log::new(folder.metrics_path(), config.log_steps);
 
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
         for note in &splits.notes {
@@ -74,11 +80,14 @@ impl Job {
             return Err(Failure::interrupted("interrupted before the training began"));
         }
         let earlier = if config.resume {
-            resume(&mut engine, &folder, &say)?
+            resume(&mut engine, &folder, &folder.checkpoints(config.keep_checkpoints), &mut log, &say)?
         } else {
             folder.clear()?;
-            Vec::new()
+            Earlier::default()
         };
+        // Contributions to what this run was before it was taken up are told by it.
+        let cluster = Cluster { generation: Generation(earlier.generation), ..engine.cluster().clone() };
+        engine = engine.with_cluster(cluster);
         say.say(&description(&manifest, &splits, &compute));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
@@ -93,7 +102,8 @@ impl Job {
             input,
             test.clone(),
             evaluation,
-            config.eval_every,
+            config,
+            log,
             engine.steps_done(),
         )?;
         watch.recall(&earlier);
@@ -150,40 +160,71 @@ fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> 
     .map_err(Failure::usage)
 }
 
-/// Goes on from the newest checkpoint that verifies; from the beginning where there is none. Gives the lines of the
-/// metrics that stay.
-fn resume(engine: &mut Engine, folder: &RunFolder, say: &Progress) -> Result<Vec<Value>, Failure> {
-    let found = folder.checkpoints().newest().map_err(|error| {
+/// Goes on from the newest checkpoint that verifies; from the beginning where there is none.
+fn resume(
+    engine: &mut Engine,
+    folder: &RunFolder,
+    checkpoints: &Checkpoints,
+    log: &mut Log,
+    say: &Progress,
+) -> Result<Earlier, Failure> {
+    let found = checkpoints.newest().map_err(|error| {
         Failure::failed(format_args!("cannot read the checkpoints in {}: {error}", folder.path().display()))
     })?;
-    for error in &found.passed_over {
-        say.warn(&format!("a checkpoint is passed over: {error}"));
+    let mut earlier = Earlier::default();
+    let mut unlogged = Vec::new();
+    let mut from = None;
+    if let Some((path, mut file)) = found.newest {
+        let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
+        same_run(engine.manifest(), &theirs, &path)?;
+        earlier.generation = file.run.generation.map_or(0, |generation| generation + 1);
+        unlogged = std::mem::take(&mut file.run.unlogged);
+        engine
+            .restore(file.snapshot())
+            .map_err(|error| Failure::usage(format_args!("cannot go on from {}: {error}", path.display())))?;
+        from = Some(path);
     }
-    let Some((path, file)) = found.newest else {
-        say.say(&format!("there is no checkpoint in {}: starting at the beginning", folder.path().display()));
-        return folder.cut_metrics(0);
-    };
-    let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
-    let differences = engine.manifest().differences(&theirs);
-    if !differences.is_empty() {
-        let list: Vec<String> = differences
-            .iter()
-            .map(|(name, mine, theirs)| format!("{name} is {mine}, was {theirs}"))
-            .collect();
-        return Err(Failure::usage(format_args!(
-            "{} is a checkpoint of another run: {}",
-            path.display(),
-            list.join("; ")
-        ))
-        .help("resume with the options that it was started with, or choose another --out"));
+    // Only now that it is the right run is anything of it touched.
+    for (path, error) in &found.passed_over {
+        let aside = checkpoints.set_aside(path);
+        let now = aside.map_or(String::new(), |name| format!("; it is now {}", name.display()));
+        warn(format_args!("a checkpoint is passed over: {error}{now}"));
     }
-    let step = file.run.step;
-    engine
-        .restore(file.snapshot())
-        .map_err(|error| Failure::usage(format_args!("cannot go on from {}: {error}", path.display())))?;
-    let earlier = folder.cut_metrics(step)?;
-    say.say(&format!("going on after step {step} from {}", path.display()));
+    match checkpoints.best() {
+        Ok(None) => {}
+        Ok(Some((path, best))) => {
+            let theirs = Manifest::new(best.run.manifest).map_err(Failure::data)?;
+            same_run(engine.manifest(), &theirs, &path)?;
+            earlier.best = best.run.validation;
+        }
+        Err(error) => warn(format_args!(
+            "the best checkpoint cannot be used: {error}; the best from here on takes its place"
+        )),
+    }
+    earlier.epochs =
+        log.cut(engine.steps_done(), unlogged).map_err(|error| folder.failed("write to", &error))?;
+    let folder = folder.path().display();
+    say.say(&match from {
+        Some(path) => format!("going on after step {} from {}", engine.steps_done(), path.display()),
+        None => format!("there is no checkpoint in {folder}: starting at the beginning"),
+    });
     Ok(earlier)
+}
+
+/// Refuses to go on with another run.
+fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path) -> Result<(), Failure> {
+    let differences = mine.differences(theirs);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let list: Vec<String> =
+        differences.iter().map(|(name, mine, theirs)| format!("{name} is {mine}, was {theirs}")).collect();
+    Err(Failure::usage(format_args!(
+        "{} is a checkpoint of another run: {}",
+        path.display(),
+        list.join("; ")
+    ))
+    .help("resume with the options that it was started with, or choose another --out"))
 }
 
 fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {

@@ -52,6 +52,14 @@ pub const TEST_FRACTION: f64 = 0.2;
 pub const HEADER: Header = Header::Auto;
 /// Seconds between two checkpoints.
 pub const CHECKPOINT_SECONDS: u64 = 60;
+/// Steps between two checkpoints: none, as a clock suits networks of every size.
+pub const CHECKPOINT_STEPS: u64 = 0;
+/// Should the newest turn out damaged, there are two more.
+pub const KEEP_CHECKPOINTS: usize = 3;
+/// Every step, so that a difference can be pinned to the step that it came with. It costs up to 8 % of a step where
+/// mini-batches are small (0.2 µs of 3 for the default run, 2 of 25 for 784-30-10) or the network is large (5 ms of 130 for
+/// 12 million parameters on one thread); every tenth costs a tenth of that.
+pub const LOG_STEPS: u64 = 1;
 /// Epochs between two looks at the test samples.
 pub const EVAL_EVERY: u32 = 1;
 
@@ -190,6 +198,9 @@ pub fn table() -> Vec<(&'static str, String)> {
         ("threads", "all that the machine has".to_owned()),
         ("out", format!("{}, after the name of the data", default_out(DATA).display())),
         ("checkpoint-seconds", CHECKPOINT_SECONDS.to_string()),
+        ("checkpoint-steps", CHECKPOINT_STEPS.to_string()),
+        ("keep-checkpoints", KEEP_CHECKPOINTS.to_string()),
+        ("log-steps", LOG_STEPS.to_string()),
         ("eval-every", EVAL_EVERY.to_string()),
     ]
 }

@@ -107,8 +107,14 @@ pub struct TrainConfig {
     pub out: PathBuf,
     /// Whether to go on from the newest checkpoint in `out`.
     pub resume: bool,
-    /// Seconds between two checkpoints; 0 for none but that of an interrupt.
+    /// Seconds between two checkpoints; 0 for none by the clock.
     pub checkpoint_seconds: u64,
+    /// Steps between two checkpoints; 0 for none by steps.
+    pub checkpoint_steps: u64,
+    /// How many of the newest are kept, at least 1.
+    pub keep_checkpoints: usize,
+    /// Steps between two hashes in the log; 0 for none.
+    pub log_steps: u64,
     /// Print nothing but errors.
     pub quiet: bool,
 }

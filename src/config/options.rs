@@ -175,23 +175,34 @@ pub struct TrainOptions {
     /// Folder for the model, the summary, the metrics and the checkpoints
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub out: Option<PathBuf>,
-    /// Go on from the newest checkpoint in the output folder
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          hide_possible_values = true, help_heading = "Run")]
-    pub resume: Option<bool>,
-    /// Seconds between two checkpoints; 0 for none but the one that an interrupt writes
-    #[arg(long, value_name = "N", value_parser = whole, help_heading = "Run", allow_negative_numbers = true)]
-    pub checkpoint_seconds: Option<u64>,
     /// Print nothing but errors
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           hide_possible_values = true, help_heading = "Run")]
     pub quiet: Option<bool>,
+
+    /// Go on from the newest checkpoint in the output folder
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          hide_possible_values = true, help_heading = "Durability")]
+    pub resume: Option<bool>,
+    /// Seconds between two checkpoints; 0 for none by the clock
+    #[arg(long, value_name = "N", value_parser = whole, help_heading = "Durability", allow_negative_numbers = true)]
+    pub checkpoint_seconds: Option<u64>,
+    /// Steps between two checkpoints, beside those by the clock; 0 for none by steps
+    #[arg(long, value_name = "N", value_parser = whole, help_heading = "Durability", allow_negative_numbers = true)]
+    pub checkpoint_steps: Option<u64>,
+    /// How many of the newest checkpoints are kept, beside the best by validation
+    #[arg(long, value_name = "K", value_parser = whole, help_heading = "Durability", allow_negative_numbers = true)]
+    pub keep_checkpoints: Option<u64>,
+    /// Write the hash of the weights after every N steps to metrics.jsonl; 0 for none
+    #[arg(long, value_name = "N", value_parser = whole, help_heading = "Durability", allow_negative_numbers = true)]
+    pub log_steps: Option<u64>,
 }
 
 keys!(TrainOptions {
     data, hidden, activation, output, cost, init, epochs, batch_size, shard_size, seed, eval_every, optimizer,
     learning_rate, momentum, beta1, beta2, epsilon, weight_decay, l2, schedule, warmup_steps, step_epochs,
-    step_factor, cosine_floor, threads, out, resume, checkpoint_seconds, quiet,
+    step_factor, cosine_floor, threads, out, quiet, resume, checkpoint_seconds,
+    checkpoint_steps, keep_checkpoints, log_steps,
 } format: DataOptions);
 
 /// [`TrainOptions`] with the file that they may come from, for a command that trains.

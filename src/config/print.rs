@@ -162,6 +162,9 @@ fn line(config: &TrainConfig, cores: NonZeroUsize, key: &str) -> Result<Option<L
         }
         "resume" => Value(config.resume.to_string()),
         "checkpoint-seconds" => Value(config.checkpoint_seconds.to_string()),
+        "checkpoint-steps" => Value(config.checkpoint_steps.to_string()),
+        "keep-checkpoints" => Value(config.keep_checkpoints.to_string()),
+        "log-steps" => Value(config.log_steps.to_string()),
         "quiet" => Value(config.quiet.to_string()),
         _ => return Ok(data_line(&config.format, key)),
     }))

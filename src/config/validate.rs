@@ -20,6 +20,10 @@ pub const MAX_HIDDEN_LAYERS: usize = 1_000;
 pub const MAX_EPOCHS: u64 = 1_000_000;
 /// The largest mini-batch: up to here f32, by which a sum is divided, counts exactly.
 pub const MAX_BATCH_SIZE: u64 = 1 << 24;
+/// The most steps, wherever they are counted.
+const MAX_STEPS: u64 = 1_000_000_000_000;
+/// The most checkpoints that are kept.
+const MAX_CHECKPOINTS: u64 = 1_000_000;
 /// The most threads.
 pub const MAX_THREADS: u64 = 4096;
 /// The most classes.
@@ -306,6 +310,19 @@ pub fn validate(
             defaults::CHECKPOINT_SECONDS,
             0..=31_536_000,
         )?,
+        checkpoint_steps: check.whole(
+            "checkpoint-steps",
+            options.checkpoint_steps,
+            defaults::CHECKPOINT_STEPS,
+            0..=MAX_STEPS,
+        )?,
+        keep_checkpoints: check.count(
+            "keep-checkpoints",
+            options.keep_checkpoints,
+            defaults::KEEP_CHECKPOINTS,
+            MAX_CHECKPOINTS,
+        )?,
+        log_steps: check.whole("log-steps", options.log_steps, defaults::LOG_STEPS, 0..=MAX_STEPS)?,
         quiet: options.quiet.unwrap_or(false),
         data,
         format,
@@ -397,7 +414,7 @@ fn schedule(options: &TrainOptions, check: &Checker<'_>) -> Result<Schedule, Fai
         N::Cosine => ScheduleShape::Cosine { floor },
     };
     let warmup = options.warmup_steps;
-    let warmup_steps = check.whole("warmup-steps", warmup, defaults::WARMUP_STEPS, 0..=1_000_000_000_000)?;
+    let warmup_steps = check.whole("warmup-steps", warmup, defaults::WARMUP_STEPS, 0..=MAX_STEPS)?;
     Ok(Schedule { shape, warmup_steps })
 }
 

@@ -1,17 +1,21 @@
-//! The checkpoints of a run: the newest few in a folder, each verified before it is used.
+//! The checkpoints of a run: the newest few and the best in a folder, each verified before it is used.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{ModelFile, ModelFileError};
 
-/// How many checkpoints are kept.
-const KEEP: usize = 3;
+/// The name of the best.
+const BEST: &str = "best.safetensors";
 
-/// A run's checkpoints: `step-000000001234.safetensors` in a folder of their own.
+/// What is added to the name of a file that could not be used.
+const DAMAGED: &str = ".damaged";
+
+/// A run's checkpoints: `step-000000001234.safetensors` and `best.safetensors` in a folder of their own.
 #[derive(Debug, Clone)]
 pub struct Checkpoints {
     folder: PathBuf,
+    keep: usize,
 }
 
 /// What a search for a checkpoint found.
@@ -20,13 +24,13 @@ pub struct Found {
     /// The newest that verifies, and where it is.
     pub newest: Option<(PathBuf, ModelFile)>,
     /// Newer ones that do not, and why.
-    pub passed_over: Vec<ModelFileError>,
+    pub passed_over: Vec<(PathBuf, ModelFileError)>,
 }
 
 impl Checkpoints {
-    /// Those of the run in `out`.
-    pub fn of_run(out: &Path) -> Self {
-        Self { folder: out.join("checkpoints") }
+    /// Those of the run in `out`, of which the newest `keep` stay; 0 counts as 1.
+    pub fn of_run(out: &Path, keep: usize) -> Self {
+        Self { folder: out.join("checkpoints"), keep: keep.max(1) }
     }
 
     /// Writes a checkpoint and removes all but the newest few.
@@ -36,26 +40,60 @@ impl Checkpoints {
     pub fn write(&self, file: &ModelFile) -> io::Result<PathBuf> {
         let path = self.folder.join(format!("step-{:012}.safetensors", file.run.step));
         file.write(&path)?;
-        for (_, old) in self.list()?.into_iter().rev().skip(KEEP) {
+        // Those that claim to be newer do not count: they were not written by this run, and must not push out what was.
+        let mut written = self.list()?;
+        written.retain(|(step, _)| *step <= file.run.step);
+        for (_, old) in written.into_iter().rev().skip(self.keep) {
             // One that cannot be removed only takes room.
             let _ = std::fs::remove_file(old);
         }
         Ok(path)
     }
 
-    /// The newest checkpoint that verifies.
+    /// Writes the best checkpoint in the place of the one before.
+    ///
+    /// # Errors
+    /// What the system says; the one before is then untouched.
+    pub fn write_best(&self, file: &ModelFile) -> io::Result<()> {
+        file.write(&self.folder.join(BEST))
+    }
+
+    /// The best checkpoint; `None` where there is none.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn best(&self) -> Result<Option<(PathBuf, ModelFile)>, ModelFileError> {
+        let path = self.folder.join(BEST);
+        match ModelFile::read_checkpoint(&path) {
+            Ok(file) => Ok(Some((path, file))),
+            Err(ModelFileError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The newest checkpoint that verifies; the best one where none of the others does.
     ///
     /// # Errors
     /// If the folder is there and cannot be read.
     pub fn newest(&self) -> io::Result<Found> {
         let mut passed_over = Vec::new();
         for (_, path) in self.list()?.into_iter().rev() {
-            match ModelFile::read(&path) {
+            match ModelFile::read_checkpoint(&path) {
                 Ok(file) => return Ok(Found { newest: Some((path, file)), passed_over }),
-                Err(error) => passed_over.push(error),
+                Err(error) => passed_over.push((path, error)),
             }
         }
-        Ok(Found { newest: None, passed_over })
+        Ok(Found { newest: self.best().ok().flatten(), passed_over })
+    }
+
+    /// Renames a file that cannot be used, so that it is neither read nor counted again, but still there. Gives its new
+    /// name; `None` where it must keep the old one.
+    pub fn set_aside(&self, path: &Path) -> Option<PathBuf> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(DAMAGED);
+        std::fs::rename(path, &name).ok().map(|()| name.into())
     }
 
     /// Removes all checkpoints: a new run begins where an old one was.
@@ -63,31 +101,38 @@ impl Checkpoints {
     /// # Errors
     /// If one of them cannot be removed.
     pub fn clear(&self) -> io::Result<()> {
-        for (_, path) in self.list()? {
-            std::fs::remove_file(path)?;
+        for path in self.files()? {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let name = name.strip_suffix(DAMAGED).unwrap_or(name);
+            // A folder of such a name is somebody else's.
+            if (name == BEST || step_of(name).is_some()) && !path.is_dir() {
+                std::fs::remove_file(path)?;
+            }
         }
         Ok(())
     }
 
     /// Steps and paths, oldest first. Other files are left alone.
     fn list(&self) -> io::Result<Vec<(u64, PathBuf)>> {
-        let entries = match std::fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let mut found = Vec::new();
-        for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let step = name.strip_prefix("step-").and_then(|name| name.strip_suffix(".safetensors"));
-            if let Some(step) = step.and_then(|step| step.parse().ok()) {
-                found.push((step, path));
-            }
-        }
+        let named = |path: PathBuf| Some((step_of(path.file_name()?.to_str()?)?, path));
+        let mut found: Vec<(u64, PathBuf)> = self.files()?.into_iter().filter_map(named).collect();
         found.sort_unstable();
         Ok(found)
     }
+
+    /// All that is in the folder.
+    fn files(&self) -> io::Result<Vec<PathBuf>> {
+        match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The step in the name of a checkpoint.
+fn step_of(name: &str) -> Option<u64> {
+    name.strip_prefix("step-")?.strip_suffix(".safetensors")?.parse().ok()
 }
 
 #[cfg(test)]
@@ -95,24 +140,78 @@ mod tests {
     use super::super::model_file::tests::example;
     use super::*;
 
+    fn steps(checkpoints: &Checkpoints) -> Vec<u64> {
+        checkpoints.list().unwrap().into_iter().map(|(step, _)| step).collect()
+    }
+
+    fn cut(path: &Path) {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+    }
+
     #[test]
     fn the_newest_few_are_kept_and_a_damaged_one_is_passed_over() {
         let out = tempfile::tempdir().unwrap();
-        let checkpoints = Checkpoints::of_run(out.path());
+        let checkpoints = Checkpoints::of_run(out.path(), 3);
         assert!(checkpoints.newest().unwrap().newest.is_none());
-        for step in [9, 10, 11, 100, 99] {
+        for step in [9, 10, 11, 99, 100] {
             checkpoints.write(&example(step)).unwrap();
         }
-        let steps: Vec<u64> = checkpoints.list().unwrap().into_iter().map(|(step, _)| step).collect();
-        assert_eq!(steps, [11, 99, 100]);
+        assert_eq!(steps(&checkpoints), [11, 99, 100]);
         let (path, file) = checkpoints.newest().unwrap().newest.unwrap();
         assert_eq!(file, example(100));
-        let bytes = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        cut(&path);
         let found = checkpoints.newest().unwrap();
         assert_eq!(found.newest.unwrap().1, example(99));
         assert_eq!(found.passed_over.len(), 1);
+        let aside = checkpoints.set_aside(&found.passed_over[0].0).unwrap();
+        assert!(aside.exists() && steps(&checkpoints) == [11, 99]);
         checkpoints.clear().unwrap();
-        assert!(checkpoints.list().unwrap().is_empty());
+        assert!(checkpoints.list().unwrap().is_empty() && !aside.exists());
+    }
+
+    #[test]
+    fn damaged_newer_ones_do_not_push_out_good_older_ones() {
+        let out = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of_run(out.path(), 2);
+        for step in [7, 8] {
+            cut(&checkpoints.write(&example(step)).unwrap());
+        }
+        for step in [1, 2, 3] {
+            checkpoints.write(&example(step)).unwrap();
+        }
+        assert_eq!(steps(&checkpoints), [2, 3, 7, 8]);
+        assert_eq!(checkpoints.newest().unwrap().newest.unwrap().1, example(3));
+    }
+
+    #[test]
+    fn the_best_is_never_pruned_and_is_the_last_resort() {
+        let out = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of_run(out.path(), 1);
+        checkpoints.write_best(&example(4)).unwrap();
+        for step in [5, 6] {
+            checkpoints.write(&example(step)).unwrap();
+        }
+        assert_eq!(steps(&checkpoints), [6]);
+        let (path, newest) = checkpoints.newest().unwrap().newest.unwrap();
+        assert_eq!(newest, example(6));
+        cut(&path);
+        let found = checkpoints.newest().unwrap();
+        assert_eq!((found.newest.unwrap().1, found.passed_over.len()), (example(4), 1));
+        checkpoints.clear().unwrap();
+        assert!(checkpoints.best().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_model_without_the_optimizer_s_state_is_no_checkpoint() {
+        let out = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::of_run(out.path(), 3);
+        let model = ModelFile { moments: Default::default(), ..example(9) };
+        checkpoints.write(&model).unwrap();
+        std::fs::create_dir(out.path().join("checkpoints/step-10.safetensors")).unwrap();
+        let found = checkpoints.newest().unwrap();
+        assert!(found.newest.is_none());
+        let reasons: Vec<String> = found.passed_over.iter().map(|(_, error)| error.to_string()).collect();
+        assert!(reasons[0].contains("is a folder") && reasons[1].contains("lacks the state"), "{reasons:?}");
     }
 }

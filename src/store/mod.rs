@@ -3,7 +3,9 @@
 mod atomic;
 mod checkpoints;
 mod model_file;
+mod weights_hash;
 
 pub use atomic::{without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
-pub use model_file::{InputInfo, ModelFile, ModelFileError, RunInfo};
+pub use model_file::{InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
+pub use weights_hash::WeightsHash;

@@ -1,22 +1,25 @@
 //! One safetensors file for models and checkpoints: `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape
 //! `[out]`, and so on; in checkpoints also `optimizer.first.*` and `optimizer.second.*`, named alike. What else has to
-//! be known is JSON in the metadata under `nn`.
+//! be known is JSON in the metadata under `nn`; its first entry is the SHA-256 of the rest, among which are those of the
+//! numbers, so that no byte can change unnoticed.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nn_core::{LayerLayout, Model, layout};
+use nn_core::{LayerLayout, Model, OptimizerState, layout};
 use nn_engine::{EpochSums, ManifestParts, Snapshot, params_sha256};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::write_atomically;
 
 /// The version of the metadata.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// The largest file that is read, beyond what the largest model and its optimizer's state can take.
 const LARGEST_FILE: u64 = 32 << 30;
@@ -45,6 +48,35 @@ pub struct RunInfo {
     pub manifest: ManifestParts,
     /// Its hash.
     pub config_hash: String,
+    /// How often the run had been taken up again. `None` in a finished model: two runs with the same weights have the same
+    /// model file, however often one was interrupted.
+    pub generation: Option<u64>,
+    /// How it did on the test samples; only in the best checkpoint.
+    pub validation: Option<Validation>,
+    /// Lines that are still to be written to the metrics: there was no room for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlogged: Vec<Value>,
+}
+
+/// How a network did on the test samples.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Validation {
+    /// The epoch that was over, counted from 1.
+    pub epoch: u64,
+    /// Test samples.
+    pub samples: usize,
+    /// How many of them were answered rightly.
+    pub correct: usize,
+    /// Their mean loss.
+    pub loss: f64,
+}
+
+impl Validation {
+    /// More right answers, or as many with less loss.
+    #[must_use]
+    pub fn is_better_than(&self, other: &Self) -> bool {
+        (self.correct, -self.loss) > (other.correct, -other.loss)
+    }
 }
 
 /// A model or a checkpoint, as a file holds it.
@@ -88,8 +120,32 @@ pub enum ModelFileError {
     Version { path: PathBuf, got: u32 },
     #[error("{path} is damaged: tensor {tensor} {problem}", path = path.display())]
     Tensor { path: PathBuf, tensor: String, problem: String },
-    #[error("{path} is damaged: its numbers do not have the SHA-256 in its metadata", path = path.display())]
-    Hash { path: PathBuf },
+    #[error("{path} is damaged: its {what} do not have the SHA-256 that it states", path = path.display())]
+    Hash { path: PathBuf, what: &'static str },
+    #[error(
+        "{path} is no checkpoint: it lacks the state of the optimizer, as an exported model does",
+        path = path.display()
+    )]
+    Stateless { path: PathBuf },
+}
+
+/// What the metadata begin with: the hash of what follows it.
+const SEAL: &str = "{\"metadata_sha256\":\"";
+
+/// Puts the hash of a JSON object in front of its other entries.
+fn sealed(object: &str) -> String {
+    format!("{SEAL}{}\",{}", text_sha256(object), &object[1..])
+}
+
+/// The object without the hash in front; `None` if it has none, or not that of the rest.
+fn unsealed(text: &str) -> Option<String> {
+    let (hash, rest) = text.strip_prefix(SEAL)?.split_at_checked(64)?;
+    let object = format!("{{{}", rest.strip_prefix("\",")?);
+    (text_sha256(&object) == hash).then_some(object)
+}
+
+fn text_sha256(text: &str) -> String {
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A tensor that borrows its numbers.
@@ -129,6 +185,24 @@ impl ModelFile {
         Self { model, input, run, params: snapshot.params, moments: snapshot.moments }
     }
 
+    /// Reads and verifies a checkpoint, which is a model with the state of the run's optimizer.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    pub fn read_checkpoint(path: &Path) -> Result<Self, ModelFileError> {
+        // A pipe in its place would be waited for.
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            let problem = "it is a pipe, a socket or a device".to_owned();
+            return Err(ModelFileError::Damaged { path: path.to_owned(), problem });
+        }
+        let file = Self::read(path)?;
+        let state = OptimizerState::new(file.run.manifest.optimizer, &file.model);
+        if state.moments().map(<[f32]>::len) != [file.moments[0].len(), file.moments[1].len()] {
+            return Err(ModelFileError::Stateless { path: path.to_owned() });
+        }
+        Ok(file)
+    }
+
     /// What an engine goes on from.
     pub fn snapshot(self) -> Snapshot {
         Snapshot { step: self.run.step, params: self.params, moments: self.moments, epoch: self.run.epoch }
@@ -160,7 +234,7 @@ impl ModelFile {
             }
         }
         // One entry only: the library writes the map in no certain order.
-        let metadata = HashMap::from([("nn".to_owned(), serde_json::to_string(&metadata)?)]);
+        let metadata = HashMap::from([("nn".to_owned(), sealed(&serde_json::to_string(&metadata)?))]);
         safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)
     }
 
@@ -214,13 +288,15 @@ impl ModelFile {
         if version.format != FORMAT {
             return Err(ModelFileError::Version { path: path(), got: version.format });
         }
-        let metadata: Metadata = serde_json::from_str(text).map_err(bad)?;
+        let object = unsealed(text).ok_or_else(|| ModelFileError::Hash { path: path(), what: "metadata" })?;
+        let metadata: Metadata = serde_json::from_str(&object).map_err(bad)?;
         let model = metadata.model;
         let outputs_named = metadata.input.classes.as_ref().is_none_or(|c| c.len() == model.output_width());
         let pictures_fit =
             metadata.input.image.is_none_or(|(h, w)| h.checked_mul(w) == Some(model.input_width()));
         if !outputs_named
             || !pictures_fit
+            || metadata.run.manifest.model != model
             || metadata.input.scale.is_some_and(|s| !(s.is_finite() && s > 0.0))
         {
             return Err(damaged("its metadata does not fit its network".to_owned()));
@@ -252,11 +328,15 @@ impl ModelFile {
                 }
             }
         }
+        let known = buffers.iter().filter(|buffer| !buffer.is_empty()).count() * layers.len() * 2;
+        if tensors.len() != known {
+            return Err(damaged(format!("it has {} tensors where {known} belong", tensors.len())));
+        }
         let [params, first, second] = buffers;
         let hashes = [params_sha256(&params), params_sha256(&first), params_sha256(&second)];
         let [mine, mine_first, mine_second] = hashes;
         if mine != metadata.params_sha256 || [mine_first, mine_second] != metadata.moments_sha256 {
-            return Err(ModelFileError::Hash { path: path() });
+            return Err(ModelFileError::Hash { path: path(), what: "numbers" });
         }
         Ok(Self { model, input: metadata.input, run: metadata.run, params, moments: [first, second] })
     }
@@ -294,7 +374,15 @@ pub(super) mod tests {
                 image: Some((2, 2)),
                 classes: Some(vec!["no".to_owned(), "yes".to_owned()]),
             },
-            run: RunInfo { step, epoch: EpochSums { loss: 0.1 + 0.2, correct: 7 }, manifest, config_hash },
+            run: RunInfo {
+                step,
+                epoch: EpochSums { loss: 0.1 + 0.2, correct: 7 },
+                manifest,
+                config_hash,
+                generation: Some(2),
+                validation: Some(Validation { epoch: 1, samples: 30, correct: 25, loss: 0.7 }),
+                unlogged: vec![serde_json::json!({"epoch": 1, "train_loss": 0.1 + 0.2})],
+            },
             moments: [params.iter().map(|x| x * 0.5).collect(), params.iter().map(|x| x * x).collect()],
             params,
             model,
@@ -318,18 +406,36 @@ pub(super) mod tests {
         for len in 0..bytes.len() {
             assert!(ModelFile::from_bytes(&bytes[..len], Path::new("x")).is_err(), "{len} bytes");
         }
+        let mut changed = bytes.clone();
         for at in 0..bytes.len() {
-            let mut changed = bytes.clone();
-            changed[at] ^= 0x10;
-            // A changed name of the data set or of a class is still a model; everything that counts is hashed.
-            if let Ok(read) = ModelFile::from_bytes(&changed, Path::new("x")) {
-                assert_eq!(
-                    (read.params, read.moments),
-                    (file.params.clone(), file.moments.clone()),
-                    "byte {at}"
-                );
+            for bit in 0..8 {
+                changed[at] ^= 1 << bit;
+                let read = ModelFile::from_bytes(&changed, Path::new("x"));
+                assert!(read.is_err(), "bit {bit} of byte {at} of {}", bytes.len());
+                changed[at] = bytes[at];
             }
         }
+        let longer = [&bytes[..], &[0]].concat();
+        assert!(ModelFile::from_bytes(&longer, Path::new("x")).is_err());
+    }
+
+    #[test]
+    fn tensors_that_belong_to_no_layer_are_noticed() {
+        let mut file = example(5);
+        file.moments[1].clear();
+        let mut bytes = file.to_bytes().unwrap();
+        assert!(ModelFile::from_bytes(&bytes, Path::new("x")).is_ok());
+        // One more, of no bytes, in the header of the same length.
+        let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        let more = format!(
+            "{},\"x\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[{end},{end}]}}}}",
+            std::str::from_utf8(&bytes[8..8 + header]).unwrap().trim_end().strip_suffix('}').unwrap(),
+            end = bytes.len() - 8 - header,
+        );
+        let rest = bytes.split_off(8 + header);
+        bytes = [&(more.len() as u64).to_le_bytes()[..], more.as_bytes(), &rest].concat();
+        let error = ModelFile::from_bytes(&bytes, Path::new("x")).unwrap_err();
+        assert!(error.to_string().contains("9 tensors where 8 belong"), "{error}");
     }
 
     #[test]
@@ -340,10 +446,10 @@ pub(super) mod tests {
         );
         let error = ModelFile::from_bytes(&foreign.unwrap(), Path::new("theirs")).unwrap_err();
         assert!(error.to_string().contains("theirs was not written by nn"), "{error}");
-        let future = HashMap::from([("nn".to_owned(), "{\"format\": 2, \"more\": 1}".to_owned())]);
+        let future = HashMap::from([("nn".to_owned(), "{\"format\": 3, \"more\": 1}".to_owned())]);
         let future =
             safetensors::serialize(vec![("w", Tensor { shape: vec![1], values: &[1.0] })], Some(future));
         let error = ModelFile::from_bytes(&future.unwrap(), Path::new("x")).unwrap_err();
-        assert!(error.to_string().contains("format 2"), "{error}");
+        assert!(error.to_string().contains("format 3"), "{error}");
     }
 }

@@ -121,10 +121,23 @@ impl Place {
         self.summary(out)["params_sha256"].as_str().expect("a hash").to_owned()
     }
 
-    /// The epochs of the run in `out`.
-    pub(crate) fn metrics(&self, out: &str) -> Vec<Value> {
+    /// The log of the run in `out`: every line of it.
+    pub(crate) fn log(&self, out: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.at(out).join("metrics.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// The epochs of the run in `out`.
+    pub(crate) fn metrics(&self, out: &str) -> Vec<Value> {
+        self.log(out).into_iter().filter(|line| line["kind"] == "epoch").collect()
+    }
+
+    /// The steps in the log of the run in `out`, in its order, with the hashes of their weights.
+    pub(crate) fn steps(&self, out: &str) -> Vec<(u64, String)> {
+        let steps = self.log(out).into_iter().filter(|line| line["kind"] == "step");
+        steps
+            .map(|line| (line["step"].as_u64().unwrap(), line["weights"].as_str().unwrap().to_owned()))
+            .collect()
     }
 
     /// All files below the folder, by their paths in it, in order.

@@ -15,11 +15,18 @@ use crate::manifest::SampleOrder;
 pub trait Observer {
     /// The time since any fixed moment.
     fn now(&mut self) -> Duration;
+    /// A step is done, the last of `steps`, with these parameters. Told before [`Observer::step`]; most need not look.
+    fn weights(&mut self, _steps: u64, _params: &[f32]) {}
     /// A step is done. `Break` asks for the end.
     fn step(&mut self, report: &StepReport) -> ControlFlow<()>;
     /// An epoch is done, with these parameters.
     fn epoch(&mut self, report: &EpochReport, params: &[f32]);
-    /// A checkpoint is due.
+    /// Whether the run after this epoch is to be kept, though no checkpoint may be due. Asked after [`Observer::epoch`];
+    /// a yes is followed by [`Observer::snapshot`].
+    fn keeps(&mut self) -> bool {
+        false
+    }
+    /// A checkpoint is due, or this is one to keep.
     fn snapshot(&mut self, snapshot: Snapshot);
 }
 
@@ -58,8 +65,16 @@ pub fn run<O: Observer + Send>(
                 match action {
                     Action::Assign(assignment) => todo.push(assignment),
                     Action::Recycle(buffer) => free.push(buffer),
-                    Action::StepDone(report) => stop |= observer.step(&report).is_break(),
-                    Action::EpochDone(report) => observer.epoch(&report, engine.params()),
+                    Action::StepDone(report) => {
+                        observer.weights(engine.steps_done(), engine.params());
+                        stop |= observer.step(&report).is_break();
+                    }
+                    Action::EpochDone(report) => {
+                        observer.epoch(&report, engine.params());
+                        if observer.keeps() {
+                            observer.snapshot(engine.snapshot());
+                        }
+                    }
                     Action::WriteSnapshot => {
                         written = Some(Step(engine.steps_done()));
                         observer.snapshot(engine.snapshot());

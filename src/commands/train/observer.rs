@@ -2,10 +2,8 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam::channel::{Sender, bounded};
 use nn_core::{Dataset, Evaluation, Targets, Workspace};
 use nn_engine::{
     Engine, EpochReport, Manifest, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local,
@@ -14,12 +12,14 @@ use nn_engine::{
 use serde_json::{Value, json};
 
 use super::RunFolder;
+use super::log::Log;
+use super::writer::Writer;
 use crate::clock::Clock;
 use crate::config::TrainConfig;
 use crate::failure::Failure;
 use crate::progress::{EpochLine, Progress};
 use crate::signals::StopFlag;
-use crate::store::{InputInfo, ModelFile, RunInfo};
+use crate::store::{InputInfo, ModelFile, RunInfo, Validation};
 
 /// Watches a run and writes what it yields.
 pub(in crate::commands) struct Watch {
@@ -28,6 +28,7 @@ pub(in crate::commands) struct Watch {
     progress: Progress,
     folder: Arc<RunFolder>,
     manifest: Manifest,
+    config_hash: String,
     input: InputInfo,
     test: Arc<Dataset>,
     evaluation: Workspace,
@@ -39,41 +40,17 @@ pub(in crate::commands) struct Watch {
     epoch_began: (Duration, u64),
     last_epoch: Option<EpochReport>,
     last_test: Option<(u64, Evaluation)>,
-    best: Option<(u64, Evaluation)>,
+    best: Option<Validation>,
+    /// What the best checkpoint holds, and what the next snapshot is to be kept as.
+    kept: Option<Validation>,
+    keep: Option<Validation>,
+    log: Log,
+    generation: u64,
     writer: Option<Writer>,
     trouble: Option<Failure>,
+    /// A step has given other weights than before: nothing of it may be kept.
+    broken: bool,
     done: u64,
-}
-
-/// A thread that writes checkpoints beside the training. One may wait while one is written.
-struct Writer {
-    sender: Sender<ModelFile>,
-    thread: JoinHandle<Vec<Failure>>,
-}
-
-impl Writer {
-    fn start(folder: &RunFolder) -> Result<Self, Failure> {
-        let (sender, receiver) = bounded::<ModelFile>(1);
-        let checkpoints = folder.checkpoints();
-        let out = folder.path().display().to_string();
-        let write = move || {
-            let mut troubles = Vec::new();
-            for file in receiver {
-                if let Err(error) = checkpoints.write(&file) {
-                    troubles.push(
-                        Failure::failed(format_args!("cannot write a checkpoint to {out}: {error}"))
-                            .help("make room; older checkpoints are intact"),
-                    );
-                }
-            }
-            troubles
-        };
-        let thread = std::thread::Builder::new()
-            .name("nn-checkpoints".to_owned())
-            .spawn(write)
-            .map_err(|error| Failure::failed(format_args!("cannot start a thread: {error}")))?;
-        Ok(Self { sender, thread })
-    }
 }
 
 impl Watch {
@@ -87,21 +64,24 @@ impl Watch {
         input: InputInfo,
         test: Arc<Dataset>,
         evaluation: Workspace,
-        eval_every: u32,
+        config: &TrainConfig,
+        log: Log,
         done: u64,
     ) -> Result<Self, Failure> {
         let began = clock.now();
-        let writer = Writer::start(&folder)?;
+        let out = folder.path().display().to_string();
+        let writer = Writer::start(folder.checkpoints(config.keep_checkpoints), out)?;
         Ok(Self {
             clock,
             stop,
             progress,
             folder,
+            config_hash: manifest.hash(),
             manifest,
             input,
             test,
             evaluation,
-            eval_every,
+            eval_every: config.eval_every,
             began,
             aside: Duration::ZERO,
             samples: 0,
@@ -109,15 +89,22 @@ impl Watch {
             last_epoch: None,
             last_test: None,
             best: None,
+            kept: None,
+            keep: None,
+            log,
+            generation: 0,
             writer: Some(writer),
             trouble: None,
+            broken: false,
             done,
         })
     }
 
-    /// Takes up what is known of the epochs before a resumption from their lines in the metrics, for the summary.
-    pub(super) fn recall(&mut self, lines: &[Value]) {
-        for line in lines {
+    /// Takes up what is known of a run before its resumption.
+    pub(super) fn recall(&mut self, earlier: &Earlier) {
+        self.generation = earlier.generation;
+        self.kept = earlier.best;
+        for line in &earlier.epochs {
             let Some(epoch) = line["epoch"].as_u64().filter(|&epoch| epoch > 0) else { continue };
             let count = |name: &str, samples: usize| {
                 line[name].as_f64().map_or(0, |fraction| (fraction * samples as f64).round() as usize)
@@ -133,14 +120,19 @@ impl Watch {
                 self.tested(epoch, Evaluation { samples, loss, correct: count("test_accuracy", samples) });
             }
         }
+        // It may come from an epoch that is still to be done again, or from one whose line is lost.
+        let past = |best: &Validation| best.epoch * self.manifest.steps_per_epoch() <= self.done;
+        if let Some(best) = earlier.best.filter(past) {
+            self.best = self.best.filter(|other| !best.is_better_than(other)).or(Some(best));
+        }
     }
 
     /// Keeps the last and the best evaluation.
     fn tested(&mut self, epoch: u64, evaluation: Evaluation) {
         self.last_test = Some((epoch, evaluation));
-        let better = |best: &Evaluation| (evaluation.correct, -evaluation.loss) > (best.correct, -best.loss);
-        if self.best.is_none_or(|(_, best)| better(&best)) {
-            self.best = Some((epoch, evaluation));
+        let new = validation(epoch, &evaluation);
+        if self.best.is_none_or(|best| new.is_better_than(&best)) {
+            self.best = Some(new);
         }
     }
 
@@ -167,9 +159,18 @@ impl Watch {
             step: snapshot.step,
             epoch: snapshot.epoch,
             manifest: self.manifest.parts().clone(),
-            config_hash: self.manifest.hash(),
+            config_hash: self.config_hash.clone(),
+            generation: None,
+            validation: None,
+            unlogged: Vec::new(),
         };
         ModelFile::new(self.manifest.model().clone(), self.input.clone(), run, snapshot)
+    }
+
+    /// Ends the run, and keeps nothing of what it has come to.
+    fn give_up(&mut self, failure: Failure) {
+        self.broken = true;
+        self.trouble.get_or_insert(failure);
     }
 
     /// A fraction, for classification.
@@ -187,22 +188,15 @@ impl Watch {
     ) -> Result<ModelFile, Failure> {
         let training = self.clock.now().saturating_sub(self.began + self.aside);
         self.progress.finish();
-        let mut checkpoint_trouble = None;
-        if let Some(writer) = self.writer.take() {
-            drop(writer.sender);
-            let troubles = writer.thread.join().unwrap_or_default();
-            for trouble in &troubles {
-                self.progress.warn(trouble.message());
-            }
-            checkpoint_trouble = troubles.into_iter().last();
-        }
+        let written = self.writer.take().map_or(Ok(()), Writer::finish);
+        let logged = self.log.finish(self.clock.now());
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
         }
         if matches!(outcome, Outcome::Stopped | Outcome::NoWorkers { .. })
-            && let Some(trouble) = checkpoint_trouble
+            && let Err(trouble) = written
         {
-            return Err(Failure::interrupted(trouble.message())
+            return Err(Failure::interrupted(trouble)
                 .help("the run is stopped and its last steps are lost; older checkpoints are intact"));
         }
         let mut snapshot = engine.snapshot();
@@ -230,7 +224,7 @@ impl Watch {
                 Outcome::NoWorkers { .. } => "no-workers",
             },
             "params_sha256": hash,
-            "config_hash": self.manifest.hash(),
+            "config_hash": self.config_hash,
             "data_sha256": p.data_sha256,
             "steps": steps,
             "epochs": epoch,
@@ -239,8 +233,9 @@ impl Watch {
                 .map(|report| report.correct as f64 / report.samples as f64),
             "test_loss": test.map(|t| t.loss),
             "test_accuracy": test.and_then(|t| self.accuracy(&t)),
-            "best_test_accuracy": self.best.and_then(|(_, t)| self.accuracy(&t)),
-            "best_epoch": self.best.map(|(epoch, _)| epoch),
+            "best_test_accuracy": self.best.filter(|_| self.input.classes.is_some())
+                .map(|best| best.correct as f64 / best.samples as f64),
+            "best_epoch": self.best.map(|best| best.epoch),
             "samples_per_second": self.samples as f64 / training.as_secs_f64().max(1e-9),
             "wall_seconds": self.clock.now().as_secs_f64(),
             "data": self.input.data,
@@ -252,6 +247,7 @@ impl Watch {
             "version": env!("CARGO_PKG_VERSION"),
         });
         self.folder.write_summary(&summary)?;
+        logged?;
         Ok(model)
     }
 }
@@ -261,10 +257,17 @@ impl local::Observer for Watch {
         self.clock.now()
     }
 
+    fn weights(&mut self, steps: u64, params: &[f32]) {
+        if let Err(broken) = self.log.weights(steps, params) {
+            self.give_up(broken);
+        }
+    }
+
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         self.done += 1;
         self.samples += report.samples as u64;
         let now = self.clock.now();
+        self.log.settle(now);
         let rate = self.rate(self.samples - self.epoch_began.1, self.epoch_began.0);
         let (epoch, batch) = self.manifest.place(report.step.0);
         self.progress.step(
@@ -292,6 +295,12 @@ impl local::Observer for Watch {
         } else {
             None
         };
+        if let Some(new) = test.map(|test| validation(number, &test))
+            && new.loss.is_finite()
+            && self.kept.is_none_or(|kept| new.is_better_than(&kept))
+        {
+            (self.kept, self.keep) = (Some(new), Some(new));
+        }
         let accuracy = test.and_then(|t| self.accuracy(&t));
         self.progress.epoch(&EpochLine {
             epoch: number,
@@ -302,6 +311,7 @@ impl local::Observer for Watch {
             samples_per_second: rate,
         });
         let line = json!({
+            "kind": "epoch",
             "epoch": number,
             "steps": report.steps,
             "train_loss": report.train_loss,
@@ -313,21 +323,49 @@ impl local::Observer for Watch {
             "seconds": before.as_secs_f64(),
             "params_sha256": params_sha256(params),
         });
-        if let Err(trouble) = self.folder.append_metrics(&line) {
-            self.trouble.get_or_insert(trouble);
+        if let Err(broken) = self.log.epoch(report.steps, line) {
+            self.give_up(broken);
         }
+        self.log.flush(before);
         self.last_epoch = Some(*report);
         let now = self.clock.now();
         self.aside += now.saturating_sub(before);
         self.epoch_began = (now, self.samples);
     }
 
+    fn keeps(&mut self) -> bool {
+        self.keep.is_some() && !self.broken
+    }
+
     fn snapshot(&mut self, snapshot: Snapshot) {
-        let file = self.file(snapshot);
-        if let Some(writer) = &self.writer
-            && writer.sender.send(file).is_err()
-        {
-            self.trouble.get_or_insert(Failure::failed("the thread that writes checkpoints has ended"));
+        if self.broken {
+            return;
+        }
+        // What a checkpoint has behind it is in the log, or goes with the checkpoint.
+        self.log.flush(self.clock.now());
+        let mut file = self.file(snapshot);
+        file.run.generation = Some(self.generation);
+        file.run.unlogged = self.log.unlogged().to_vec();
+        file.run.validation = self.keep.take();
+        match &self.writer {
+            Some(writer) if file.run.validation.is_some() => writer.best(file),
+            Some(writer) => writer.newest(file),
+            None => {}
         }
     }
+}
+
+/// What is known of a run before its resumption.
+#[derive(Debug, Default)]
+pub(super) struct Earlier {
+    /// How often the run has been taken up, this time included.
+    pub(super) generation: u64,
+    /// The lines of its epochs.
+    pub(super) epochs: Vec<Value>,
+    /// What the best checkpoint holds.
+    pub(super) best: Option<Validation>,
+}
+
+fn validation(epoch: u64, test: &Evaluation) -> Validation {
+    Validation { epoch, samples: test.samples, correct: test.correct, loss: test.loss }
 }

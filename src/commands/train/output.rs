@@ -1,10 +1,9 @@
 //! The folder of a run: metrics, summary, model and checkpoints.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -16,6 +15,8 @@ pub(super) struct RunFolder {
     path: PathBuf,
     /// The folders that were not there before, innermost first.
     made: Vec<PathBuf>,
+    /// Held as long as the run lasts, however it ends: a second run would take the files of the first for an old run's.
+    _lock: Option<File>,
 }
 
 impl Drop for RunFolder {
@@ -39,8 +40,9 @@ impl RunFolder {
         };
         let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
-        let folder = Self { path: path.to_owned(), made };
+        let mut folder = Self { path: path.to_owned(), made, _lock: None };
         fs::create_dir_all(path).map_err(refused)?;
+        folder._lock = lock(path)?;
         // Made with content, because a full disk still takes empty files.
         let probe = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(path);
         probe.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.flush())).map_err(refused)?;
@@ -64,11 +66,11 @@ impl RunFolder {
         &self.path
     }
 
-    pub(super) fn checkpoints(&self) -> Checkpoints {
-        Checkpoints::of_run(&self.path)
+    pub(super) fn checkpoints(&self, keep: usize) -> Checkpoints {
+        Checkpoints::of_run(&self.path, keep)
     }
 
-    fn metrics_path(&self) -> PathBuf {
+    pub(super) fn metrics_path(&self) -> PathBuf {
         self.path.join("metrics.jsonl")
     }
 
@@ -78,46 +80,12 @@ impl RunFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         };
-        self.checkpoints()
+        self.checkpoints(1)
             .clear()
             .and_then(|()| gone(fs::remove_file(self.metrics_path())))
             .and_then(|()| gone(fs::remove_file(self.path.join("summary.json"))))
             .and_then(|()| gone(fs::remove_file(self.path.join("model.safetensors"))))
             .map_err(|error| self.failed("clear", &error))
-    }
-
-    /// A run goes on after `step`: lines of later steps will be written again. Gives those that stay.
-    pub(super) fn cut_metrics(&self, step: u64) -> Result<Vec<Value>, Failure> {
-        let file = match File::open(self.metrics_path()) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(self.failed("read", &error)),
-        };
-        let mut values = Vec::new();
-        let mut kept = String::new();
-        for line in BufReader::new(file).lines() {
-            // A line that was cut by a crash is no JSON, and so are all that follow it.
-            let Ok(line) = line else { break };
-            let Ok(value) = serde_json::from_str::<Value>(&line) else { break };
-            if value["steps"].as_u64().is_some_and(|steps| steps <= step) {
-                kept += &line;
-                kept.push('\n');
-                values.push(value);
-            }
-        }
-        write_atomically(&self.metrics_path(), kept.as_bytes())
-            .map_err(|error| self.failed("write to", &error))?;
-        Ok(values)
-    }
-
-    /// Appends a line to `metrics.jsonl`.
-    pub(super) fn append_metrics(&self, line: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(line).map_err(io::Error::other);
-        text.and_then(|text| {
-            let mut file = OpenOptions::new().create(true).append(true).open(self.metrics_path())?;
-            file.write_all(format!("{text}\n").as_bytes())
-        })
-        .map_err(|error| self.failed("write to", &error))
     }
 
     /// Writes `model.safetensors`.
@@ -134,8 +102,21 @@ impl RunFolder {
             .map_err(|error| self.failed("write the summary to", &error))
     }
 
-    fn failed(&self, what: &str, error: &io::Error) -> Failure {
+    pub(super) fn failed(&self, what: &str, error: &io::Error) -> Failure {
         Failure::failed(format_args!("cannot {what} {}: {error}", self.path.display()))
             .help("make room or choose another --out; checkpoints that were written are intact")
+    }
+}
+
+/// Locks a folder against a second run. Where the system cannot lock folders there is no lock.
+fn lock(path: &Path) -> Result<Option<File>, Failure> {
+    let Ok(folder) = File::open(path) else { return Ok(None) };
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Failure::usage(format_args!("another run is writing to --out {}", path.display()))
+                .help("wait for its end, or choose another folder"))
+        }
+        Err(fs::TryLockError::Error(_)) => Ok(None),
     }
 }

@@ -146,6 +146,7 @@ pub struct Engine {
     snapshot_every: Duration,
     /// None before the first event.
     last_snapshot: Option<Duration>,
+    snapshot_steps: u64,
     snapshot_pending: Option<Step>,
     rejected: u64,
     clock: Clock,
@@ -175,12 +176,20 @@ impl Engine {
             workers: Workers::default(),
             snapshot_every,
             last_snapshot: None,
+            snapshot_steps: 0,
             snapshot_pending: None,
             rejected: 0,
             clock: Clock::default(),
             outcome: None,
             manifest,
         }
+    }
+
+    /// The same run, in which a snapshot becomes due after every `steps` steps too; never, for 0.
+    #[must_use]
+    pub fn with_snapshot_steps(mut self, steps: u64) -> Self {
+        self.snapshot_steps = steps;
+        self
     }
 
     /// The same run with other rules for its workers.

@@ -195,10 +195,10 @@ impl Engine {
             self.tree = self.manifest.tree(self.step);
             self.reduction.reset(self.tree);
             let (every, wall) = (self.snapshot_every, self.clock.wall());
-            if !every.is_zero()
-                && self.snapshot_pending.is_none()
-                && wall.saturating_sub(self.last_snapshot.unwrap_or(wall)) >= every
-            {
+            let by_time =
+                !every.is_zero() && wall.saturating_sub(self.last_snapshot.unwrap_or(wall)) >= every;
+            let by_steps = self.snapshot_steps != 0 && self.step.is_multiple_of(self.snapshot_steps);
+            if (by_time || by_steps) && self.snapshot_pending.is_none() {
                 self.last_snapshot = Some(wall);
                 self.snapshot_pending = Some(Step(self.step));
                 actions.push(Action::WriteSnapshot);

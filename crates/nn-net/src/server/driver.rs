@@ -267,6 +267,9 @@ impl<O: Observer> Driver<O> {
                         // Nobody needs the weights of steps that are over.
                         self.encoded.retain(|(step, ..)| *step > report.step);
                         (step_done, assigned) = (true, false);
+                        let begun = self.observer.now();
+                        self.observer.weights(self.engine.steps_done(), self.engine.params());
+                        observing += self.observer.now().saturating_sub(begun);
                         if self.observer.step(&report).is_break() {
                             events.push_back(Event::StopRequested);
                         }
@@ -274,6 +277,9 @@ impl<O: Observer> Driver<O> {
                     Action::EpochDone(report) => {
                         let begun = self.observer.now();
                         self.observer.epoch(&report, self.engine.params());
+                        if self.observer.keeps() {
+                            self.observer.snapshot(self.engine.snapshot());
+                        }
                         observing += self.observer.now().saturating_sub(begun);
                     }
                     Action::WriteSnapshot => {

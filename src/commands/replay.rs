@@ -1,0 +1,353 @@
+//! `nn replay`: computes steps of a run again on this machine, and compares the weights after each with the run's log.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nn_engine::{
+    Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, SnapshotError, StepReport,
+    local, params_sha256,
+};
+use serde_json::{Value, json};
+
+use super::{explained, isa, load_data, options_for, threads};
+use crate::cli::args::ReplayConfig;
+use crate::clock::Clock;
+use crate::failure::{Failure, write_stdout};
+use crate::progress::Progress;
+use crate::signals::StopFlag;
+use crate::store::{ModelFile, WeightsHash};
+
+/// Replays and tells whether the log is right.
+pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let stop = StopFlag::install()?;
+    let file = explained(ModelFile::read_checkpoint(&config.checkpoint))?;
+    let path = config.log.clone().unwrap_or_else(|| beside(&config.checkpoint));
+    let log = Recorded::read(&path)?;
+    let from = file.run.step;
+    let until = config.until.unwrap_or_else(|| log.last().max(from));
+    if until < from {
+        return Err(Failure::usage(format_args!(
+            "--until {until} is before {}, which is at step {from}",
+            config.checkpoint.display()
+        ))
+        .help("begin with an older checkpoint"));
+    }
+    let manifest = manifest(&file, until)?;
+    let mut replay = Replay {
+        clock,
+        stop,
+        progress: Progress::new(config.json, until, from),
+        manifest: manifest.clone(),
+        log,
+        until,
+        began: clock.now(),
+        samples: 0,
+        compared: 0,
+        missing: Vec::new(),
+        difference: None,
+    };
+    // What the checkpoint itself holds.
+    let params = file.params.clone();
+    replay.hold(from, Hash::Weights, &WeightsHash::of(&params).to_string());
+    replay.hold(from, Hash::Epoch, &params_sha256(&params));
+    let mut reached = from;
+    if from < until && replay.difference.is_none() {
+        let options = options_for(&config.format, &file);
+        let splits = load_data(&data_of(config, &file)?, &options, config.json)?;
+        if splits.sha256 != manifest.parts().data_sha256 {
+            return Err(Failure::data(format_args!(
+                "{} is not what the run was trained on: its fingerprint is {}, the run's is {}",
+                splits.name,
+                splits.sha256,
+                manifest.parts().data_sha256
+            ))
+            .help("give the same --data, with the same options for reading it"));
+        }
+        let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        let mut engine = Engine::new(manifest.clone(), compute, Duration::ZERO);
+        engine.restore(file.snapshot()).map_err(|error: SnapshotError| {
+            Failure::data(format_args!("cannot begin with {}: {error}", config.checkpoint.display()))
+        })?;
+        let outcome = local::run(&mut engine, &splits.train, &mut replay).map_err(Failure::data)?;
+        reached = engine.steps_done();
+        if let Outcome::Diverged { step, .. } = outcome {
+            return Err(Failure::failed(format_args!(
+                "the loss or a gradient becomes NaN or infinite in step {}, where the run was to go on to {until}",
+                step.0 + 1
+            )));
+        }
+    }
+    replay.progress.finish();
+    replay.tell(config, &path, from, reached)
+}
+
+/// `metrics.jsonl` in the folder of a file, or in the folder around that.
+fn beside(checkpoint: &Path) -> PathBuf {
+    let near = checkpoint.with_file_name("metrics.jsonl");
+    match checkpoint.parent().and_then(Path::parent) {
+        Some(around) if !near.exists() => around.join("metrics.jsonl"),
+        _ => near,
+    }
+}
+
+/// The data that was asked for, or else those that the checkpoint names.
+fn data_of(config: &ReplayConfig, file: &ModelFile) -> Result<String, Failure> {
+    match &config.data {
+        Some(data) => Ok(data.clone()),
+        None if ["digits", "mnist", "fashion-mnist"].contains(&file.input.data.as_str()) => {
+            Ok(file.input.data.clone())
+        }
+        None => Err(Failure::usage(format_args!(
+            "the run was trained on {}, and where that is the checkpoint does not say",
+            file.input.data
+        ))
+        .help("name it with --data")),
+    }
+}
+
+/// The run, made longer where its epochs do not matter: it may have been so after the checkpoint.
+fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
+    let manifest = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
+    if until <= manifest.total_steps() {
+        return Ok(manifest);
+    }
+    let beyond = || {
+        Failure::usage(format_args!("step {until} is beyond the end of the run, {}", manifest.total_steps()))
+            .help("choose a smaller --until")
+    };
+    let epochs = u32::try_from(until.div_ceil(manifest.steps_per_epoch())).map_err(|_| beyond())?;
+    let longer =
+        Manifest::new(ManifestParts { epochs, ..manifest.parts().clone() }).map_err(Failure::data)?;
+    if longer.hash() == manifest.hash() { Ok(longer) } else { Err(beyond()) }
+}
+
+/// The two sorts of hashes in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hash {
+    /// That of a step.
+    Weights,
+    /// `params_sha256` of an epoch.
+    Epoch,
+}
+
+/// What a log says: hashes of the weights after so many steps.
+#[derive(Debug, Default)]
+struct Recorded {
+    steps: BTreeMap<u64, String>,
+    epochs: BTreeMap<u64, String>,
+    /// The numbers of lines that cannot be read.
+    damaged: Vec<usize>,
+}
+
+impl Recorded {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            Failure::data(format_args!("cannot read the log {}: {error}", path.display()))
+                .help("name it with --log: `nn train` writes <out>/metrics.jsonl")
+        })?;
+        let mut log = Self::default();
+        for (number, line) in (1..).zip(bytes.split_inclusive(|&byte| byte == b'\n')) {
+            let value: Value = serde_json::from_slice(line).unwrap_or_default();
+            let text = |name: &str| value[name].as_str().map(str::to_owned);
+            let known = match (
+                value["step"].as_u64(),
+                text("weights"),
+                value["steps"].as_u64(),
+                text("params_sha256"),
+            ) {
+                (Some(step), Some(hash), ..) => {
+                    log.steps.insert(step, hash.clone()).filter(|old| *old != hash)
+                }
+                (.., Some(steps), Some(hash)) => {
+                    log.epochs.insert(steps, hash.clone()).filter(|old| *old != hash)
+                }
+                // The last line may be cut, where a run was killed or still goes on.
+                _ => {
+                    if line.ends_with(b"\n") {
+                        log.damaged.push(number);
+                    }
+                    continue;
+                }
+            };
+            if known.is_some() {
+                return Err(Failure::data(format_args!(
+                    "line {number} of {} contradicts another line of the same step",
+                    path.display()
+                )));
+            }
+        }
+        Ok(log)
+    }
+
+    /// The last step of which it knows anything; 0 if none.
+    fn last(&self) -> u64 {
+        let last = |hashes: &BTreeMap<u64, String>| hashes.keys().next_back().copied().unwrap_or(0);
+        last(&self.steps).max(last(&self.epochs))
+    }
+}
+
+/// The first step that is not as the log has it.
+#[derive(Debug)]
+struct Difference {
+    step: u64,
+    logged: String,
+    computed: String,
+}
+
+/// Watches the steps, and compares.
+struct Replay {
+    clock: Clock,
+    stop: StopFlag,
+    progress: Progress,
+    manifest: Manifest,
+    log: Recorded,
+    until: u64,
+    began: Duration,
+    samples: u64,
+    compared: u64,
+    /// Steps that are not in the log: first and last.
+    missing: Vec<(u64, u64)>,
+    difference: Option<Difference>,
+}
+
+impl Replay {
+    /// Holds a hash against the log.
+    fn hold(&mut self, step: u64, sort: Hash, computed: &str) {
+        let logged = match sort {
+            Hash::Weights => self.log.steps.get(&step),
+            Hash::Epoch => self.log.epochs.get(&step),
+        };
+        match logged {
+            Some(logged) if logged == computed => self.compared += 1,
+            Some(logged) => {
+                let (logged, computed) = (logged.clone(), computed.to_owned());
+                self.difference.get_or_insert(Difference { step, logged, computed });
+            }
+            // A run's beginning is in no log.
+            None if sort == Hash::Weights && step > 0 => match self.missing.last_mut() {
+                Some((_, last)) if *last + 1 == step => *last = step,
+                _ => self.missing.push((step, step)),
+            },
+            None => {}
+        }
+    }
+
+    fn tell(self, config: &ReplayConfig, log: &Path, from: u64, reached: u64) -> Result<(), Failure> {
+        let (path, log_name) = (config.checkpoint.display(), log.display());
+        if config.json {
+            let difference = self
+                .difference
+                .as_ref()
+                .map(|d| json!({ "step": d.step, "logged": d.logged, "computed": d.computed }));
+            let text = json!({
+                "agrees": self.difference.is_none() && self.compared > 0 && reached == self.until,
+                "from": from,
+                "until": reached,
+                "compared": self.compared,
+                "missing": self.missing,
+                "damaged_lines": self.log.damaged,
+                "first_difference": difference,
+            });
+            write_stdout(format!("{text}\n"))?;
+        }
+        let mut notes = String::new();
+        if !self.missing.is_empty() {
+            let total: u64 = self.missing.iter().map(|(first, last)| last - first + 1).sum();
+            let _ = writeln!(
+                notes,
+                "not in the log, so not compared: {} ({total} in all)",
+                ranges(&self.missing)
+            );
+        }
+        if !self.log.damaged.is_empty() {
+            let lines: Vec<String> = self.log.damaged.iter().take(SHOWN).map(usize::to_string).collect();
+            let _ = writeln!(notes, "damaged lines of the log: {}", lines.join(", "));
+        }
+        if !config.json {
+            write_stdout(&notes)?;
+        }
+        if let Some(Difference { step, logged, computed }) = &self.difference {
+            let values = format!("the log has {logged}, here it is {computed}");
+            return Err(if *step == from {
+                Failure::failed(format_args!("{path} is not what the log has of step {step}: {values}"))
+                    .help("the checkpoint or the log was altered, or they are of different runs")
+            } else {
+                Failure::failed(format_args!(
+                    "step {step} is the first that differs from {log_name}: {values}"
+                ))
+                .help(format_args!("the {} hashes before it agree, from step {from} on", self.compared))
+            });
+        }
+        if reached < self.until {
+            return Err(Failure::interrupted(format_args!(
+                "interrupted after step {reached}; the {} hashes up to there agree",
+                self.compared
+            )));
+        }
+        if self.compared == 0 {
+            return Err(Failure::failed(format_args!(
+                "nothing could be compared: {log_name} has no hash from step {from} to {reached}"
+            ))
+            .help("give the log of that run with --log; with --log-steps 0 a run logs no steps"));
+        }
+        if config.json {
+            return Ok(());
+        }
+        write_stdout(format!(
+            "the weights are those of {log_name}: all {} hashes from step {from} to {reached} agree\n",
+            self.compared
+        ))
+    }
+}
+
+/// So many ranges or lines are named.
+const SHOWN: usize = 10;
+
+fn ranges(ranges: &[(u64, u64)]) -> String {
+    let name = |&(first, last): &(u64, u64)| match last - first {
+        0 => format!("step {first}"),
+        _ => format!("steps {first} to {last}"),
+    };
+    let mut names: Vec<String> = ranges.iter().take(SHOWN).map(name).collect();
+    if ranges.len() > SHOWN {
+        names.push("others".to_owned());
+    }
+    names.join(", ")
+}
+
+impl local::Observer for Replay {
+    fn now(&mut self) -> Duration {
+        self.clock.now()
+    }
+
+    fn weights(&mut self, steps: u64, params: &[f32]) {
+        self.hold(steps, Hash::Weights, &WeightsHash::of(params).to_string());
+    }
+
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        let done = report.step.0 + 1;
+        let (epoch, batch) = self.manifest.place(report.step.0);
+        let now = self.clock.now();
+        let (epochs, batches) = (self.manifest.parts().epochs, self.manifest.steps_per_epoch());
+        self.samples += report.samples as u64;
+        let rate = self.samples as f64 / now.saturating_sub(self.began).as_secs_f64().max(1e-9);
+        self.progress.step(now, done, (epoch + 1, epochs), (batch + 1, batches), report.loss, rate);
+        if done >= self.until || self.difference.is_some() || self.stop.is_set() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+
+    fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
+        if self.log.epochs.contains_key(&report.steps) {
+            self.hold(report.steps, Hash::Epoch, &params_sha256(params));
+        }
+    }
+
+    fn snapshot(&mut self, _: Snapshot) {}
+}
