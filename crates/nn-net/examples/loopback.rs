@@ -1,11 +1,15 @@
 //! Measures steps over loopback, with workers in processes of their own:
-//! `cargo run --release -p nn-net --example loopback -- 784-30-10 10 2` (widths, mini-batch, workers, then optionally steps,
-//! threads of each worker, threads of each async runtime).
+//! `cargo run --release -p nn-net --example loopback -- --widths 784-30-10 --batch 10 --workers 2` (and `--activation`,
+//! `--steps`, `--threads` of each worker, `--io-threads` of each async runtime). It prints one JSON object, times in
+//! microseconds: `benches/compare_ddp.py` reads it. `--alone` times the same steps in this process first, and compares the
+//! weights.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // it is for reading the clock and printing
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::process::{Child, Command};
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,8 +22,12 @@ use nn_engine::{
     Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Snapshot, StepReport, params_sha256,
 };
 use nn_net::{Coordinator, CoordinatorOptions, WorkerOptions, serve, work};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
+
+/// Steps that are not counted: workers join, and the planner learns how fast they are.
+const WARM_UP: usize = 20;
 
 struct Laps {
     start: Instant,
@@ -32,13 +40,16 @@ impl Laps {
         Self { start: Instant::now(), last: Duration::ZERO, laps: Vec::new() }
     }
 
-    /// The median, the tenth and the ninetieth percentile, without the first steps, in microseconds.
-    fn summary(mut self) -> String {
-        self.laps.drain(..self.laps.len().min(10));
-        self.laps.sort_unstable();
-        let at = |percent: usize| self.laps[self.laps.len() * percent / 100].as_micros();
-        format!("median {} µs ({} to {})", at(50), at(10), at(90))
+    /// The median, the tenth and the ninetieth percentile, in microseconds.
+    fn summary(&self) -> [f64; 3] {
+        let mut laps = self.laps[self.laps.len().min(WARM_UP)..].to_vec();
+        laps.sort_unstable();
+        [50, 10, 90].map(|percent| laps.get(laps.len() * percent / 100).map_or(f64::NAN, micros))
     }
+}
+
+fn micros(time: &Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }
 
 impl Observer for Laps {
@@ -58,15 +69,45 @@ impl Observer for Laps {
     fn snapshot(&mut self, _: Snapshot) {}
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    if args.first().is_some_and(|first| first == "worker") {
-        return run_worker(&args[1], args[2].parse()?, args[3].parse()?);
+/// `--name value` pairs; a name alone is true.
+struct Flags(BTreeMap<String, String>);
+
+impl Flags {
+    fn parse() -> Self {
+        let mut flags = BTreeMap::new();
+        let mut name = None;
+        for arg in std::env::args().skip(1) {
+            if let Some(flag) = arg.strip_prefix("--") {
+                flags.insert(flag.to_owned(), "true".to_owned());
+                name = Some(flag.to_owned());
+            } else if let Some(name) = name.take() {
+                flags.insert(name, arg);
+            }
+        }
+        Self(flags)
     }
-    let widths = args.first().map_or("784-30-10", String::as_str);
-    let number = |at: usize, usual: usize| args.get(at).map_or(Ok(usual), |arg| arg.parse());
-    let (batch, workers, steps) = (number(1, 10)?, number(2, 2)?, number(3, 1000)?);
-    let (threads, io_threads) = (number(4, 1)?, number(5, 1)?);
+
+    fn get<T: FromStr>(&self, name: &str, usual: &str) -> Result<T, String> {
+        let text = self.0.get(name).map_or(usual, String::as_str);
+        text.parse().map_err(|_| format!("--{name} {text} cannot be used"))
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let flags = Flags::parse();
+    let (threads, io_threads) = (flags.get("threads", "1")?, flags.get("io-threads", "1")?);
+    let connect: String = flags.get("connect", "")?;
+    if !connect.is_empty() {
+        return run_worker(&connect, threads, io_threads);
+    }
+    let widths: String = flags.get("widths", "784-30-10")?;
+    let (batch, workers, steps): (usize, usize, usize) =
+        (flags.get("batch", "10")?, flags.get("workers", "2")?, flags.get("steps", "1000")?);
+    let activation = match flags.get::<String>("activation", "sigmoid")?.as_str() {
+        "relu" => Activation::Relu,
+        "tanh" => Activation::Tanh,
+        _ => Activation::Sigmoid,
+    };
     let widths: Vec<usize> = widths.split('-').map(str::parse).collect::<Result<_, _>>()?;
 
     let (inputs, classes) = (widths[0], widths[widths.len() - 1]);
@@ -77,7 +118,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let features = Features::U8 { data: bytes, scale: 255.0 };
     let data = Arc::new(Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)?);
     let manifest = Manifest::new(ManifestParts {
-        model: Model::new(widths, Activation::Sigmoid, Output::Softmax, Cost::CrossEntropy)?,
+        model: Model::new(widths, activation, Output::Softmax, Cost::CrossEntropy)?,
         init: Init::Scaled,
         optimizer: Optimizer::Sgd,
         schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
@@ -85,7 +126,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         l2: 0.0,
         batch_size: batch,
         shard_size: batch.div_ceil(8).min(32),
-        epochs: (steps as u32).div_ceil(100),
+        epochs: ((steps + WARM_UP) as u32).div_ceil(100),
         seed: 1,
         train_samples: samples,
         data_sha256: "00".repeat(32),
@@ -95,13 +136,18 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(Engine::new(manifest.clone(), compute, Duration::ZERO))
     };
 
-    let mut alone = engine(threads * workers)?;
-    let mut laps = Laps::new();
-    local::run(&mut alone, &data, &mut laps)?;
-    println!("one process, {} threads: {}", threads * workers, laps.summary());
+    let alone = if flags.get("alone", "false")? {
+        let mut alone = engine(threads * workers)?;
+        let mut laps = Laps::new();
+        local::run(&mut alone, &data, &mut laps)?;
+        Some((laps.summary()[0], params_sha256(alone.params())))
+    } else {
+        None
+    };
 
     let cluster = Cluster { min_workers: workers, ..Cluster::default() };
     let options = CoordinatorOptions::default();
+    let before = cpu_seconds();
     let coordinator = Coordinator::start(engine(1)?.with_cluster(cluster), data, Laps::new(), options)?;
     runtime(io_threads)?.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -109,7 +155,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let children: Vec<Child> = (0..workers)
             .map(|_| {
                 let (threads, io_threads) = (threads.to_string(), io_threads.to_string());
-                Command::new(std::env::current_exe()?).args(["worker", &url, &threads, &io_threads]).spawn()
+                Command::new(std::env::current_exe()?)
+                    .args(["--connect", &url, "--threads", &threads, "--io-threads", &io_threads])
+                    .spawn()
             })
             .collect::<Result<_, _>>()?;
         serve(listener, coordinator.handle(), std::future::pending()).await?;
@@ -119,22 +167,46 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok::<(), Box<dyn Error>>(())
     })?;
     let finished = coordinator.join()?;
-    println!("{workers} workers of {threads} threads: {}", finished.observer.summary());
-    let (times, all) = (finished.times, finished.times.steps.max(1) as u32);
+    let [median, fast, slow] = finished.observer.summary();
+    let times = finished.times;
+    let per_step = |time: Duration| micros(&time) / times.steps as f64;
+    let bytes = |all: u64| all as f64 / times.steps as f64 / workers as f64;
     println!(
-        "a step on average: compute {:?}, reduce {:?}, wait {:?}, wire {:?}; bytes to and from a worker {:.0} and {:.0}, \
-         parameters {}",
-        times.compute / all,
-        times.reduce / all,
-        times.wait / all,
-        times.wire / all,
-        times.bytes_sent as f64 / f64::from(all) / workers as f64,
-        times.bytes_received as f64 / f64::from(all) / workers as f64,
-        manifest.model().parameters() * 4
+        "{}",
+        json!({
+            "steps": times.steps,
+            "step_us": median,
+            "step_us_tenth": fast,
+            "step_us_ninetieth": slow,
+            "alone_us": alone.as_ref().map(|(median, _)| median),
+            "same_weights": alone.map(|(_, hash)| hash == params_sha256(finished.engine.params())),
+            "compute_us": per_step(times.compute),
+            "reduce_us": per_step(times.reduce),
+            "wait_us": per_step(times.wait),
+            "wire_us": per_step(times.wire),
+            "bytes_to_a_worker": bytes(times.bytes_sent),
+            "bytes_from_a_worker": bytes(times.bytes_received),
+            "parameter_bytes": manifest.model().parameters() * 4,
+            "coordinator_cpu_us": (cpu_seconds() - before) * 1e6 / times.steps as f64,
+            "coordinator_peak_mib": peak_mib(),
+        })
     );
-    let same = params_sha256(finished.engine.params()) == params_sha256(alone.params());
-    println!("the parameters are {}", if same { "the same" } else { "NOT THE SAME" });
     Ok(())
+}
+
+/// Processor time of this process, where the system tells it in hundredths of a second.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
+    ticks / 100.0
+}
+
+/// The most memory that this process has had, in MiB.
+fn peak_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
 }
 
 fn runtime(threads: usize) -> std::io::Result<Runtime> {

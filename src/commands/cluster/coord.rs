@@ -27,7 +27,7 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         patience: config.patience,
         wait_timeout: config.wait_timeout,
         audit: config.audit,
-        ..Cluster::default()
+        ..engine.cluster().clone()
     };
     let engine = engine.with_cluster(cluster);
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
