@@ -114,7 +114,8 @@ pub(crate) struct Plan {
 pub(crate) const SAMPLES: u64 = 1438;
 pub(crate) const BATCH: u64 = 128;
 pub(crate) const EPOCHS: u64 = 450;
-pub(crate) const STEPS: u64 = EPOCHS * SAMPLES.div_ceil(BATCH);
+pub(crate) const STEPS_PER_EPOCH: u64 = SAMPLES.div_ceil(BATCH);
+pub(crate) const STEPS: u64 = EPOCHS * STEPS_PER_EPOCH;
 
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {

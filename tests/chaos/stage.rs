@@ -68,7 +68,7 @@ struct Stage<'a> {
 /// Performs a run, and fails unless it ends as if nothing had happened. Gives what did.
 pub(crate) fn perform(plan: &Plan) -> Vec<Kind> {
     let mut stage = Stage::new(plan);
-    let ended = stage.run().and_then(|()| stage.close()).and_then(|()| verdict::check(&stage.place, plan));
+    let ended = stage.run().and_then(|()| stage.close()).and_then(|()| verdict::check(&stage.place));
     if let Err(trouble) = ended {
         let report = stage.report(&trouble);
         if let Ok(folder) = std::env::var("NN_CHAOS_KEEP") {

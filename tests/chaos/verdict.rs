@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use serde_json::Value;
 
 use crate::common::Place;
-use crate::schedule::{EPOCHS, Plan, STEPS};
+use crate::schedule::{BATCH, EPOCHS, SAMPLES, STEPS, STEPS_PER_EPOCH};
 
 /// How often the coordinator writes one.
 pub(crate) const CHECKPOINTS: &str = "--checkpoint-steps 150";
@@ -15,7 +15,7 @@ pub(crate) const CHECKPOINTS: &str = "--checkpoint-steps 150";
 const TIMES: [&str; 2] = ["samples_per_second", "seconds"];
 
 /// Compares the run in `net` with the one in `alone`.
-pub(crate) fn check(place: &Place, _plan: &Plan) -> Result<(), String> {
+pub(crate) fn check(place: &Place) -> Result<(), String> {
     let (net, alone) = (place.summary("net"), place.summary("alone"));
     for name in ["params_sha256", "config_hash", "data_sha256", "steps", "epochs", "train_loss", "test_loss"]
     {
@@ -27,7 +27,16 @@ pub(crate) fn check(place: &Place, _plan: &Plan) -> Result<(), String> {
         same(&format!("line {} of the log", number + 1), net, alone)?;
     }
     same("lines of the log", &net.len(), &alone.len())?;
-    let epochs = net.iter().filter(|line| line.contains_key("epoch")).count() as u64;
+    let steps: Vec<(Option<u64>, Option<u64>)> = net
+        .iter()
+        .filter(|line| line["kind"] == "step")
+        .map(|line| (line["step"].as_u64(), line["samples"].as_u64()))
+        .collect();
+    // The last mini-batch of an epoch is a short one.
+    let samples = |step: u64| BATCH.min(SAMPLES - (step - 1) % STEPS_PER_EPOCH * BATCH);
+    let want: Vec<_> = (1..=STEPS).map(|step| (Some(step), Some(samples(step)))).collect();
+    same("samples of each step", &steps, &want)?;
+    let epochs = net.iter().filter(|line| line["kind"] == "epoch").count() as u64;
     same("epochs in the log", &epochs, &EPOCHS)?;
     let halves: Vec<String> = place.files().into_iter().filter(|name| name.contains(".nn-")).collect();
     same("temporary files", &halves, &Vec::new())
