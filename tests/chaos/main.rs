@@ -5,7 +5,7 @@
 //! passes. A seed decides what happens at which step. Four seeds in a row make each kind of fault happen at least once.
 //!
 //! ```console
-//! $ cargo test --test chaos -- --nocapture                      # four runs
+//! $ cargo test --test chaos -- --nocapture                      # four runs, two at a time
 //! $ NN_CHAOS_SEED=17 cargo test --test chaos -- --nocapture     # the run of one seed again
 //! $ NN_CHAOS_SEED=0 NN_CHAOS_RUNS=100 cargo test --release --test chaos -- --nocapture
 //! ```
@@ -26,8 +26,10 @@ mod stage;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::env;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use std::{env, thread};
 
 use schedule::{DECK, Kind, Plan};
 
@@ -42,22 +44,32 @@ fn whatever_breaks_nothing_is_lost() {
     let seed = given("NN_CHAOS_SEED");
     let runs = given("NN_CHAOS_RUNS").unwrap_or(if seed.is_some() { 1 } else { DECK });
     let first = seed.unwrap_or(0);
+    let next = AtomicU64::new(first);
     let began = Instant::now();
-    let mut happened: BTreeMap<Kind, usize> = BTreeMap::new();
-    for seed in first..first + runs {
-        let from = Instant::now();
-        let plan = Plan::of(seed);
-        println!("seed {seed}: {}", plan.options());
-        let kinds = stage::perform(&plan);
-        println!("seed {seed}: as undisturbed after {:.1?}: {kinds:?}", from.elapsed());
-        for kind in kinds {
-            *happened.entry(kind).or_default() += 1;
+    let happened: Mutex<BTreeMap<Kind, usize>> = Mutex::default();
+    let perform = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::SeqCst);
+            if seed >= first + runs {
+                return;
+            }
+            let plan = Plan::of(seed);
+            println!("seed {seed}: {}", plan.options());
+            let kinds = stage::perform(&plan);
+            for kind in kinds {
+                *happened.lock().unwrap().entry(kind).or_default() += 1;
+            }
         }
-    }
+    };
+    // Most of a run is waiting for what is broken.
+    thread::scope(|scope| {
+        (0..given("NN_CHAOS_JOBS").unwrap_or(2)).for_each(|_| drop(scope.spawn(perform)));
+    });
     println!(
         "{runs} runs in {:.0?}, all with the weights and the log of an undisturbed run",
         began.elapsed()
     );
+    let happened = happened.into_inner().unwrap();
     for (kind, times) in &happened {
         println!("{times:5}  {kind:?}");
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -76,20 +77,25 @@ pub(crate) fn perform(plan: &Plan) -> Vec<Kind> {
         }
         panic!("{report}");
     }
+    let kinds: Vec<Kind> = plan.faults[..stage.next].iter().map(|fault| fault.kind).collect();
     let (refused, reissued) = stage.progress.counts();
     println!(
-        "{} restarts; {refused} contributions did not count, {reissued} nodes given out again",
-        stage.starts - 1
+        "seed {}: as undisturbed after {:.1?}, {} starts of the coordinator, {refused} contributions refused, {reissued} \
+         nodes given out again: {kinds:?}",
+        plan.seed,
+        stage.began.elapsed(),
+        stage.starts
     );
-    plan.faults[..stage.next].iter().map(|fault| fault.kind).collect()
+    kinds
 }
 
 /// A port that no connection is given for its own end: whoever dials a port of that range on which nobody listens may be
 /// connected with himself.
-fn port(seed: u64) -> u16 {
-    let mut random = Random::new(u64::from(std::process::id()) << 20 | seed);
+fn port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let port = 20_000 + random.below(10_000) as u16;
+        let next = NEXT.fetch_add(1, Ordering::SeqCst);
+        let port = 20_000 + (std::process::id() as u16 % 100) * 100 + next % 100;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -100,7 +106,7 @@ impl<'a> Stage<'a> {
     fn new(plan: &'a Plan) -> Self {
         let place = Place::new();
         let _ = place.nn(&format!("train --quiet --out alone {}", plan.options())).ok();
-        let address = SocketAddr::from(([127, 0, 0, 1], port(plan.seed)));
+        let address = SocketAddr::from(([127, 0, 0, 1], port()));
         let worker = |number: usize| Worker {
             process: None,
             proxy: Proxy::to(address),
