@@ -324,8 +324,8 @@ impl local::Observer for Replay {
         self.clock.now()
     }
 
-    fn weights(&mut self, steps: u64, params: &[f32]) {
-        self.hold(steps, Hash::Weights, &WeightsHash::of(params).to_string());
+    fn weights(&mut self, report: &StepReport, params: &[f32]) {
+        self.hold(report.step.0 + 1, Hash::Weights, &WeightsHash::of(params).to_string());
     }
 
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {

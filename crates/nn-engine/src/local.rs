@@ -15,8 +15,8 @@ use crate::manifest::SampleOrder;
 pub trait Observer {
     /// The time since any fixed moment.
     fn now(&mut self) -> Duration;
-    /// A step is done, the last of `steps`, with these parameters. Told before [`Observer::step`]; most need not look.
-    fn weights(&mut self, _steps: u64, _params: &[f32]) {}
+    /// A step is done, with these parameters. Told before [`Observer::step`]; most need not look.
+    fn weights(&mut self, _report: &StepReport, _params: &[f32]) {}
     /// A step is done. `Break` asks for the end.
     fn step(&mut self, report: &StepReport) -> ControlFlow<()>;
     /// An epoch is done, with these parameters.
@@ -66,7 +66,7 @@ pub fn run<O: Observer + Send>(
                     Action::Assign(assignment) => todo.push(assignment),
                     Action::Recycle(buffer) => free.push(buffer),
                     Action::StepDone(report) => {
-                        observer.weights(engine.steps_done(), engine.params());
+                        observer.weights(&report, engine.params());
                         stop |= observer.step(&report).is_break();
                     }
                     Action::EpochDone(report) => {

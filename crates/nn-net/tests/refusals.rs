@@ -324,3 +324,41 @@ async fn messages_that_are_none() {
     }
     ends_well(&run, served).await;
 }
+
+/// What cannot be right is counted over all of a worker's connections; connections that break are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rubbish_again_and_again_leads_to_quarantine() {
+    let run = run();
+    let served = run.serve(1).await;
+    for _ in 0..4 {
+        let mut peer = Peer::join(&served.url).await;
+        let _ = peer.assignment().await;
+        drop(peer);
+        let gone = async {
+            while !served.handle.status().workers.is_empty() {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        common::within(gone).await;
+    }
+    for _ in 0..3 {
+        let mut peer = Peer::join(&served.url).await;
+        let (step, attempt, _) = peer.assignment().await;
+        peer.say(step, attempt, Say::GradientChunk(pb::TensorChunk::default())).await;
+        assert_eq!(peer.reject().await.0, RejectReason::Tensor);
+    }
+    let mut banned = Peer::join(&served.url).await;
+    let (reason, message, code) = banned.reject().await;
+    assert_eq!((reason, code), (RejectReason::Quarantine, Code::FailedPrecondition), "{message}");
+    let shown = async {
+        loop {
+            if let [gone] = &served.handle.status().quarantined[..] {
+                return gone.clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let shown = common::within(shown).await;
+    assert_eq!((shown.name.as_str(), shown.reason), ("hand", message));
+    ends_well(&run, served).await;
+}

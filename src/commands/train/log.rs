@@ -121,11 +121,12 @@ impl Log {
         Ok(epochs)
     }
 
-    /// The weights after so many steps.
+    /// The weights after so many steps, and the samples whose gradients the last of them was taken with: each counted
+    /// where its gradient was.
     ///
     /// # Errors
     /// If they are not those that the log had after that step before.
-    pub(super) fn weights(&mut self, steps: u64, params: &[f32]) -> Result<(), Failure> {
+    pub(super) fn weights(&mut self, steps: u64, samples: usize, params: &[f32]) -> Result<(), Failure> {
         let due = self.every != 0 && steps.is_multiple_of(self.every);
         let told = if self.told.steps.is_empty() { None } else { self.told.steps.remove(&steps) };
         if !due && told.is_none() {
@@ -135,7 +136,7 @@ impl Log {
         if self.pending.len() > KEEP {
             self.left_out += 1;
         } else {
-            let _ = write!(self.pending, r#"{{"kind":"step","step":{steps},"weights":""#);
+            let _ = write!(self.pending, r#"{{"kind":"step","step":{steps},"samples":{samples},"weights":""#);
             self.pending.extend_from_slice(&hash.hex());
             self.pending.extend_from_slice(b"\"}\n");
         }
@@ -273,7 +274,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut log = Log::new(path.clone(), 1);
         for step in 1..=30 {
-            log.weights(step, &[step as f32]).unwrap();
+            log.weights(step, 4, &[step as f32]).unwrap();
             if step % 10 == 0 {
                 log.epoch(step, epoch(step / 10)).unwrap();
             }
@@ -292,7 +293,7 @@ mod tests {
             let epochs = log.cut(cut, Vec::new()).unwrap();
             assert_eq!(epochs.len() as u64, cut / 10, "{cut}");
             for step in cut + 1..=30 {
-                log.weights(step, &[step as f32]).unwrap();
+                log.weights(step, 4, &[step as f32]).unwrap();
                 if step % 10 == 0 {
                     log.epoch(step, epoch(step / 10)).unwrap();
                 }
@@ -302,8 +303,8 @@ mod tests {
         }
         let mut log = Log::new(path, 1);
         let _ = log.cut(12, Vec::new()).unwrap();
-        log.weights(13, &[13.0]).unwrap();
-        let broken = log.weights(14, &[14.5]).unwrap_err();
+        log.weights(13, 4, &[13.0]).unwrap();
+        let broken = log.weights(14, 4, &[14.5]).unwrap_err();
         assert!(broken.message().contains("after step 14"), "{broken}");
         let broken = log.epoch(20, epoch(7)).unwrap_err();
         assert!(broken.message().contains("after step 20"), "{broken}");
@@ -326,7 +327,7 @@ mod tests {
         // There is no such folder yet, which fails as a full disk does.
         let path = folder.path().join("later/metrics.jsonl");
         let mut log = Log::new(path.clone(), 1);
-        log.weights(1, &[1.0]).unwrap();
+        log.weights(1, 4, &[1.0]).unwrap();
         log.epoch(10, epoch(1)).unwrap();
         log.flush(Duration::ZERO);
         assert_eq!(log.unlogged(), [epoch(1)]);

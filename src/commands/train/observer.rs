@@ -269,8 +269,8 @@ impl local::Observer for Watch {
         self.clock.now()
     }
 
-    fn weights(&mut self, steps: u64, params: &[f32]) {
-        if let Err(broken) = self.log.weights(steps, params) {
+    fn weights(&mut self, report: &StepReport, params: &[f32]) {
+        if let Err(broken) = self.log.weights(report.step.0 + 1, report.samples, params) {
             self.give_up(broken);
         }
     }

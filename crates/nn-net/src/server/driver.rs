@@ -268,7 +268,7 @@ impl<O: Observer> Driver<O> {
                         self.encoded.retain(|(step, ..)| *step > report.step);
                         (step_done, assigned) = (true, false);
                         let begun = self.observer.now();
-                        self.observer.weights(self.engine.steps_done(), self.engine.params());
+                        self.observer.weights(&report, self.engine.params());
                         observing += self.observer.now().saturating_sub(begun);
                         if self.observer.step(&report).is_break() {
                             events.push_back(Event::StopRequested);

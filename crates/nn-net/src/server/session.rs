@@ -37,6 +37,8 @@ enum End {
     Gone,
     /// It is told why.
     Reject(RejectReason, String),
+    /// What came was no message, or the connection has broken: that cannot be told apart, so nobody is to blame.
+    Broken(String),
 }
 
 impl End {
@@ -44,7 +46,7 @@ impl End {
     fn or_reject(self, error: WireError) -> Self {
         match self {
             Self::Gone => error.into(),
-            Self::Reject(..) => self,
+            Self::Reject(..) | Self::Broken(_) => self,
         }
     }
 }
@@ -97,6 +99,8 @@ pub(super) async fn run(
         // Says nothing if the stream has an end already.
         End::Gone => outbox.finish(Some(Status::ok(""))),
         End::Reject(reason, message) => reject(&outbox, generation, reason, &message),
+        // Where the connection has broken, nobody reads this.
+        End::Broken(message) => reject(&outbox, generation, RejectReason::Message, &message),
     }
 }
 
@@ -156,8 +160,7 @@ impl Session {
         match message {
             Ok(Some(message)) => Ok(message.try_into()?),
             Ok(None) => Err(End::Gone),
-            // What was no message; and, where the connection has broken, nobody reads this.
-            Err(status) => Err(End::Reject(RejectReason::Message, status.message().to_owned())),
+            Err(status) => Err(End::Broken(status.message().to_owned())),
         }
     }
 

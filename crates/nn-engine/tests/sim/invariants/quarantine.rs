@@ -37,10 +37,10 @@ impl Invariant for Quarantine {
                 }
                 self.banned.insert(*member);
             }
-            Fact::Assigned { worker, node, .. } => {
-                if self.members.get(worker).is_some_and(|member| self.banned.contains(member)) {
-                    return Err(format!("worker {} is in quarantine, and is given {node:?}", worker.0));
-                }
+            Fact::Assigned { worker, node, .. }
+                if self.members.get(worker).is_some_and(|member| self.banned.contains(member)) =>
+            {
+                return Err(format!("worker {} is in quarantine, and is given {node:?}", worker.0));
             }
             _ => {}
         }
