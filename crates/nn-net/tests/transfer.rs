@@ -1,4 +1,4 @@
-//! Connections that break while the training set is sent: what has come is not sent again.
+//! Connections that break or are slow: what has come of the training set is not sent again, and nobody is to blame.
 
 mod common;
 
@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Run, within};
-use nn_engine::Outcome;
+use common::{Clock, Run, within};
+use nn_engine::{Cluster, Outcome};
 use nn_net::{WorkerEvent, work};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -103,4 +103,19 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
             .collect();
         assert!(files.iter().all(|name| name.ends_with(".train")) && files.len() == usize::from(!in_memory));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_breaks_again_and_again_is_not_the_worker_s_fault() {
+    let run = Run::new(&[20, 12, 4], 110, 16, 30);
+    // More often than a member may send what is malformed.
+    let cluster = Cluster { strikes: 2, ..Cluster::default() };
+    let served = run.serve_with(cluster, Clock::slow(Duration::from_millis(1)), None).await;
+    let proxy = Proxy::start(&served.url, vec![30_000; 4]).await;
+    let mut options = served.options();
+    options.coordinators = vec![proxy.url.clone()];
+    let working = common::worker(options);
+    assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
+    within(working).await.unwrap().unwrap();
+    assert_eq!(proxy.passed.lock().unwrap().len(), 5);
 }

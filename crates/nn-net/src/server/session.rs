@@ -156,7 +156,8 @@ impl Session {
         match message {
             Ok(Some(message)) => Ok(message.try_into()?),
             Ok(None) => Err(End::Gone),
-            // What was no message; and, where the connection has broken, nobody reads this.
+            // A link that breaks is nobody's fault, and must not count as one.
+            Err(_) if self.messages.has_broken() => Err(End::Gone),
             Err(status) => Err(End::Reject(RejectReason::Message, status.message().to_owned())),
         }
     }
