@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::peer::{Peer, crc};
 use common::{Clock, Run, within};
 use nn_engine::{Cluster, Outcome};
+use nn_net::proto as pb;
 use nn_net::{WorkerEvent, work};
+use pb::worker_message::Body as Say;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -118,4 +121,31 @@ async fn a_link_that_breaks_again_and_again_is_not_the_worker_s_fault() {
     assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
     within(working).await.unwrap().unwrap();
     assert_eq!(proxy.passed.lock().unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_a_large_gradient_slowly_is_not_silent() {
+    // Six chunks.
+    let run = Run::new(&[1100, 1300, 2], 8, 8, 2);
+    let silence = Duration::from_secs(1);
+    let served = run.serve_with(Cluster { silence, ..Cluster::default() }, Clock::new(), None).await;
+    let mut peer = Peer::join(&served.url).await;
+    let (step, attempt, nodes) = peer.assignment().await;
+    let bytes = vec![0; run.manifest.model().parameters() * 4];
+    let chunks: Vec<&[u8]> = bytes.chunks(MIB as usize).collect();
+    let total = chunks.len() as u32;
+    let tensor =
+        pb::TensorHeader { layer: None, elements: bytes.len() as u64 / 4, chunks: total, crc32: crc(&bytes) };
+    let stats = Some(pb::NodeStats { samples: 8, loss: 1.0, correct: 0, compute_micros: 1 });
+    let header = pb::GradientHeader { node: Some(nodes[0]), finite: true, stats, tensor: Some(tensor) };
+    peer.say(step, attempt, Say::GradientHeader(header)).await;
+    // Its heartbeats wait behind the gradient.
+    for (index, data) in (0..).zip(chunks) {
+        tokio::time::sleep(silence * 2 / 5).await;
+        let data = data.to_vec();
+        let chunk = pb::TensorChunk { layer: None, index, total, crc32: crc(&data), data: data.into() };
+        peer.say(step, attempt, Say::GradientChunk(chunk)).await;
+    }
+    assert_eq!(peer.assignment().await.0, step + 1);
+    let _ = served.stop_and_finish().await;
 }

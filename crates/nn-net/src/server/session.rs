@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_engine::{Contribution, Event, Values, WorkerId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::driver::{Command, Peer, reject};
@@ -281,6 +282,7 @@ impl Session {
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
         let facts = self.facts.clone();
         let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>, Transfer<'_>)> = None;
+        let mut heard = Instant::now();
         loop {
             let (place, message) = self.next_here().await?;
             match message {
@@ -318,6 +320,10 @@ impl Session {
                             stats: head.stats,
                         };
                         self.command(Command::Gradient(Box::new(contribution), head.compute)).await?;
+                    } else if heard.elapsed() >= facts.options.heartbeat {
+                        // The worker's own heartbeats wait behind the gradient, which may take long on a thin link.
+                        heard = Instant::now();
+                        self.command(Command::Event(Event::Heartbeat(worker))).await?;
                     }
                 }
                 FromWorker::Heartbeat => self.command(Command::Event(Event::Heartbeat(worker))).await?,
