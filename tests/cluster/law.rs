@@ -95,6 +95,14 @@ fn a_large_network() {
     workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
     let summary = place.summary("net");
     assert_eq!((&summary["parameters"], &summary["steps"]), (&11_972_510.into(), &3.into()));
+    // Weights of three steps went to both, and at least one gradient of each step came.
+    let (cluster, parameters) = (&summary["cluster"], 11_972_510 * 4);
+    assert_eq!(cluster["steps"], 3);
+    assert!(cluster["bytes_sent"].as_u64() >= Some(3 * 2 * parameters), "{cluster:#}");
+    assert!(cluster["bytes_received"].as_u64() >= Some(3 * parameters), "{cluster:#}");
+    let seconds = |what: &str| cluster[format!("{what}_seconds")].as_f64().unwrap();
+    let parts = ["compute", "wire", "reduce", "wait", "observe"].map(seconds);
+    assert!(parts[0] > 0.0 && parts.iter().sum::<f64>() <= summary["wall_seconds"].as_f64().unwrap());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Connections that break while the training set is sent: what has come is not sent again.
+//! Connections that break or are slow: what has come of the training set is not sent again, and nobody is to blame.
 
 mod common;
 
@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Run, within};
-use nn_engine::Outcome;
+use common::peer::{Peer, crc};
+use common::{Clock, Run, within};
+use nn_engine::{Cluster, Outcome};
+use nn_net::proto as pb;
 use nn_net::{WorkerEvent, work};
+use pb::worker_message::Body as Say;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -103,4 +106,46 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
             .collect();
         assert!(files.iter().all(|name| name.ends_with(".train")) && files.len() == usize::from(!in_memory));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_breaks_again_and_again_is_not_the_worker_s_fault() {
+    let run = Run::new(&[20, 12, 4], 110, 16, 30);
+    // More often than a member may send what is malformed.
+    let cluster = Cluster { strikes: 2, ..Cluster::default() };
+    let served = run.serve_with(cluster, Clock::slow(Duration::from_millis(1)), None).await;
+    let proxy = Proxy::start(&served.url, vec![30_000; 4]).await;
+    let mut options = served.options();
+    options.coordinators = vec![proxy.url.clone()];
+    let working = common::worker(options);
+    assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
+    within(working).await.unwrap().unwrap();
+    assert_eq!(proxy.passed.lock().unwrap().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_sends_a_large_gradient_slowly_is_not_silent() {
+    // Six chunks.
+    let run = Run::new(&[1100, 1300, 2], 8, 8, 2);
+    let silence = Duration::from_secs(1);
+    let served = run.serve_with(Cluster { silence, ..Cluster::default() }, Clock::new(), None).await;
+    let mut peer = Peer::join(&served.url).await;
+    let (step, attempt, nodes) = peer.assignment().await;
+    let bytes = vec![0; run.manifest.model().parameters() * 4];
+    let chunks: Vec<&[u8]> = bytes.chunks(MIB as usize).collect();
+    let total = chunks.len() as u32;
+    let tensor =
+        pb::TensorHeader { layer: None, elements: bytes.len() as u64 / 4, chunks: total, crc32: crc(&bytes) };
+    let stats = Some(pb::NodeStats { samples: 8, loss: 1.0, correct: 0, compute_micros: 1 });
+    let header = pb::GradientHeader { node: Some(nodes[0]), finite: true, stats, tensor: Some(tensor) };
+    peer.say(step, attempt, Say::GradientHeader(header)).await;
+    // Its heartbeats wait behind the gradient.
+    for (index, data) in (0..).zip(chunks) {
+        tokio::time::sleep(silence * 2 / 5).await;
+        let data = data.to_vec();
+        let chunk = pb::TensorChunk { layer: None, index, total, crc32: crc(&data), data: data.into() };
+        peer.say(step, attempt, Say::GradientChunk(chunk)).await;
+    }
+    assert_eq!(peer.assignment().await.0, step + 1);
+    let _ = served.stop_and_finish().await;
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nn_engine::Cluster;
-use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, serve};
+use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Times, serve};
 use tokio::net::TcpListener;
 
 use super::children::Children;
@@ -58,7 +58,43 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         });
     }
     served.map_err(|error| Failure::network(&error))?;
-    rest.conclude(&config.train, &finished.engine, finished.observer, finished.outcome)
+    let (mut watch, times) = (finished.observer, finished.times);
+    watch.summarise_cluster(summary_of(&times));
+    rest.conclude(&config.train, &finished.engine, watch, finished.outcome)?;
+    if !quiet && times.steps > 0 {
+        write_stdout(format!("{}\n", where_the_time_went(&times)))?;
+    }
+    Ok(())
+}
+
+/// What `summary.json` says of the cluster.
+fn summary_of(times: &Times) -> serde_json::Value {
+    serde_json::json!({
+        "steps": times.steps,
+        "compute_seconds": times.compute.as_secs_f64(),
+        "wire_seconds": times.wire.as_secs_f64(),
+        "reduce_seconds": times.reduce.as_secs_f64(),
+        "wait_seconds": times.wait.as_secs_f64(),
+        "observe_seconds": times.observe.as_secs_f64(),
+        "bytes_sent": times.bytes_sent,
+        "bytes_received": times.bytes_received,
+    })
+}
+
+/// For people who wonder whether more workers would help.
+fn where_the_time_went(times: &Times) -> String {
+    let all = times.compute + times.wire + times.reduce + times.wait + times.observe;
+    let percent = |time: Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
+    format!(
+        "a step took {:.3} ms on average: workers computing {:.0} %, the wire {:.0} %, reducing and stepping {:.0} %, waiting \
+         for workers {:.0} %, evaluation and files {:.0} %",
+        all.as_secs_f64() * 1e3 / times.steps as f64,
+        percent(times.compute),
+        percent(times.wire),
+        percent(times.reduce),
+        percent(times.wait),
+        percent(times.observe),
+    )
 }
 
 /// Listens, or explains why not.

@@ -51,6 +51,8 @@ pub(in crate::commands) struct Watch {
     /// A step has given other weights than before: nothing of it may be kept.
     broken: bool,
     done: u64,
+    /// What the summary says of the cluster, where there is one.
+    cluster: Option<Value>,
 }
 
 impl Watch {
@@ -97,6 +99,7 @@ impl Watch {
             trouble: None,
             broken: false,
             done,
+            cluster: None,
         })
     }
 
@@ -179,6 +182,11 @@ impl Watch {
             .then(|| evaluation.correct as f64 / evaluation.samples as f64)
     }
 
+    /// What the summary is to say of the cluster.
+    pub(in crate::commands) fn summarise_cluster(&mut self, cluster: Value) {
+        self.cluster = Some(cluster);
+    }
+
     /// Waits for the last checkpoint and writes model and summary.
     pub(in crate::commands) fn finish(
         mut self,
@@ -246,6 +254,10 @@ impl Watch {
             "arithmetic_fingerprint": arithmetic_fingerprint(engine.compute().isa),
             "version": env!("CARGO_PKG_VERSION"),
         });
+        let mut summary = summary;
+        if let Some(cluster) = self.cluster.take() {
+            summary["cluster"] = cluster;
+        }
         self.folder.write_summary(&summary)?;
         logged?;
         Ok(model)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_engine::{Contribution, Event, Values, WorkerId};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tonic::Status;
 
 use super::driver::{Command, Peer, reject};
@@ -37,8 +38,6 @@ enum End {
     Gone,
     /// It is told why.
     Reject(RejectReason, String),
-    /// What came was no message, or the connection has broken: that cannot be told apart, so nobody is to blame.
-    Broken(String),
 }
 
 impl End {
@@ -46,7 +45,7 @@ impl End {
     fn or_reject(self, error: WireError) -> Self {
         match self {
             Self::Gone => error.into(),
-            Self::Reject(..) | Self::Broken(_) => self,
+            Self::Reject(..) => self,
         }
     }
 }
@@ -99,8 +98,6 @@ pub(super) async fn run(
         // Says nothing if the stream has an end already.
         End::Gone => outbox.finish(Some(Status::ok(""))),
         End::Reject(reason, message) => reject(&outbox, generation, reason, &message),
-        // Where the connection has broken, nobody reads this.
-        End::Broken(message) => reject(&outbox, generation, RejectReason::Message, &message),
     }
 }
 
@@ -160,7 +157,9 @@ impl Session {
         match message {
             Ok(Some(message)) => Ok(message.try_into()?),
             Ok(None) => Err(End::Gone),
-            Err(status) => Err(End::Broken(status.message().to_owned())),
+            // A link that breaks is nobody's fault, and must not count as one.
+            Err(_) if self.messages.has_broken() => Err(End::Gone),
+            Err(status) => Err(End::Reject(RejectReason::Message, status.message().to_owned())),
         }
     }
 
@@ -283,6 +282,7 @@ impl Session {
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
         let facts = self.facts.clone();
         let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>, Transfer<'_>)> = None;
+        let mut heard = Instant::now();
         loop {
             let (place, message) = self.next_here().await?;
             match message {
@@ -320,6 +320,10 @@ impl Session {
                             stats: head.stats,
                         };
                         self.command(Command::Gradient(Box::new(contribution), head.compute)).await?;
+                    } else if heard.elapsed() >= facts.options.heartbeat {
+                        // The worker's own heartbeats wait behind the gradient, which may take long on a thin link.
+                        heard = Instant::now();
+                        self.command(Command::Event(Event::Heartbeat(worker))).await?;
                     }
                 }
                 FromWorker::Heartbeat => self.command(Command::Event(Event::Heartbeat(worker))).await?,

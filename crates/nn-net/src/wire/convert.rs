@@ -300,7 +300,7 @@ pub(crate) fn weights_header(place: Place, tensor: pb::TensorHeader) -> pb::Coor
     place.to_worker(ToWorker::WeightsHeader(pb::WeightsHeader { tensor: Some(tensor) }))
 }
 
-/// A gradient's header. The tensor comes last in it: see [`encode_tensor`](super::tensor::encode_tensor).
+/// A gradient's header.
 pub(crate) fn gradient_header(
     place: Place,
     node: Node,

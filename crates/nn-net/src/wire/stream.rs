@@ -54,12 +54,18 @@ pub(crate) struct Messages<M> {
     body: Body,
     received: Pieces,
     over: bool,
+    broken: bool,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message + Default> Messages<M> {
     pub(crate) fn new(body: Body) -> Self {
-        Self { body, received: Pieces::default(), over: false, message: PhantomData }
+        Self { body, received: Pieces::default(), over: false, broken: false, message: PhantomData }
+    }
+
+    /// Whether it was the connection that ended the stream, and not what came on it.
+    pub(crate) fn has_broken(&self) -> bool {
+        self.broken
     }
 
     /// The next message; None at the end of the stream. Nothing is lost if the future is dropped.
@@ -80,7 +86,7 @@ impl<M: Message + Default> Messages<M> {
             match poll_fn(|context| Pin::new(&mut self.body).poll_frame(context)).await {
                 None => self.over = true,
                 Some(Err(status)) => {
-                    self.over = true;
+                    (self.over, self.broken) = (true, true);
                     return Err(status);
                 }
                 Some(Ok(frame)) => match frame.into_data() {
