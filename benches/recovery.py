@@ -218,7 +218,7 @@ def costs(options):
         for name, flags in rows:
             with tempfile.TemporaryDirectory() as out:
                 command = [options.programs / "nn-coord", "--listen", "127.0.0.1:0", "--spawn", "2", "--min-workers", "2"]
-                command += [*TRAINING, "--epochs", "100", "--out", out, *flags.split()]
+                command += [*TRAINING, "--epochs", "30", "--out", out, *flags.split()]
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, "NN_CACHE_DIR": f"{out}/cache"})
                 speeds[name].append(json.loads((Path(out) / "summary.json").read_text())["samples_per_second"])
     base = statistics.median(speeds[rows[0][0]])
