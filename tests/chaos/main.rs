@@ -17,6 +17,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod nonsense;
 #[allow(dead_code)] // the tests of the cluster use the rest
 #[path = "../cluster/process.rs"]
 mod process;

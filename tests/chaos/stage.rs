@@ -1,18 +1,18 @@
 //! A cluster, and what is done to it.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::Place;
+use crate::nonsense::talk_nonsense;
 use crate::process::Process;
 use crate::progress::Progress;
 use crate::proxy::{Mode, Proxy};
-use crate::schedule::{Fault, Kind, Plan, Random, STEPS};
+use crate::schedule::{Fault, Kind, Plan, STEPS};
 use crate::verdict;
 
 /// A run that does not move for so long, with nothing broken, never will.
@@ -450,24 +450,4 @@ fn tail(process: &Process) -> String {
     let lines: Vec<&str> = story.lines().collect();
     let (first, rest) = lines.split_first().map_or(("", &lines[..]), |(first, rest)| (*first, rest));
     format!("{first}\n{}", rest[rest.len().saturating_sub(40)..].join("\n"))
-}
-
-/// Peers that are none: they say what is no HTTP/2, or begin it, or say nothing.
-fn talk_nonsense(address: SocketAddr, dice: u64, lasts: Duration) {
-    let mut random = Random::new(dice);
-    let mut peers = Vec::new();
-    for _ in 0..20 {
-        let Ok(mut peer) = TcpStream::connect_timeout(&address, Duration::from_secs(1)) else { continue };
-        let _ = peer.set_write_timeout(Some(Duration::from_secs(1)));
-        let junk: Vec<u8> = (0..random.below(50_000)).map(|_| random.next() as u8).collect();
-        let bytes = match random.below(4) {
-            0 => junk,
-            1 => [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &junk].concat(),
-            2 => b"POST /nn.v1.Coordinator/Work HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
-            _ => Vec::new(),
-        };
-        let _ = peer.write_all(&bytes); // it may be hung up on in the middle
-        peers.push(peer);
-    }
-    thread::sleep(lasts);
 }
