@@ -239,20 +239,18 @@ impl<O: Observer> Driver<O> {
             self.engine.handle(begun, event, actions);
             let (mut step_done, mut assigned) = (false, false);
             let mut reports = Vec::new();
-            let mut nodes = Vec::new();
             let mut rest = actions.drain(..).peekable();
             while let Some(action) = rest.next() {
                 match action {
                     Action::Assign(first) => {
                         // Nodes that are given to one worker in a row go into one message.
-                        nodes.clear();
-                        nodes.push(first.node.into());
+                        let mut nodes = vec![first.node.into()];
                         while let Some(Action::Assign(next)) = rest
                             .next_if(|a| matches!(a, Action::Assign(a) if Assignment { node: first.node, ..*a } == first))
                         {
                             nodes.push(next.node.into());
                         }
-                        self.assign(&first, &nodes);
+                        self.assign(&first, nodes);
                         assigned = true;
                     }
                     Action::Send { worker, step, part } => self.send(worker, step, part),
@@ -321,7 +319,7 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn assign(&mut self, first: &Assignment, nodes: &[pb::Node]) {
+    fn assign(&mut self, first: &Assignment, nodes: Vec<pb::Node>) {
         if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
             let tree = self.facts.manifest.tree(first.step.0);
             let samples =
@@ -329,7 +327,7 @@ impl<O: Observer> Driver<O> {
             meter.samples += nodes.iter().map(samples).sum::<u64>();
         }
         let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
-        let body = Body::Assignment(pb::Assignment { nodes: nodes.to_vec() });
+        let body = Body::Assignment(pb::Assignment { nodes });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));
     }
 
