@@ -8,6 +8,7 @@
 //! $ cargo test --test chaos -- --nocapture                      # four runs, two at a time
 //! $ NN_CHAOS_SEED=17 cargo test --test chaos -- --nocapture     # the run of one seed again
 //! $ NN_CHAOS_SEED=0 NN_CHAOS_RUNS=100 cargo test --release --test chaos -- --nocapture
+//! $ NN_CHAOS_STRETCH=8 cargo test --release --test chaos -- --nocapture    # faults that last beyond every patience
 //! ```
 
 #![cfg(unix)] // processes are stopped and killed by signals
@@ -44,6 +45,7 @@ fn whatever_breaks_nothing_is_lost() {
     let seed = given("NN_CHAOS_SEED");
     let runs = given("NN_CHAOS_RUNS").unwrap_or(if seed.is_some() { 1 } else { DECK });
     let first = seed.unwrap_or(0);
+    let stretch = u32::try_from(given("NN_CHAOS_STRETCH").unwrap_or(1)).expect("a small number");
     let next = AtomicU64::new(first);
     let began = Instant::now();
     let happened: Mutex<BTreeMap<Kind, usize>> = Mutex::default();
@@ -53,7 +55,7 @@ fn whatever_breaks_nothing_is_lost() {
             if seed >= first + runs {
                 return;
             }
-            let plan = Plan::of(seed);
+            let plan = Plan::of(seed, stretch);
             println!("seed {seed}: {}", plan.options());
             let kinds = stage::perform(&plan);
             for kind in kinds {

@@ -118,7 +118,8 @@ pub(crate) const STEPS_PER_EPOCH: u64 = SAMPLES.div_ceil(BATCH);
 pub(crate) const STEPS: u64 = EPOCHS * STEPS_PER_EPOCH;
 
 impl Plan {
-    pub(crate) fn of(seed: u64) -> Self {
+    /// The plan of a seed, with faults that last `stretch` times as long as usual.
+    pub(crate) fn of(seed: u64, stretch: u32) -> Self {
         let mut random = Random::new(0xc4a0_5000 + seed);
         let workers = 3 + random.below(2) as usize;
         let optimizers = [
@@ -139,7 +140,7 @@ impl Plan {
                 // Late enough that the run has begun, early enough that it is not over.
                 at: STEPS / 100 + random.below(STEPS * 7 / 10),
                 worker: random.below(workers as u64) as usize,
-                lasts: random.between(100, if kind == Kind::StallWorker { 5000 } else { 2500 }),
+                lasts: stretch * random.between(100, if kind == Kind::StallWorker { 5000 } else { 2500 }),
                 pause: random.between(0, 700),
                 dice: random.next(),
             })

@@ -212,6 +212,8 @@ impl<'a> Stage<'a> {
     fn act(&mut self, act: Act) {
         match act {
             Act::StartWorker(number) => return self.start_worker(number),
+            // Two faults may each have seen to it that it comes back.
+            Act::StartCoordinator if self.coordinator.is_some() => return,
             Act::StartCoordinator => return self.start_coordinator(),
             Act::KillCoordinator => self.kill_coordinator(),
             Act::Heal(number) => self.workers[number].proxy.heal(),

@@ -180,8 +180,9 @@ pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, Co
     connected.map_err(|error| ConnectError::explain(&url, &error, options.timeout))
 }
 
-/// Pauses between attempts: they double from a tenth of a second to ten seconds, and each is shortened by up to a half by
-/// chance, so that workers that lost the same coordinator do not come back at the same moment.
+/// Pauses between attempts: they double from a tenth of a second to three seconds, and each is shortened by up to a half by
+/// chance, so that workers that lost the same coordinator do not come back at the same moment. They are not longer because
+/// a run that was resumed stands still until the first of them is over, and an attempt costs next to nothing.
 #[derive(Debug)]
 pub(super) struct Backoff {
     next: Duration,
@@ -189,7 +190,7 @@ pub(super) struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(10);
+    const LONGEST: Duration = Duration::from_secs(3);
 
     pub(super) fn new() -> Self {
         Self { next: Self::FIRST }
