@@ -51,9 +51,8 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
         difference: None,
     };
     // What the checkpoint itself holds.
-    let params = file.params.clone();
-    replay.hold(from, Hash::Weights, &WeightsHash::of(&params).to_string());
-    replay.hold(from, Hash::Epoch, &params_sha256(&params));
+    replay.hold(from, Hash::Weights, &WeightsHash::of(&file.params).to_string());
+    replay.hold(from, Hash::Epoch, &params_sha256(&file.params));
     let mut reached = from;
     if from < until && replay.difference.is_none() {
         let options = options_for(&config.format, &file);

@@ -310,7 +310,7 @@ impl<'a> Stage<'a> {
             Kind::Lose => {
                 worker.deceived = true;
                 let mode = |lost| if lost { Mode::Lose } else { Mode::Pass };
-                worker.proxy.set(mode(fault.dice % 3 != 0), mode(fault.dice % 3 != 1));
+                worker.proxy.set(mode(!fault.dice.is_multiple_of(3)), mode(fault.dice % 3 != 1));
                 self.later(fault.lasts / 5, Act::Heal(number));
             }
             Kind::Join => {

@@ -43,7 +43,8 @@ impl Testimony {
                 Values::Wire(pieces) => pieces.iter().for_each(|piece| hash.update(piece)),
             }
         }
-        if let Some(stats) = self.parts.iter().find_map(|part| part.stats) {
+        // One is usual; were more passed over here, another one than this could count.
+        for stats in self.parts.iter().filter_map(|part| part.stats) {
             hash.update(stats.loss.to_bits().to_le_bytes());
             hash.update((stats.correct as u64).to_le_bytes());
         }
@@ -65,8 +66,12 @@ impl Trial {
         self.sealed().any(|testimony| testimony.member == member)
     }
 
-    /// Whether this worker has said that before.
-    pub(super) fn knows(&self, worker: WorkerId, part: Part) -> bool {
+    /// Whether this worker has said that before, or its member has said all, on whatever connection: who dials again is
+    /// no second witness.
+    pub(super) fn knows(&self, worker: WorkerId, member: Member, part: Part) -> bool {
+        if self.has_heard(member) {
+            return true;
+        }
         let own = self.testimonies.iter().filter(|testimony| testimony.worker == worker);
         own.flat_map(|testimony| &testimony.parts).any(|said| said.part == part || said.part == Part::All)
     }

@@ -214,8 +214,9 @@ impl Engine {
 
     /// Whether any of it would count.
     fn is_news(&self, c: &Contribution) -> bool {
-        if let Some(trial) = self.round.trials.iter().find(|trial| trial.node == c.node) {
-            return !trial.knows(c.worker, c.part) && !self.reduction.touches(c.node);
+        let trial = self.round.trials.iter().find(|trial| trial.node == c.node);
+        if let (Some(trial), Some(worker)) = (trial, self.workers.get(c.worker)) {
+            return !trial.knows(c.worker, worker.member, c.part) && !self.reduction.touches(c.node);
         }
         let layer = match c.part {
             Part::Layer(layer) => !self.reduction.has_layer(layer as usize, c.node),

@@ -202,3 +202,48 @@ fn what_is_audited_depends_on_the_node_and_on_nothing_else() {
     assert!(!some.is_empty() && some.len() < 6, "{some:?}");
     assert_eq!(held(1), some);
 }
+
+#[test]
+fn who_dials_again_does_not_confirm_itself() {
+    let mut script = audited(2);
+    script.join(1);
+    let actions = script.join(9);
+    let lies: Vec<Node> = assigned(&actions, 9).iter().map(|task| task.node).collect();
+    script.now += Duration::from_millis(10);
+    for task in assigned(&actions, 9) {
+        script.send(answer(task, Part::All, LIE));
+    }
+    for task in assigned(&actions, 1) {
+        script.send(answer(task, Part::All, TRUTH));
+    }
+    let again = Join { worker: WorkerId(10), member: Member(9), incarnation: 1, threads: 1 };
+    let mut tasks = assigned(&script.event(Event::Joined(again)), 10);
+    while let Some(task) = tasks.pop() {
+        tasks.extend(assigned(&script.send(answer(task, Part::All, TRUTH)), 10));
+    }
+    // The witness takes its time, and there is nobody else who could be given the same.
+    let actions = script.after(Duration::from_secs(5));
+    let tasks = assigned(&actions, 10);
+    let task = tasks.iter().find(|task| lies.contains(&task.node)).expect("it is given its own node");
+    let actions = script.send(answer(*task, Part::All, LIE));
+    assert!(counted(&actions).is_empty());
+    assert_eq!(rejections(&actions), [Rejection::Duplicate(task.node)]);
+}
+
+#[test]
+fn two_losses_of_one_node_are_not_the_same_as_one() {
+    let mut script = audited(2);
+    script.join(1);
+    let actions = script.join(2);
+    let task = assigned(&actions, 1)[0];
+    let mut other = answer(task, Part::Layer(1), TRUTH);
+    other.stats = answer(task, Part::Layer(0), TRUTH).stats;
+    other.stats.as_mut().unwrap().loss = 99.0;
+    script.send(other);
+    let mut all = script.send(answer(task, Part::Layer(0), TRUTH));
+    for other in assigned(&actions, 2) {
+        all.extend(script.send(answer(other, Part::All, TRUTH)));
+    }
+    let witness = assigned(&all, 2).into_iter().find(|witness| witness.node == task.node).unwrap();
+    assert!(counted(&script.send(answer(witness, Part::All, TRUTH))).is_empty());
+}

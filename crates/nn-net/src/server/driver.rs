@@ -232,26 +232,25 @@ impl<O: Observer> Driver<O> {
         self.status.send_replace(Arc::new(status));
     }
 
-    /// An event, and what follows from it.
-    fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+    /// An event, and what follows from it: first what workers wait for, then what people want to know.
+    fn handle(&mut self, mut begun: Duration, event: Event, actions: &mut Vec<Action>) {
         let mut events = VecDeque::from([event]);
-        let (mut observing, mut step_done, mut assigned) = (Duration::ZERO, false, false);
         while let Some(event) = events.pop_front() {
-            self.engine.handle(now, event, actions);
-            let mut nodes = Vec::new();
+            self.engine.handle(begun, event, actions);
+            let (mut step_done, mut assigned) = (false, false);
+            let mut reports = Vec::new();
             let mut rest = actions.drain(..).peekable();
             while let Some(action) = rest.next() {
                 match action {
                     Action::Assign(first) => {
                         // Nodes that are given to one worker in a row go into one message.
-                        nodes.clear();
-                        nodes.push(first.node.into());
+                        let mut nodes = vec![first.node.into()];
                         while let Some(Action::Assign(next)) = rest
                             .next_if(|a| matches!(a, Action::Assign(a) if Assignment { node: first.node, ..*a } == first))
                         {
                             nodes.push(next.node.into());
                         }
-                        self.assign(&first, &nodes);
+                        self.assign(&first, nodes);
                         assigned = true;
                     }
                     Action::Send { worker, step, part } => self.send(worker, step, part),
@@ -267,46 +266,60 @@ impl<O: Observer> Driver<O> {
                         // Nobody needs the weights of steps that are over.
                         self.encoded.retain(|(step, ..)| *step > report.step);
                         (step_done, assigned) = (true, false);
-                        let begun = self.observer.now();
-                        self.observer.weights(&report, self.engine.params());
-                        observing += self.observer.now().saturating_sub(begun);
-                        if self.observer.step(&report).is_break() {
-                            events.push_back(Event::StopRequested);
-                        }
+                        reports.push(Action::StepDone(report));
                     }
-                    Action::EpochDone(report) => {
-                        let begun = self.observer.now();
-                        self.observer.epoch(&report, self.engine.params());
-                        if self.observer.keeps() {
-                            self.observer.snapshot(self.engine.snapshot());
-                        }
-                        observing += self.observer.now().saturating_sub(begun);
-                    }
-                    Action::WriteSnapshot => {
-                        let begun = self.observer.now();
-                        let snapshot = self.engine.snapshot();
-                        events.push_front(Event::SnapshotWritten(Step(snapshot.step)));
-                        self.observer.snapshot(snapshot);
-                        observing += self.observer.now().saturating_sub(begun);
-                    }
+                    report @ (Action::EpochDone(_) | Action::WriteSnapshot) => reports.push(report),
                     Action::Finish(outcome) => self.outcome = Some(outcome),
                     // Counts are for logs, and the driver has no buffers that could come back.
                     _ => {}
                 }
             }
-        }
-        let begun = now;
-        let now = self.observer.now();
-        if assigned && !step_done {
-            self.watch.assigned(now);
-        }
-        self.watch.handled(begun, now, observing);
-        if step_done {
-            self.watch.step_done(now, assigned);
+            drop(rest);
+            let sent = self.observer.now();
+            if assigned && !step_done {
+                self.watch.assigned(sent);
+            }
+            self.watch.handled(sent.saturating_sub(begun));
+            if step_done {
+                self.watch.step_done(sent, assigned);
+            }
+            begun = sent;
+            if !reports.is_empty() {
+                self.report(reports, &mut events);
+                begun = self.observer.now();
+                self.watch.observed(begun.saturating_sub(sent));
+            }
         }
     }
 
-    fn assign(&mut self, first: &Assignment, nodes: &[pb::Node]) {
+    /// Tells the observer, while workers compute already. The engine stands where it stood when it reported: nothing that
+    /// they send is handled meanwhile.
+    fn report(&mut self, reports: Vec<Action>, events: &mut VecDeque<Event>) {
+        for report in reports {
+            match report {
+                Action::StepDone(report) => {
+                    self.observer.weights(&report, self.engine.params());
+                    if self.observer.step(&report).is_break() {
+                        events.push_back(Event::StopRequested);
+                    }
+                }
+                Action::EpochDone(report) => {
+                    self.observer.epoch(&report, self.engine.params());
+                    if self.observer.keeps() {
+                        self.observer.snapshot(self.engine.snapshot());
+                    }
+                }
+                Action::WriteSnapshot => {
+                    let snapshot = self.engine.snapshot();
+                    events.push_front(Event::SnapshotWritten(Step(snapshot.step)));
+                    self.observer.snapshot(snapshot);
+                }
+                _ => unreachable!("only these are kept for the observer"),
+            }
+        }
+    }
+
+    fn assign(&mut self, first: &Assignment, nodes: Vec<pb::Node>) {
         if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
             let tree = self.facts.manifest.tree(first.step.0);
             let samples =
@@ -314,7 +327,7 @@ impl<O: Observer> Driver<O> {
             meter.samples += nodes.iter().map(samples).sum::<u64>();
         }
         let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
-        let body = Body::Assignment(pb::Assignment { nodes: nodes.to_vec() });
+        let body = Body::Assignment(pb::Assignment { nodes });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));
     }
 

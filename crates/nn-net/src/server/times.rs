@@ -16,7 +16,7 @@ pub struct Times {
     pub reduce: Duration,
     /// There were not enough workers for a step.
     pub wait: Duration,
-    /// The observer was at work: evaluation, metrics.
+    /// The observer was at work, evaluation and metrics, and workers were done with computing meanwhile.
     pub observe: Duration,
     /// The rest: gradients and weights were on their way, or threads were being woken.
     pub wire: Duration,
@@ -58,10 +58,14 @@ impl Stopwatch {
         *all = all.saturating_add(time);
     }
 
-    /// The driver has handled something, `observe` of the time in the observer.
-    pub(super) fn handled(&mut self, begun: Duration, now: Duration, observe: Duration) {
-        self.observe += observe;
-        self.reduce += now.saturating_sub(begun).saturating_sub(observe);
+    /// The driver was busy with the engine and with messages.
+    pub(super) fn handled(&mut self, time: Duration) {
+        self.reduce += time;
+    }
+
+    /// The observer was at work.
+    pub(super) fn observed(&mut self, time: Duration) {
+        self.observe += time;
     }
 
     /// A step is done, and something is assigned of the next one or not.
@@ -73,8 +77,8 @@ impl Stopwatch {
             taken
         };
         self.total.wait += take(self.wait);
-        self.total.observe += take(self.observe);
         self.total.compute += take(self.computed.values().max().copied().unwrap_or_default());
+        self.total.observe += take(self.observe);
         self.total.reduce += take(self.reduce);
         self.total.wire += left;
         self.total.steps += 1;
@@ -97,7 +101,8 @@ mod tests {
         watch.computed(WorkerId(1), ms(20));
         watch.computed(WorkerId(2), ms(15));
         watch.computed(WorkerId(2), ms(10));
-        watch.handled(ms(170), ms(180), ms(3));
+        watch.handled(ms(7));
+        watch.observed(ms(3));
         watch.step_done(ms(180), true);
         let want = Times {
             steps: 1,
@@ -111,7 +116,7 @@ mod tests {
         assert_eq!(watch.total, want);
         // A worker that claims more than there was, and an overlap: the sum is still the time.
         watch.computed(WorkerId(1), Duration::MAX);
-        watch.handled(ms(181), ms(199), Duration::ZERO);
+        watch.handled(ms(18));
         watch.step_done(ms(200), false);
         assert_eq!(watch.total, Times { steps: 2, compute: ms(45), ..want });
         watch.assigned(ms(250));
