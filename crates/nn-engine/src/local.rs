@@ -116,6 +116,7 @@ pub fn run<O: Observer + Send>(
                 values: Values::Own(gradient),
                 finite: stats.finite,
                 stats: Some(stats),
+                compute: Duration::ZERO,
             };
             engine.handle(observer.now(), Event::Contribution(contribution), &mut actions);
         }

@@ -1,7 +1,7 @@
 //! How fast each worker is, and from when on it is slower than itself.
 //!
-//! Speed, for the plan, is a moving average of seconds per sample, without what it took to carry the gradient: the plan
-//! counts that for every node, however many samples it has. A deadline is the median of the worker's recent
+//! Speed, for the plan, is a moving average of the seconds of computing per sample, as the worker measures them: were the
+//! time on the wire in it, who is given little would seem slow, and be given even less. A deadline is the median of the worker's recent
 //! seconds per sample plus `patience` times their median absolute deviation: what is usual for this worker on this day,
 //! without a single hiccup moving it.
 
@@ -35,12 +35,12 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The worker took `elapsed` for `samples`, of which `transfer` may have been the gradient's way.
-    pub(super) fn record(&mut self, samples: usize, elapsed: Duration, transfer: Duration) {
-        // Never 0: a clock may stand still, a speed may not be infinite. And an estimate is not worth more than what was
-        // measured.
+    /// The worker took `elapsed` for `samples`, and says that it computed for `compute` of that; zero if it does not say.
+    pub(super) fn record(&mut self, samples: usize, elapsed: Duration, compute: Duration) {
+        // Never 0: a clock may stand still, a speed may not be infinite, whatever a worker says.
         let per_sample = |time: Duration| (time.as_secs_f64() / samples as f64).max(1e-9);
-        let seconds = per_sample(elapsed.saturating_sub(transfer).max(elapsed / 4));
+        let believed = if compute.is_zero() { elapsed } else { compute.clamp(elapsed / 100, elapsed) };
+        let seconds = per_sample(believed);
         self.average = Some(self.average.map_or(seconds, |average| average + NEWEST * (seconds - average)));
         let seconds = per_sample(elapsed);
         self.recent[self.oldest] = seconds;
@@ -50,10 +50,11 @@ impl Pace {
 
     /// The worker has taken `elapsed` and is not done with `samples`: if that is slower than it is known for, it has
     /// become slower.
-    pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration, transfer: Duration) {
-        let computing = elapsed.saturating_sub(transfer).as_secs_f64();
-        if self.average.is_none_or(|average| computing / samples as f64 > average) {
-            self.record(samples, elapsed, transfer);
+    /// `carrying` is about what went to the wire.
+    pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration, carrying: Duration) {
+        let computing = elapsed.saturating_sub(carrying);
+        if self.average.is_none_or(|average| computing.as_secs_f64() / samples as f64 > average) {
+            self.record(samples, elapsed, computing);
         }
     }
 

@@ -150,6 +150,8 @@ pub struct Engine {
     snapshot_pending: Option<Step>,
     rejected: u64,
     clock: Clock,
+    /// What carrying a node takes, once measured.
+    transfer: Option<Duration>,
     outcome: Option<Outcome>,
 }
 
@@ -180,6 +182,7 @@ impl Engine {
             snapshot_pending: None,
             rejected: 0,
             clock: Clock::default(),
+            transfer: None,
             outcome: None,
             manifest,
         }
@@ -250,11 +253,6 @@ impl Engine {
     #[must_use]
     pub fn cluster(&self) -> &Cluster {
         &self.cluster
-    }
-
-    /// What the coordinator's link turned out to carry.
-    pub fn set_link_speed(&mut self, bytes_per_second: f64) {
-        self.cluster.link_bytes_per_second = bytes_per_second;
     }
 
     /// The parameters after the last complete step.

@@ -72,6 +72,9 @@ pub struct Contribution {
     pub finite: bool,
     /// Loss and counts of the node, as sums: with the last part that is sent, and only with it.
     pub stats: Option<NodeStats>,
+    /// What the sender says that computing the node took, with the last part; zero if that is not known. Plans are made with
+    /// it, nothing else.
+    pub compute: Duration,
 }
 
 /// A worker that wants to take part.

@@ -36,6 +36,8 @@ pub(super) struct Round {
     pub(super) trials: Vec<Trial>,
     /// Whether one of those needs one more worker.
     pub(super) deadlock: bool,
+    /// What each worker says that it has computed for, in this step.
+    computed: Vec<(WorkerId, Duration)>,
     covered: LeafSet,
     nodes: Vec<Node>,
     planner: Planner,
@@ -50,8 +52,29 @@ impl Round {
         }
     }
 
+    /// A worker has computed for so long.
+    pub(super) fn computed(&mut self, worker: WorkerId, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
+        match self.computed.iter_mut().find(|(id, _)| *id == worker) {
+            Some((_, all)) => *all = all.saturating_add(time),
+            None => self.computed.push((worker, time)),
+        }
+    }
+
+    /// What carrying one node took in this step, now that it is done: its time without the slowest worker's computing went
+    /// to carrying weights one way and gradients the other, and to everything around it. None if nobody has said how long
+    /// computing took.
+    pub(super) fn transfer(&self, now: Duration) -> Option<Duration> {
+        let slowest = self.computed.iter().map(|(_, time)| *time).max()?;
+        let nodes = u32::try_from(self.issues.len()).unwrap_or(u32::MAX).max(1);
+        Some(now.saturating_sub(self.began).saturating_sub(slowest) / 2 / nodes)
+    }
+
     /// The step is over.
     pub(super) fn clear(&mut self) {
+        self.computed.clear();
         self.issues.clear();
         self.trials.clear();
         self.deadlock = false;
@@ -232,8 +255,11 @@ impl Engine {
         self.round.nodes = nodes;
     }
 
-    /// What it takes to carry a node to the coordinator, if the link carries nothing else.
+    /// What it takes to carry a node to the coordinator: as measured, or else as guessed.
     pub(super) fn transfer(&self) -> Duration {
+        if let Some(transfer) = self.transfer {
+            return transfer;
+        }
         let seconds = self.params().len() as f64 * 4.0 / self.cluster.link_bytes_per_second.max(1.0);
         Duration::from_secs_f64(seconds.min(86_400.0))
     }

@@ -13,6 +13,9 @@ use super::validate::Rejection;
 use super::weights::StepConstants;
 use super::wire::Wire;
 
+/// How much the newest step counts in what carrying a node takes.
+const NEWEST: f64 = 0.1;
+
 /// A layer's sum, the weights or the loss are NaN or infinite.
 struct Diverged;
 
@@ -30,7 +33,8 @@ impl Engine {
     /// Counts a checked contribution.
     fn contribute(&mut self, now: Duration, c: Contribution, issue: usize, actions: &mut Vec<Action>) {
         let tried = self.is_tried(c.node);
-        let done = self.answered(now, issue, c.part, c.stats.is_some());
+        self.round.computed(c.worker, c.compute);
+        let done = self.answered(now, issue, c.part, c.stats.is_some(), c.compute);
         if tried {
             self.testify(now, c, done, actions);
         } else if !self.take_in(now, c, actions) && done {
@@ -177,6 +181,10 @@ impl Engine {
             loss: stats.loss / stats.samples as f64,
             learning_rate: self.manifest.learning_rate(self.step),
         }));
+        if let Some(transfer) = self.round.transfer(now) {
+            let known = self.transfer.unwrap_or(transfer);
+            self.transfer = Some(known.mul_f64(1.0 - NEWEST) + transfer.mul_f64(NEWEST));
+        }
         self.leave_behind(now);
         self.round.clear();
         self.step += 1;
@@ -209,11 +217,11 @@ impl Engine {
 
     /// The step is done without what some workers still compute.
     fn leave_behind(&mut self, now: Duration) {
-        let transfer = self.transfer();
+        let carrying = 2 * self.transfer();
         for issue in self.round.issues.iter().filter(|issue| issue.is_pending()) {
             let Some(worker) = self.workers.get_mut(issue.worker) else { continue };
             let elapsed = now.saturating_sub(issue.since.max(worker.free_since));
-            worker.pace.record_unfinished(self.tree.samples_of(issue.node).len(), elapsed, transfer);
+            worker.pace.record_unfinished(self.tree.samples_of(issue.node).len(), elapsed, carrying);
             let owes = match worker.standing {
                 Standing::Late { owes } => owes + 1,
                 Standing::Active | Standing::Joining => 1,
@@ -223,13 +231,12 @@ impl Engine {
     }
 
     /// A part of an assigned node has come. True if the worker is done with that node.
-    fn answered(&mut self, now: Duration, issue: usize, part: Part, stats: bool) -> bool {
-        let transfer = self.transfer();
+    fn answered(&mut self, now: Duration, issue: usize, part: Part, stats: bool, compute: Duration) -> bool {
         let issue = &mut self.round.issues[issue];
         let done = issue.arrived(part, stats, self.layout.len());
         if done && let Some(worker) = self.workers.get_mut(issue.worker) {
             let elapsed = now.saturating_sub(issue.since.max(worker.free_since));
-            worker.pace.record(self.tree.samples_of(issue.node).len(), elapsed, transfer);
+            worker.pace.record(self.tree.samples_of(issue.node).len(), elapsed, compute);
             worker.free_since = now;
         }
         done
@@ -237,7 +244,7 @@ impl Engine {
 
     /// A contribution changes nothing but counters, and what is waited for.
     fn refuse(&mut self, now: Duration, c: Contribution, reason: Rejection, actions: &mut Vec<Action>) {
-        let Contribution { worker: id, part, node, values, stats, .. } = c;
+        let Contribution { worker: id, part, node, values, stats, compute, .. } = c;
         self.rejected += 1;
         recycle(values, actions, ());
         actions.push(Action::Reject { worker: id, reason });
@@ -258,7 +265,7 @@ impl Engine {
         match (reason, worker.standing) {
             (Rejection::Duplicate(_), _) => {
                 if let Some(issue) = named
-                    && self.answered(now, issue, part, stats.is_some())
+                    && self.answered(now, issue, part, stats.is_some(), compute)
                 {
                     self.settle(now, actions);
                 }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use nn_core::{LayerLayout, NodeStats, Workspace, layout};
@@ -39,7 +40,18 @@ impl Sent {
             Numbers::Wire(pieces) => Values::Wire(pieces),
         };
         let (part, finite, stats) = (self.part, self.finite, self.stats);
-        Contribution { worker, generation, step, attempt, node, part, values, finite, stats }
+        Contribution {
+            worker,
+            generation,
+            step,
+            attempt,
+            node,
+            part,
+            values,
+            finite,
+            stats,
+            compute: Duration::ZERO,
+        }
     }
 }
 

@@ -34,8 +34,8 @@ pub(super) enum Command {
     Gone(WorkerId),
     /// Its stream was ended because what came was no message, or damaged.
     Garbled(WorkerId),
-    /// A part of a node, and what the worker says that the node took it, with the last part.
-    Gradient(Box<Contribution>, Duration),
+    /// A part of a node.
+    Gradient(Box<Contribution>),
     /// Something for the engine.
     Event(Event),
     /// Look at the clock.
@@ -178,9 +178,9 @@ impl<O: Observer> Driver<O> {
                 }),
                 Command::Gone(worker) => self.forget(worker).map(|_| Event::Left(worker)),
                 Command::Garbled(worker) => self.forget(worker).map(|_| Event::Garbled(worker)),
-                Command::Gradient(contribution, compute) => {
+                Command::Gradient(contribution) => {
                     if contribution.step.0 == self.engine.steps_done() {
-                        self.watch.computed(contribution.worker, compute);
+                        self.watch.computed(contribution.worker, contribution.compute);
                     }
                     Some(Event::Contribution(*contribution))
                 }
@@ -260,9 +260,6 @@ impl<O: Observer> Driver<O> {
                     Action::StepDone(report) => {
                         self.loss = Some(report.loss);
                         self.samples += report.samples as u64;
-                        if let Some(speed) = self.facts.link.speed() {
-                            self.engine.set_link_speed(speed);
-                        }
                         // Nobody needs the weights of steps that are over.
                         self.encoded.retain(|(step, ..)| *step > report.step);
                         (step_done, assigned) = (true, false);

@@ -12,7 +12,6 @@
 //! is ahead of the driver waits, and with it, by way of HTTP/2's windows, its worker.
 
 mod driver;
-mod link;
 mod service;
 mod session;
 mod status;
@@ -36,7 +35,6 @@ use crate::proto as pb;
 use crate::wire::tensor::Shapes;
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 use driver::{Command, Driver};
-use link::Link;
 pub use times::Times;
 
 /// How the coordinator treats its workers. None of it can be seen in the weights.
@@ -117,7 +115,7 @@ pub struct CoordinatorHandle {
     connected: Arc<AtomicUsize>,
 }
 
-/// What does not change during a run, and the link, which all sessions share.
+/// What does not change during a run.
 #[derive(Debug)]
 struct Facts {
     manifest: Manifest,
@@ -128,7 +126,6 @@ struct Facts {
     training_set: Arc<TrainingSet>,
     shapes: Shapes,
     options: CoordinatorOptions,
-    link: Link,
 }
 
 /// Commands that may wait for the driver: enough that it is never idle while sessions have something for it.
@@ -169,7 +166,6 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             shapes: Shapes::new(&manifest),
             manifest,
             options,
-            link: Link::default(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::driver::{Command, Peer, reject};
-use super::link::Transfer;
 use super::{CoordinatorHandle, Facts};
 use crate::data::DataFeed;
 use crate::proto as pb;
@@ -280,8 +279,7 @@ impl Session {
 
     /// Until the worker leaves.
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
-        let facts = self.facts.clone();
-        let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>, Transfer<'_>)> = None;
+        let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>)> = None;
         let mut heard = Instant::now();
         loop {
             let (place, message) = self.next_here().await?;
@@ -290,11 +288,11 @@ impl Session {
                     if arriving.is_some() {
                         return Err(TensorError::Unfinished.into());
                     }
-                    let incoming = Incoming::new(&facts.shapes, &head.tensor)?;
-                    arriving = Some((place, head, incoming, Vec::new(), facts.link.begin()));
+                    let incoming = Incoming::new(&self.facts.shapes, &head.tensor)?;
+                    arriving = Some((place, head, incoming, Vec::new()));
                 }
                 FromWorker::Chunk(chunk) => {
-                    let Some((of, _, incoming, chunks, _)) = &mut arriving else {
+                    let Some((of, _, incoming, chunks)) = &mut arriving else {
                         return Err(TensorError::NoHeader.into());
                     };
                     if place != *of {
@@ -303,10 +301,9 @@ impl Session {
                     incoming.chunk(&chunk)?;
                     self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
                     chunks.push(chunk.data);
-                    if let Some((place, head, incoming, chunks, transfer)) =
-                        arriving.take_if(|(_, _, incoming, _, _)| incoming.is_complete())
+                    if let Some((place, head, incoming, chunks)) =
+                        arriving.take_if(|(_, _, incoming, _)| incoming.is_complete())
                     {
-                        transfer.end(chunks.iter().map(Bytes::len).sum());
                         let (generation, step, attempt) = address(place);
                         let contribution = Contribution {
                             worker,
@@ -318,9 +315,10 @@ impl Session {
                             values: Values::Wire(chunks),
                             finite: head.finite,
                             stats: head.stats,
+                            compute: head.compute,
                         };
-                        self.command(Command::Gradient(Box::new(contribution), head.compute)).await?;
-                    } else if heard.elapsed() >= facts.options.heartbeat {
+                        self.command(Command::Gradient(Box::new(contribution))).await?;
+                    } else if heard.elapsed() >= self.facts.options.heartbeat {
                         // The worker's own heartbeats wait behind the gradient, which may take long on a thin link.
                         heard = Instant::now();
                         self.command(Command::Event(Event::Heartbeat(worker))).await?;
