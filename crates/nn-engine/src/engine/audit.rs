@@ -169,6 +169,25 @@ impl Engine {
         self.settle(now, actions);
     }
 
+    /// Believes a worker that is alone, if one is enough to go on. True if that has brought the run further. It comes
+    /// before anybody is let into the step, because the step may end with it.
+    pub(super) fn believe(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+        if self.cluster.min_workers > 1 || self.workers.count() == 0 {
+            return false;
+        }
+        let alone = |trial: &Trial| {
+            let digest = trial.sealed().next()?.digest;
+            let more = trial.sealed().nth(1).is_some();
+            let mut able = self.workers.iter().filter(|(_, w)| !matches!(w.standing, Standing::Late { .. }));
+            (!more && !able.any(|(_, worker)| !trial.has_heard(worker.member))).then_some(digest).flatten()
+        };
+        let found = self.round.trials.iter().enumerate().find_map(|(at, trial)| Some((at, alone(trial)?)));
+        if let Some((at, digest)) = found {
+            self.decide(now, at, digest, actions);
+        }
+        found.is_some()
+    }
+
     /// Has what is tried computed once more, by workers that have not said anything about it.
     pub(super) fn call_witnesses(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let reduction = &self.reduction;
@@ -200,18 +219,8 @@ impl Engine {
                 // Whoever is busy may be so for ever.
                 self.admit(actions);
                 at -= 1;
-            } else if others.is_empty() {
-                if heard == 1 && self.cluster.min_workers < 2 {
-                    // Nobody is there who could be asked.
-                    let digest = trial.sealed().find_map(|testimony| testimony.digest);
-                    let at = at - 1;
-                    return match digest {
-                        Some(digest) => self.decide(now, at, digest, actions),
-                        None => unreachable!("it was sealed a moment ago"),
-                    };
-                } else {
-                    stuck = true;
-                }
+            } else {
+                stuck |= others.is_empty();
             }
         }
         if any {

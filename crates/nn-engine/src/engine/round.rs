@@ -91,6 +91,9 @@ impl Engine {
             self.finish(Outcome::Complete, actions);
             return;
         }
+        if self.believe(now, actions) {
+            return;
+        }
         if !self.round.begun || self.workers.active().next().is_none() {
             if self.workers.ready() == 0 || self.workers.count() < self.cluster.min_workers {
                 self.pause(now, actions);

@@ -25,8 +25,8 @@ pub(crate) fn engine(run: &Run, weather: &Weather, generation: u64) -> Engine {
 impl World {
     /// What the coordinator's clock shows.
     pub(crate) fn clock(&self) -> Duration {
-        // It has been running for a while, so that it can be set back.
-        const BEFORE: i64 = 7_200_000_000;
+        // It has been running for days, so that it can be set back more than once.
+        const BEFORE: i64 = 360_000_000_000;
         Duration::from_micros(u64::try_from(self.now as i64 + BEFORE + self.skew).unwrap_or_default())
     }
 

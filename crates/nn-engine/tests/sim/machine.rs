@@ -2,6 +2,7 @@
 //! what comes out.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 
 use bytes::Bytes;
 use nn_core::{LayerLayout, NodeStats, Workspace, layout};
@@ -174,31 +175,34 @@ impl Machine {
             .workspace
             .node_gradient(&weights, &run.data, samples, shard, &mut gradient)
             .map_err(|error| error.to_string())?;
-        let lie = noise.percent(self.lies);
-        if lie {
-            // Something of its own, and finite.
-            let at = noise.below(gradient.len() as u64) as usize;
+        // Something of its own, and finite, in one place: parts that do not have it are as they should be.
+        let lie = noise.percent(self.lies).then(|| noise.below(gradient.len() as u64) as usize);
+        if let Some(at) = lie {
             gradient[at] += 1.0 + self.member.0 as f32;
         }
         let style = self.style;
-        let sent = |part, values: &[f32], stats: Option<NodeStats>, noise: &mut Noise| Sent {
+        let sent = |part, range: Range<usize>, stats: Option<NodeStats>, noise: &mut Noise| Sent {
             assignment,
             part,
-            values: if style.own { Numbers::Own(values.to_vec()) } else { Numbers::Wire(cut(values, noise)) },
+            values: if style.own {
+                Numbers::Own(gradient[range.clone()].to_vec())
+            } else {
+                Numbers::Wire(cut(&gradient[range.clone()], noise))
+            },
             finite: true,
             stats,
             computed_with: computed_with.clone(),
-            tampered: lie,
+            tampered: lie.is_some_and(|at| range.contains(&at)),
         };
         if !style.by_layer {
-            return Ok(vec![sent(Part::All, &gradient, Some(stats), noise)]);
+            return Ok(vec![sent(Part::All, 0..gradient.len(), Some(stats), noise)]);
         }
         // The last layer's gradient is ready first.
         let layers = self.layout.iter().enumerate().rev();
         Ok(layers
             .map(|(layer, at)| {
                 let stats = (layer == 0).then_some(stats);
-                sent(Part::Layer(layer as u32), &gradient[at.range()], stats, noise)
+                sent(Part::Layer(layer as u32), at.range(), stats, noise)
             })
             .collect())
     }

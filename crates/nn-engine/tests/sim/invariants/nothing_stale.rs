@@ -50,7 +50,8 @@ impl Invariant for NothingStale {
                 };
                 let own = self.delivered.as_ref().filter(named);
                 self.counted |= own.is_some();
-                let Some(sent) = own.or_else(|| self.held.iter().find(named)) else {
+                // A worker that was asked again has said all of it again.
+                let Some(sent) = own.or_else(|| self.held.iter().rev().find(named)) else {
                     return Err(format!(
                         "{fact:?} counts because of {:?}, which is something else",
                         self.delivered
