@@ -12,6 +12,7 @@ mod address;
 mod cache;
 mod compute;
 mod dial;
+mod probe;
 mod session;
 mod status;
 mod weights;
@@ -30,6 +31,7 @@ use crate::proto as pb;
 pub use address::{DEFAULT_PORT, coordinator_url};
 use dial::Backoff;
 pub use dial::{ConnectError, DialOptions, LocalAddresses};
+pub use probe::{Latency, Pong, ProbeError, Prober};
 use session::SessionEnd;
 pub use status::{status, watch};
 

@@ -12,6 +12,7 @@
 //! is ahead of the driver waits, and with it, by way of HTTP/2's windows, its worker.
 
 mod driver;
+mod probe;
 mod service;
 mod session;
 mod status;
@@ -260,6 +261,7 @@ pub async fn serve(
         .add_service(pb::status_server::StatusServer::new(status::StatusService::new(
             handle.status.clone(),
             handle.commands.clone(),
+            probe::Probe::new(handle.facts.arithmetic.clone()),
         )))
         .add_service(service::WorkService::new(handle.clone(), killed))
         .serve_with_incoming_shutdown(incoming, async move {
