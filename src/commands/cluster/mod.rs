@@ -3,6 +3,7 @@
 mod children;
 mod coord;
 mod interface;
+mod security;
 mod status;
 mod table;
 mod worker;
