@@ -89,15 +89,20 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
     }
 }
 
-/// The name of this machine, as far as it is known.
+/// What to call this machine.
 fn host_name() -> String {
+    machine_name().unwrap_or_else(|| "worker".to_owned())
+}
+
+/// The name of this machine, as far as it is known.
+pub(in crate::commands) fn machine_name() -> Option<String> {
     let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = [
         file,
         std::env::var("HOSTNAME").unwrap_or_default(),
         std::env::var("COMPUTERNAME").unwrap_or_default(),
     ];
-    name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).unwrap_or("worker").to_owned()
+    name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// How many threads each of `workers` on this machine gets.
