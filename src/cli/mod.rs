@@ -5,6 +5,7 @@ mod certs;
 mod cluster;
 mod dispatch;
 mod manual;
+mod security;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -14,6 +15,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs};
 pub use certs::{CertsArgs, CertsConfig};
 pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
+pub use security::{ClientSecurityArgs, ClientSecurityConfig, ServerSecurityArgs, ServerSecurityConfig};
 
 use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
 use crate::failure::Failure;

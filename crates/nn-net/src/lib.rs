@@ -11,15 +11,21 @@
 mod client;
 mod data;
 pub mod proto;
+mod security;
 mod server;
 mod wire;
 
 pub use client::{
     ConnectError, DEFAULT_PORT, DialOptions, Latency, LocalAddresses, Pong, ProbeError, Prober, Progress,
-    RunOver, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, coordinator_url, status, watch, work,
+    RunOver, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, certificate, coordinator_url, status, watch,
+    work,
 };
 pub use data::{DataError, TrainingSet};
+pub use security::{
+    Authorities, CertificateFacts, ClientSecurity, Identity, Pem, SecurityError, ServerSecurity, Token,
+};
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Finished, ServeError, StartError, Times, serve,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, Finished, Refusal, ServeError, StartError,
+    Times, serve,
 };
 pub use wire::error::{TensorError, WireError};

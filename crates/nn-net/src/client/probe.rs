@@ -1,9 +1,13 @@
 //! Measuring the path to a coordinator.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::Uri;
 use thiserror::Error;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
@@ -13,6 +17,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::address::coordinator_url;
 use super::dial::{ConnectError, DialOptions, dial};
 use crate::proto as pb;
+use crate::security::CertificateFacts;
 use crate::wire::MAX_MESSAGE;
 use crate::wire::probe::{MOST, payload, unix_micros};
 use pb::status_client::StatusClient;
@@ -23,7 +28,7 @@ pub struct Prober {
     url: String,
     channel: Channel,
     client: StatusClient<Channel>,
-    timeout: Duration,
+    options: DialOptions,
 }
 
 /// Who answers, and what its clock says.
@@ -77,6 +82,36 @@ const REPEATS: usize = 6;
 /// What takes longer is not sent again, nor anything larger.
 const LONG: Duration = Duration::from_millis(500);
 
+/// The certificate that is shown at one address of a coordinator, once it is known to be one to trust.
+///
+/// # Errors
+/// If nothing answers there, or not with TLS, or with a certificate that is not to be trusted. Whether this side's
+/// certificate is taken is not known yet.
+pub async fn certificate(
+    url: &str,
+    address: SocketAddr,
+    options: &DialOptions,
+) -> Result<CertificateFacts, ConnectError> {
+    let url = coordinator_url(url)?;
+    let wrong = |why: String| ConnectError::Url { url: url.clone(), why };
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
+    let config = options.security.tls().ok_or_else(|| ConnectError::NoTls { url: url.clone() })?.clone();
+    let name = options.security.name_of(uri.host().unwrap_or_default());
+    let name = name.map_err(|error| wrong(error.to_string()))?;
+    let shake_hands = async {
+        let stream = TcpStream::connect(address).await?;
+        TlsConnector::from(config).connect(name, stream).await
+    };
+    let stream = match tokio::time::timeout(options.timeout, shake_hands).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(ConnectError::of_handshake(&url, &error)),
+        Err(_) => return Err(ConnectError::TimedOut { url, after: options.timeout }),
+    };
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let facts = shown.map_or(Err("it shows none".to_owned()), |shown| CertificateFacts::read(shown));
+    facts.map_err(|why| ConnectError::Other { url, why: format!("its certificate cannot be read: {why}") })
+}
+
 impl Prober {
     /// Connects.
     ///
@@ -86,7 +121,7 @@ impl Prober {
         let url = coordinator_url(url)?;
         let channel = dial(&url, options).await?;
         let client = StatusClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
-        Ok(Self { url, channel, client, timeout: options.timeout })
+        Ok(Self { url, channel, client, options: options.clone() })
     }
 
     /// Whether the coordinator says that it takes workers: gRPC's health check.
@@ -96,7 +131,7 @@ impl Prober {
     pub async fn serves(&self) -> Result<bool, ConnectError> {
         let mut client = HealthClient::new(self.channel.clone());
         let request = HealthCheckRequest { service: "nn.v1.Coordinator".to_owned() };
-        match tokio::time::timeout(self.timeout, client.check(request)).await {
+        match tokio::time::timeout(self.options.timeout, client.check(request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().status() == ServingStatus::Serving),
             Ok(Err(status)) => Err(ConnectError::from_status(&self.url, &status)),
             Err(_) => Err(self.silent()),
@@ -176,7 +211,12 @@ impl Prober {
 
     async fn call(&mut self, sent: usize, wanted: usize) -> Result<pb::ProbeReply, ProbeError> {
         let request = pb::ProbeRequest { payload: payload(sent), reply_bytes: wanted as u32 };
-        let reply = match tokio::time::timeout(self.timeout, self.client.probe(request)).await {
+        let reply = match tokio::time::timeout(
+            self.options.timeout,
+            self.client.probe(self.options.request(request)),
+        )
+        .await
+        {
             Ok(Ok(reply)) => reply.into_inner(),
             Ok(Err(status)) => return Err(self.explain(&status)),
             Err(_) => return Err(self.silent().into()),
@@ -197,6 +237,6 @@ impl Prober {
     }
 
     fn silent(&self) -> ConnectError {
-        ConnectError::TimedOut { url: self.url.clone(), after: self.timeout }
+        ConnectError::TimedOut { url: self.url.clone(), after: self.options.timeout }
     }
 }
