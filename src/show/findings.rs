@@ -56,7 +56,7 @@ pub fn finding(verdict: Verdict, check: &str, found: &str, fix: Option<&str>, st
             text += &format!("\n{}{line}", " ".repeat(indent));
         }
     }
-    text
+    if style.unicode { text } else { text.replace('µ', "u").replace('…', "...") }
 }
 
 /// Breaks a text between words. A word that is too long for a line has one of its own.
@@ -88,6 +88,8 @@ mod tests {
         assert_eq!(lines[0], "problem  a check      one two three four five six");
         assert_eq!(lines[1], "                      seven eight nine ten eleven");
         assert_eq!(lines.last(), Some(&"                      fix: do this"));
+        let figures = finding(Verdict::Ok, "x", "12 µs (ab…)", None, &Style::plain(50));
+        assert_eq!(figures, "ok       x            12 us (ab...)");
         assert!(lines.iter().all(|line| columns(line) <= 50), "{text}");
     }
 

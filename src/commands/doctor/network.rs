@@ -103,7 +103,7 @@ async fn ports(
     options: &DialOptions,
     tell: &mut dyn FnMut(Finding),
 ) -> Option<Vec<SocketAddr>> {
-    const CHECK: &str = "port";
+    const CHECK: &str = peer::PORT;
     let mut tried = Vec::new();
     for &address in addresses {
         let clock = Clock::start();

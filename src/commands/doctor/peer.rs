@@ -9,6 +9,9 @@ use super::Finding;
 use crate::certificate::Certificate;
 use crate::clock;
 
+/// The check of addresses and ports, which is before all others.
+pub(super) const PORT: &str = "port";
+
 /// Days before which a certificate that expires is no news.
 const EXPIRES_SOON: i64 = 14;
 
@@ -104,6 +107,11 @@ pub(super) fn trouble(check: &'static str, error: &ConnectError) -> Finding {
         ConnectError::Unreachable { why, .. } => {
             (format!("it cannot be reached ({why})"), firewall.to_owned())
         }
+        // The port is open: what is behind it says nothing.
+        ConnectError::TimedOut { after, .. } if check != PORT => (
+            format!("what listens there takes connections, but said nothing for {after:.0?}"),
+            "check that it is nn-coord's port, and that nn-coord is not stopped or overloaded".to_owned(),
+        ),
         ConnectError::TimedOut { after, .. } => {
             (format!("there was no answer within {after:.0?}"), firewall.to_owned())
         }

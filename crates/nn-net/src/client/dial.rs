@@ -201,7 +201,7 @@ impl ConnectError {
             Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
                 Self::NotCoordinator { url, why }
             }
-            _ if says(&["http2 error", "frame with invalid", "protocol error"]) => {
+            _ if says(&["http2 error", "frame with invalid", "protocol error", "bytes remaining"]) => {
                 Self::NotHttp2 { url, why }
             }
             // Which of them it is depends on who was faster.
