@@ -213,7 +213,7 @@ fn mutual_tls() {
     let foreign = format!("{to} --tls-ca certs/ca.pem {foreign}");
     finds(&place, &foreign, "coordinator", "let this side in", "nn certs worker");
     let plain = format!("--coordinator http://{}", coord.address);
-    finds(&place, &plain, "coordinator", "what listens there", "https://");
+    finds(&place, &plain, "coordinator", "speaks TLS", "https://");
 
     // One's own certificate is looked at before anybody else refuses it.
     let own = "--tls-cert certs/coordinator.pem --tls-key certs/coordinator.key";

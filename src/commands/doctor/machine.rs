@@ -277,13 +277,10 @@ mod tests {
     fn scarce_memory_is_found() {
         let about = "MemTotal: 4096000 kB\nMemFree: 9 kB\nMemAvailable: 2048000 kB\n";
         let place = root(&[("proc/meminfo", about)]);
-        let look = |memory| memory_of(&place, memory);
-        fn memory_of(place: &tempfile::TempDir, memory: Option<(u64, u64)>) -> Finding {
-            memory_with(place.path(), memory)
-        }
-        fn memory_with(root: &Path, memory: Option<(u64, u64)>) -> Finding {
-            memory(root, &limits::Limits { memory, ..Default::default() }).unwrap()
-        }
+        let memory_at = |root: &Path, group| {
+            memory(root, &limits::Limits { memory: group, ..Default::default() }).unwrap()
+        };
+        let look = |group| memory_at(place.path(), group);
         assert_eq!(look(None).verdict, Verdict::Ok);
         assert_eq!(look(Some((1 << 30, 1 << 20))).verdict, Verdict::Ok);
         assert_eq!(look(Some((1 << 30, 1 << 29 | 1 << 20))).verdict, Verdict::Warning);
@@ -292,7 +289,7 @@ mod tests {
             ("proc/meminfo", about),
             ("proc/pressure/memory", "some avg10=31.40 avg60=0.00 avg300=0.00 total=0\n"),
         ]);
-        let found = memory_with(swapping.path(), None);
+        let found = memory_at(swapping.path(), None);
         assert!(found.verdict == Verdict::Warning && found.found.contains("31 %"), "{found:?}");
         assert_eq!(memory(root(&[]).path(), &limits::Limits::default()), None);
     }
@@ -310,19 +307,16 @@ mod tests {
 
     #[test]
     fn a_governor_that_saves_power_is_found() {
-        let look = |governor: &str, driver: &str, preference: &str| {
+        let look = |name: &str, driver: &str, preference: &str| {
             let folder = "sys/devices/system/cpu/cpu0/cpufreq";
             let files = [
-                (format!("{folder}/scaling_governor"), governor),
+                (format!("{folder}/scaling_governor"), name),
                 (format!("{folder}/scaling_driver"), driver),
                 (format!("{folder}/energy_performance_preference"), preference),
             ];
             let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
-            governor_verdict(root(&files).path())
+            governor(root(&files).path()).unwrap().verdict
         };
-        fn governor_verdict(root: &Path) -> Verdict {
-            governor(root).unwrap().verdict
-        }
         assert_eq!(look("performance\n", "acpi-cpufreq\n", ""), Verdict::Ok);
         assert_eq!(look("powersave\n", "acpi-cpufreq\n", ""), Verdict::Warning);
         assert_eq!(look("powersave\n", "intel_pstate\n", "balance_performance\n"), Verdict::Ok);

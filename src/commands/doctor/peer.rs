@@ -115,10 +115,13 @@ pub(super) fn trouble(check: &'static str, error: &ConnectError) -> Finding {
         ConnectError::TimedOut { after, .. } => {
             (format!("there was no answer within {after:.0?}"), firewall.to_owned())
         }
+        ConnectError::NeedsTls { .. } => (
+            "what listens there speaks TLS".to_owned(),
+            "write https://, and say with --tls-ca whom to trust".to_owned(),
+        ),
         ConnectError::NotHttp2 { why, .. } => (
-            format!("what listens there does not speak HTTP/2 without TLS ({why})"),
-            "check that it is nn-coord's port; if nn-coord speaks TLS, write https:// and give --tls-ca"
-                .to_owned(),
+            format!("what listens there does not speak HTTP/2 ({why})"),
+            "check that it is nn-coord's port".to_owned(),
         ),
         ConnectError::HungUp { .. } => (
             "what listens there hung up without an answer".to_owned(),
