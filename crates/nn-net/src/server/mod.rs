@@ -12,6 +12,8 @@
 //! is ahead of the driver waits, and with it, by way of HTTP/2's windows, its worker.
 
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod service;
 mod session;
 mod status;

@@ -1,5 +1,7 @@
 //! One connection to a coordinator, as the worker lives it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod load;
 
 use std::pin::Pin;
@@ -77,6 +79,13 @@ const WELCOME: Duration = Duration::from_secs(20);
 const PROGRESS: Duration = Duration::from_millis(250);
 /// How long a leaving worker waits for its last words to be heard.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How many nodes may wait to be computed: all of a tree, several times over, because a node may be given again.
+fn most_waiting(manifest: &Manifest) -> usize {
+    let parts = manifest.parts();
+    let leaves = parts.batch_size.min(parts.train_samples).div_ceil(parts.shard_size);
+    leaves.saturating_mul(8).saturating_add(1024)
+}
 
 pub(super) struct Session<'a> {
     options: &'a WorkerOptions,
@@ -385,8 +394,14 @@ impl<'a> Session<'a> {
                 }
             };
             match message {
+                FromCoordinator::Assignment(nodes) if nodes.is_empty() => {}
                 FromCoordinator::Assignment(nodes) => {
                     self.check(&manifest, place, &nodes)?;
+                    let waiting = self.counters.waiting.load(Ordering::Relaxed) as usize + assigned.len();
+                    if waiting.saturating_add(nodes.len()) > most_waiting(&manifest) {
+                        let why = format!("it assigns more nodes than a step has, with {waiting} still to do");
+                        return Err(self.protocol(why).into());
+                    }
                     self.counters.waiting.fetch_add(nodes.len() as u64, Ordering::Relaxed);
                     self.latest.fetch_max(place.step, Ordering::Relaxed);
                     assigned.push((place, nodes));
