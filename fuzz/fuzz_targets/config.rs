@@ -19,7 +19,7 @@ fuzz_target!(
         match validate(&options, &origins, two) {
             Err(error) => short(error),
             Ok(config) => {
-                let printed = print(&config);
+                let printed = print(&config, two).expect("the file gave only text");
                 let (again, origins) = file::parse("run.toml", &printed).expect("it was printed by us");
                 assert_eq!(validate(&again, &origins, two).expect("it was accepted"), config);
             }

@@ -297,13 +297,7 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
     let mut big = x.clone();
     big.chunks_exact_mut(4).for_each(<[u8]>::reverse);
     match check {
-        "idx" => vec![
-            write_idx(&[3, 4], &[9; 12]),
-            gzip(&images),
-            gzip(&labels),
-            images,
-            labels,
-        ],
+        "idx" => vec![write_idx(&[3, 4], &[9; 12]), gzip(&images), gzip(&labels), images, labels],
         "npy" => vec![
             write_npy("|u1", "(2, 2, 3)", &[1; 12]),
             write_npy("<i8", "(2, 1)", &[7; 16]),

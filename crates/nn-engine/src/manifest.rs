@@ -373,8 +373,7 @@ pub(crate) mod tests {
 
     #[test]
     fn impossible_runs_are_refused() {
-        let with =
-            |shape| ManifestParts { schedule: Schedule { shape, warmup_steps: 0 }, ..parts() };
+        let with = |shape| ManifestParts { schedule: Schedule { shape, warmup_steps: 0 }, ..parts() };
         for (bad, says) in [
             (ManifestParts { batch_size: 0, ..parts() }, "batch size"),
             (ManifestParts { shard_size: 0, ..parts() }, "shard size"),

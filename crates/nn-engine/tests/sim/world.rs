@@ -201,7 +201,8 @@ impl World {
                     machine.rubbish = 0;
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
-                let wanted = self.weather.min_workers.max(if self.weather.audit > 0.0 { 2 } else { 1 });
+                // One is enough, though others may only say that they are alive: they are not waited for for ever.
+                let wanted = self.weather.min_workers;
                 let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
                 while self.machines.iter().filter(well).count() < wanted {
                     self.start_machine();

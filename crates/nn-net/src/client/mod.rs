@@ -31,9 +31,9 @@ pub use address::{DEFAULT_PORT, coordinator_url};
 use dial::Backoff;
 pub use dial::{ConnectError, DialOptions, LocalAddresses};
 use session::SessionEnd;
+pub use status::{status, watch};
 #[cfg(any(test, fuzzing))]
 pub(crate) use {cache::load as load_kept, session::hostile};
-pub use status::{status, watch};
 
 /// How a worker works.
 #[derive(Debug, Clone)]

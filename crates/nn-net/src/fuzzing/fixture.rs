@@ -15,7 +15,8 @@ use nn_core::{
 };
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, SampleOrder, Snapshot, StepReport,
+    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, SampleOrder, Snapshot,
+    StepReport,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -174,8 +175,13 @@ pub(crate) fn runtime<T>(future: impl Future<Output = T>) -> T {
 /// One run for each sort of training set.
 pub(crate) fn training_manifests() -> [Manifest; 3] {
     [4, 6, 60_000_000].map(|train_samples| {
-        let model = Model::new(vec![2, 2], Activation::Relu, Output::Linear, Cost::Mse).expect("a small network");
-        let parts = ManifestParts { model, train_samples: if train_samples == 4 { 6 } else { train_samples }, ..parts() };
+        let model =
+            Model::new(vec![2, 2], Activation::Relu, Output::Linear, Cost::Mse).expect("a small network");
+        let parts = ManifestParts {
+            model,
+            train_samples: if train_samples == 4 { 6 } else { train_samples },
+            ..parts()
+        };
         Manifest::new(parts).expect("a small run")
     })
 }

@@ -271,7 +271,8 @@ impl World {
         let stream = &mut self.streams[0];
         stream.tell(home(), Say::Heartbeat(pb::Heartbeat::default()));
         for (place, node) in std::mem::take(&mut stream.told) {
-            let (gradient, stats) = self.fixture.truth(place.step, node).expect("only what there is is assigned");
+            let (gradient, stats) =
+                self.fixture.truth(place.step, node).expect("only what there is is assigned");
             let stats = pb::NodeStats {
                 samples: stats.samples as u64,
                 loss: stats.loss,
@@ -308,7 +309,9 @@ impl World {
                     self.driver.obey(Command::Tell(done), &mut Vec::new());
                 }
                 for worker in &self.handle.status.borrow().workers {
-                    assert!(is_plain(&worker.name) && is_plain(&worker.build) && is_plain(&worker.instructions));
+                    assert!(
+                        is_plain(&worker.name) && is_plain(&worker.build) && is_plain(&worker.instructions)
+                    );
                 }
             }
             _ if strangers == 0 => {}
@@ -359,7 +362,8 @@ impl World {
     fn place(&self, script: &mut Script<'_>) -> Place {
         let how = script.byte();
         let mut place = Place { step: self.driver.engine.steps_done(), ..home() };
-        place.generation = place.generation.wrapping_add(u64::from(how & 3)).wrapping_sub(u64::from(how >> 2 & 1));
+        place.generation =
+            place.generation.wrapping_add(u64::from(how & 3)).wrapping_sub(u64::from(how >> 2 & 1));
         place.step = place.step.wrapping_add(u64::from(how >> 3 & 3)).wrapping_sub(u64::from(how >> 5 & 1));
         place.attempt = u32::from(how >> 6);
         place
@@ -381,7 +385,8 @@ impl World {
         }
         if has(2) {
             let twist = script.word();
-            node.level = node.level.wrapping_add(u32::from(twist & 7)).wrapping_sub(u32::from(twist >> 3 & 1));
+            node.level =
+                node.level.wrapping_add(u32::from(twist & 7)).wrapping_sub(u32::from(twist >> 3 & 1));
             node.index ^= u32::from(twist >> 4);
         }
         let part = if has(3) { Part::Layer(u32::from(more >> 8 & 3)) } else { Part::All };
@@ -486,7 +491,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         }
         seeds.push(seed);
         // In the honest worker's place; then one that only says that it is alive.
-        seeds.push(vec![audit, 0, 4, 0xff, 9, 1, 0, 12, 0, 2, 0, 0, 0, 12, 0, 2, 0, 0, 0, 0, 20, 1, 1, 22, 0, 2, 9, 22, 0, 1, 0]);
+        seeds.push(vec![
+            audit, 0, 4, 0xff, 9, 1, 0, 12, 0, 2, 0, 0, 0, 12, 0, 2, 0, 0, 0, 0, 20, 1, 1, 22, 0, 2, 9, 22,
+            0, 1, 0,
+        ]);
         let mut text = vec![audit, 0, 5, 1, 1, 1, 0, 3, 0, 27, 91, 65, 1, 0, 7, 0, 0, 3];
         text.extend([7, 1, 0, 7, 1, 9, 9, 3, 0, 50, 0, 0, 10, 2, 0, 255, 1, 8, 11, 1, 0, 3]);
         seeds.push(text);

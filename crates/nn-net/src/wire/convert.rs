@@ -219,7 +219,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
     match release {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
-        Release::Silent(_) => pb::RejectReason::Silent,
+        Release::Silent(_) | Release::Stalled(_) => pb::RejectReason::Silent,
         Release::Quarantined { .. } | Release::Disproved { .. } => pb::RejectReason::Quarantine,
         Release::Refused(Rejection::StaleIncarnation { .. }) => pb::RejectReason::Replaced,
         Release::Refused(Rejection::Over) => pb::RejectReason::Over,

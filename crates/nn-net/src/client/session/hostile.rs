@@ -36,8 +36,7 @@ pub fn check(script: &[u8], folder: Option<&Path>) {
 /// The gradients that the worker has sent, with what they are of, and what the worker ended with.
 pub(crate) fn hear(script: &[u8], folder: Option<&Path>) -> (Vec<(Place, Node)>, String) {
     let fixture: &'static Fixture = &FIXTURE;
-    let mut options =
-        WorkerOptions::new(Vec::new(), fixture.compute.threads.clone(), fixture.compute.isa);
+    let mut options = WorkerOptions::new(Vec::new(), fixture.compute.threads.clone(), fixture.compute.isa);
     options.cache = folder.map(Path::to_owned);
     let identity = Identity { member: 1, incarnation: 1, arithmetic: String::new() };
     let mut script = Script(script);

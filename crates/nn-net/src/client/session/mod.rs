@@ -399,7 +399,8 @@ impl<'a> Session<'a> {
                     self.check(&manifest, place, &nodes)?;
                     let waiting = self.counters.waiting.load(Ordering::Relaxed) as usize + assigned.len();
                     if waiting.saturating_add(nodes.len()) > most_waiting(&manifest) {
-                        let why = format!("it assigns more nodes than a step has, with {waiting} still to do");
+                        let why =
+                            format!("it assigns more nodes than a step has, with {waiting} still to do");
                         return Err(self.protocol(why).into());
                     }
                     self.counters.waiting.fetch_add(nodes.len() as u64, Ordering::Relaxed);
