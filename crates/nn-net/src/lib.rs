@@ -14,6 +14,7 @@ mod data;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod proto;
+mod security;
 mod server;
 mod wire;
 
@@ -22,7 +23,11 @@ pub use client::{
     WorkerEvent, WorkerOptions, coordinator_url, status, watch, work,
 };
 pub use data::{DataError, TrainingSet};
+pub use security::{
+    Authorities, CertificateFacts, ClientSecurity, Identity, Pem, SecurityError, ServerSecurity, Token,
+};
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Finished, ServeError, StartError, Times, serve,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, DoorLimits, Finished, Rate, Refusal,
+    ServeError, StartError, Times, serve,
 };
 pub use wire::error::{TensorError, WireError};
