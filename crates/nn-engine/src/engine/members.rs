@@ -10,7 +10,7 @@ use super::state::Worker;
 use super::status::Quarantine;
 use super::validate::Rejection;
 
-/// How many times its allowance a worker may take before it is let go; and then the time that it may be silent.
+/// A worker that is alive is let go after so many times what it is allowed, and may be silent: no hiccup takes as long.
 const FAR_TOO_LONG: u32 = 4;
 
 impl Engine {
@@ -89,8 +89,7 @@ impl Engine {
             let allowed =
                 allowance(&worker.pace, self.workers.typical(worker), samples, self.cluster.patience);
             let until = since
-                .saturating_add(allowed.saturating_mul(FAR_TOO_LONG))
-                .saturating_add(self.cluster.silence);
+                .saturating_add(allowed.saturating_add(self.cluster.silence).saturating_mul(FAR_TOO_LONG));
             Some((id, since, until))
         };
         self.workers.iter().filter_map(stall).collect()

@@ -58,8 +58,9 @@ pub(crate) struct World {
     pub(crate) finished: bool,
 }
 
-/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet.
-const ENOUGH: u64 = 120_000_000;
+/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet; and
+/// who only says that it is alive, while a witness is wanted, is let go three times before it is not let in any more.
+const ENOUGH: u64 = 900_000_000;
 
 impl World {
     pub(crate) fn new(seed: u64, talk: bool) -> Self {

@@ -16,6 +16,7 @@ use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tonic::body::Body;
 
+use super::door::{DoorLimits, Lobby, Rate};
 use super::driver::{Command, Driver};
 use super::{COMMANDS, CoordinatorHandle, CoordinatorOptions, Facts, session};
 use crate::fuzzing::script::{Script, framed};
@@ -40,6 +41,8 @@ const MEMBER: u64 = 0x5eed_0000_0000_0000;
 
 /// Operations of a script.
 const OPERATIONS: usize = 200;
+
+const ANY: Rate = Rate { burst: 1e9, second: 1e9 };
 
 struct Clock(Arc<AtomicU64>);
 
@@ -130,6 +133,8 @@ impl World {
             training_set: fixture.set.clone(),
             shapes: Shapes::new(&fixture.manifest),
             manifest: fixture.manifest.clone(),
+            // What is before the door is not tested here.
+            lobby: Lobby::new(DoorLimits { each: ANY, all: ANY, guests: 1000, ..DoorLimits::default() }),
             options: CoordinatorOptions::default(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
@@ -154,7 +159,8 @@ impl World {
         let (outbox, outgoing) = Outbox::new(1 << 20);
         let (handle, killed) = (self.handle.clone(), self.kill.subscribe());
         let messages = Messages::new(Body::new(fed));
-        tokio::spawn(session::run(handle, messages, outbox, "192.0.2.1:9".to_owned(), killed));
+        let visitor = self.handle.facts.lobby.anybody().expect("all are let in");
+        tokio::spawn(session::run(handle, messages, outbox, visitor, killed));
         let heard = Messages::new(Body::new(outgoing));
         Stream { feed: Some(feed), heard, told: Vec::new(), over: false }
     }
