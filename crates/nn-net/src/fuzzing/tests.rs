@@ -93,7 +93,7 @@ fn seeds_come_far() {
     });
     assert!(kept.count() >= 4);
     let (answered, there) = crate::server::hostile::answers(&seeds("coordinator")[0]);
-    assert!(answered >= 3 && there.len() == 2, "{answered} answers, {there:?}");
+    assert!(answered >= 2 && there == 2, "{answered} answers, {there} workers");
     let worker = seeds("worker");
     for seed in [&worker[0], &worker[6]] {
         let (sent, said) = crate::client::hostile::hear(seed, None);

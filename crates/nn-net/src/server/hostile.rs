@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_core::Node;
 use nn_engine::local::Observer;
-use nn_engine::{EpochReport, Outcome, Part, Snapshot, StepReport, Values, WorkerId, arithmetic_fingerprint};
+use nn_engine::{EpochReport, Outcome, Part, Snapshot, StepReport, Values, arithmetic_fingerprint};
 use prost::Message;
 use tokio::sync::{mpsc, watch};
 use tonic::body::Body;
@@ -463,9 +463,9 @@ impl World {
     }
 }
 
-/// A worker that was never there, so that the type is used as the driver's tests would.
+/// How many nodes the honest worker has answered when a script ends, and how many workers there are then.
 #[cfg(test)]
-pub(crate) fn answers(script: &[u8]) -> (u64, Vec<WorkerId>) {
+pub(crate) fn answers(script: &[u8]) -> (u64, usize) {
     runtime(async {
         let mut world = World::new(&mut Script(script));
         world.join().await;
@@ -474,8 +474,7 @@ pub(crate) fn answers(script: &[u8]) -> (u64, Vec<WorkerId>) {
             world.operate(&mut script).await;
             world.pump().await;
         }
-        let there = world.driver.peers.keys().copied().collect();
-        let answered = world.answered;
+        let (answered, there) = (world.answered, world.driver.peers.len());
         world.finish().await;
         (answered, there)
     })
