@@ -35,8 +35,8 @@ impl Default for DoorLimits {
             handshake: Duration::from_secs(10),
             stranger_bytes: 256 * 1024,
             guests: 256,
-            each: Rate { burst: 256.0, second: 100.0 },
-            all: Rate { burst: 1024.0, second: 400.0 },
+            each: Rate { burst: 256.0, second: 50.0 },
+            all: Rate { burst: 1024.0, second: 200.0 },
         }
     }
 }
