@@ -27,6 +27,7 @@ const LONGEST_MESSAGE: usize = 16 << 10;
 fn refused(error: &DataError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() <= LONGEST_MESSAGE, "a message of {} bytes", text.len());
+    assert!(!text.chars().any(char::is_control), "a terminal would obey {text:?}");
 }
 
 /// IDX images and labels: what is accepted is, byte for byte, what a writer makes of it.

@@ -88,3 +88,29 @@ fn seeds_are_accepted() {
     });
     assert!(loaded.count() >= 8);
 }
+
+/// An archive says what it likes in its names, as often as it likes: neither the terminal nor the log is its to fill.
+#[test]
+fn names_in_archives_are_told_briefly_and_plainly() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.zip");
+    let names = |count: usize, end: &str| -> Vec<(String, Vec<u8>)> {
+        (0..count).map(|i| (format!("{i}\u{1b}]0;{}{end}", "x".repeat(2000)), b"PK".to_vec())).collect()
+    };
+    for (members, says) in [
+        (names(300, ".npy"), "and 288 more"),
+        (names(300, ".csv"), "and 288 more"),
+        (names(1, ".csv"), "0\u{fffd}]0;xxx"),
+        (names(300, "train-images-idx3"), "and 288 more"),
+    ] {
+        std::fs::write(&path, zip(&members)).unwrap();
+        let error = crate::load(&Source::Path(path.clone()), &LoadOptions::default(), &Silent).unwrap_err();
+        refused(&error);
+        assert!(error.to_string().contains(says), "{error}");
+    }
+    let label = format!("\u{1b}[2J{}", "y".repeat(1 << 16));
+    std::fs::write(&path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
+    let options = LoadOptions { task: Some(crate::Task::Regression), ..LoadOptions::default() };
+    let error = crate::load(&Source::Path(path.with_extension("csv")), &options, &Silent).unwrap_err();
+    refused(&error);
+}

@@ -102,3 +102,14 @@ fn seeds_come_far() {
     let (_, said) = crate::client::hostile::hear(&worker[2], None);
     assert!(said.contains("more nodes than a step has"), "{said}");
 }
+
+/// Found by fuzzing: the error quoted the manifest, escape sequences and all, to whoever watches the worker.
+#[test]
+fn what_a_coordinator_sends_does_not_reach_the_terminal() {
+    let manifest =
+        serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\u{1b}[31mss\u{7f}");
+    let length = (manifest.len() as u16).to_le_bytes();
+    let script = [&[0, 0, 1][..], &length, manifest.as_bytes()].concat();
+    let (_, said) = crate::client::hostile::hear(&script, None);
+    assert!(said.contains("unknown variant `cr[31mss`") && is_plain(&said), "{said:?}");
+}

@@ -28,7 +28,7 @@ use super::{Identity, Progress, RunOver, WorkerError, WorkerEvent, WorkerOptions
 use crate::data::DataError;
 use crate::proto as pb;
 use crate::wire::BUILD;
-use crate::wire::convert::{FromCoordinator, Place, plain};
+use crate::wire::convert::{FromCoordinator, Place, plain, sentence};
 use crate::wire::error::WireError;
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
@@ -217,7 +217,9 @@ impl<'a> Session<'a> {
     }
 
     fn protocol(&self, message: impl ToString) -> WorkerError {
-        WorkerError::Protocol { coordinator: self.coordinator.to_owned(), message: message.to_string() }
+        // It may quote what the coordinator has sent.
+        let message = sentence(&message.to_string());
+        WorkerError::Protocol { coordinator: self.coordinator.to_owned(), message }
     }
 
     /// The next message that is not the end.
@@ -251,7 +253,7 @@ impl<'a> Session<'a> {
 
     fn rejected(&self, reason: pb::RejectReason, message: &str) -> Stop {
         use pb::RejectReason as Reason;
-        let message: String = message.chars().filter(|c| !c.is_control()).take(1000).collect();
+        let message = sentence(message);
         match reason {
             Reason::Full | Reason::Over => {
                 SessionEnd::NotNow(ConnectError::NotNow { url: self.coordinator.to_owned(), why: message })
