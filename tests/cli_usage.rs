@@ -278,6 +278,12 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         .collect();
     pages.sort_unstable();
     let expected = [
+        "nn-certs-coordinator.1",
+        "nn-certs-init.1",
+        "nn-certs-show.1",
+        "nn-certs-token.1",
+        "nn-certs-worker.1",
+        "nn-certs.1",
         "nn-completions.1",
         "nn-coord.1",
         "nn-eval.1",

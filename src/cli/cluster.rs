@@ -8,6 +8,7 @@ use clap::{Args, Parser};
 use nn_net::coordinator_url;
 
 use super::args::check_threads;
+use super::security::{ClientSecurityArgs, ClientSecurityConfig, ServerSecurityArgs, ServerSecurityConfig};
 use crate::config::file::Origins;
 use crate::config::{
     DataFormat, DataOptions, TrainArgs, TrainConfig, check_data, check_range, real, text, whole,
@@ -39,6 +40,9 @@ pub struct CoordArgs {
     /// The fraction of work that a second worker does too, to compare the bits before they count
     #[arg(long, value_name = "FRACTION", value_parser = real, default_value = "0", help_heading = "Cluster", allow_hyphen_values = true)]
     pub audit: f32,
+    /// Who may take part.
+    #[command(flatten)]
+    pub security: ServerSecurityArgs,
     /// The training options.
     #[command(flatten)]
     pub train: TrainArgs,
@@ -60,6 +64,8 @@ pub struct CoordConfig {
     pub wait_timeout: Option<Duration>,
     /// From 0 to 1.
     pub audit: f64,
+    /// Who may take part.
+    pub security: ServerSecurityConfig,
     /// The run.
     pub train: TrainConfig,
 }
@@ -91,6 +97,7 @@ impl CoordArgs {
                 .map(|seconds| check_range("wait-timeout", seconds, 1..=MAX_WAIT))
                 .transpose()?
                 .map(|seconds| Duration::from_secs(seconds as u64)),
+            security: self.security.check()?,
             listen: self.listen,
             train: self.train.check()?,
         })
@@ -110,8 +117,8 @@ const MAX_WAIT: u64 = 365 * 24 * 3600;
 #[derive(Debug, Parser)]
 #[command(name = "nn-worker", version, max_term_width = 110, after_help = super::EXIT_CODES)]
 pub struct WorkerArgs {
-    /// Where the coordinator is, such as 192.168.1.10 or http://192.168.1.10:7654, which is the same; several, parted by
-    /// commas, are tried in turn
+    /// Where the coordinator is, such as 192.168.1.10, http://192.168.1.10:7654, which is the same, or with TLS
+    /// https://192.168.1.10:7654; several, parted by commas, are tried in turn
     #[arg(long, value_name = "URL", value_parser = text, required = true, value_delimiter = ',', help_heading = "Coordinator")]
     coordinator: Vec<String>,
     /// Seconds to go on dialling without success; 0 for one attempt only [default: for ever]
@@ -132,6 +139,9 @@ pub struct WorkerArgs {
     /// Folder for the samples that it is sent [default: the user's cache folder]
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     cache_dir: Option<PathBuf>,
+    /// Whom to trust, and what to show.
+    #[command(flatten)]
+    security: ClientSecurityArgs,
     /// How its own data are to be read.
     #[command(flatten)]
     format: DataOptions,
@@ -149,6 +159,8 @@ pub struct WorkerArgs {
 pub struct WorkerConfig {
     /// Where the coordinator may be: at least one address in full.
     pub coordinators: Vec<String>,
+    /// Whom to trust, and what to show.
+    pub security: ClientSecurityConfig,
     /// How long to go on dialling; for ever if it is None.
     pub retry_for: Option<Duration>,
     /// The interface or the address to dial from.
@@ -174,7 +186,8 @@ impl WorkerArgs {
     ///
     /// # Errors
     /// Exit code 2, with the flag to blame.
-    pub fn check(self) -> Result<WorkerConfig, Failure> {
+    pub fn check(mut self) -> Result<WorkerConfig, Failure> {
+        let security = self.security.check(&mut self.coordinator)?;
         let coordinators: Result<_, _> = self.coordinator.iter().map(|url| check_url(url)).collect();
         if self.data.is_none()
             && let Some(key) = self.format.given().first()
@@ -184,6 +197,7 @@ impl WorkerArgs {
         }
         Ok(WorkerConfig {
             coordinators: coordinators?,
+            security,
             retry_for: self.retry_seconds.map(Duration::from_secs),
             bind_to: self.bind_to,
             name: self.name,
@@ -205,12 +219,16 @@ fn check_url(url: &str) -> Result<String, Failure> {
 /// Flags of `nn status`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct StatusArgs {
-    /// Where the coordinator is, such as 192.168.1.10 or http://192.168.1.10:7654, which is the same
+    /// Where the coordinator is, such as 192.168.1.10, http://192.168.1.10:7654, which is the same, or with TLS
+    /// https://192.168.1.10:7654
     #[arg(long, value_name = "URL", value_parser = text)]
     coordinator: String,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
+    /// Whom to trust, and what to show.
+    #[command(flatten)]
+    security: ClientSecurityArgs,
 }
 
 /// `nn status`, checked.
@@ -219,6 +237,8 @@ pub struct StatusArgs {
 pub struct StatusConfig {
     /// Where the coordinator is: an address in full.
     pub coordinator: String,
+    /// Whom to trust, and what to show.
+    pub security: ClientSecurityConfig,
     /// JSON on standard output, for programs.
     pub json: bool,
 }
@@ -228,7 +248,8 @@ impl StatusArgs {
     ///
     /// # Errors
     /// Exit code 2, with the flag to blame.
-    pub fn check(self) -> Result<StatusConfig, Failure> {
-        Ok(StatusConfig { coordinator: check_url(&self.coordinator)?, json: self.json })
+    pub fn check(mut self) -> Result<StatusConfig, Failure> {
+        let security = self.security.check(std::slice::from_mut(&mut self.coordinator))?;
+        Ok(StatusConfig { coordinator: check_url(&self.coordinator)?, security, json: self.json })
     }
 }

@@ -27,13 +27,9 @@ pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
         Failure::failed(format_args!("cannot make the folder {}: {error}", folder.display()))
             .help("name a folder that you may write to with --out")
     })?;
-    let subcommands = command
-        .get_subcommands()
-        .filter(|subcommand| !subcommand.is_hide_set() && subcommand.get_name() != "help")
-        .cloned()
-        .collect::<Vec<_>>();
-    let programs = [super::coord_command(), super::worker_command()];
-    for command in std::iter::once(command).chain(subcommands).chain(programs) {
+    let mut commands = vec![super::coord_command(), super::worker_command()];
+    with_subcommands(&command, &mut commands);
+    for command in commands {
         let path = folder.join(Man::new(command.clone()).get_filename());
         fs::write(&path, page(command)?).map_err(|error| {
             Failure::failed(format_args!("cannot write {}: {error}", path.display()))
@@ -41,6 +37,15 @@ pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
         })?;
     }
     Ok(())
+}
+
+/// A command, and those below it that are not hidden.
+fn with_subcommands(command: &clap::Command, found: &mut Vec<clap::Command>) {
+    found.push(command.clone());
+    let below = command.get_subcommands();
+    for command in below.filter(|command| !command.is_hide_set() && command.get_name() != "help") {
+        with_subcommands(command, found);
+    }
 }
 
 fn page(command: clap::Command) -> Result<Vec<u8>, Failure> {

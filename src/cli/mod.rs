@@ -1,9 +1,11 @@
 //! The command line of `nn`: flags are parsed into the raw arguments of a command, checked, and handed on.
 
 pub mod args;
+mod certs;
 mod cluster;
 mod dispatch;
 mod manual;
+mod security;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -11,7 +13,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs};
+pub use certs::{CertsArgs, CertsConfig};
 pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
+pub use security::{ClientSecurityArgs, ClientSecurityConfig, ServerSecurityArgs, ServerSecurityConfig};
 
 use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
 use crate::failure::Failure;
@@ -44,6 +48,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tell what a coordinator's run is at
     Status(StatusArgs),
+    /// Make a private CA and the certificates, or a token, that let workers in
+    Certs(CertsArgs),
     /// Fetch a public data set into the cache
     Fetch(FetchArgs),
     /// Write completions for a shell to standard output

@@ -1,6 +1,7 @@
 //! What the commands do, once their arguments are checked.
 
 mod bench;
+mod certs;
 mod cluster;
 mod eval;
 mod fetch;
@@ -15,6 +16,7 @@ use nn_core::{Dataset, Features, Isa, Threads, Workspace};
 use nn_data::{LoadOptions, Source, Splits};
 
 pub(crate) use bench::bench;
+pub(crate) use certs::certs;
 pub(crate) use cluster::{coord, status, worker};
 pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;

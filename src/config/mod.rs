@@ -10,6 +10,7 @@
 pub mod choice;
 pub mod defaults;
 pub mod file;
+mod host;
 mod options;
 mod print;
 mod validate;
@@ -22,6 +23,7 @@ use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule};
 use nn_data::LoadOptions;
 
 pub use choice::{Choice, Header, OptimizerName, ScheduleName, Task, Tri, choice};
+pub use host::Host;
 pub use options::{DataOptions, TrainArgs, TrainOptions};
 pub use print::{print, value_of};
 pub use validate::{

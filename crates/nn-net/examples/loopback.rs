@@ -160,7 +160,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .spawn()
             })
             .collect::<Result<_, _>>()?;
-        serve(listener, coordinator.handle(), std::future::pending()).await?;
+        serve(vec![nn_net::Door::open(listener)], coordinator.handle(), std::future::pending()).await?;
         for mut child in children {
             child.wait()?;
         }

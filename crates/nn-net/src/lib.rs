@@ -11,6 +11,7 @@
 mod client;
 mod data;
 pub mod proto;
+mod security;
 mod server;
 mod wire;
 
@@ -19,7 +20,11 @@ pub use client::{
     WorkerEvent, WorkerOptions, coordinator_url, status, watch, work,
 };
 pub use data::{DataError, TrainingSet};
+pub use security::{
+    Authorities, CertificateFacts, ClientSecurity, Identity, Pem, SecurityError, ServerSecurity, Token,
+};
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Finished, ServeError, StartError, Times, serve,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, Finished, Refusal, ServeError, StartError,
+    Times, serve,
 };
 pub use wire::error::{TensorError, WireError};

@@ -85,7 +85,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     assert!(matches!(failure(&url).await, ConnectError::Refused { .. }));
-    assert!(matches!(failure("https://127.0.0.1:1").await, ConnectError::Tls { .. }));
+    assert!(matches!(failure("https://127.0.0.1:1").await, ConnectError::NoTls { .. }));
     assert!(matches!(failure("http://127.0.0.1:1/path").await, ConnectError::Url { .. }));
 
     // A web server of the old kind.

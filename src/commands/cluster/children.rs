@@ -1,5 +1,6 @@
 //! Workers that the coordinator starts on its own machine, for a first try.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -17,24 +18,29 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Children(Vec<Child>);
 
 impl Children {
-    /// Starts so many, from the program beside this one.
-    pub(super) fn spawn(count: usize, coordinator: SocketAddr) -> Result<Self, Failure> {
+    /// Starts so many, from the program beside this one. They are given the token through a pipe, where nobody else sees it.
+    pub(super) fn spawn(count: usize, coordinator: SocketAddr, token: &str) -> Result<Self, Failure> {
         let name = format!("nn-worker{}", std::env::consts::EXE_SUFFIX);
         let program =
             std::env::current_exe().map(|path| path.with_file_name(&name)).unwrap_or_else(|_| name.into());
         let mut children = Self::default();
         for number in 1..=count {
-            let child = Command::new(&program)
+            let mut child = Command::new(&program)
                 .args(["--quiet", "--retry-seconds", "30"])
                 .args(["--name", &format!("spawned-{number}")])
                 .args(["--threads", &share_of_threads(count).to_string()])
                 .args(["--coordinator", &format!("http://{coordinator}")])
-                .stdin(Stdio::null())
+                .args(["--token-file", "-"])
+                .stdin(Stdio::piped())
                 .spawn()
                 .map_err(|error| {
                     Failure::failed(format_args!("cannot start {}: {error}", program.display()))
                         .help("put nn-worker beside nn-coord: cargo build --release builds both")
                 })?;
+            // One that has ended already is noticed later.
+            if let Some(mut pipe) = child.stdin.take() {
+                let _ = pipe.write_all(token.as_bytes());
+            }
             children.0.push(child);
         }
         Ok(children)

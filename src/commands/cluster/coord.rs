@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nn_engine::Cluster;
-use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Times, serve};
+use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Times, Token, serve};
 use tokio::net::TcpListener;
 
 use super::children::Children;
+use super::security::{self, Doorman};
 use super::{runtime, stopped, table};
 use crate::cli::CoordConfig;
 use crate::commands::train::Job;
@@ -17,10 +18,25 @@ use crate::progress::{Table, above};
 
 /// Coordinates a run to its end.
 pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
+    let security = security::server(&config.security)?;
     let runtime = runtime()?;
     // Before the data are loaded: a port that is taken should not cost that time.
     let listener = runtime.block_on(bind(&config.listen))?;
     let address = listener.local_addr().map_err(Failure::network)?;
+    security::check_exposure(&config.listen, address, &security, config.security.insecure)?;
+    // Workers of its own have a door of their own: what the others must show, they have not got.
+    let mut doors = Vec::new();
+    let token = random_token()?;
+    let inside = match config.spawn {
+        0 => None,
+        _ => {
+            let door = runtime.block_on(bind("127.0.0.1:0"))?;
+            let address = door.local_addr().map_err(Failure::network)?;
+            let token = Token::parse(&token).map_err(|error| Failure::failed(&error))?;
+            doors.push(Door::new(door, ServerSecurity::default().with_token(token)));
+            Some(address)
+        }
+    };
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
     let cluster = Cluster {
         min_workers: config.min_workers,
@@ -33,18 +49,25 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
     if !config.train.quiet {
-        let url = format!("http://{}", reachable(address));
-        let text = format!("listening on {address}; workers join with: nn-worker --coordinator {url}\n");
+        let text = format!("listening on {address}; workers join with: {}\n", join(config, address));
         above(|| write_stdout(text))?;
     }
-    let children = Children::spawn(config.spawn, reachable(address))?;
+    doors.push(Door::new(listener, security));
+    let children = match inside {
+        None => Children::default(),
+        Some(inside) => Children::spawn(config.spawn, inside, &token)?,
+    };
     let handle = coordinator.handle();
     let quiet = config.train.quiet;
     let served = runtime.block_on(async {
         let show = tokio::spawn(show(handle.clone(), quiet));
-        let served = serve(listener, handle, stopped(rest.stop.clone())).await;
+        let told = handle.clone();
+        let served = serve(doors, handle, stopped(rest.stop.clone())).await;
         show.abort();
         let _ = show.await;
+        if !quiet {
+            Doorman::new().tell(&told);
+        }
         served
     });
     // The engine's outcome counts even where the socket failed.
@@ -65,6 +88,31 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         write_stdout(format!("{}\n", where_the_time_went(&times)))?;
     }
     Ok(())
+}
+
+/// How workers elsewhere join.
+fn join(config: &CoordConfig, address: SocketAddr) -> String {
+    let security = &config.security;
+    let scheme = if security.identity.is_some() { "https" } else { "http" };
+    let mut command = format!("nn-worker --coordinator {scheme}://{}", reachable(address));
+    for (flags, needed) in [
+        (" --tls-ca ca.pem", security.identity.is_some()),
+        (" --tls-cert NAME.pem --tls-key NAME.key", security.require_client_cert),
+        (" --token-file FILE", security.token_file.is_some()),
+    ] {
+        if needed {
+            command += flags;
+        }
+    }
+    command
+}
+
+/// A token that nobody can guess: 256 bits.
+fn random_token() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed(format_args!("the system has no randomness: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What `summary.json` says of the cluster.
@@ -137,9 +185,13 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 async fn show(handle: CoordinatorHandle, quiet: bool) {
     let mut last = String::new();
     let table = Table::new(quiet);
+    let mut doorman = Doorman::new();
     let mut workers = table::Workers::default();
     loop {
         let status = handle.status();
+        if !quiet {
+            doorman.tell(&handle);
+        }
         if table.is_drawn() {
             let (width, height) = table.room();
             let mut lines = workers.lines(&status, table::Room { width, height });

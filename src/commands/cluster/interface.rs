@@ -32,10 +32,10 @@ pub(super) fn addresses(text: &str) -> Result<LocalAddresses, Failure> {
     Ok(pick(found))
 }
 
-type Interfaces = BTreeMap<String, Vec<IpAddr>>;
+pub(in crate::commands) type Interfaces = BTreeMap<String, Vec<IpAddr>>;
 
 /// The interfaces of this machine that can be dialled from, and their addresses.
-fn interfaces() -> Result<Interfaces, Failure> {
+pub(in crate::commands) fn interfaces() -> Result<Interfaces, Failure> {
     let all = if_addrs::get_if_addrs()
         .map_err(|error| Failure::failed(format_args!("cannot list this machine's interfaces: {error}")))?;
     let mut interfaces = Interfaces::new();

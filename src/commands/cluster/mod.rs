@@ -3,6 +3,7 @@
 mod children;
 mod coord;
 mod interface;
+mod security;
 mod status;
 mod table;
 mod worker;
@@ -10,7 +11,9 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coord::coord;
+pub(super) use interface::interfaces;
 pub(crate) use status::status;
+pub(super) use worker::machine_name;
 pub(crate) use worker::worker;
 
 use crate::failure::Failure;

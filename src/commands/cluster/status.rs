@@ -3,13 +3,13 @@
 use nn_net::{DialOptions, proto as pb};
 use serde_json::{Value, json};
 
-use super::{runtime, table};
+use super::{runtime, security, table};
 use crate::cli::StatusConfig;
 use crate::failure::{Failure, write_stdout};
 
 /// Asks and prints.
 pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
-    let options = DialOptions::default();
+    let options = DialOptions { security: security::client(&config.security)?, ..DialOptions::default() };
     let asked = nn_net::status(&config.coordinator, &options);
     let status = runtime()?.block_on(asked).map_err(Failure::network)?;
     if config.json {
@@ -29,6 +29,9 @@ pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
             "{} contributions did not count, {} nodes were given out again\n",
             status.refused, status.reissued
         );
+    }
+    if status.connections_refused > 0 {
+        text += &format!("{} connections were not let in\n", status.connections_refused);
     }
     write_stdout(text)
 }
@@ -54,6 +57,8 @@ fn as_json(status: &pb::RunStatus) -> Value {
                 "silent_seconds": w.silent_seconds,
                 "bytes_queued": w.bytes_queued,
                 "refused": w.refused,
+                // Only where certificates are asked for.
+                "certificate": (!w.certificate.is_empty()).then_some(&w.certificate),
             })
         })
         .collect();
@@ -77,6 +82,7 @@ fn as_json(status: &pb::RunStatus) -> Value {
         "waiting_seconds": status.waiting_seconds,
         "refused": status.refused,
         "reissued": status.reissued,
+        "connections_refused": status.connections_refused,
         "workers": workers,
         "quarantined": status.quarantined.iter().map(|gone| json!({
             "worker": gone.worker,

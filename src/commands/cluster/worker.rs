@@ -8,7 +8,7 @@ use nn_data::default_cache_dir;
 use nn_net::proto::RejectReason;
 use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
 
-use super::{interface, runtime, stopped};
+use super::{interface, runtime, security, stopped};
 use crate::cli::WorkerConfig;
 use crate::commands::{SPLIT_SEED, isa, load_data, threads};
 use crate::config::defaults;
@@ -20,6 +20,7 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     let stop = StopFlag::install()?;
     // Before the data are loaded: what is mistyped should not cost that time.
     let bind_to = config.bind_to.as_deref().map(interface::addresses).transpose()?.unwrap_or_default();
+    let security = security::client(&config.security)?;
     let data = match &config.data {
         None => None,
         Some(data) => {
@@ -28,7 +29,7 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
         }
     };
     let mut options = WorkerOptions::new(config.coordinators.clone(), threads(config.threads.get())?, isa()?);
-    options.dial = DialOptions { bind_to, ..DialOptions::default() };
+    options.dial = DialOptions { bind_to, security, ..DialOptions::default() };
     options.retry_for = config.retry_for;
     options.name = config.name.clone().unwrap_or_else(host_name);
     options.data = data;
@@ -88,15 +89,20 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
     }
 }
 
-/// The name of this machine, as far as it is known.
+/// What to call this machine.
 fn host_name() -> String {
+    machine_name().unwrap_or_else(|| "worker".to_owned())
+}
+
+/// The name of this machine, as far as it is known.
+pub(in crate::commands) fn machine_name() -> Option<String> {
     let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = [
         file,
         std::env::var("HOSTNAME").unwrap_or_default(),
         std::env::var("COMPUTERNAME").unwrap_or_default(),
     ];
-    name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).unwrap_or("worker").to_owned()
+    name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).map(str::to_owned)
 }
 
 /// How many threads each of `workers` on this machine gets.

@@ -9,25 +9,24 @@ use super::dial::ConnectError;
 /// The port of coordinators that say nothing else. (Port 80, which `http://` would mean elsewhere, is nobody's wish.)
 pub const DEFAULT_PORT: u16 = 7654;
 
-/// The address of a coordinator in full, `http://HOST:PORT`. The port may be left out, which means [`DEFAULT_PORT`], and
-/// so may `http://`.
+/// The address of a coordinator in full, `http://HOST:PORT` or `https://HOST:PORT`. The port may be left out, which means
+/// [`DEFAULT_PORT`], and so may `http://`.
 ///
 /// ```
 /// use nn_net::coordinator_url;
 /// assert_eq!(coordinator_url("10.0.0.7").unwrap(), "http://10.0.0.7:7654");
 /// assert_eq!(coordinator_url("http://[::1]:80/").unwrap(), "http://[::1]:80");
-/// assert!(coordinator_url("https://10.0.0.7").is_err());
+/// assert_eq!(coordinator_url("https://10.0.0.7").unwrap(), "https://10.0.0.7:7654");
 /// ```
 ///
 /// # Errors
 /// Says what is wrong with it, and how it is to be written.
 pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
     let wrong = |why: &str| Err(ConnectError::Url { url: text.to_owned(), why: why.to_owned() });
-    let authority = match text.split_once("://") {
-        Some(("http", rest)) => rest,
-        Some(("https", _)) => return Err(ConnectError::Tls { url: text.to_owned() }),
-        Some(_) => return wrong("it does not begin with http://"),
-        None => text,
+    let (scheme, authority) = match text.split_once("://") {
+        Some((scheme @ ("http" | "https"), rest)) => (scheme, rest),
+        Some(_) => return wrong("it does not begin with http:// or https://"),
+        None => ("http", text),
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.parse::<Ipv6Addr>().is_ok() {
@@ -59,7 +58,7 @@ pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
     if inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_err()) {
         return wrong("what is in the brackets is no IPv6 address");
     }
-    let url = format!("http://{host}:{port}");
+    let url = format!("{scheme}://{host}:{port}");
     match url.parse::<Uri>() {
         Ok(uri) if uri.port_u16() == Some(port) && uri.host() == Some(host) => Ok(url),
         Ok(_) => wrong("that is no host"),
@@ -85,6 +84,8 @@ mod tests {
             ("host:81", "http://host:81"),
             ("some-host.lan", "http://some-host.lan:7654"),
             ("127.0.0.1", "http://127.0.0.1:7654"),
+            ("https://host", "https://host:7654"),
+            ("https://[::1]:1/", "https://[::1]:1"),
         ] {
             assert_eq!(coordinator_url(text).as_deref(), Ok(want), "{text}");
             assert_eq!(coordinator_url(want).as_deref(), Ok(want), "in full it stays as it is");
@@ -93,9 +94,6 @@ mod tests {
 
     #[test]
     fn what_can_be_no_coordinator_is_refused() {
-        for url in ["https://host:1", "https://host"] {
-            assert!(matches!(coordinator_url(url), Err(ConnectError::Tls { .. })), "{url}");
-        }
         for (text, part) in [
             ("", "no host"),
             ("http://", "no host"),

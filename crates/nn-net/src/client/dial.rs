@@ -12,6 +12,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::address::coordinator_url;
+use super::connector::Connector;
+use crate::security::{ClientSecurity, ClientTrouble, client_trouble};
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
 /// How to dial.
@@ -21,11 +23,17 @@ pub struct DialOptions {
     pub timeout: Duration,
     /// The addresses of this machine to dial from: those of an interface.
     pub bind_to: LocalAddresses,
+    /// What to show coordinators, and whom of them to trust.
+    pub security: ClientSecurity,
 }
 
 impl Default for DialOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(5), bind_to: LocalAddresses::default() }
+        Self {
+            timeout: Duration::from_secs(5),
+            bind_to: LocalAddresses::default(),
+            security: ClientSecurity::default(),
+        }
     }
 }
 
@@ -53,12 +61,23 @@ impl From<IpAddr> for LocalAddresses {
 #[non_exhaustive]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum ConnectError {
-    #[error("{url:?} is not the address of a coordinator ({why}); write HOST:PORT or http://HOST:PORT")]
-    Url { url: String, why: String },
     #[error(
-        "{url} asks for TLS, which this version of nn does not speak; write http:// on a network that you trust"
+        "{url:?} is not the address of a coordinator ({why}); write HOST:PORT, http://HOST:PORT, or https://HOST:PORT for TLS"
     )]
-    Tls { url: String },
+    Url { url: String, why: String },
+    #[error("{url} asks for TLS, which was not set up; say with --tls-ca whom to trust")]
+    NoTls { url: String },
+    #[error("the certificate of {url} cannot be trusted: {why}; {remedy}")]
+    Untrusted { url: String, why: String, remedy: &'static str },
+    #[error("{url} does not let this side in: {why}; {remedy}")]
+    CertificateRefused { url: String, why: &'static str, remedy: &'static str },
+    #[error("{url} does not let this side in: {why}")]
+    TokenRefused { url: String, why: String },
+    #[error(
+        "what listens at {url} does not speak TLS; write http:// if that is meant, or start nn-coord with --tls-cert \
+         and --tls-key"
+    )]
+    NotTls { url: String },
     #[error(
         "nothing listens at {url}: the connection was refused; is nn-coord running there, and is the port right?"
     )]
@@ -70,12 +89,13 @@ pub enum ConnectError {
     #[error("{url} did not answer within {after:.0?}; check the address, the network and the firewall")]
     TimedOut { url: String, after: Duration },
     #[error(
-        "what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, or is TLS in between?"
+        "what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, and does it expect \
+         https:// and --tls-ca?"
     )]
     NotHttp2 { url: String, why: String },
     #[error(
-        "what listens at {url} closed the connection without an answer; is that nn-coord's port, does it expect TLS, or \
-         is it just ending?"
+        "what listens at {url} closed the connection without an answer; is that nn-coord's port, does it expect TLS \
+         (https:// and --tls-ca), or is it just ending?"
     )]
     HungUp { url: String },
     #[error("what listens at {url} is not an nn coordinator ({why}); check the port")]
@@ -90,7 +110,31 @@ impl ConnectError {
     /// Whether it may go away by itself.
     #[must_use]
     pub fn is_worth_retrying(&self) -> bool {
-        !matches!(self, Self::Url { .. } | Self::Tls { .. })
+        !matches!(self, Self::Url { .. } | Self::NoTls { .. })
+    }
+
+    /// Whether it is about who may talk to whom. That is a mistake in how one side was started, more often than not; but
+    /// between two that have worked together before it is the other side, which will be put right.
+    #[must_use]
+    pub fn is_about_trust(&self) -> bool {
+        matches!(
+            self,
+            Self::Untrusted { .. }
+                | Self::CertificateRefused { .. }
+                | Self::TokenRefused { .. }
+                | Self::NotTls { .. }
+        )
+    }
+
+    /// From what rustls says.
+    fn of_tls(url: &str, error: &rustls::Error) -> Self {
+        let url = url.to_owned();
+        match client_trouble(error) {
+            ClientTrouble::Untrusted { why, remedy } => Self::Untrusted { url, why, remedy },
+            ClientTrouble::Refused { why, remedy } => Self::CertificateRefused { url, why, remedy },
+            ClientTrouble::NotTls => Self::NotTls { url },
+            ClientTrouble::Other(why) => Self::Other { url, why },
+        }
     }
 
     /// From what the transport says.
@@ -102,6 +146,9 @@ impl ConnectError {
         while let Some(error) = source {
             texts.push(error.to_string());
             if let Some(error) = error.downcast_ref::<io::Error>() {
+                if let Some(error) = error.get_ref().and_then(|error| error.downcast_ref()) {
+                    return Self::of_tls(&url, error);
+                }
                 io_error = Some(error.kind());
             }
             source = error.source();
@@ -114,6 +161,9 @@ impl ConnectError {
         match io_error {
             Some(io::ErrorKind::ConnectionRefused) => Self::Refused { url },
             Some(io::ErrorKind::TimedOut) => Self::TimedOut { url, after },
+            Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
+                Self::HungUp { url }
+            }
             Some(
                 io::ErrorKind::HostUnreachable
                 | io::ErrorKind::NetworkUnreachable
@@ -138,7 +188,8 @@ impl ConnectError {
         }
         let says = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
         match status.code() {
-            Code::Unimplemented | Code::NotFound | Code::PermissionDenied | Code::Unauthenticated => {
+            Code::Unauthenticated => Self::TokenRefused { url, why },
+            Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
                 Self::NotCoordinator { url, why }
             }
             _ if says(&["http2 error", "frame with invalid", "protocol error"]) => {
@@ -167,15 +218,27 @@ pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, Co
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     // tonic's own connector takes one local address, which would rule out coordinators of the other family.
-    let mut connector = HttpConnector::new();
-    connector.set_nodelay(true);
-    connector.set_keepalive(Some(TCP_KEEPALIVE));
+    let mut tcp = HttpConnector::new();
+    tcp.set_nodelay(true);
+    tcp.set_keepalive(Some(TCP_KEEPALIVE));
     // Shared among the addresses of a host, so that the last of them is tried as well.
-    connector.set_connect_timeout(Some(options.timeout));
+    tcp.set_connect_timeout(Some(options.timeout));
+    tcp.enforce_http(false);
     match (options.bind_to.v4, options.bind_to.v6) {
-        (Some(v4), Some(v6)) => connector.set_local_addresses(v4, v6),
-        (v4, v6) => connector.set_local_address(v4.map(IpAddr::V4).or(v6.map(IpAddr::V6))),
+        (Some(v4), Some(v6)) => tcp.set_local_addresses(v4, v6),
+        (v4, v6) => tcp.set_local_address(v4.map(IpAddr::V4).or(v6.map(IpAddr::V6))),
     }
+    let tls = match (url.starts_with("https://"), options.security.tls()) {
+        (false, _) => None,
+        (true, None) => return Err(ConnectError::NoTls { url }),
+        (true, Some(config)) => {
+            let name = options.security.name_of(endpoint.uri().host().unwrap_or_default());
+            let name =
+                name.map_err(|error| ConnectError::Url { url: url.clone(), why: error.to_string() })?;
+            Some((config.clone(), name))
+        }
+    };
+    let connector = Connector { tcp, tls, timeout: options.timeout };
     let connected = endpoint.connect_with_connector(connector).await;
     connected.map_err(|error| ConnectError::explain(&url, &error, options.timeout))
 }

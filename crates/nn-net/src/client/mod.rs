@@ -11,6 +11,7 @@
 mod address;
 mod cache;
 mod compute;
+mod connector;
 mod dial;
 mod session;
 mod status;
@@ -226,6 +227,7 @@ pub async fn work(
         Identity { member: dial::random(), incarnation: 0, arithmetic: arithmetic_fingerprint(options.isa) };
     // What has come of a training set when a connection breaks.
     let mut partial = None;
+    let mut was_let_in = false;
     let mut backoff = Backoff::new();
     let mut since = Instant::now();
     tokio::pin!(shutdown);
@@ -245,6 +247,7 @@ pub async fn work(
                     Ok(session.run(channel, &mut partial, &mut tell, shutdown.as_mut()).await?)
                 }
             };
+            was_let_in |= matches!(end, Ok(SessionEnd::Over(_) | SessionEnd::Lost { .. }));
             match end {
                 Ok(SessionEnd::ShutDown) => return Ok(WorkerEnd::ShutDown),
                 Ok(SessionEnd::Over(over)) => {
@@ -267,7 +270,8 @@ pub async fn work(
         }
         let pause = backoff.next();
         if let Some((coordinator, error)) = last {
-            if !error.is_worth_retrying() || options.retry_for.is_some_and(|most| since.elapsed() >= most) {
+            let hopeless = !error.is_worth_retrying() || (error.is_about_trust() && !was_let_in);
+            if hopeless || options.retry_for.is_some_and(|most| since.elapsed() >= most) {
                 return Err(WorkerError::Connect { error });
             }
             tell(WorkerEvent::Waiting { coordinator, error: &error, retry_in: pause });

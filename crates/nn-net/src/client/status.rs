@@ -2,12 +2,26 @@
 
 use std::time::Duration;
 
-use tonic::Streaming;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Streaming};
 
 use super::address::coordinator_url;
 use super::dial::{ConnectError, DialOptions, dial};
 use crate::proto as pb;
 use pb::status_client::StatusClient;
+
+impl DialOptions {
+    /// A request that shows the token, if there is one.
+    pub(super) fn request<M>(&self, message: M) -> Request<M> {
+        let mut request = Request::new(message);
+        if let Some(token) = self.security.token() {
+            let mut headers = std::mem::take(request.metadata_mut()).into_headers();
+            headers.insert(http::header::AUTHORIZATION, token.header());
+            *request.metadata_mut() = MetadataMap::from_headers(headers);
+        }
+        request
+    }
+}
 
 /// The run as it is now.
 ///
@@ -16,7 +30,9 @@ use pb::status_client::StatusClient;
 pub async fn status(url: &str, options: &DialOptions) -> Result<pb::RunStatus, ConnectError> {
     let url = &coordinator_url(url)?;
     let mut client = StatusClient::new(dial(url, options).await?);
-    let answer = tokio::time::timeout(options.timeout, client.get_status(pb::GetStatusRequest {})).await;
+    let answer =
+        tokio::time::timeout(options.timeout, client.get_status(options.request(pb::GetStatusRequest {})))
+            .await;
     match answer {
         Ok(Ok(status)) => Ok(status.into_inner()),
         Ok(Err(status)) => Err(ConnectError::from_status(url, &status)),
@@ -36,6 +52,6 @@ pub async fn watch(
     let url = &coordinator_url(url)?;
     let mut client = StatusClient::new(dial(url, options).await?);
     let interval_millis = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
-    let answer = client.watch(pb::WatchRequest { interval_millis }).await;
+    let answer = client.watch(options.request(pb::WatchRequest { interval_millis })).await;
     answer.map(tonic::Response::into_inner).map_err(|status| ConnectError::from_status(url, &status))
 }

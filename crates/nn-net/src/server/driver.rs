@@ -51,6 +51,8 @@ pub(super) struct Peer {
     pub(super) worker: WorkerId,
     pub(super) hello: Hello,
     pub(super) address: String,
+    /// The name in its certificate; empty if none was asked for.
+    pub(super) certificate: String,
     pub(super) outbox: Outbox,
     /// Payload bytes that its session has read.
     pub(super) received: Arc<AtomicU64>,

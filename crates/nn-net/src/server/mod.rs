@@ -11,6 +11,7 @@
 //! All state of the run has one owner, the driver's thread; numbers are never computed in an async task. A session that
 //! is ahead of the driver waits, and with it, by way of HTTP/2's windows, its worker.
 
+mod door;
 mod driver;
 mod service;
 mod session;
@@ -26,14 +27,14 @@ use nn_core::Dataset;
 use nn_engine::local::Observer;
 use nn_engine::{Engine, Manifest, Outcome, arithmetic_fingerprint};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
-use tonic::transport::server::TcpIncoming;
 
 use crate::data::TrainingSet;
 use crate::proto as pb;
 use crate::wire::tensor::Shapes;
-use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
+use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW};
+pub use door::{Door, Refusal};
+use door::{Gate, Lobby};
 use driver::{Command, Driver};
 pub use times::Times;
 
@@ -115,7 +116,7 @@ pub struct CoordinatorHandle {
     connected: Arc<AtomicUsize>,
 }
 
-/// What does not change during a run.
+/// What does not change during a run; and the lobby, which sees to itself.
 #[derive(Debug)]
 struct Facts {
     manifest: Manifest,
@@ -126,6 +127,7 @@ struct Facts {
     training_set: Arc<TrainingSet>,
     shapes: Shapes,
     options: CoordinatorOptions,
+    lobby: Arc<Lobby>,
 }
 
 /// Commands that may wait for the driver: enough that it is never idle while sessions have something for it.
@@ -166,6 +168,7 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             shapes: Shapes::new(&manifest),
             manifest,
             options,
+            lobby: Lobby::new(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());
@@ -210,6 +213,13 @@ impl CoordinatorHandle {
         self.status.borrow().clone()
     }
 
+    /// Whom it has not let in since this was asked last: those who could not show that they may take part, were too slow
+    /// about it, or too many.
+    #[must_use]
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.facts.lobby.take_refusals()
+    }
+
     /// The training set that workers are sent.
     #[must_use]
     pub fn training_set(&self) -> &Arc<TrainingSet> {
@@ -217,14 +227,17 @@ impl CoordinatorHandle {
     }
 }
 
-/// Serves a run on a socket that the caller has bound, until it is over. When `shutdown` is ready, the engine is asked to
+/// Headers of a request; a token is the largest of them.
+const MAX_HEADERS: u32 = 16 * 1024;
+
+/// Serves a run on sockets that the caller has bound, until it is over. When `shutdown` is ready, the engine is asked to
 /// stop, which writes a checkpoint. Workers are told of the end either way; those that do not leave within the grace
 /// time are cut off.
 ///
 /// # Errors
 /// If the socket fails, or the engine's thread.
 pub async fn serve(
-    listener: TcpListener,
+    doors: Vec<Door>,
     handle: CoordinatorHandle,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
@@ -245,7 +258,7 @@ pub async fn serve(
             .include_reflection_service(false)
     };
     let (kill, killed) = watch::channel(false);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(TCP_KEEPALIVE));
+    let incoming = door::incoming(doors, &handle.facts.lobby);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = tonic::transport::Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
@@ -254,14 +267,15 @@ pub async fn serve(
         .max_concurrent_streams(16)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .add_service(pb::status_server::StatusServer::new(status::StatusService::new(
+        .http2_max_header_list_size(MAX_HEADERS)
+        .add_service(Gate::public(health))
+        .add_service(Gate::new(reflection().build_v1()?))
+        .add_service(Gate::new(reflection().build_v1alpha()?))
+        .add_service(Gate::new(pb::status_server::StatusServer::new(status::StatusService::new(
             handle.status.clone(),
             handle.commands.clone(),
-        )))
-        .add_service(service::WorkService::new(handle.clone(), killed))
+        ))))
+        .add_service(Gate::new(service::WorkService::new(handle.clone(), killed)))
         .serve_with_incoming_shutdown(incoming, async move {
             let _ = stopped.await;
         });
@@ -291,6 +305,7 @@ pub async fn serve(
 
     report(tonic_health::ServingStatus::NotServing).await;
     let _ = stop.send(());
+    handle.facts.lobby.send_strangers_away();
     let grace = handle.facts.options.grace;
     if ended.is_err() || tokio::time::timeout(grace, &mut server).await.is_err() {
         let _ = kill.send(true);

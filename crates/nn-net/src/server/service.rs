@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use http::{Request, Response, header};
@@ -10,9 +9,9 @@ use tokio::sync::watch;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
-use tonic::transport::server::TcpConnectInfo;
 use tonic::{Code, Status};
 
+use super::door::Visitor;
 use super::{CoordinatorHandle, session};
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::Messages;
@@ -54,11 +53,12 @@ impl Service<Request<Body>> for WorkService {
             let status = Status::new(Code::Unimplemented, "nn.v1.Coordinator has one method, Work");
             return ready(Ok(status.into_http()));
         }
-        let address = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        let address = address.map_or_else(|| "unknown".to_owned(), |a: SocketAddr| a.to_string());
+        let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
+            return ready(Ok(Status::internal("the connection is not known").into_http()));
+        };
         let messages = Messages::new(request.into_body());
         let (outbox, outgoing) = Outbox::new(self.queue_limit());
-        let session = session::run(self.handle.clone(), messages, outbox, address, self.killed.clone());
+        let session = session::run(self.handle.clone(), messages, outbox, visitor, self.killed.clone());
         tokio::spawn(session);
         let mut response = Response::new(Body::new(outgoing));
         let grpc = header::HeaderValue::from_static("application/grpc");

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::door::Visitor;
 use super::driver::{Command, Peer, reject};
 use super::{CoordinatorHandle, Facts};
 use crate::data::DataFeed;
@@ -66,7 +67,7 @@ pub(super) async fn run(
     handle: CoordinatorHandle,
     messages: Messages<pb::WorkerMessage>,
     outbox: Outbox,
-    address: String,
+    visitor: Visitor,
     mut killed: watch::Receiver<bool>,
 ) {
     let mut session = Session {
@@ -80,7 +81,7 @@ pub(super) async fn run(
     };
     let generation = session.facts.generation;
     let end = tokio::select! {
-        end = session.talk(address) => end,
+        end = session.talk(&visitor) => end,
         _ = killed.wait_for(|killed| *killed) => {
             outbox.abort(Status::unavailable("the coordinator ends"));
             End::Gone
@@ -120,24 +121,39 @@ impl Drop for Slot {
 }
 
 impl Session {
-    async fn talk(&mut self, address: String) -> End {
-        match self.try_talk(address).await {
+    async fn talk(&mut self, visitor: &Visitor) -> End {
+        match self.try_talk(visitor).await {
             Ok(()) => End::Gone,
             Err(end) => end,
         }
     }
 
-    async fn try_talk(&mut self, address: String) -> Result<(), End> {
+    async fn try_talk(&mut self, visitor: &Visitor) -> Result<(), End> {
         let first = self.next(HELLO).await;
         // Who says nothing at all is told what was expected; whoever has said hello may leave without a word.
-        let hello = match first.map_err(|end| end.or_reject(WireError::Nothing))? {
+        let mut hello = match first.map_err(|end| end.or_reject(WireError::Nothing))? {
             (_, FromWorker::Hello(hello)) => hello,
             (_, other) => return Err(WireError::Unexpected { got: other.name(), want: "Hello" }.into()),
         };
         self.admit(&hello)?;
+        let _at_work = visitor.works();
+        let address = visitor.address().to_string();
+        let certificate = visitor.certificate().unwrap_or_default().to_owned();
+        // What it calls itself is not proved; what its certificate says is.
+        if !certificate.is_empty() && hello.name != certificate {
+            hello.name = format!("{} ({certificate})", hello.name).trim_start().to_owned();
+        }
         let worker = WorkerId(self.handle.next_worker.fetch_add(1, Ordering::Relaxed));
         let (outbox, received) = (self.outbox.clone(), self.received.clone());
-        self.command(Command::Connected(Box::new(Peer { worker, hello, address, outbox, received }))).await?;
+        self.command(Command::Connected(Box::new(Peer {
+            worker,
+            hello,
+            address,
+            certificate,
+            outbox,
+            received,
+        })))
+        .await?;
         self.worker = Some(worker);
         self.welcome(worker);
         self.load(worker).await?;

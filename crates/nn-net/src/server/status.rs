@@ -136,6 +136,7 @@ impl<O: Observer> Driver<O> {
                 .collect(),
             outcome: self.outcome.map_or(pb::Outcome::Unspecified, convert::outcome).into(),
             build: BUILD.to_owned(),
+            connections_refused: self.facts.lobby.total_refused(),
         }
     }
 
@@ -209,6 +210,7 @@ fn worker_status(
         bytes_queued: queued as u64,
         build: peer.hello.build.clone(),
         refused: known.map_or(0, |w| w.rejected),
+        certificate: peer.certificate.clone(),
     }
 }
 

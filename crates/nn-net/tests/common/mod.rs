@@ -133,11 +133,12 @@ impl Run {
         let listener = TcpListener::bind(address).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = tokio::spawn(nn_net::serve(listener, coordinator.handle(), async {
-            if stopped.await.is_err() {
-                std::future::pending::<()>().await;
-            }
-        }));
+        let serving =
+            tokio::spawn(nn_net::serve(vec![nn_net::Door::open(listener)], coordinator.handle(), async {
+                if stopped.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }));
         Served { url, handle: coordinator.handle(), coordinator, serving, stop }
     }
 }

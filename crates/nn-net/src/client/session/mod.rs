@@ -173,7 +173,10 @@ impl<'a> Session<'a> {
             .header(header::CONTENT_TYPE, "application/grpc")
             .body(Body::new(outgoing));
         let other = |why: String| ConnectError::Other { url: self.coordinator.to_owned(), why };
-        let request = request.map_err(|error| other(error.to_string()))?;
+        let mut request = request.map_err(|error| other(error.to_string()))?;
+        if let Some(token) = self.options.dial.security.token() {
+            request.headers_mut().insert(header::AUTHORIZATION, token.header());
+        }
         let explain = |status: &Status| ConnectError::from_status(self.coordinator, status);
         let opened = async {
             std::future::poll_fn(|context| channel.poll_ready(context)).await?;

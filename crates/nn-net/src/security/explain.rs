@@ -1,0 +1,143 @@
+//! What went wrong in a TLS handshake, in words and with a remedy.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
+
+use super::certificate::date;
+
+/// What went wrong between one who dials and a coordinator, as the former sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ClientTrouble {
+    /// Its certificate is not to be trusted.
+    Untrusted { why: String, remedy: &'static str },
+    /// It refuses ours, or that there is none.
+    Refused { why: &'static str, remedy: &'static str },
+    /// It does not speak TLS.
+    NotTls,
+    /// Something else.
+    Other(String),
+}
+
+/// What an error of rustls means to one who has dialled.
+pub(crate) fn client_trouble(error: &Error) -> ClientTrouble {
+    let untrusted = |why: String, remedy| ClientTrouble::Untrusted { why, remedy };
+    match error {
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired => untrusted("it has expired".to_owned(), RENEW),
+            CertificateError::ExpiredContext { not_after, .. } => {
+                untrusted(format!("it expired on {}", date_of(*not_after)), RENEW)
+            }
+            CertificateError::NotValidYet => untrusted("it is not valid yet".to_owned(), CLOCKS),
+            CertificateError::NotValidYetContext { not_before, .. } => {
+                untrusted(format!("it is valid from {} only", date_of(*not_before)), CLOCKS)
+            }
+            CertificateError::NotValidForName => untrusted("it is for another host".to_owned(), NAMES),
+            CertificateError::NotValidForNameContext { expected, presented } => {
+                let names: Vec<String> = presented.iter().take(8).map(|name| bare(name)).collect();
+                let names = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+                untrusted(format!("it is for {names}, not for {}", expected.to_str()), NAMES)
+            }
+            CertificateError::UnknownIssuer => untrusted(
+                "none of the authorities that are trusted here signed it".to_owned(),
+                "give --tls-ca the ca.pem of the authority that did, or find out who really answers there",
+            ),
+            CertificateError::BadSignature => untrusted(
+                "its signature is not that of the authority which it names".to_owned(),
+                "give --tls-ca the ca.pem of the authority that signed it, or find out who really answers there",
+            ),
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => untrusted(
+                "it is not a coordinator's".to_owned(),
+                "give nn-coord the certificate that nn certs init made, or find out who really answers there",
+            ),
+            // webpki has its own type for it, which rustls hides.
+            other if format!("{other:?}").contains("CaUsedAsEndEntity") => untrusted(
+                "it is an authority's own certificate, which is no host's".to_owned(),
+                "give nn-coord one that an authority signed; nn certs init makes both",
+            ),
+            other => untrusted(other.to_string(), "find out who really answers there"),
+        },
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::CertificateRequired => ClientTrouble::Refused {
+                why: "it asks for a certificate, and none was shown",
+                remedy: "give this side one with --tls-cert and --tls-key; nn certs worker NAME makes it",
+            },
+            AlertDescription::CertificateExpired => ClientTrouble::Refused {
+                why: "the certificate shown has expired, or is not valid yet, by the coordinator's clock",
+                remedy: "make a new one with nn certs worker NAME, or check both clocks",
+            },
+            AlertDescription::UnknownCA => ClientTrouble::Refused {
+                why: "the authority that signed the certificate shown is not its --tls-ca",
+                remedy: "show a certificate of the coordinator's own authority; nn certs worker NAME makes it there",
+            },
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::DecryptError
+            | AlertDescription::AccessDenied => ClientTrouble::Refused {
+                why: "it does not take the certificate shown",
+                remedy: "show one that nn certs worker NAME made for the coordinator's authority",
+            },
+            other => ClientTrouble::Other(format!("the TLS handshake was refused: {other:?}")),
+        },
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => ClientTrouble::NotTls,
+        Error::PeerMisbehaved(PeerMisbehaved::IllegalMiddleboxChangeCipherSpec) => ClientTrouble::NotTls,
+        Error::PeerIncompatible(why) => {
+            ClientTrouble::Other(format!("it speaks a TLS that is not spoken here ({why:?}); TLS 1.3 is"))
+        }
+        other => ClientTrouble::Other(format!("the TLS handshake failed: {other}")),
+    }
+}
+
+const RENEW: &str =
+    "make a new one for the coordinator with nn certs coordinator, or check this machine's clock";
+const CLOCKS: &str = "check this machine's clock and that of the machine which made it";
+const NAMES: &str = "dial it by one of its names, say with --tls-name which one to expect, or make a certificate for that \
+                     host with nn certs coordinator --host HOST";
+
+/// Why a coordinator did not let somebody in. Fixed words only: what a stranger sends is not repeated.
+pub(crate) fn server_words(error: &Error) -> &'static str {
+    match error {
+        Error::NoCertificatesPresented => "showed no certificate (start it with --tls-cert and --tls-key)",
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "showed a certificate that has expired (make a new one with nn certs worker NAME)"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "showed a certificate that is not valid yet (check the clocks)"
+            }
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "showed a certificate that the authority of --tls-ca did not sign"
+            }
+            CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+                "showed a certificate that is not a worker's (make one with nn certs worker NAME)"
+            }
+            _ => "showed a certificate that cannot be used",
+        },
+        Error::AlertReceived(alert) => match alert {
+            AlertDescription::UnknownCA => {
+                "does not trust the authority of this coordinator's certificate (give it the right --tls-ca)"
+            }
+            AlertDescription::CertificateExpired => {
+                "found this coordinator's certificate expired, or not valid yet (check the clocks)"
+            }
+            AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+                "does not take this coordinator's certificate: it may be for another host (dial one of its names)"
+            }
+            _ => "ended the TLS handshake",
+        },
+        Error::InvalidMessage(_) => "does not speak TLS (workers dial https://, with --tls-ca)",
+        Error::PeerIncompatible(_) => "speaks no TLS 1.3",
+        Error::NoApplicationProtocol => "does not speak HTTP/2",
+        _ => "failed in the TLS handshake",
+    }
+}
+
+fn date_of(time: rustls::pki_types::UnixTime) -> String {
+    date(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The name alone, of what rustls writes as `DnsName("host")` or `IpAddress(127.0.0.1)`.
+fn bare(presented: &str) -> String {
+    let inside = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    inside.trim_matches('"').chars().filter(|c| !c.is_control()).take(64).collect()
+}

@@ -1,0 +1,94 @@
+//! What a coordinator asks of those who dial it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+
+use super::{ALPN, Authorities, Identity, SecurityError, Token, VERSIONS, provider};
+
+/// What a coordinator asks of those who dial it; by default nothing.
+#[derive(Clone, Default)]
+pub struct ServerSecurity {
+    tls: Option<Arc<ServerConfig>>,
+    certificates: bool,
+    token: Option<Token>,
+}
+
+impl ServerSecurity {
+    /// Speaks TLS, as `identity`. With `clients`, certificates that are shown must be of one of these authorities; if they
+    /// are `required`, only those are let in who show one.
+    ///
+    /// # Errors
+    /// If the identity's key cannot be used, or is not its certificate's.
+    pub fn with_tls(
+        self,
+        identity: Identity,
+        clients: Option<&Authorities>,
+        required: bool,
+    ) -> Result<Self, SecurityError> {
+        // Otherwise anyone would be let in whom the caller wanted kept out.
+        debug_assert!(!required || clients.is_some());
+        let other = |error: &dyn fmt::Display| SecurityError::Tls(error.to_string());
+        let builder = ServerConfig::builder_with_provider(provider());
+        let builder = builder.with_protocol_versions(VERSIONS).map_err(|error| other(&error))?;
+        let builder = match clients {
+            None => builder.with_no_client_auth(),
+            Some(Authorities(roots)) => {
+                let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider());
+                let verifier = if required { verifier } else { verifier.allow_unauthenticated() };
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| other(&error))?)
+            }
+        };
+        let Identity { chain, key, certificate_file, key_file, .. } = identity;
+        let mut config =
+            builder.with_single_cert(chain, key).map_err(Identity::wrong(certificate_file, key_file))?;
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        // Nobody comes back on the strength of a certificate that may have expired since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self { tls: Some(Arc::new(config)), certificates: required && clients.is_some(), ..self })
+    }
+
+    /// Asks for the token.
+    #[must_use]
+    pub fn with_token(self, token: Token) -> Self {
+        Self { token: Some(token), ..self }
+    }
+
+    /// Whether TLS is spoken.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether only those are let in who can prove that they may: by a certificate or a token.
+    #[must_use]
+    pub fn knows_its_peers(&self) -> bool {
+        self.certificates || self.token.is_some()
+    }
+
+    pub(crate) fn tls(&self) -> Option<&Arc<ServerConfig>> {
+        self.tls.as_ref()
+    }
+
+    /// Whether nobody gets through the handshake without a good certificate.
+    pub(crate) fn requires_certificates(&self) -> bool {
+        self.certificates
+    }
+
+    pub(crate) fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+}
+
+impl fmt::Debug for ServerSecurity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerSecurity")
+            .field("tls", &self.has_tls())
+            .field("certificates", &self.certificates)
+            .field("token", &self.token)
+            .finish()
+    }
+}

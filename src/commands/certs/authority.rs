@@ -1,0 +1,198 @@
+//! The private CA: keys, certificates, and how they are told apart.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+};
+use time::OffsetDateTime;
+
+use super::files::read;
+use crate::certificate::Certificate;
+use crate::config::Host;
+use crate::failure::Failure;
+
+/// Clocks on a LAN differ: what is made now should be valid on a machine whose clock is behind, too.
+const EARLIER: Duration = Duration::from_secs(24 * 3600);
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// A CA that can sign.
+#[derive(Debug)]
+pub(super) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    begins: SystemTime,
+    ends: SystemTime,
+    pem: String,
+}
+
+/// Whose certificate it is to be, which decides what it can be used for: a worker's cannot play the coordinator.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Holder<'a> {
+    Coordinator { hosts: &'a [Host] },
+    Worker { name: &'a str },
+}
+
+/// A certificate that was signed, as PEM.
+#[derive(Debug)]
+pub(super) struct Signed {
+    pub(super) pem: String,
+    pub(super) ends: SystemTime,
+    /// Whether it ends sooner than asked, since its CA does.
+    pub(super) shortened: bool,
+}
+
+impl Authority {
+    /// Makes a CA: its key signs nothing but certificates, and those can sign none.
+    pub(super) fn make(days: u32, now: SystemTime) -> Result<Self, Failure> {
+        let key = new_key()?;
+        let (begins, ends) = (now - EARLIER, now + DAY * days);
+        let mut params = CertificateParams::default();
+        // Two CAs of one name would be taken for each other by whoever looks for an issuer by its name.
+        let id: String = key.der_bytes().iter().skip(1).take(4).map(|byte| format!("{byte:02x}")).collect();
+        params.distinguished_name = common_name(&format!("nn private CA {id}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        (params.not_before, params.not_after) = (OffsetDateTime::from(begins), OffsetDateTime::from(ends));
+        let pem = params.self_signed(&key).map_err(cannot_sign)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), begins, ends, pem })
+    }
+
+    /// Reads the CA of a folder.
+    pub(super) fn read(folder: &Path, now: SystemTime) -> Result<Self, Failure> {
+        let (certificate, pem) = read_certificate(&folder.join("ca.pem"))?;
+        if certificate.ca.is_none() {
+            return Err(Failure::data(format_args!(
+                "{} is not a CA's certificate but {}'s",
+                folder.join("ca.pem").display(),
+                certificate.subject
+            ))
+            .help("put the CA's certificate back in its place"));
+        }
+        let key = read_key(&folder.join("ca.key"))?;
+        if key.subject_public_key_info() != certificate.public_key {
+            return Err(Failure::data(format_args!(
+                "ca.key and ca.pem in {} do not belong together",
+                folder.display()
+            ))
+            .help("put both files of the same CA there, or make a new CA in another folder: nn certs init --dir NEW"));
+        }
+        if certificate.ends <= now {
+            return Err(Failure::failed(format_args!(
+                "the CA in {} cannot sign any more: it is valid {}",
+                folder.display(),
+                certificate.validity(now)
+            ))
+            .help("make a new one in another folder, and give everybody new certificates: nn certs init --dir NEW"));
+        }
+        let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(cannot_sign)?;
+        Ok(Self { issuer, begins: certificate.begins, ends: certificate.ends, pem })
+    }
+
+    /// Signs a certificate for the key given. It does not outlive the CA.
+    pub(super) fn sign(
+        &self,
+        holder: Holder<'_>,
+        key: &KeyPair,
+        days: u32,
+        now: SystemTime,
+    ) -> Result<Signed, Failure> {
+        let mut params = CertificateParams::default();
+        let (name, purpose) = match holder {
+            Holder::Coordinator { .. } => ("nn coordinator", ExtendedKeyUsagePurpose::ServerAuth),
+            Holder::Worker { name } => (name, ExtendedKeyUsagePurpose::ClientAuth),
+        };
+        params.distinguished_name = common_name(name);
+        params.extended_key_usages = vec![purpose];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        if let Holder::Coordinator { hosts } = holder {
+            let names = hosts.iter().map(|host| match host {
+                Host::Name(name) => Ok(SanType::DnsName(name.as_str().try_into()?)),
+                Host::Address(address) => Ok(SanType::IpAddress(*address)),
+            });
+            params.subject_alt_names = names.collect::<Result<_, _>>().map_err(cannot_sign)?;
+        }
+        let wanted = now + DAY * days;
+        let ends = wanted.min(self.ends);
+        params.not_before = OffsetDateTime::from((now - EARLIER).max(self.begins));
+        params.not_after = OffsetDateTime::from(ends);
+        let pem = params.signed_by(key, &self.issuer).map_err(cannot_sign)?.pem();
+        Ok(Signed { pem, ends, shortened: ends < wanted })
+    }
+
+    /// Its certificate.
+    pub(super) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Until when it is valid.
+    pub(super) fn ends(&self) -> SystemTime {
+        self.ends
+    }
+
+    /// Its key. A secret.
+    pub(super) fn key(&self) -> &KeyPair {
+        self.issuer.key()
+    }
+}
+
+/// A new key, of the sort that every TLS library takes.
+pub(super) fn new_key() -> Result<KeyPair, Failure> {
+    KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
+        .map_err(|error| Failure::failed(format_args!("cannot make a key: {error}")))
+}
+
+fn common_name(name: &str) -> DistinguishedName {
+    let mut names = DistinguishedName::new();
+    names.push(DnType::CommonName, name);
+    names
+}
+
+fn cannot_sign(error: rcgen::Error) -> Failure {
+    Failure::failed(format_args!("cannot make the certificate: {error}"))
+}
+
+/// The first certificate of a PEM file of the CA's folder.
+pub(super) fn read_certificate(path: &Path) -> Result<(Certificate, String), Failure> {
+    let text = read_text(path)?;
+    let mut all = Certificate::all(text.as_bytes()).map_err(|error| unusable(path, &error))?;
+    Ok((all.swap_remove(0), text))
+}
+
+/// A key of the CA's folder.
+pub(super) fn read_key(path: &Path) -> Result<KeyPair, Failure> {
+    // What rcgen says of a key that it cannot read has nothing of the key in it.
+    KeyPair::from_pem(&read_text(path)?).map_err(|error| unusable(path, &error))
+}
+
+fn read_text(path: &Path) -> Result<String, Failure> {
+    let bytes = read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::usage(format_args!("there is no {}", path.display())).help(
+            "nn certs init makes a CA; with --dir, name the folder that it is in, on the machine that it was made on",
+        ),
+        _ => Failure::failed(format_args!("cannot read {}: {error}", path.display())),
+    })?;
+    String::from_utf8(bytes).map_err(|_| unusable(path, &"it is no PEM file"))
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::data(format_args!("{} cannot be used: {why}", path.display()))
+        .help("put a good copy in its place")
+}
+
+/// The names of a certificate as hosts.
+pub(super) fn hosts_of(certificate: &Certificate) -> Vec<Host> {
+    let host =
+        |text: &String| text.parse::<IpAddr>().map_or_else(|_| Host::Name(text.clone()), Host::Address);
+    certificate.hosts.iter().map(host).collect()
+}
+
+/// The paths of what `nn certs` makes for one holder.
+pub(super) fn paths(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")))
+}

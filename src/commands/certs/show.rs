@@ -1,0 +1,41 @@
+//! `nn certs show`.
+
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use super::files::read;
+use crate::certificate::Certificate;
+use crate::failure::{Failure, write_stdout};
+
+/// Prints what is in the files.
+pub(super) fn show(files: &[PathBuf], now: SystemTime) -> Result<(), Failure> {
+    for file in files {
+        let bytes = read(file).map_err(|error| {
+            Failure::data(format_args!("cannot read {}: {error}", file.display())).help("check the path")
+        })?;
+        let all = Certificate::all(&bytes).map_err(|error| {
+            Failure::data(format_args!("{}: {error}", file.display()))
+                .help("give a certificate, which is a file such as certs/ca.pem")
+        })?;
+        for certificate in all {
+            let text = format!("{}\n", file.display()) + &describe(&certificate, now);
+            write_stdout(text)?;
+        }
+    }
+    Ok(())
+}
+
+fn describe(certificate: &Certificate, now: SystemTime) -> String {
+    let issuer = if certificate.self_made { "itself" } else { &certificate.issuer };
+    let hosts = if certificate.hosts.is_empty() { "none".to_owned() } else { certificate.hosts.join(", ") };
+    let lines = [
+        ("subject", certificate.subject.clone()),
+        ("signed by", issuer.to_owned()),
+        ("purpose", certificate.purpose()),
+        ("hosts", hosts),
+        ("valid", certificate.validity(now)),
+        ("key", certificate.key.clone()),
+        ("SHA-256", certificate.sha256.clone()),
+    ];
+    lines.iter().map(|(label, value)| format!("  {label:<10} {value}\n")).collect()
+}
