@@ -23,6 +23,10 @@ use common::Place;
 const OPTIONS: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
                        --batch-size 720 --epochs 300";
 
+/// The same for a test in which less happens.
+const SHORT: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
+                     --batch-size 720 --epochs 80 --checkpoint-steps 10";
+
 /// A steady pace, also where there are many cores.
 const CPUS: &str = "0.2";
 
@@ -55,7 +59,7 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
     let mut cluster = Cluster::new(
         "faults",
         ["coordinator", "worker"],
-        "--coordinator 127.0.0.1",
+        "--coordinator 127.0.0.1 --token-file /secrets/token",
         &[("NN_OPTIONS", &options), ("NN_WORKER_CPUS", CPUS)],
     );
     cluster.build();
@@ -134,6 +138,59 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
         );
     }
     assert_eq!(of("State")["Status"], "exited");
+}
+
+#[test]
+#[ignore = "needs Docker: bash .ci/docker"]
+fn with_mutual_tls_too_and_without_a_certificate_nobody_gets_in() {
+    let place = Place::new();
+    let options = SHORT;
+    let ask = "--coordinator https://localhost --tls-ca /secrets/ca.pem --tls-cert /secrets/worker.pem --tls-key \
+               /secrets/worker.key";
+    let variables = [("NN_OPTIONS", options), ("NN_WORKER_CPUS", CPUS), ("NN_MIN_WORKERS", "2")];
+    let mut cluster = Cluster::new("tls", ["coordinator-tls", "worker-tls"], ask, &variables);
+    cluster.build();
+    cluster.up(2, "");
+    let _ = cluster.training("two workers take part", |status| status.workers() == 2 && status.step() >= 5);
+    is_hardened(&cluster);
+    let coordinator = cluster.coordinator();
+    // The keys that they need are there, and the others are not.
+    let worker = &cluster.workers()[0];
+    for (container, file, there) in [
+        (&coordinator, "coordinator.key", true),
+        (&coordinator, "ca.key", false),
+        (worker, "worker.key", true),
+        (worker, "ca.key", false),
+        (worker, "coordinator.key", false),
+    ] {
+        let path = format!("/proc/{}/root/secrets/{file}", inspect(container)["State"]["Pid"]);
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!(!bytes.is_empty(), there, "{container} {file}");
+    }
+
+    // From its network, but without a certificate, or with one of somebody else's CA.
+    let network = cluster.network();
+    let stranger = |command: &str| {
+        let image = cluster.image();
+        docker(&format!(
+            "run --rm --no-healthcheck --network {network} --volumes-from {coordinator}:ro {image} {command}"
+        ))
+    };
+    let to = "--coordinator https://coordinator-tls --tls-ca /secrets/ca.pem";
+    stranger(&format!("nn status {to} --tls-cert /secrets/worker.pem --tls-key /secrets/worker.key")).ok();
+    stranger(&format!("nn status {to}")).refused(4, &["certificate"]);
+    stranger(&format!("nn-worker {to} --retry-seconds 0")).refused(4, &["certificate"]);
+    stranger("nn status --coordinator http://coordinator-tls").refused(4, &["TLS"]);
+
+    let before = cluster.gets_on(5);
+    kill_from_outside(&coordinator);
+    let after = cluster.training("the coordinator and both workers are back", |status| {
+        status.generation() == 1 && status.workers() == 2
+    });
+    assert!(after.step() + 10 >= before.step(), "it began anew: {before:#?} {after:#?}");
+    assert_eq!(cluster.ends(), 0, "{}", cluster.story());
+    cluster.fetch(&place);
+    is_that_of_nn_train(&place, options);
 }
 
 /// Looks at what Docker has made: nobody's user, nothing to write to, no privileges, nothing in the image but us, and healthy.
