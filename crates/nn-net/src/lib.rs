@@ -24,7 +24,7 @@ pub use security::{
     Authorities, CertificateFacts, ClientSecurity, Identity, Pem, SecurityError, ServerSecurity, Token,
 };
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, Finished, Refusal, ServeError, StartError,
-    Times, serve,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, DoorLimits, Finished, Rate, Refusal,
+    ServeError, StartError, Times, serve,
 };
 pub use wire::error::{TensorError, WireError};
