@@ -10,6 +10,9 @@
 
 mod client;
 mod data;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod proto;
 mod security;
 mod server;

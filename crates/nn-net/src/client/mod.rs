@@ -35,6 +35,8 @@ pub use dial::{ConnectError, DialOptions, LocalAddresses};
 pub use probe::{Latency, Pong, ProbeError, Prober, certificate};
 use session::SessionEnd;
 pub use status::{status, watch};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {cache::load as load_kept, session::hostile};
 
 /// How a worker works.
 #[derive(Debug, Clone)]

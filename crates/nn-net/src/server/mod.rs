@@ -13,6 +13,8 @@
 
 mod door;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod probe;
 mod service;
 mod session;
