@@ -13,6 +13,7 @@ mod cache;
 mod compute;
 mod connector;
 mod dial;
+mod probe;
 mod session;
 mod status;
 mod weights;
@@ -31,6 +32,7 @@ use crate::proto as pb;
 pub use address::{DEFAULT_PORT, coordinator_url};
 use dial::Backoff;
 pub use dial::{ConnectError, DialOptions, LocalAddresses};
+pub use probe::{Latency, Pong, ProbeError, Prober, certificate};
 use session::SessionEnd;
 pub use status::{status, watch};
 #[cfg(any(test, fuzzing))]
