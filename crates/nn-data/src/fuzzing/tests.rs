@@ -109,7 +109,7 @@ fn names_in_archives_are_told_briefly_and_plainly() {
         assert!(error.to_string().contains(says), "{error}");
     }
     let label = format!("\u{1b}[2J{}", "y".repeat(1 << 16));
-    std::fs::write(&path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
+    std::fs::write(path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
     let options = LoadOptions { task: Some(crate::Task::Regression), ..LoadOptions::default() };
     let error = crate::load(&Source::Path(path.with_extension("csv")), &options, &Silent).unwrap_err();
     refused(&error);
