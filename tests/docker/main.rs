@@ -21,7 +21,7 @@ use common::Place;
 
 /// Steps enough for all that is done meanwhile, and the network learns.
 const OPTIONS: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
-                       --batch-size 720 --epochs 500";
+                       --batch-size 720 --epochs 350";
 
 /// The same for a test in which less happens.
 const SHORT: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
