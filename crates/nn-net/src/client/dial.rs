@@ -137,6 +137,15 @@ impl ConnectError {
         }
     }
 
+    /// From the end of a handshake.
+    pub(super) fn of_handshake(url: &str, error: &io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(error) => Self::of_tls(url, error),
+            None if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused { url: url.to_owned() },
+            None => Self::HungUp { url: url.to_owned() },
+        }
+    }
+
     /// From what the transport says.
     fn explain(url: &str, error: &tonic::transport::Error, after: Duration) -> Self {
         let url = url.to_owned();
@@ -193,7 +202,7 @@ impl ConnectError {
                 Self::NotCoordinator { url, why }
             }
             _ if says(&[SPEAKS_TLS]) => Self::NeedsTls { url },
-            _ if says(&["http2 error", "frame with invalid", "protocol error"]) => {
+            _ if says(&["http2 error", "frame with invalid", "protocol error", "bytes remaining"]) => {
                 Self::NotHttp2 { url, why }
             }
             // Which of them it is depends on who was faster.

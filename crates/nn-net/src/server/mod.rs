@@ -13,6 +13,9 @@
 
 mod door;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
+mod probe;
 mod service;
 mod session;
 mod status;
@@ -281,6 +284,7 @@ pub async fn serve(
         .add_service(Gate::new(pb::status_server::StatusServer::new(status::StatusService::new(
             handle.status.clone(),
             handle.commands.clone(),
+            probe::Probe::new(handle.facts.arithmetic.clone()),
         ))))
         .add_service(Gate::new(service::WorkService::new(handle.clone(), killed)))
         .serve_with_incoming_shutdown(incoming, async move {
