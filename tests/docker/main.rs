@@ -221,5 +221,5 @@ fn is_hardened(cluster: &Cluster) {
     let exported = docker(&format!("exec {coordinator} sh -c true"));
     assert_ne!(exported.code, Some(0), "there is a shell: {exported:#?}");
     let health = || inspect(&coordinator)["State"]["Health"]["Status"].clone();
-    let _ = cluster.until("a healthy coordinator", || (health() == "healthy").then_some(()));
+    cluster.until("a healthy coordinator", || (health() == "healthy").then_some(()));
 }
