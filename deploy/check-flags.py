@@ -14,7 +14,8 @@ import sys
 
 SUBCOMMANDS = "train eval predict replay status fetch certs doctor".split()
 # A word that begins a command of ours, in a shell, a unit or prose, by itself or with a path before it.
-COMMAND = re.compile(r"(?<![\w.@/-])(?:/\S*/|\./)?(nn-coord|nn-worker|nn)(?=[\s,\"'\]])")
+# What follows a kind is the name of an object of Kubernetes.
+COMMAND = re.compile(r"(?<![\w.@/-])(?<!deployment )(?<!statefulset )(?:/\S*/|\./)?(nn-coord|nn-worker|nn)(?=[\s,\"'\]])")
 # What ends the command: another command, a comment, a pipe, the end of an inline code.
 END = re.compile(r"[|;&`<>#]")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")

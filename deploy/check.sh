@@ -81,7 +81,7 @@ for version in 1.30.0 1.37.0; do
     die "the manifests do not fit Kubernetes $version"
 done
 sed 's/readOnlyRootFilesystem/readOnlyRootFileSystem/' "$work/token.yaml" >"$work/wrong.yaml"
-if "$venv/bin/kubernetes-validate" --strict --quiet "$work/wrong.yaml" 2>/dev/null; then
+if "$venv/bin/kubernetes-validate" --strict --quiet "$work/wrong.yaml" >/dev/null 2>&1; then
   die "the check of the manifests finds nothing, even what is wrong"
 fi
 # The schemas do not say that what refers to something finds it.

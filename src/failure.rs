@@ -54,10 +54,15 @@ pub struct Failure {
     help: Option<String>,
 }
 
+/// Messages quote files and peers, which may hold what a terminal would obey: colours, titles, or worse. Only lines may end.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
 impl Failure {
     /// A failure of the kind and with the sentence given. Neither `error:` nor a full stop belongs in it.
     pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
-        Self { kind, message: message.to_string(), help: None }
+        Self { kind, message: plain(&message.to_string()), help: None }
     }
 
     /// The work failed: exit code 1.
@@ -96,7 +101,7 @@ impl Failure {
     /// The same failure with a remedy, which is printed on a line of its own.
     #[must_use]
     pub fn help(mut self, remedy: impl fmt::Display) -> Self {
-        self.help = Some(remedy.to_string());
+        self.help = Some(plain(&remedy.to_string()));
         self
     }
 
@@ -160,6 +165,14 @@ pub fn write_stdout(text: impl AsRef<[u8]>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_quoted_does_not_reach_the_terminal_as_it_is() {
+        let failure = Failure::data("x\u{1b}[2J\u{7f} is bad\nand y too").help("remove \r it");
+        let text = failure.to_string();
+        assert!(text.contains("x\u{fffd}[2J\u{fffd} is bad\nand y too"), "{text:?}");
+        assert!(!text.contains(['\u{1b}', '\u{7f}', '\r']), "{text:?}");
+    }
 
     #[test]
     fn exit_codes_are_those_of_the_contract() {

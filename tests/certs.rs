@@ -261,6 +261,28 @@ fn each_command_says_the_next_one() {
     assert_ne!(fs::read_to_string(place.at("another")).unwrap(), secret);
 }
 
+/// For what is started again and again, as containers are.
+#[test]
+fn with_keep_what_is_there_is_as_good() {
+    let place = Place::new();
+    let kept = |command: &str| {
+        let files = || place.files().into_iter().map(|name| (std::fs::read(place.at(&name)).unwrap(), name));
+        let first = place.nn(&format!("{command} --keep")).ok().stdout;
+        assert!(!first.contains("already, and stays"), "{first}");
+        let before: Vec<_> = files().collect();
+        let again = place.nn(&format!("{command} --keep")).ok().stdout;
+        assert!(again.contains("is there already, and stays"), "{again}");
+        assert_eq!(files().collect::<Vec<_>>(), before);
+    };
+    ["certs token third", "certs init --dir kept", "certs worker w1 --dir kept"].map(kept);
+    // But where only a part is there, something is amiss.
+    std::fs::remove_file(place.at("kept/coordinator.key")).unwrap();
+    std::fs::remove_file(place.at("kept/w1.key")).unwrap();
+    place.nn("certs init --dir kept --keep").refused(2, &["kept"]);
+    place.nn("certs worker w1 --dir kept --keep").refused(2, &["w1.pem exists"]);
+    place.nn("certs worker w1 --dir kept --keep --replace").refused(2, &["cannot be used with"]);
+}
+
 #[test]
 fn what_is_in_a_certificate() {
     let place = made();

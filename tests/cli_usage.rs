@@ -286,6 +286,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-certs.1",
         "nn-completions.1",
         "nn-coord.1",
+        "nn-doctor.1",
         "nn-eval.1",
         "nn-fetch.1",
         "nn-man.1",

@@ -26,6 +26,9 @@ enum Raw {
         /// Days that the CA is valid
         #[arg(long, value_name = "N", value_parser = whole, default_value = "3650", allow_negative_numbers = true)]
         ca_days: u64,
+        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        #[arg(long)]
+        keep: bool,
     },
     /// Make a worker's certificate
     Worker {
@@ -37,6 +40,9 @@ enum Raw {
         /// Replace the certificate that the worker has; its key stays, if it is still there
         #[arg(long)]
         replace: bool,
+        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        #[arg(long, conflicts_with = "replace")]
+        keep: bool,
     },
     /// Make the coordinator another certificate: for another name or address, or when the old one expires
     Coordinator {
@@ -53,6 +59,9 @@ enum Raw {
         /// Where to write it
         #[arg(value_name = "FILE")]
         file: PathBuf,
+        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        #[arg(long)]
+        keep: bool,
     },
     /// Tell what is in certificates
     Show {
@@ -96,6 +105,8 @@ pub enum CertsConfig {
         days: u32,
         /// Of the CA.
         ca_days: u32,
+        /// Whether it is well if all is there already.
+        keep: bool,
     },
     /// A worker's certificate.
     Worker {
@@ -107,6 +118,8 @@ pub enum CertsConfig {
         days: u32,
         /// Whether there may be one already.
         replace: bool,
+        /// Whether it is well if there is one already.
+        keep: bool,
     },
     /// The coordinator's certificate.
     Coordinator {
@@ -123,6 +136,8 @@ pub enum CertsConfig {
     Token {
         /// Where it goes.
         file: PathBuf,
+        /// Whether it is well if there is one already.
+        keep: bool,
     },
     /// What is in files.
     Show {
@@ -144,17 +159,19 @@ impl CertsArgs {
         let hosts_of =
             |hosts: HostArgs| hosts.hosts.iter().map(|host| Host::parse(host)).collect::<Result<Vec<_>, _>>();
         Ok(match self.command {
-            Raw::Init { place, hosts, ca_days } => CertsConfig::Init {
+            Raw::Init { place, hosts, ca_days, keep } => CertsConfig::Init {
                 dir: place.dir,
                 hosts: hosts_of(hosts)?,
                 days: days_of("days", place.days)?,
                 ca_days: days_of("ca-days", ca_days)?,
+                keep,
             },
-            Raw::Worker { name, place, replace } => CertsConfig::Worker {
+            Raw::Worker { name, place, replace, keep } => CertsConfig::Worker {
                 name: check_name(name)?,
                 dir: place.dir,
                 days: days_of("days", place.days)?,
                 replace,
+                keep,
             },
             Raw::Coordinator { place, hosts, replace } => CertsConfig::Coordinator {
                 dir: place.dir,
@@ -162,7 +179,7 @@ impl CertsArgs {
                 days: days_of("days", place.days)?,
                 replace,
             },
-            Raw::Token { file } => CertsConfig::Token { file },
+            Raw::Token { file, keep } => CertsConfig::Token { file, keep },
             Raw::Show { files } => CertsConfig::Show { files },
         })
     }

@@ -212,7 +212,7 @@ impl WorkerArgs {
 }
 
 /// The address of a coordinator in full.
-fn check_url(url: &str) -> Result<String, Failure> {
+pub(super) fn check_url(url: &str) -> Result<String, Failure> {
     coordinator_url(url).map_err(|error| Failure::usage(format_args!("--coordinator: {error}")))
 }
 

@@ -13,6 +13,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Status(raw) => commands::status(&raw.check()?),
+        Command::Doctor(raw) => commands::doctor(&raw.check()?),
         Command::Certs(raw) => commands::certs(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Completions { shell } => manual::completions(shell),

@@ -4,6 +4,7 @@ pub mod args;
 mod certs;
 mod cluster;
 mod dispatch;
+mod doctor;
 mod manual;
 mod security;
 
@@ -15,6 +16,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 pub use args::{BenchArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs};
 pub use certs::{CertsArgs, CertsConfig};
 pub use cluster::{CoordArgs, CoordConfig, StatusArgs, StatusConfig, WorkerArgs, WorkerConfig};
+pub use doctor::{DoctorArgs, DoctorConfig};
 pub use security::{ClientSecurityArgs, ClientSecurityConfig, ServerSecurityArgs, ServerSecurityConfig};
 
 use crate::config::{DataOptions, TrainArgs, TrainOptions, defaults};
@@ -48,6 +50,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// Tell what a coordinator's run is at
     Status(StatusArgs),
+    /// Look at this machine, and at the path to a coordinator, and say what to do about what is found
+    Doctor(DoctorArgs),
     /// Make a private CA and the certificates, or a token, that let workers in
     Certs(CertsArgs),
     /// Fetch a public data set into the cache

@@ -3,6 +3,7 @@
 mod bench;
 mod certs;
 mod cluster;
+mod doctor;
 mod eval;
 mod fetch;
 mod predict;
@@ -18,6 +19,7 @@ use nn_data::{LoadOptions, Source, Splits};
 pub(crate) use bench::bench;
 pub(crate) use certs::certs;
 pub(crate) use cluster::{coord, status, worker};
+pub(crate) use doctor::doctor;
 pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;
 pub(crate) use predict::predict;

@@ -29,6 +29,7 @@ pub struct Style {
 pub(super) enum Tint {
     Good,
     Bad,
+    Warn,
     Strong,
     Dim,
     Bar,
@@ -79,6 +80,7 @@ impl Style {
         let code = match tint {
             Tint::Good => "1;32",
             Tint::Bad => "1;31",
+            Tint::Warn => "1;33",
             Tint::Strong => "1",
             Tint::Dim => "2",
             Tint::Bar => "36",

@@ -46,8 +46,6 @@ fn a_port_in_use_is_explained() {
 fn what_is_no_address_of_a_coordinator_is_wrong_usage() {
     let place = Place::new();
     for (url, parts) in [
-        ("https://127.0.0.1:7654", ["https://127.0.0.1:7654", "http://"]),
-        ("https://127.0.0.1", ["TLS", "http://"]),
         ("ftp://127.0.0.1:7654", ["ftp://", "http://HOST:PORT"]),
         ("127.0.0.1:port", ["127.0.0.1:port", "1 to 65535"]),
         ("http://127.0.0.1:0", ["127.0.0.1:0", "1 to 65535"]),

@@ -12,6 +12,7 @@ mod common;
 mod data;
 mod law;
 mod process;
+mod security;
 mod spawn;
 mod status;
 mod stop;

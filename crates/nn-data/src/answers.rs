@@ -14,7 +14,7 @@
 
 use nn_core::Targets;
 
-use crate::error::DataError;
+use crate::error::{DataError, shown};
 use crate::raw::{Answers, Labels};
 use crate::source::{LoadOptions, Task};
 
@@ -59,7 +59,7 @@ impl Decoder {
         if !names.is_empty() {
             if options.task == Some(Task::Regression) {
                 let file = all.first().map(|l| l.file.clone()).unwrap_or_default();
-                return Err(DataError::TextForRegression { file, label: names[0].to_string() });
+                return Err(DataError::TextForRegression { file, label: shown(names[0], 40) });
             }
             if options.task.is_none() {
                 all.iter().try_for_each(|labels| refuse_stray_text(labels))?;
@@ -131,7 +131,7 @@ impl Decoder {
         };
         let look_up = |names: &[String], sample: usize, label: &str| {
             let found = names.iter().position(|name| name == label);
-            found.map(|at| at as u32).ok_or_else(|| outside(sample, label.to_string(), names.len()))
+            found.map(|at| at as u32).ok_or_else(|| outside(sample, shown(label, 40), names.len()))
         };
         match (&labels.answers, self) {
             (Answers::Numbers { data, width }, Self::Values) => {
@@ -178,7 +178,7 @@ impl Decoder {
             }
             (Answers::Text(data), _) => Err(DataError::TextForRegression {
                 file: labels.file.clone(),
-                label: data.first().cloned().unwrap_or_default(),
+                label: data.first().map(|label| shown(label, 40)).unwrap_or_default(),
             }),
         }
     }
@@ -193,7 +193,7 @@ fn refuse_stray_text(labels: &Labels) -> Result<(), DataError> {
         Some(sample) if texts * 10 < data.len() => Err(DataError::StrayTextLabel {
             file: labels.file.clone(),
             place: labels.places.of(sample),
-            label: data[sample].chars().take(40).collect(),
+            label: shown(&data[sample], 40),
         }),
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use flate2::read::MultiGzDecoder;
 use zip::ZipArchive;
 
 use crate::bytes::{Capped, decode_error, is_gzip, read_file};
-use crate::error::{DataError, file_name, member_name};
+use crate::error::{DataError, file_name, member_name, shown};
 
 /// Folders are looked into this deep.
 const DEPTH: usize = 4;
@@ -113,7 +113,7 @@ impl Container {
         }
         let missing = |at: usize| DataError::MissingMembers {
             file: self.name(),
-            missing: wanted[at].to_string(),
+            missing: shown(wanted[at], 120),
             found: String::new(),
         };
         found.into_iter().enumerate().map(|(at, bytes)| bytes.ok_or_else(|| missing(at))).collect()

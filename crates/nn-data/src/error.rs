@@ -184,7 +184,27 @@ impl DataError {
 
 /// The display name of a file inside an archive.
 pub(crate) fn member_name(archive: &Path, member: &str) -> String {
-    format!("{}: {member}", archive.display())
+    format!("{}: {}", archive.display(), shown(member, 120))
+}
+
+/// Text out of a file, for a message: as long as the file likes it may be, and full of what a terminal would obey.
+pub(crate) fn shown(text: &str, most: usize) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut out: String = text.chars().take(most).map(plain).collect();
+    if text.chars().nth(most).is_some() {
+        out.push('…');
+    }
+    out
+}
+
+/// The first of many names.
+pub(crate) fn listed(names: &[&str]) -> String {
+    const MOST: usize = 12;
+    let mut out = names.iter().take(MOST).map(|name| shown(name, 60)).collect::<Vec<_>>().join(", ");
+    if names.len() > MOST {
+        out.push_str(&format!(" and {} more", names.len() - MOST));
+    }
+    out
 }
 
 /// The display name of a file.

@@ -30,6 +30,9 @@ mod digits;
 mod error;
 mod fetch;
 mod fingerprint;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod idx;
 mod inputs;
 mod load;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::bytes::{gunzip, read_file};
 use crate::container::Container;
-use crate::error::{DataError, file_name};
+use crate::error::{DataError, file_name, listed};
 use crate::idx;
 use crate::npy::Array;
 use crate::raw::{Inputs, Samples};
@@ -90,7 +90,7 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
             return Err(DataError::Ambiguous {
                 file: container.name(),
                 what: SLOTS[at].into(),
-                candidates: candidates.join(", "),
+                candidates: listed(&candidates),
             });
         }
     }
@@ -99,7 +99,7 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
     let missing: Vec<&str> = (0..wanted).filter(|&at| chosen[at].is_none()).map(|at| SLOTS[at]).collect();
     if !missing.is_empty() {
         let found: Vec<&str> = chosen.iter().flatten().copied().collect();
-        let mut found = format!(" (it has {})", found.join(", "));
+        let mut found = format!(" (it has {})", listed(&found));
         if missing == SLOTS[2..] {
             found.push_str("; --test-fraction would split the training set");
         }
@@ -141,7 +141,7 @@ fn read_arrays(container: &Container, arrays: &[&str], limit: u64) -> Result<Fou
     let lacks = |missing: &str| DataError::MissingMembers {
         file: container.name(),
         missing: format!("the array {missing}"),
-        found: format!(" (it has {})", arrays.join(", ")),
+        found: format!(" (it has {})", listed(arrays)),
     };
     let pair = |x: &[&str], y: &[&str]| match (array_called(arrays, x), array_called(arrays, y)) {
         (Some(x), Some(y)) => Ok(Some((x, y))),
@@ -177,7 +177,7 @@ pub(crate) fn read_inputs(container: &Container, limit: u64) -> Result<Inputs, D
     let x = x.ok_or_else(|| DataError::MissingMembers {
         file: container.name(),
         missing: "the array x".into(),
-        found: format!(" (it has {})", if arrays.is_empty() { "none".into() } else { arrays.join(", ") }),
+        found: format!(" (it has {})", if arrays.is_empty() { "none".into() } else { listed(&arrays) }),
     })?;
     Array::parse(&container.read(&[x])?[0], &container.display(x), limit)?.inputs()
 }
@@ -230,7 +230,7 @@ fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) ->
             return Err(DataError::Ambiguous {
                 file: container.name(),
                 what: "the CSV".into(),
-                candidates: tables.join(", "),
+                candidates: listed(tables),
             });
         }
     };

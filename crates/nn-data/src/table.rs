@@ -2,7 +2,7 @@
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
-use crate::error::DataError;
+use crate::error::{DataError, shown};
 use crate::raw::{Answers, Inputs, Labels, PIXELS, Pixels, Places, Values};
 use crate::source::Header;
 
@@ -304,11 +304,7 @@ fn byte(cell: &[u8]) -> Option<u8> {
 
 /// A hostile cell may be as long as its file.
 fn short(text: &str) -> String {
-    let mut out: String = text.chars().take(40).collect();
-    if out.len() < text.len() {
-        out.push('…');
-    }
-    out
+    shown(text, 40)
 }
 
 #[cfg(test)]

@@ -16,5 +16,5 @@ pub use engine::{
     Generation, Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status,
     Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
-pub use fingerprint::{arithmetic_fingerprint, params_sha256};
+pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};

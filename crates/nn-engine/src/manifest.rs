@@ -39,6 +39,9 @@ pub struct ManifestParts {
 #[serde(transparent)]
 pub struct Manifest(ManifestParts);
 
+/// The most leaves that a tree can number.
+const MOST_LEAVES: usize = 1 << 31;
+
 /// Why a run cannot be described so.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[allow(missing_docs)] // the fields are the facts that the messages state
@@ -53,10 +56,16 @@ pub enum ManifestError {
     NoSamples,
     #[error("{0} training samples are too many: at most {max} can be numbered", max = u32::MAX)]
     TooManySamples(usize),
+    #[error("{0} leaves in a mini-batch are too many: at most {max} are possible; use a greater shard size", max = MOST_LEAVES)]
+    TooManyLeaves(usize),
     #[error("the learning rate must be a positive, finite number, but is {0}")]
     LearningRate(f32),
     #[error("the L2 penalty must be a finite number and not negative, but is {0}")]
     L2(f32),
+    #[error("the schedule's step-epochs must be at least 1")]
+    NoStepEpochs,
+    #[error("{name} must be a finite number, but is {value}")]
+    Constant { name: &'static str, value: f32 },
 }
 
 impl Manifest {
@@ -80,11 +89,21 @@ impl Manifest {
         if u32::try_from(parts.train_samples).is_err() {
             return Err(ManifestError::TooManySamples(parts.train_samples));
         }
+        let leaves = parts.batch_size.min(parts.train_samples).div_ceil(parts.shard_size);
+        if leaves > MOST_LEAVES {
+            return Err(ManifestError::TooManyLeaves(leaves));
+        }
         if !(parts.learning_rate.is_finite() && parts.learning_rate > 0.0) {
             return Err(ManifestError::LearningRate(parts.learning_rate));
         }
         if !(parts.l2.is_finite() && parts.l2 >= 0.0) {
             return Err(ManifestError::L2(parts.l2));
+        }
+        if matches!(parts.schedule.shape, ScheduleShape::Step { every_epochs: 0, .. }) {
+            return Err(ManifestError::NoStepEpochs);
+        }
+        if let Some((name, value)) = constants(&parts).into_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(ManifestError::Constant { name, value });
         }
         Ok(Self(parts))
     }
@@ -159,37 +178,21 @@ impl Manifest {
             ("training samples", p.train_samples.to_string()),
             ("data", p.data_sha256.clone()),
         ];
-        let mut constant = |name: &'static str, value: f32| fields.push((name, format!("{value:?}")));
+        fields.extend(constants(p).into_iter().map(|(name, value)| (name, format!("{value:?}"))));
         let optimizer = match p.optimizer {
             Optimizer::Sgd => "sgd",
-            Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => {
-                constant("momentum", momentum);
-                if matches!(p.optimizer, Optimizer::Momentum { .. }) { "momentum" } else { "nesterov" }
-            }
-            Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
-                constant("beta1", beta1);
-                constant("beta2", beta2);
-                constant("epsilon", epsilon);
-                "adam"
-            }
-        };
-        let optimizer = if let Optimizer::AdamW { weight_decay, .. } = p.optimizer {
-            constant("weight-decay", weight_decay);
-            "adamw"
-        } else {
-            optimizer
+            Optimizer::Momentum { .. } => "momentum",
+            Optimizer::Nesterov { .. } => "nesterov",
+            Optimizer::Adam { .. } => "adam",
+            Optimizer::AdamW { .. } => "adamw",
         };
         let schedule = match p.schedule.shape {
             ScheduleShape::Constant => "constant",
-            ScheduleShape::Step { every_epochs, factor } => {
-                constant("step-factor", factor);
+            ScheduleShape::Step { every_epochs, .. } => {
                 fields.push(("step-epochs", every_epochs.to_string()));
                 "step"
             }
-            ScheduleShape::Cosine { floor } => {
-                constant("cosine-floor", floor);
-                "cosine"
-            }
+            ScheduleShape::Cosine { .. } => "cosine",
         };
         fields.push(("optimizer", optimizer.to_owned()));
         fields.push(("schedule", schedule.to_owned()));
@@ -227,6 +230,26 @@ impl Manifest {
             .filter(|(_, a, b)| a != b)
             .collect()
     }
+}
+
+/// The constants of the optimizer and of the schedule, by name, in the order in which they are hashed.
+fn constants(parts: &ManifestParts) -> Vec<(&'static str, f32)> {
+    let mut constants = match parts.optimizer {
+        Optimizer::Sgd => Vec::new(),
+        Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => vec![("momentum", momentum)],
+        Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
+            vec![("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)]
+        }
+    };
+    if let Optimizer::AdamW { weight_decay, .. } = parts.optimizer {
+        constants.push(("weight-decay", weight_decay));
+    }
+    match parts.schedule.shape {
+        ScheduleShape::Constant => {}
+        ScheduleShape::Step { factor, .. } => constants.push(("step-factor", factor)),
+        ScheduleShape::Cosine { floor } => constants.push(("cosine-floor", floor)),
+    }
+    constants
 }
 
 /// The samples of each step, in order: the epoch's permutation, made when an epoch begins and kept until the next.
@@ -350,6 +373,7 @@ pub(crate) mod tests {
 
     #[test]
     fn impossible_runs_are_refused() {
+        let with = |shape| ManifestParts { schedule: Schedule { shape, warmup_steps: 0 }, ..parts() };
         for (bad, says) in [
             (ManifestParts { batch_size: 0, ..parts() }, "batch size"),
             (ManifestParts { shard_size: 0, ..parts() }, "shard size"),
@@ -360,6 +384,22 @@ pub(crate) mod tests {
             (ManifestParts { learning_rate: 0.0, ..parts() }, "learning rate"),
             (ManifestParts { learning_rate: f32::NAN, ..parts() }, "learning rate"),
             (ManifestParts { l2: -1.0, ..parts() }, "L2"),
+            // These come from peers and files; each would end in a panic or in NaN later on.
+            (
+                ManifestParts {
+                    train_samples: u32::MAX as usize,
+                    batch_size: usize::MAX,
+                    shard_size: 1,
+                    ..parts()
+                },
+                "leaves",
+            ),
+            (with(ScheduleShape::Step { every_epochs: 0, factor: 0.5 }), "step-epochs"),
+            (with(ScheduleShape::Cosine { floor: f32::NAN }), "cosine-floor"),
+            (
+                ManifestParts { optimizer: Optimizer::Momentum { momentum: f32::INFINITY }, ..parts() },
+                "momentum",
+            ),
         ] {
             let error = Manifest::new(bad).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");

@@ -1,13 +1,14 @@
 //! Measures steps over loopback, with workers in processes of their own:
 //! `cargo run --release -p nn-net --example loopback -- --widths 784-30-10 --batch 10 --workers 2` (and `--activation`,
 //! `--steps`, `--threads` of each worker, `--io-threads` of each async runtime). It prints one JSON object, times in
-//! microseconds: `benches/compare_ddp.py` reads it. `--alone` times the same steps in this process first, and compares the
+//! microseconds: `benches/compare_ddp.py` reads it. `--tls` has both sides show certificates. `--alone` times the same steps in this process first, and compares the
 //! weights.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // it is for reading the clock and printing
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,7 +22,11 @@ use nn_engine::local::{self, Observer};
 use nn_engine::{
     Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Snapshot, StepReport, params_sha256,
 };
-use nn_net::{Coordinator, CoordinatorOptions, WorkerOptions, serve, work};
+use nn_net::{
+    Authorities, ClientSecurity, Coordinator, CoordinatorOptions, Door, Identity, Pem, ServerSecurity,
+    WorkerOptions, serve, work,
+};
+use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -98,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (threads, io_threads) = (flags.get("threads", "1")?, flags.get("io-threads", "1")?);
     let connect: String = flags.get("connect", "")?;
     if !connect.is_empty() {
-        return run_worker(&connect, threads, io_threads);
+        return run_worker(&connect, threads, io_threads, &flags.get::<String>("certs", "")?);
     }
     let widths: String = flags.get("widths", "784-30-10")?;
     let (batch, workers, steps): (usize, usize, usize) =
@@ -148,19 +153,31 @@ fn main() -> Result<(), Box<dyn Error>> {
     let cluster = Cluster { min_workers: workers, ..Cluster::default() };
     let options = CoordinatorOptions::default();
     let before = cpu_seconds();
+    let certs = if flags.get("tls", "false")? { Some(certificates()?) } else { None };
+    let security = match &certs {
+        None => ServerSecurity::default(),
+        Some(folder) => {
+            let (identity, authority) = read(folder.path())?;
+            ServerSecurity::default().with_tls(identity, Some(&authority), true)?
+        }
+    };
     let coordinator = Coordinator::start(engine(1)?.with_cluster(cluster), data, Laps::new(), options)?;
     runtime(io_threads)?.block_on(async {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let url = format!("http://{}", listener.local_addr()?);
+        let scheme = if security.has_tls() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr()?);
         let children: Vec<Child> = (0..workers)
             .map(|_| {
                 let (threads, io_threads) = (threads.to_string(), io_threads.to_string());
-                Command::new(std::env::current_exe()?)
-                    .args(["--connect", &url, "--threads", &threads, "--io-threads", &io_threads])
-                    .spawn()
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--connect", &url, "--threads", &threads, "--io-threads", &io_threads]);
+                if let Some(folder) = &certs {
+                    command.arg("--certs").arg(folder.path());
+                }
+                command.spawn()
             })
             .collect::<Result<_, _>>()?;
-        serve(vec![nn_net::Door::open(listener)], coordinator.handle(), std::future::pending()).await?;
+        serve(vec![Door::new(listener, security)], coordinator.handle(), std::future::pending()).await?;
         for mut child in children {
             child.wait()?;
         }
@@ -218,8 +235,35 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     }
 }
 
-fn run_worker(url: &str, threads: usize, io_threads: usize) -> Result<(), Box<dyn Error>> {
-    let options = WorkerOptions::new(vec![url.to_owned()], Arc::new(Threads::new(threads)?), Isa::best());
+/// An authority, and one certificate that serves for both sides, in a folder that is removed at the end.
+fn certificates() -> Result<tempfile::TempDir, Box<dyn Error>> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let key = KeyPair::generate()?;
+    let certificate = CertificateParams::new(vec!["127.0.0.1".to_owned()])?.signed_by(&key, &authority)?;
+    let folder = tempfile::tempdir()?;
+    for (name, text) in
+        [("ca", authority.pem()), ("certificate", certificate.pem()), ("key", key.serialize_pem())]
+    {
+        std::fs::write(folder.path().join(name), text)?;
+    }
+    Ok(folder)
+}
+
+fn read(folder: &Path) -> Result<(Identity, Authorities), Box<dyn Error>> {
+    let pem = |name: &str| -> std::io::Result<Pem> {
+        Ok(Pem { name: name.to_owned(), bytes: std::fs::read(folder.join(name))? })
+    };
+    Ok((Identity::from_pem(&pem("certificate")?, &pem("key")?)?, Authorities::from_pem(&pem("ca")?)?))
+}
+
+fn run_worker(url: &str, threads: usize, io_threads: usize, certs: &str) -> Result<(), Box<dyn Error>> {
+    let mut options = WorkerOptions::new(vec![url.to_owned()], Arc::new(Threads::new(threads)?), Isa::best());
+    if !certs.is_empty() {
+        let (identity, authority) = read(Path::new(certs))?;
+        options.dial.security = ClientSecurity::default().with_tls(authority, Some(identity))?;
+    }
     runtime(io_threads)?.block_on(work(options, |_| {}, std::future::pending()))?;
     Ok(())
 }

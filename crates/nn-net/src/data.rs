@@ -85,6 +85,14 @@ impl TrainingSet {
         self.bytes
     }
 
+    /// All of the serialisation.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn serialised(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.write(0..self.bytes, &mut bytes);
+        bytes
+    }
+
     pub(crate) fn chunks(&self) -> u32 {
         self.bytes.div_ceil(CHUNK as u64) as u32
     }
@@ -235,9 +243,7 @@ pub(crate) fn read(source: impl Read, manifest: &Manifest, sha256: &str) -> Resu
         0 => {
             let scale = f32::from_le_bytes(source.array()?);
             source.expect("bytes of features", numbers)?;
-            let mut data = vec![0; numbers];
-            source.read_exact(&mut data)?;
-            Features::U8 { data, scale }
+            Features::U8 { data: source.bytes(numbers)?, scale }
         }
         1 => {
             source.expect("features", numbers)?;
@@ -265,6 +271,12 @@ pub(crate) fn read(source: impl Read, manifest: &Manifest, sha256: &str) -> Resu
     }
     Ok(Dataset::new(features, width, targets, image)?)
 }
+
+/// What is read and hashed at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// The most memory that is taken before there is something to fill it with.
+const AT_ONCE: usize = 16 << 20;
 
 /// Hashes what is read.
 struct Hashing<R> {
@@ -298,11 +310,22 @@ impl<R: Read> Hashing<R> {
         if got == want { Ok(()) } else { Err(DataError::Shape { what, got, want }) }
     }
 
+    /// Memory is taken as bytes come: the manifest that says how many there are is a peer's word too.
+    fn bytes(&mut self, count: usize) -> io::Result<Vec<u8>> {
+        let mut data = Vec::with_capacity(count.min(AT_ONCE));
+        while data.len() < count {
+            let start = data.len();
+            data.resize(start + BLOCK.min(count - start), 0);
+            self.read_exact(&mut data[start..])?;
+        }
+        Ok(data)
+    }
+
     fn words<T>(&mut self, count: usize, word: impl Fn([u8; 4]) -> T) -> io::Result<Vec<T>> {
-        let mut words = Vec::with_capacity(count);
-        let mut buffer = vec![0; (64 * 1024).min(count.saturating_mul(4))];
+        let mut words = Vec::with_capacity(count.min(AT_ONCE / 4));
+        let mut buffer = vec![0; BLOCK.min(count.saturating_mul(4))];
         while words.len() < count {
-            let bytes = &mut buffer[..(64 * 1024).min((count - words.len()) * 4)];
+            let bytes = &mut buffer[..BLOCK.min((count - words.len()).saturating_mul(4))];
             self.source.read_exact(bytes)?;
             self.hash.update(&*bytes);
             words.extend(bytes.chunks_exact(4).map(|b| word([b[0], b[1], b[2], b[3]])));

@@ -22,14 +22,29 @@ use host::hosts_of_this_machine;
 pub(crate) fn certs(config: &CertsConfig) -> Result<(), Failure> {
     let now = clock::date();
     match config {
-        CertsConfig::Init { dir, hosts, days, ca_days } => init(dir, hosts, *days, *ca_days, now),
-        CertsConfig::Worker { name, dir, days, replace } => worker(name, dir, *days, *replace, now),
+        CertsConfig::Init { dir, keep: true, .. } if all_there(dir, &["ca", "coordinator"]) => stays(dir),
+        CertsConfig::Worker { name, dir, keep: true, .. } if all_there(dir, &[name]) => {
+            stays(&paths(dir, name).0)
+        }
+        CertsConfig::Token { file, keep: true } if file.exists() => stays(file),
+        CertsConfig::Init { dir, hosts, days, ca_days, .. } => init(dir, hosts, *days, *ca_days, now),
+        CertsConfig::Worker { name, dir, days, replace, .. } => worker(name, dir, *days, *replace, now),
         CertsConfig::Coordinator { dir, hosts, days, replace } => {
             coordinator(dir, hosts, *days, *replace, now)
         }
-        CertsConfig::Token { file } => token(file),
+        CertsConfig::Token { file, .. } => token(file),
         CertsConfig::Show { files } => show::show(files, now),
     }
+}
+
+/// Whether these have both a certificate and a key.
+fn all_there(dir: &Path, names: &[&str]) -> bool {
+    names.iter().map(|name| paths(dir, name)).all(|(pem, key)| pem.exists() && key.exists())
+}
+
+/// With `--keep`, what is there already is as good.
+fn stays(what: &Path) -> Result<(), Failure> {
+    write_stdout(format!("{} is there already, and stays\n", what.display()))
 }
 
 fn init(dir: &Path, hosts: &[Host], days: u32, ca_days: u32, now: SystemTime) -> Result<(), Failure> {

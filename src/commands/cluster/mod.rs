@@ -3,7 +3,7 @@
 mod children;
 mod coord;
 mod interface;
-mod security;
+pub(super) mod security;
 mod status;
 mod table;
 mod worker;
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::signals::StopFlag;
 
 /// An async runtime for the wire; numbers are computed elsewhere.
-fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("nn-net")

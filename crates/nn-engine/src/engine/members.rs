@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::audit::Trial;
+use super::deadlines::allowance;
 use super::protocol::{Action, Join, Member, Release, WorkerId};
 use super::state::Worker;
 use super::status::Quarantine;
 use super::validate::Rejection;
+
+/// A worker that is alive is let go after so many times what it is allowed, and may be silent: no hiccup takes as long.
+const FAR_TOO_LONG: u32 = 4;
 
 impl Engine {
     pub(super) fn join(&mut self, now: Duration, join: Join, actions: &mut Vec<Action>) {
@@ -53,6 +58,41 @@ impl Engine {
             }
             actions.push(Action::Release { worker, reason: Release::Silent(quiet) });
         }
+    }
+
+    /// Lets those go who say that they are alive and finish nothing, if what is audited is held back meanwhile: without an
+    /// audit others take over what they hold, but a second witness of every node may be nobody else. It is a strike, since
+    /// the same would come of it again.
+    pub(super) fn release_stalled(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        for (worker, since, until) in self.stalls() {
+            if now < until || self.strike(now, worker, Rejection::Stalled, actions) {
+                continue;
+            }
+            if let Some(gone) = self.drop_worker(worker) {
+                self.workers.departed(worker, gone.member);
+            }
+            let reason = Release::Stalled(now.saturating_sub(since));
+            actions.push(Action::Release { worker, reason });
+        }
+    }
+
+    /// Who is waited for while something is held back: since when, and until when it may take at most.
+    pub(super) fn stalls(&self) -> Vec<(WorkerId, Duration, Duration)> {
+        if !self.round.trials.iter().any(Trial::has_testimony) {
+            return Vec::new();
+        }
+        let stall = |(id, worker): (WorkerId, &Worker)| {
+            let pending =
+                || self.round.issues.iter().filter(move |issue| issue.worker == id && issue.is_pending());
+            let since = pending().map(|issue| issue.since.max(worker.free_since)).max()?;
+            let samples = pending().map(|issue| self.tree.samples_of(issue.node).len()).sum();
+            let allowed =
+                allowance(&worker.pace, self.workers.typical(worker), samples, self.cluster.patience);
+            let until = since
+                .saturating_add(allowed.saturating_add(self.cluster.silence).saturating_mul(FAR_TOO_LONG));
+            Some((id, since, until))
+        };
+        self.workers.iter().filter_map(stall).collect()
     }
 
     /// A worker has sent what cannot be right. True if that was once too often: then it is gone, and not let in again.

@@ -364,6 +364,7 @@ impl Engine {
             }
             Event::Tick => {
                 self.release_silent(now, actions);
+                self.release_stalled(now, actions);
                 self.round.next_due = Duration::ZERO;
                 self.settle(now, actions);
             }

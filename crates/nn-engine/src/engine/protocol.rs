@@ -209,6 +209,12 @@ pub enum Release {
     /// Nothing was heard of it for too long.
     #[error("nothing was heard of the worker for {0:.1?}; it may join again")]
     Silent(Duration),
+    /// It said that it was alive and finished nothing, while what is audited waited for it.
+    #[error(
+        "the worker has said for {0:.0?} that it is alive, and finished nothing that it was given; it may join again, but \
+         it counts against it: check its load"
+    )]
+    Stalled(Duration),
     /// Two others have computed the same node alike, and differently.
     #[error(
         "what the worker computed for node {}/{} of step {} differs from what two others computed alike: it computes \

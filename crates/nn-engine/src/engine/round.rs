@@ -411,6 +411,7 @@ impl Engine {
         let overdue = self.deadlines().into_iter().map(|(_, deadline)| deadline);
         let given_up = self.round.paused.zip(self.cluster.wait_timeout);
         let given_up = given_up.map(|(since, timeout)| since.saturating_add(timeout));
-        silent.chain(overdue).chain(given_up).min().map(|time| self.clock.shown(time))
+        let stalled = self.stalls().into_iter().map(|(.., until)| until);
+        silent.chain(overdue).chain(given_up).chain(stalled).min().map(|time| self.clock.shown(time))
     }
 }

@@ -59,13 +59,20 @@ impl Worker {
 /// How many of those who have gone are remembered by name.
 const DEPARTED: usize = 16;
 
+/// How many members are remembered for their strikes, and how many because they are not let in again. Whoever dials
+/// chooses a member's number, so without a bound strangers could fill the memory with them. It is twice as many as can be
+/// connected with the usual options.
+pub(super) const REMEMBERED: usize = 2048;
+
 /// All workers, and what is remembered of those who are gone.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     all: BTreeMap<WorkerId, Worker>,
     /// Of a member, not of a connection: dialling again wipes nothing out.
-    strikes: BTreeMap<Member, u32>,
+    strikes: BTreeMap<Member, Strikes>,
     quarantined: BTreeMap<Member, Quarantine>,
+    /// Strikes so far, of whomever: tells which was last.
+    struck: u64,
     departed: Vec<(Member, WorkerId)>,
 }
 
@@ -95,18 +102,38 @@ impl Workers {
         Ok(old.map(|(id, _)| id))
     }
 
-    /// Counts a strike: how many that makes.
+    /// Counts a strike: how many that makes. Where there are too many to remember, the member with the fewest is
+    /// forgotten, and of those the one whose last strike is longest ago: so nobody's second strike makes room for
+    /// strangers' first ones.
     pub(super) fn strike(&mut self, member: Member) -> u32 {
+        self.struck += 1;
+        if !self.strikes.contains_key(&member) && self.strikes.len() >= REMEMBERED {
+            let least = self.strikes.iter().min_by_key(|(_, strikes)| (strikes.count, strikes.last));
+            if let Some(least) = least.map(|(&member, _)| member) {
+                self.strikes.remove(&least);
+            }
+        }
         let strikes = self.strikes.entry(member).or_default();
-        *strikes = strikes.saturating_add(1);
-        *strikes
+        *strikes = Strikes { count: strikes.count.saturating_add(1), last: self.struck };
+        strikes.count
     }
 
     pub(super) fn strikes(&self, member: Member) -> u32 {
-        self.strikes.get(&member).copied().unwrap_or_default()
+        self.strikes.get(&member).map(|strikes| strikes.count).unwrap_or_default()
     }
 
+    /// From here on a member is not let in. Where there are too many to remember, one is forgotten that only sent
+    /// malformed messages, the one of longest ago, before any that was found to compute wrongly: for that, somebody must
+    /// have been let in, given work, and outvoted, which strangers cannot do by the thousand.
     pub(super) fn quarantine(&mut self, quarantine: Quarantine) {
+        self.strikes.remove(&quarantine.member);
+        if !self.quarantined.contains_key(&quarantine.member) && self.quarantined.len() >= REMEMBERED {
+            let worth = |kept: &Quarantine| matches!(kept.reason, Release::Disproved { .. });
+            let least = self.quarantined.values().min_by_key(|kept| (worth(kept), kept.since, kept.worker));
+            if let Some(least) = least.map(|kept| kept.member) {
+                self.quarantined.remove(&least);
+            }
+        }
         self.quarantined.insert(quarantine.member, quarantine);
     }
 
@@ -188,6 +215,14 @@ impl Workers {
     }
 }
 
+/// A member's malformed messages.
+#[derive(Debug, Clone, Copy, Default)]
+struct Strikes {
+    count: u32,
+    /// Which of all strikes was its last.
+    last: u64,
+}
+
 /// How far a worker is with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
@@ -246,5 +281,51 @@ impl Issue {
             return true;
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent_away(member: u64, reason: Release) -> Quarantine {
+        let since = Duration::from_secs(member);
+        Quarantine { member: Member(member), worker: WorkerId(member), since, reason }
+    }
+
+    const MALFORMED: Release = Release::Quarantined { strikes: 3, last: Rejection::NoMessage };
+    const DISPROVED: Release =
+        Release::Disproved { step: crate::engine::Step(1), node: Node { level: 0, index: 0 } };
+
+    #[test]
+    fn strangers_cannot_fill_the_memory_with_strikes_nor_wipe_out_anybodys() {
+        let mut workers = Workers::default();
+        workers.strike(Member(7));
+        assert_eq!(workers.strike(Member(7)), 2);
+        for stranger in 0..3 * REMEMBERED as u64 {
+            assert_eq!(workers.strike(Member(1000 + stranger)), 1);
+        }
+        assert_eq!(workers.strikes.len(), REMEMBERED);
+        assert_eq!(workers.strike(Member(7)), 3);
+        // Of those with as few strikes the latest are remembered.
+        assert_eq!(workers.strikes(Member(1000 + 3 * REMEMBERED as u64 - 1)), 1);
+        assert_eq!(workers.strikes(Member(1000)), 0);
+    }
+
+    #[test]
+    fn strangers_cannot_wash_a_member_clean_that_computes_wrongly() {
+        let mut workers = Workers::default();
+        workers.quarantine(sent_away(1, DISPROVED));
+        for stranger in 2..3 * REMEMBERED as u64 {
+            workers.strike(Member(stranger));
+            workers.quarantine(sent_away(stranger, MALFORMED));
+        }
+        assert_eq!((workers.quarantined.len(), workers.strikes.len()), (REMEMBERED, 0));
+        let join =
+            |member| Join { worker: WorkerId(1 << 40), member: Member(member), incarnation: 9, threads: 1 };
+        assert_eq!(workers.join(join(1), Duration::ZERO).unwrap_err(), DISPROVED);
+        // The latest of the others are remembered.
+        assert_eq!(workers.join(join(3 * REMEMBERED as u64 - 1), Duration::ZERO).unwrap_err(), MALFORMED);
+        assert!(workers.join(join(2), Duration::ZERO).is_ok());
     }
 }

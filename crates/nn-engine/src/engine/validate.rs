@@ -29,6 +29,11 @@ pub enum Rejection {
     /// Not even a message of the protocol, or a tensor with a wrong checksum.
     #[error("what came was no message of the protocol, or damaged; use the same version of nn on both ends")]
     NoMessage,
+    /// No message either, but none for far too long, though the worker says that it is alive.
+    #[error(
+        "the worker says that it is alive, and finished nothing that it was given for far too long; check its load"
+    )]
+    Stalled,
     /// Computed for the coordinator as it was before it was started again.
     #[error("the contribution is for generation {got} of the run, but this is {now}; drop it and go on")]
     StaleGeneration {
@@ -135,7 +140,8 @@ impl Rejection {
             | Self::WrongCount { .. }
             | Self::HiddenNonFinite
             | Self::FalseAlarm
-            | Self::NoMessage => true,
+            | Self::NoMessage
+            | Self::Stalled => true,
             Self::UnknownWorker(_)
             | Self::AlreadyJoined(_)
             | Self::StaleIncarnation { .. }

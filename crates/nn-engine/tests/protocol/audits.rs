@@ -247,3 +247,120 @@ fn two_losses_of_one_node_are_not_the_same_as_one() {
     let witness = assigned(&all, 2).into_iter().find(|witness| witness.node == task.node).unwrap();
     assert!(counted(&script.send(answer(witness, Part::All, TRUTH))).is_empty());
 }
+
+/// Lives without working.
+fn heartbeats(script: &mut Script, workers: &[u64], seconds: u64) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for _ in 0..seconds {
+        for &worker in workers {
+            actions.extend(script.event(Event::Heartbeat(WorkerId(worker))));
+        }
+        actions.extend(script.after(Duration::from_secs(1)));
+    }
+    actions
+}
+
+fn stalled(actions: &[Action]) -> Vec<u64> {
+    let all = actions.iter().filter_map(|action| match action {
+        Action::Release { worker, reason: Release::Stalled(_) } => Some(worker.0),
+        _ => None,
+    });
+    all.collect()
+}
+
+#[test]
+fn one_that_only_says_that_it_is_alive_does_not_hold_an_audited_step_up_for_ever() {
+    for min_workers in [1, 2] {
+        let wait_timeout = Some(Duration::from_secs(30));
+        let mut script = Script::new(Cluster {
+            audit: 1.0,
+            min_workers,
+            wait_timeout,
+            link_bytes_per_second: 1e12,
+            ..cluster()
+        });
+        let mut first = script.join(1);
+        if min_workers == 1 {
+            let task = assigned(&first, 1)[0];
+            script.join(2);
+            first = script.send(answer(task, Part::All, TRUTH));
+        } else {
+            first.extend(script.join(2));
+        }
+        let step = script.engine.steps_done();
+        // The first does all that it is given, what the second owes too; the second says that it is alive.
+        let mut todo = assigned(&first, 1);
+        let mut gone = Vec::new();
+        for _ in 0..120 {
+            for task in std::mem::take(&mut todo) {
+                let more = script.send(answer(task, Part::All, TRUTH));
+                todo.extend(assigned(&more, 1));
+            }
+            let actions = heartbeats(&mut script, &[1, 2], 1);
+            todo.extend(assigned(&actions, 1));
+            gone.extend(stalled(&actions));
+            if !gone.is_empty() {
+                break;
+            }
+            assert_eq!(script.engine.steps_done(), step, "held back");
+        }
+        assert_eq!(gone, [2], "with {min_workers}");
+        assert!(script.now > Duration::from_secs(40), "not before it had its time: {:?}", script.now);
+        if min_workers == 1 {
+            assert_eq!(script.engine.steps_done(), step + 1, "the other one is alone, and believed");
+        } else {
+            assert!(matches!(script.engine.waiting(), Some(Waiting::ForWorkers { have: 1, want: 2, .. })));
+            let actions = heartbeats(&mut script, &[1], 31);
+            assert!(matches!(outcome(&actions), Some(Outcome::NoWorkers { have: 1, want: 2, .. })));
+        }
+    }
+}
+
+#[test]
+fn who_stalls_again_and_again_is_sent_away_for_good() {
+    let mut script =
+        Script::new(Cluster { audit: 1.0, min_workers: 2, link_bytes_per_second: 1e12, ..cluster() });
+    let mut actions = script.join(1);
+    let mut ends = Vec::new();
+    for incarnation in 0..4 {
+        let worker = WorkerId(10 + incarnation);
+        let join = Join { worker, member: Member(9), incarnation, threads: 1 };
+        actions.extend(script.event(Event::Joined(join)));
+        for _ in 0..120 {
+            for task in assigned(&actions, 1) {
+                let more = script.send(answer(task, Part::All, TRUTH));
+                actions.extend(more.into_iter().filter(|action| !matches!(action, Action::Assign(_))));
+            }
+            ends.extend(actions.iter().filter_map(|action| match action {
+                Action::Release { worker: WorkerId(10..), reason } => Some(*reason),
+                _ => None,
+            }));
+            if ends.len() as u64 > incarnation {
+                break;
+            }
+            actions = heartbeats(&mut script, &[1, worker.0], 1);
+        }
+        actions = Vec::new();
+    }
+    assert!(matches!(ends[..2], [Release::Stalled(_), Release::Stalled(_)]), "{ends:?}");
+    let last = Release::Quarantined { strikes: 3, last: Rejection::Stalled };
+    assert_eq!(ends[2..], [last, last]);
+}
+
+#[test]
+fn one_that_is_slow_is_not_taken_for_one_that_stalls() {
+    let mut script =
+        Script::new(Cluster { audit: 1.0, min_workers: 2, link_bytes_per_second: 1e12, ..cluster() });
+    script.join(1);
+    let actions = script.join(2);
+    for task in assigned(&actions, 1) {
+        script.send(answer(task, Part::All, TRUTH));
+    }
+    // Nobody knows yet how fast it is. Half a minute is slow, but no stall.
+    let meanwhile = heartbeats(&mut script, &[1, 2], 30);
+    assert!(stalled(&meanwhile).is_empty());
+    for task in assigned(&actions, 2) {
+        script.send(answer(task, Part::All, TRUTH));
+    }
+    assert!(script.state(2).is_some());
+}

@@ -125,6 +125,7 @@ impl World {
                     Release::Over(_) => self.check(&Fact::Told { worker })?,
                     Release::Superseded => self.tally.count("superseded"),
                     Release::Silent(_) => self.tally.count("silent"),
+                    Release::Stalled(_) => self.tally.count("stalled"),
                     Release::Refused(_) => self.tally.count("not let in"),
                     Release::Disproved { .. } => {
                         self.tally.count("disproved");

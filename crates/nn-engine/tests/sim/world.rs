@@ -58,8 +58,9 @@ pub(crate) struct World {
     pub(crate) finished: bool,
 }
 
-/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet.
-const ENOUGH: u64 = 120_000_000;
+/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet; and
+/// who only says that it is alive, while a witness is wanted, is let go three times before it is not let in any more.
+const ENOUGH: u64 = 900_000_000;
 
 impl World {
     pub(crate) fn new(seed: u64, talk: bool) -> Self {
@@ -201,7 +202,8 @@ impl World {
                     machine.rubbish = 0;
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
-                let wanted = self.weather.min_workers.max(if self.weather.audit > 0.0 { 2 } else { 1 });
+                // One is enough, though others may only say that they are alive: they are not waited for for ever.
+                let wanted = self.weather.min_workers;
                 let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
                 while self.machines.iter().filter(well).count() < wanted {
                     self.start_machine();

@@ -32,7 +32,7 @@ pub(super) fn is_hash(text: &str) -> bool {
 }
 
 /// A training set that is kept, verified. One that is damaged is removed.
-pub(super) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<Dataset> {
+pub(crate) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<Dataset> {
     let path = path(folder, sha256);
     let file = File::open(&path).ok()?;
     match data::read(BufReader::with_capacity(1 << 20, file), manifest, sha256) {

@@ -43,7 +43,9 @@ impl Service<Uri> for Connector {
         let timeout = self.timeout;
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
-            let Some((config, name)) = tls else { return Ok(TokioIo::new(Connection::Plain(stream))) };
+            let Some((config, name)) = tls else {
+                return Ok(TokioIo::new(Connection::Plain { stream, fresh: true }));
+            };
             let shaken = tokio::time::timeout(timeout, shake_hands(config, name, stream)).await;
             let connection = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok(TokioIo::new(connection))
@@ -66,20 +68,25 @@ async fn shake_hands(
     }
 }
 
+/// How an alert begins, by which a TLS server answers those who do not speak TLS. In HTTP/2 it would be a frame of more
+/// than a megabyte, before any other.
+const TLS_ALERT: [u8; 2] = [21, 3];
+
+/// What HTTP/2 keeps of the error is its text.
+pub(super) const SPEAKS_TLS: &str = "the other end speaks TLS";
+
 /// A connection to a coordinator.
 pub(super) enum Connection {
-    Plain(TcpStream),
+    Plain {
+        stream: TcpStream,
+        /// Whether nothing has been read yet.
+        fresh: bool,
+    },
     Tls {
         stream: Box<TlsStream<TcpStream>>,
         /// What was read in the handshake.
         first: Option<u8>,
     },
-}
-
-impl hyper_util::client::legacy::connect::Connection for Connection {
-    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
-        hyper_util::client::legacy::connect::Connected::new()
-    }
 }
 
 impl AsyncRead for Connection {
@@ -89,7 +96,18 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Plain { stream, fresh } => {
+                let before = buffer.filled().len();
+                let polled = Pin::new(stream).poll_read(context, buffer);
+                let read = &buffer.filled()[before..];
+                if *fresh && !read.is_empty() {
+                    *fresh = false;
+                    if read.starts_with(&TLS_ALERT) {
+                        return Poll::Ready(Err(io::Error::other(SPEAKS_TLS)));
+                    }
+                }
+                polled
+            }
             Self::Tls { stream, first } => {
                 if buffer.remaining() > 0
                     && let Some(byte) = first.take()
@@ -106,7 +124,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_write(context, bytes),
             Self::Tls { stream, .. } => Pin::new(&mut **stream).poll_write(context, bytes),
         }
     }
@@ -117,28 +135,28 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, slices),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_write_vectored(context, slices),
             Self::Tls { stream, .. } => Pin::new(&mut **stream).poll_write_vectored(context, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
         match self {
-            Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Plain { stream, .. } => stream.is_write_vectored(),
             Self::Tls { stream, .. } => stream.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_flush(context),
             Self::Tls { stream, .. } => Pin::new(&mut **stream).poll_flush(context),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Plain { stream, .. } => Pin::new(stream).poll_shutdown(context),
             Self::Tls { stream, .. } => Pin::new(&mut **stream).poll_shutdown(context),
         }
     }

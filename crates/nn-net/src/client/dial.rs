@@ -12,7 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::address::coordinator_url;
-use super::connector::Connector;
+use super::connector::{Connector, SPEAKS_TLS};
 use crate::security::{ClientSecurity, ClientTrouble, client_trouble};
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
@@ -88,11 +88,10 @@ pub enum ConnectError {
     Unreachable { url: String, why: String },
     #[error("{url} did not answer within {after:.0?}; check the address, the network and the firewall")]
     TimedOut { url: String, after: Duration },
-    #[error(
-        "what listens at {url} does not speak HTTP/2 without TLS ({why}); is that nn-coord's port, and does it expect \
-         https:// and --tls-ca?"
-    )]
+    #[error("what listens at {url} does not speak HTTP/2 ({why}); is that nn-coord's port?")]
     NotHttp2 { url: String, why: String },
+    #[error("what listens at {url} speaks TLS; write https://, and say with --tls-ca whom to trust")]
+    NeedsTls { url: String },
     #[error(
         "what listens at {url} closed the connection without an answer; is that nn-coord's port, does it expect TLS \
          (https:// and --tls-ca), or is it just ending?"
@@ -123,6 +122,7 @@ impl ConnectError {
                 | Self::CertificateRefused { .. }
                 | Self::TokenRefused { .. }
                 | Self::NotTls { .. }
+                | Self::NeedsTls { .. }
         )
     }
 
@@ -134,6 +134,15 @@ impl ConnectError {
             ClientTrouble::Refused { why, remedy } => Self::CertificateRefused { url, why, remedy },
             ClientTrouble::NotTls => Self::NotTls { url },
             ClientTrouble::Other(why) => Self::Other { url, why },
+        }
+    }
+
+    /// From the end of a handshake.
+    pub(super) fn of_handshake(url: &str, error: &io::Error) -> Self {
+        match error.get_ref().and_then(|error| error.downcast_ref()) {
+            Some(error) => Self::of_tls(url, error),
+            None if error.kind() == io::ErrorKind::ConnectionRefused => Self::Refused { url: url.to_owned() },
+            None => Self::HungUp { url: url.to_owned() },
         }
     }
 
@@ -192,11 +201,12 @@ impl ConnectError {
             Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
                 Self::NotCoordinator { url, why }
             }
-            _ if says(&["http2 error", "frame with invalid", "protocol error"]) => {
+            _ if says(&[SPEAKS_TLS]) => Self::NeedsTls { url },
+            _ if says(&["http2 error", "frame with invalid", "protocol error", "bytes remaining"]) => {
                 Self::NotHttp2 { url, why }
             }
             // Which of them it is depends on who was faster.
-            _ if says(&["closed", "reset", "roken pipe", "canceled"]) => Self::HungUp { url },
+            _ if says(&["closed", "reset", "roken pipe", "canceled", "not ready"]) => Self::HungUp { url },
             _ => Self::Other { url, why },
         }
     }

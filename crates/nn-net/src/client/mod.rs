@@ -13,6 +13,7 @@ mod cache;
 mod compute;
 mod connector;
 mod dial;
+mod probe;
 mod session;
 mod status;
 mod weights;
@@ -31,8 +32,11 @@ use crate::proto as pb;
 pub use address::{DEFAULT_PORT, coordinator_url};
 use dial::Backoff;
 pub use dial::{ConnectError, DialOptions, LocalAddresses};
+pub use probe::{Latency, Pong, ProbeError, Prober, certificate};
 use session::SessionEnd;
 pub use status::{status, watch};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {cache::load as load_kept, session::hostile};
 
 /// How a worker works.
 #[derive(Debug, Clone)]

@@ -52,11 +52,10 @@ impl Weights {
         }
         if Arc::get_mut(&mut set.params).is_none_or(|params| params.is_empty()) {
             // The compute thread still has the old ones, or there are none yet.
-            let parts = if set.have.contains(&true) { set.params.to_vec() } else { Vec::new() };
-            set.params = Arc::new(parts);
-            if let Some(params) = Arc::get_mut(&mut set.params) {
-                params.resize(self.shapes.total(), 0.0);
-            }
+            let kept = set.have.contains(&true);
+            // Fresh memory of zeros is not there before it is written to, so that a header alone takes none.
+            let params = if kept { set.params.to_vec() } else { nn_core::zeroed(self.shapes.total()) };
+            set.params = Arc::new(params);
         }
         self.arriving = Some((at, incoming));
         Ok(())

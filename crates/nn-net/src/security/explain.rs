@@ -139,5 +139,8 @@ fn date_of(time: rustls::pki_types::UnixTime) -> String {
 /// The name alone, of what rustls writes as `DnsName("host")` or `IpAddress(127.0.0.1)`.
 fn bare(presented: &str) -> String {
     let inside = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')')).unwrap_or(presented);
+    if let Ok(address) = inside.parse::<std::net::IpAddr>() {
+        return address.to_string(); // rustls writes 0::1
+    }
     inside.trim_matches('"').chars().filter(|c| !c.is_control()).take(64).collect()
 }

@@ -155,58 +155,9 @@ impl<O: Observer> Driver<O> {
         let mut actions = Vec::new();
         let outcome = loop {
             let command = commands.blocking_recv().unwrap_or(Command::Stop);
-            let now = self.observer.now();
-            // Who is there is told at once.
-            let changed = matches!(
-                command,
-                Command::Connected(_) | Command::Ready(_) | Command::Gone(_) | Command::Garbled(_)
-            );
-            let event = match command {
-                Command::Connected(peer) => {
-                    if self.names.len() == NAMES {
-                        self.names.pop_first();
-                    }
-                    self.names.insert(peer.worker, peer.name().to_owned());
-                    self.peers.insert(peer.worker, (*peer, Meter::default()));
-                    None
-                }
-                Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
-                    Event::Joined(Join {
-                        worker,
-                        member: Member(peer.hello.member),
-                        incarnation: peer.hello.incarnation,
-                        threads: peer.hello.threads,
-                    })
-                }),
-                Command::Gone(worker) => self.forget(worker).map(|_| Event::Left(worker)),
-                Command::Garbled(worker) => self.forget(worker).map(|_| Event::Garbled(worker)),
-                Command::Gradient(contribution) => {
-                    if contribution.step.0 == self.engine.steps_done() {
-                        self.watch.computed(contribution.worker, contribution.compute);
-                    }
-                    Some(Event::Contribution(*contribution))
-                }
-                Command::Event(event) => Some(event),
-                Command::Tick => Some(Event::Tick),
-                Command::Tell(done) => {
-                    // However many ask, a step is not delayed by more than this.
-                    if now.saturating_sub(self.told) >= ASKED {
-                        self.tell(now);
-                    }
-                    let _ = done.send(());
-                    None
-                }
-                Command::Stop => Some(Event::StopRequested),
-            };
-            if let Some(event) = event {
-                self.handle(now, event, &mut actions);
-            }
+            self.obey(command, &mut actions);
             if let Some(outcome) = self.outcome {
                 break outcome;
-            }
-            let since = now.saturating_sub(self.told);
-            if since >= STATUS || changed && since >= ASKED {
-                self.tell(now);
             }
         };
         self.close(outcome);
@@ -217,6 +168,63 @@ impl<O: Observer> Driver<O> {
             self.forget(worker);
         }
         Finished { engine: self.engine, observer: self.observer, outcome, times: self.watch.total }
+    }
+
+    /// Does what a command asks for. Once the run has an outcome, there is nothing more to ask.
+    pub(super) fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
+        let now = self.observer.now();
+        // Who is there is told at once.
+        let changed = matches!(
+            command,
+            Command::Connected(_) | Command::Ready(_) | Command::Gone(_) | Command::Garbled(_)
+        );
+        let event = match command {
+            Command::Connected(peer) => {
+                if self.names.len() == NAMES {
+                    self.names.pop_first();
+                }
+                self.names.insert(peer.worker, peer.name().to_owned());
+                self.peers.insert(peer.worker, (*peer, Meter::default()));
+                None
+            }
+            Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
+                Event::Joined(Join {
+                    worker,
+                    member: Member(peer.hello.member),
+                    incarnation: peer.hello.incarnation,
+                    threads: peer.hello.threads,
+                })
+            }),
+            Command::Gone(worker) => self.forget(worker).map(|_| Event::Left(worker)),
+            Command::Garbled(worker) => self.forget(worker).map(|_| Event::Garbled(worker)),
+            Command::Gradient(contribution) => {
+                if contribution.step.0 == self.engine.steps_done() {
+                    self.watch.computed(contribution.worker, contribution.compute);
+                }
+                Some(Event::Contribution(*contribution))
+            }
+            Command::Event(event) => Some(event),
+            Command::Tick => Some(Event::Tick),
+            Command::Tell(done) => {
+                // However many ask, a step is not delayed by more than this.
+                if now.saturating_sub(self.told) >= ASKED {
+                    self.tell(now);
+                }
+                let _ = done.send(());
+                None
+            }
+            Command::Stop => Some(Event::StopRequested),
+        };
+        if let Some(event) = event {
+            self.handle(now, event, actions);
+        }
+        if self.outcome.is_some() {
+            return;
+        }
+        let since = now.saturating_sub(self.told);
+        if since >= STATUS || changed && since >= ASKED {
+            self.tell(now);
+        }
     }
 
     /// A worker is gone; what was carried for it is not.

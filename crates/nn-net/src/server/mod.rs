@@ -13,6 +13,9 @@
 
 mod door;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
+mod probe;
 mod service;
 mod session;
 mod status;
@@ -33,7 +36,7 @@ use crate::data::TrainingSet;
 use crate::proto as pb;
 use crate::wire::tensor::Shapes;
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW};
-pub use door::{Door, Refusal};
+pub use door::{Door, DoorLimits, Rate, Refusal};
 use door::{Gate, Lobby};
 use driver::{Command, Driver};
 pub use times::Times;
@@ -47,11 +50,18 @@ pub struct CoordinatorOptions {
     pub max_workers: usize,
     /// How long it waits for workers to leave once the run is over.
     pub grace: Duration,
+    /// What those who dial are allowed before a worker of theirs is at work.
+    pub limits: DoorLimits,
 }
 
 impl Default for CoordinatorOptions {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(1), max_workers: 1024, grace: Duration::from_secs(5) }
+        Self {
+            heartbeat: Duration::from_secs(1),
+            max_workers: 1024,
+            grace: Duration::from_secs(5),
+            limits: DoorLimits::default(),
+        }
     }
 }
 
@@ -167,8 +177,8 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             training_set: Arc::new(TrainingSet::new(data)),
             shapes: Shapes::new(&manifest),
             manifest,
+            lobby: Lobby::new(options.limits),
             options,
-            lobby: Lobby::new(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());
@@ -274,6 +284,7 @@ pub async fn serve(
         .add_service(Gate::new(pb::status_server::StatusServer::new(status::StatusService::new(
             handle.status.clone(),
             handle.commands.clone(),
+            probe::Probe::new(handle.facts.arithmetic.clone()),
         ))))
         .add_service(Gate::new(service::WorkService::new(handle.clone(), killed)))
         .serve_with_incoming_shutdown(incoming, async move {

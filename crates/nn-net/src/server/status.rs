@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::driver::{Command, Driver, Meter, Peer};
+use super::probe::Probe;
 use crate::proto as pb;
 use crate::wire::BUILD;
 use crate::wire::convert;
@@ -29,11 +30,16 @@ const RATE: Duration = Duration::from_millis(200);
 pub(super) struct StatusService {
     status: watch::Receiver<Arc<pb::RunStatus>>,
     commands: mpsc::Sender<Command>,
+    probe: Probe,
 }
 
 impl StatusService {
-    pub(super) fn new(status: watch::Receiver<Arc<pb::RunStatus>>, commands: mpsc::Sender<Command>) -> Self {
-        Self { status, commands }
+    pub(super) fn new(
+        status: watch::Receiver<Arc<pb::RunStatus>>,
+        commands: mpsc::Sender<Command>,
+        probe: Probe,
+    ) -> Self {
+        Self { status, commands, probe }
     }
 }
 
@@ -49,6 +55,10 @@ impl pb::status_server::Status for StatusService {
         // Otherwise the last one is told.
         let _ = tokio::time::timeout(FRESH, fresh).await;
         Ok(Response::new(pb::RunStatus::clone(&self.status.borrow())))
+    }
+
+    async fn probe(&self, request: Request<pb::ProbeRequest>) -> Result<Response<pb::ProbeReply>, Status> {
+        self.probe.answer(request.get_ref()).map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::RunStatus, Status>> + Send>>;

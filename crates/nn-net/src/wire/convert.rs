@@ -90,6 +90,11 @@ pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
+/// A sentence of a peer's, or one that quotes it: without control characters, and not without end.
+pub(crate) fn sentence(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(1000).collect()
+}
+
 /// What a gradient's header says, beside its shape.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GradientHead {
@@ -219,7 +224,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
     match release {
         Release::Over(_) => pb::RejectReason::Over,
         Release::Superseded => pb::RejectReason::Replaced,
-        Release::Silent(_) => pb::RejectReason::Silent,
+        Release::Silent(_) | Release::Stalled(_) => pb::RejectReason::Silent,
         Release::Quarantined { .. } | Release::Disproved { .. } => pb::RejectReason::Quarantine,
         Release::Refused(Rejection::StaleIncarnation { .. }) => pb::RejectReason::Replaced,
         Release::Refused(Rejection::Over) => pb::RejectReason::Over,

@@ -5,6 +5,7 @@
 pub(crate) mod convert;
 pub(crate) mod error;
 pub(crate) mod outbox;
+pub(crate) mod probe;
 pub(crate) mod stream;
 pub(crate) mod tensor;
 

@@ -16,7 +16,10 @@ use nn_engine::{
     Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, StepReport,
     params_sha256,
 };
-use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, WorkerEnd, WorkerError, WorkerOptions};
+use nn_net::{
+    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, DoorLimits, ServerSecurity, WorkerEnd,
+    WorkerError, WorkerOptions,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -125,16 +128,29 @@ impl Run {
         clock: Clock,
         listener: Option<std::net::SocketAddr>,
     ) -> Served {
-        let options =
-            CoordinatorOptions { heartbeat: Duration::from_millis(200), ..CoordinatorOptions::default() };
+        let open = (ServerSecurity::default(), DoorLimits::default());
+        self.serve_behind(cluster, clock, listener, open).await
+    }
+
+    /// A coordinator that asks those who dial it who they are.
+    pub async fn serve_behind(
+        &self,
+        cluster: Cluster,
+        clock: Clock,
+        listener: Option<std::net::SocketAddr>,
+        (security, limits): (ServerSecurity, DoorLimits),
+    ) -> Served {
+        let heartbeat = Duration::from_millis(200);
+        let options = CoordinatorOptions { heartbeat, limits, ..CoordinatorOptions::default() };
         let engine = self.engine(cluster);
         let coordinator = Coordinator::start(engine, self.data.clone(), clock, options).unwrap();
         let address = listener.unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
         let listener = TcpListener::bind(address).await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if security.has_tls() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", listener.local_addr().unwrap());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         let serving =
-            tokio::spawn(nn_net::serve(vec![nn_net::Door::open(listener)], coordinator.handle(), async {
+            tokio::spawn(nn_net::serve(vec![Door::new(listener, security)], coordinator.handle(), async {
                 if stopped.await.is_err() {
                     std::future::pending::<()>().await;
                 }

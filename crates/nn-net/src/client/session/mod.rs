@@ -1,5 +1,7 @@
 //! One connection to a coordinator, as the worker lives it.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod load;
 
 use std::pin::Pin;
@@ -26,7 +28,7 @@ use super::{Identity, Progress, RunOver, WorkerError, WorkerEvent, WorkerOptions
 use crate::data::DataError;
 use crate::proto as pb;
 use crate::wire::BUILD;
-use crate::wire::convert::{FromCoordinator, Place, plain};
+use crate::wire::convert::{FromCoordinator, Place, plain, sentence};
 use crate::wire::error::WireError;
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
@@ -77,6 +79,13 @@ const WELCOME: Duration = Duration::from_secs(20);
 const PROGRESS: Duration = Duration::from_millis(250);
 /// How long a leaving worker waits for its last words to be heard.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How many nodes may wait to be computed: all of a tree, several times over, because a node may be given again.
+fn most_waiting(manifest: &Manifest) -> usize {
+    let parts = manifest.parts();
+    let leaves = parts.batch_size.min(parts.train_samples).div_ceil(parts.shard_size);
+    leaves.saturating_mul(8).saturating_add(1024)
+}
 
 pub(super) struct Session<'a> {
     options: &'a WorkerOptions,
@@ -208,7 +217,9 @@ impl<'a> Session<'a> {
     }
 
     fn protocol(&self, message: impl ToString) -> WorkerError {
-        WorkerError::Protocol { coordinator: self.coordinator.to_owned(), message: message.to_string() }
+        // It may quote what the coordinator has sent.
+        let message = sentence(&message.to_string());
+        WorkerError::Protocol { coordinator: self.coordinator.to_owned(), message }
     }
 
     /// The next message that is not the end.
@@ -242,7 +253,7 @@ impl<'a> Session<'a> {
 
     fn rejected(&self, reason: pb::RejectReason, message: &str) -> Stop {
         use pb::RejectReason as Reason;
-        let message: String = message.chars().filter(|c| !c.is_control()).take(1000).collect();
+        let message = sentence(message);
         match reason {
             Reason::Full | Reason::Over => {
                 SessionEnd::NotNow(ConnectError::NotNow { url: self.coordinator.to_owned(), why: message })
@@ -388,8 +399,15 @@ impl<'a> Session<'a> {
                 }
             };
             match message {
+                FromCoordinator::Assignment(nodes) if nodes.is_empty() => {}
                 FromCoordinator::Assignment(nodes) => {
                     self.check(&manifest, place, &nodes)?;
+                    let waiting = self.counters.waiting.load(Ordering::Relaxed) as usize + assigned.len();
+                    if waiting.saturating_add(nodes.len()) > most_waiting(&manifest) {
+                        let why =
+                            format!("it assigns more nodes than a step has, with {waiting} still to do");
+                        return Err(self.protocol(why).into());
+                    }
                     self.counters.waiting.fetch_add(nodes.len() as u64, Ordering::Relaxed);
                     self.latest.fetch_max(place.step, Ordering::Relaxed);
                     assigned.push((place, nodes));

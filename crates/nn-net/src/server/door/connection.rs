@@ -11,10 +11,6 @@ use tonic::transport::server::Connected;
 
 use super::lobby::{Cut, Visitor};
 
-/// What a stranger may send before it has shown that it may be here. HTTP/2's greeting and a request with a token are
-/// far less, and what is not read takes no memory.
-const STRANGER_BYTES: usize = 256 * 1024;
-
 enum Stream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
@@ -64,7 +60,7 @@ impl AsyncRead for Connection {
         };
         if self.visitor.is_stranger() {
             self.read_as_stranger += buffer.filled().len() - before;
-            if self.read_as_stranger > STRANGER_BYTES {
+            if self.read_as_stranger > self.visitor.stranger_bytes() {
                 self.visitor.refuse("sent too much before it said who it is");
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }

@@ -13,14 +13,34 @@ use tokio::time::Instant;
 use super::rate::{Rate, Rates, place};
 use crate::security::ServerSecurity;
 
-/// How long a connection has to show that it may be here: TLS, and the first request with the token.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// Connections without a worker at work.
-pub(super) const GUESTS: usize = 256;
-/// How fast an address may dial: enough for a few hundred workers behind one.
-const EACH: Rate = Rate { burst: 256.0, second: 100.0 };
-/// How fast all of them may together. A TLS handshake is about half a millisecond of one core.
-const ALL: Rate = Rate { burst: 1024.0, second: 400.0 };
+/// What those who dial are allowed before a worker of theirs is at work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DoorLimits {
+    /// How long a connection may take to show that it may be here: TLS, and the first request, with the token.
+    pub handshake: Duration,
+    /// What it may send until then, in bytes. HTTP/2's greeting and a request with a token are far less; what is not read
+    /// takes no memory.
+    pub stranger_bytes: usize,
+    /// Connections without a worker at work, all together.
+    pub guests: usize,
+    /// How fast an address may dial. The usual is enough for a few hundred workers behind one.
+    pub each: Rate,
+    /// How fast all of them may together. A TLS handshake takes about half a millisecond of one core.
+    pub all: Rate,
+}
+
+impl Default for DoorLimits {
+    fn default() -> Self {
+        Self {
+            handshake: Duration::from_secs(10),
+            stranger_bytes: 256 * 1024,
+            guests: 256,
+            each: Rate { burst: 256.0, second: 50.0 },
+            all: Rate { burst: 1024.0, second: 200.0 },
+        }
+    }
+}
+
 /// Sorts of refusals that are kept until they are told.
 const REFUSALS: usize = 64;
 
@@ -59,6 +79,7 @@ impl fmt::Display for Refusal {
 
 /// All who are connected.
 pub(in crate::server) struct Lobby {
+    limits: DoorLimits,
     start: Instant,
     state: Mutex<State>,
 }
@@ -89,14 +110,15 @@ impl fmt::Debug for Lobby {
 }
 
 impl Lobby {
-    pub(in crate::server) fn new() -> Arc<Self> {
+    pub(in crate::server) fn new(limits: DoorLimits) -> Arc<Self> {
         Arc::new(Self {
+            limits,
             start: Instant::now(),
             state: Mutex::new(State {
                 next: 0,
                 here: BTreeMap::new(),
                 guests: 0,
-                rates: Rates::new(EACH, ALL),
+                rates: Rates::new(limits.each, limits.all),
                 refused: HashMap::new(),
                 refused_elsewhere: None,
                 total_refused: 0,
@@ -121,7 +143,7 @@ impl Lobby {
             state.refuse(address.ip(), "dials too often");
             return None;
         }
-        if state.guests >= GUESTS {
+        if state.guests >= self.limits.guests {
             state.make_room();
         }
         let id = state.next;
@@ -143,11 +165,20 @@ impl Lobby {
         Some((Visitor(Arc::new(visitor)), cut))
     }
 
+    /// Somebody whose connection is not a socket.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::server) fn anybody(self: &Arc<Self>) -> Option<Visitor> {
+        let (visitor, _) = self.enter(SocketAddr::from(([192, 0, 2, 1], 9)), &Arc::default())?;
+        visitor.is_known();
+        Some(visitor)
+    }
+
     /// Ends the connections of strangers who have been here for too long.
     pub(super) fn send_slow_ones_away(&self) {
         let now = self.start.elapsed();
         let mut state = self.state();
-        let slow = |entry: &Entry| entry.is_stranger && now.saturating_sub(entry.since) >= PATIENCE;
+        let slow =
+            |entry: &Entry| entry.is_stranger && now.saturating_sub(entry.since) >= self.limits.handshake;
         let slow: Vec<u64> = state.here.iter().filter(|(_, entry)| slow(entry)).map(|(&id, _)| id).collect();
         for id in slow {
             state.cut(id, "was silent for too long instead of saying who it is");
@@ -288,6 +319,11 @@ impl Visitor {
         {
             entry.is_stranger = false;
         }
+    }
+
+    /// What it may send as a stranger.
+    pub(super) fn stranger_bytes(&self) -> usize {
+        self.0.lobby.limits.stranger_bytes
     }
 
     pub(super) fn is_stranger(&self) -> bool {

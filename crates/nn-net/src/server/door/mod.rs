@@ -30,8 +30,9 @@ use crate::security::{CertificateFacts, ServerSecurity, server_words};
 use crate::wire::TCP_KEEPALIVE;
 pub(super) use connection::Connection;
 pub(super) use gate::Gate;
-pub use lobby::Refusal;
+pub use lobby::{DoorLimits, Refusal};
 pub(super) use lobby::{Lobby, Visitor};
+pub use rate::Rate;
 
 /// A listening socket, and what is asked of those who dial it.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ impl Door {
 
 /// How long a peer may take over its side of the end of a failed handshake.
 const FAREWELL: Duration = Duration::from_millis(500);
+/// How often the lobby looks for strangers who take too long.
+const LOOK: Duration = Duration::from_millis(250);
 /// How long to wait where the system has no more files or memory for connections.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -143,7 +146,7 @@ async fn greet(
 
 /// Sends strangers away who take too long.
 async fn watch(lobby: Arc<Lobby>, ready: Ready) {
-    let mut interval = tokio::time::interval(Duration::from_millis(250));
+    let mut interval = tokio::time::interval(LOOK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {

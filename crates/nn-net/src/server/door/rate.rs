@@ -12,10 +12,12 @@ struct Bucket {
 }
 
 /// So many at once, and so many a second.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Rate {
-    pub(super) burst: f64,
-    pub(super) second: f64,
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    /// At once, after a pause.
+    pub burst: f64,
+    /// A second, on and on.
+    pub second: f64,
 }
 
 impl Bucket {

@@ -1,0 +1,356 @@
+//! What must hold of every file, however hostile: for the fuzz targets in `fuzz/` and the property tests beside this
+//! module, and built for nothing else. Each check takes bytes, reads them as the program would, and panics where a
+//! promise is broken: what is accepted can be written and read again, and what is refused is refused in a few words.
+
+#![allow(missing_docs)] // one sentence each says it all
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+
+use crate::container::{Container, Form};
+use crate::error::DataError;
+use crate::npy::Array;
+use crate::raw::{Answers, Values};
+use crate::source::{Header, LoadOptions, Source};
+use crate::table::Table;
+use crate::{Silent, bytes, idx, load_inputs};
+
+/// How much a file, member or stream may hold here. Small, so that what is taken beyond it shows.
+pub const LIMIT: u64 = 1 << 16;
+
+/// No message is longer: a hostile file must not fill the terminal, or the log.
+const LONGEST_MESSAGE: usize = 16 << 10;
+
+fn refused(error: &DataError) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && text.len() <= LONGEST_MESSAGE, "a message of {} bytes", text.len());
+    assert!(!text.chars().any(char::is_control), "a terminal would obey {text:?}");
+}
+
+/// IDX images and labels: what is accepted is, byte for byte, what a writer makes of it.
+pub fn check_idx(bytes: &[u8]) {
+    let plain = || bytes::gunzip(bytes.to_vec(), "x", LIMIT + 1024);
+    match idx::images(bytes, "x", LIMIT) {
+        Err(error) => refused(&error),
+        Ok(images) => {
+            let Values::Bytes(data) = &images.values else { panic!("IDX pixels are bytes") };
+            assert_eq!(data.len(), images.samples * images.width);
+            let dimensions = match images.image {
+                Some((height, width)) => vec![images.samples, height, width],
+                None => vec![images.samples, images.width],
+            };
+            assert_eq!(write_idx(&dimensions, data), plain().expect("it was read before"));
+        }
+    }
+    match idx::labels(bytes, "y", LIMIT) {
+        Err(error) => refused(&error),
+        Ok(labels) => {
+            let Answers::Numbers { data, width: 1 } = labels.answers else { panic!("a byte a sample") };
+            let data: Vec<u8> = data.iter().map(|&label| label as u8).collect();
+            assert_eq!(write_idx(&[data.len()], &data), plain().expect("it was read before"));
+        }
+    }
+}
+
+/// NPY: what is accepted comes back the same when it is written in the plainest way.
+pub fn check_npy(bytes: &[u8]) {
+    let array = match Array::parse(bytes, "x", LIMIT) {
+        Ok(array) => array,
+        Err(error) => return refused(&error),
+    };
+    match array.inputs() {
+        Err(error) => refused(&error),
+        Ok(inputs) => {
+            let shape = match inputs.image {
+                Some((height, width)) => format!("({}, {height}, {width})", inputs.samples),
+                None => format!("({}, {})", inputs.samples, inputs.width),
+            };
+            let (samples, width, values) = (inputs.samples, inputs.width, inputs.values.into_floats());
+            assert_eq!(values.len(), samples * width);
+            let data: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            let again = write_npy("<f4", &shape, &data);
+            let again = Array::parse(&again, "x", 16 * LIMIT).and_then(|array| array.inputs());
+            let again = again.expect("it was written by us");
+            assert_eq!((again.samples, again.width, again.image), (samples, width, inputs.image));
+            assert_eq!(again.values.into_floats(), values);
+        }
+    }
+    match array.labels() {
+        Err(error) => refused(&error),
+        Ok(labels) => assert!(labels.answers.len() as u64 <= LIMIT),
+    }
+}
+
+/// CSV; the first byte says what is known of the header and the label. What is accepted comes back the same when it is
+/// written anew.
+pub fn check_csv(bytes: &[u8]) {
+    let Some((&how, bytes)) = bytes.split_first() else { return };
+    let header = [Header::Auto, Header::Yes, Header::No][usize::from(how % 3)];
+    let wanted = match how / 3 % 4 {
+        0 => Some("-1"),
+        1 => Some("y"),
+        _ => None,
+    };
+    let read = || -> Result<_, DataError> {
+        let table = Table::open(bytes, "x", header)?;
+        let label = if how & 0x80 == 0 { Some(table.label_column(wanted)?) } else { None };
+        let (inputs, labels) = table.read(label)?;
+        Ok((label, inputs, labels))
+    };
+    let (label, inputs, labels) = match read() {
+        Ok(read) => read,
+        Err(error) => return refused(&error),
+    };
+    let width = inputs.width;
+    let (samples, values) = (inputs.samples, inputs.values.into_floats());
+    assert_eq!(values.len(), samples * width);
+    let answers = labels.map(|labels| labels.answers);
+    let text = |sample: usize| match answers.as_ref() {
+        Some(Answers::Text(texts)) => texts[sample].clone(),
+        Some(Answers::Numbers { data, .. }) => data[sample].to_string(),
+        None => String::new(),
+    };
+    if samples == 0 || width == 0 {
+        return;
+    }
+    // With a byte order mark of its own, because the first label may begin with one.
+    let mut again = b"\xef\xbb\xbf".to_vec();
+    for sample in 0..samples {
+        let mut row: Vec<String> = values[sample * width..][..width].iter().map(f32::to_string).collect();
+        if let Some(label) = label {
+            row.insert(label, format!("\"{}\"", text(sample).replace('"', "\"\"")));
+        }
+        again.extend(row.join(",").bytes());
+        again.push(b'\n');
+    }
+    let table = Table::open(&again, "x", Header::No).expect("it was written by us");
+    let (inputs, labels) = table.read(label).expect("it was written by us");
+    assert_eq!((inputs.samples, inputs.width, inputs.values.into_floats()), (samples, width, values));
+    assert_eq!(labels.map(|labels| labels.answers), answers);
+}
+
+/// Files of any format, and folders in one file: zip, tar and gzip. The first byte says how the rest is put to disk: as it
+/// is, packed by gzip, or as the members of an archive, whose reader must then give them back. Nothing may appear in
+/// `folder`, which is the caller's to use, beside the file itself.
+pub fn check_archive(bytes: &[u8], folder: &Path) {
+    let Some((&how, rest)) = bytes.split_first() else { return };
+    let members = members(rest);
+    let (name, file) = match how % 6 {
+        0 => ("x", rest.to_vec()),
+        1 => ("x", gzip(rest)),
+        2 => ("x.npz", rest.to_vec()),
+        3 => ("x.zip", zip(&members)),
+        4 => ("x.tar", tar(&members)),
+        _ => ("x.tgz", gzip(&tar(&members))),
+    };
+    let path = folder.join(name);
+    std::fs::write(&path, &file).expect("the caller's folder can be written to");
+    let form = match how % 6 {
+        3 => Some(Form::Zip),
+        4 | 5 => Some(Form::Tar),
+        _ => None,
+    };
+    if let Some(form) = form {
+        give_back(&Container::new(&path, form, LIMIT), &members);
+    }
+    let test_fraction = (how & 0x80 != 0).then_some(0.5);
+    let options = LoadOptions { max_bytes: LIMIT, test_fraction, ..LoadOptions::default() };
+    match crate::load(&Source::Path(path.clone()), &options, &Silent) {
+        Err(error) => refused(&error),
+        Ok(splits) => {
+            assert!(!splits.train.is_empty() && !splits.test.is_empty());
+            assert_eq!(splits.train.input_width(), splits.test.input_width());
+            assert_eq!(splits.train.output_width(), splits.test.output_width());
+            if let Some(classes) = &splits.classes {
+                assert_eq!(classes.len(), splits.train.output_width());
+            }
+        }
+    }
+    match load_inputs(&path, 2, &options) {
+        Err(error) => refused(&error),
+        Ok(inputs) => assert_eq!(inputs.width, 2),
+    }
+    let there = std::fs::read_dir(folder).expect("it is there").count();
+    std::fs::remove_file(&path).expect("it is there");
+    assert_eq!(there, 1, "something beside the file was written");
+}
+
+/// The members of an archive that was just made, as far as it can hold them.
+fn give_back(container: &Container, members: &[(String, Vec<u8>)]) {
+    let files = match container.files() {
+        Ok(files) => files,
+        // All of a tar stream has a limit.
+        Err(error) => return refused(&error),
+    };
+    for (name, content) in members {
+        let twice = members.iter().filter(|(other, _)| other == name).count() > 1;
+        let known = files.contains(name);
+        if !known || twice || content.len() as u64 > LIMIT {
+            continue;
+        }
+        match container.read(&[name]) {
+            Ok(read) => assert_eq!(&read[0], content, "{name:?}"),
+            Err(error) => refused(&error),
+        }
+    }
+}
+
+/// Names and contents: a length, a name, two bytes of length, a content. A content of odd length is that of zeros which
+/// compress well.
+fn members(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut members = Vec::new();
+    while let Some((&length, rest)) = bytes.split_first() {
+        let (name, rest) = rest.split_at(rest.len().min(usize::from(length % 64)));
+        let Some((&[low, high], rest)) = rest.split_first_chunk::<2>() else { break };
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        let bomb = length > rest.len();
+        let (content, rest) = rest.split_at(if bomb { 0 } else { length });
+        let content = if bomb { vec![0; length * 2] } else { content.to_vec() };
+        // What the writers below take: some text without NUL.
+        let name = String::from_utf8_lossy(name).replace('\0', "_");
+        if !name.is_empty() && members.len() < 16 {
+            members.push((name, content));
+        }
+        bytes = rest;
+    }
+    members
+}
+
+/// Members as [`check_archive`] takes them, after the byte that says how.
+pub fn pack(how: u8, members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut bytes = vec![how];
+    for (name, content) in members {
+        bytes.push(name.len() as u8);
+        bytes.extend(name.bytes());
+        bytes.extend((content.len() as u16).to_le_bytes());
+        bytes.extend(*content);
+    }
+    bytes
+}
+
+fn write_idx(dimensions: &[usize], data: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![0, 0, 8, dimensions.len() as u8];
+    dimensions.iter().for_each(|&d| bytes.extend((d as u32).to_be_bytes()));
+    bytes.extend(data);
+    bytes
+}
+
+fn write_npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.bytes());
+    bytes.extend(data);
+    bytes
+}
+
+/// The same array with its elements column by column. The header keeps its length.
+fn fortran(npy: &[u8]) -> Vec<u8> {
+    let at = npy.windows(6).position(|word| word == b"False,").expect("written by us");
+    [&npy[..at], b"True, ", &npy[at + 6..]].concat()
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).expect("memory");
+    encoder.finish().expect("memory")
+}
+
+fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    let method = zip::CompressionMethod::Deflated;
+    for (name, bytes) in members {
+        let options = zip::write::SimpleFileOptions::default().compression_method(method);
+        // It refuses a name that it has.
+        if zip.start_file(name.as_str(), options).is_ok() {
+            zip.write_all(bytes).expect("memory");
+        }
+    }
+    zip.finish().expect("memory").into_inner()
+}
+
+fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        // By hand, because the library would refuse what leads out of the folder.
+        let most = name.len().min(99);
+        header.as_mut_bytes()[..most].copy_from_slice(&name.as_bytes()[..most]);
+        header.set_cksum();
+        tar.append(&header, &bytes[..]).expect("memory");
+    }
+    tar.into_inner().expect("memory")
+}
+
+/// Small files that are right, for each check by name: where a fuzzer begins, and what tests damage.
+pub fn seeds(check: &str) -> Vec<Vec<u8>> {
+    let images = write_idx(&[3, 2, 2], &[0, 50, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+    let labels = write_idx(&[3], &[1, 0, 1]);
+    let x: Vec<u8> = [0.5_f32, 1.0, -2.0, 3e9, 0.0, 7.5].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let x_npy = write_npy("<f4", "(3, 2)", &x);
+    let y_npy = write_npy("|u1", "(3,)", &[1, 0, 1]);
+    let csv = "a,b,y\n1,2,cat\n3,4.5,dog\n-5,6e3,cat\n";
+    let mut big = x.clone();
+    big.chunks_exact_mut(4).for_each(<[u8]>::reverse);
+    match check {
+        "idx" => vec![write_idx(&[3, 4], &[9; 12]), gzip(&images), gzip(&labels), images, labels],
+        "npy" => vec![
+            write_npy("|u1", "(2, 2, 3)", &[1; 12]),
+            write_npy("<i8", "(2, 1)", &[7; 16]),
+            write_npy(">f4", "(1, 2, 3, 1)", &big),
+            write_npy("<f2", "(2, 3)", &[0x3c; 12]),
+            write_npy("<f8", "(2, 1)", &[0x40; 16]),
+            fortran(&x_npy),
+            x_npy,
+            y_npy,
+        ],
+        "csv" => {
+            let texts = [
+                csv.to_owned(),
+                csv.replace(',', ";"),
+                csv.replace(',', "\t"),
+                format!("\u{feff}{csv}"),
+                csv.replace("cat", "\"a \"\"cat\"\",\nor two\""),
+                "1,2,3\r\n4,5,6\r\n\r\n7,8,9".to_owned(),
+            ];
+            let with = |how: u8| texts.iter().map(move |text| [&[how], text.as_bytes()].concat());
+            with(0).chain(with(7)).chain(with(0x82)).collect()
+        }
+        "archive" => {
+            let four: [(&str, &[u8]); 4] = [
+                ("a/train-images-idx3-ubyte", &images),
+                ("a/train-labels-idx1-ubyte", &labels),
+                ("./t10k-images-idx3-ubyte", &images),
+                ("../t10k-labels-idx1-ubyte.gz", &gzip(&labels)),
+            ];
+            let arrays: [(&str, &[u8]); 3] =
+                [("x.npy", &x_npy), ("y.npy", &y_npy), ("/etc/../../x_test.npy", &x_npy)];
+            let tables: [(&str, &[u8]); 2] = [("train.csv", csv.as_bytes()), ("test.csv", csv.as_bytes())];
+            let owned: Vec<(String, Vec<u8>)> =
+                arrays.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect();
+            let mut seeds = vec![
+                [&[0], csv.as_bytes()].concat(),
+                [&[1], csv.as_bytes()].concat(),
+                [&[0], &zip(&owned)[..]].concat(),
+                [&[2], &zip(&owned)[..]].concat(),
+                [&[0], &tar(&owned[..1])[..]].concat(),
+                [&[1], &tar(&owned[..1])[..]].concat(),
+            ];
+            for how in 3..6 {
+                seeds.push(pack(how, &four));
+                seeds.push(pack(how, &arrays));
+                seeds.push(pack(how | 0x80, &tables));
+            }
+            seeds
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Measuring the path to a coordinator.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::Uri;
+use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::address::coordinator_url;
+use super::dial::{ConnectError, DialOptions, dial};
+use crate::proto as pb;
+use crate::security::CertificateFacts;
+use crate::wire::MAX_MESSAGE;
+use crate::wire::probe::{MOST, payload, unix_micros};
+use pb::status_client::StatusClient;
+
+/// A connection to a coordinator, to ask who it is and to measure the path with.
+#[derive(Debug)]
+pub struct Prober {
+    url: String,
+    channel: Channel,
+    client: StatusClient<Channel>,
+    options: DialOptions,
+}
+
+/// Who answers, and what its clock says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pong {
+    /// The version of the protocol that it speaks; this crate's is [`pb::PROTOCOL`].
+    pub protocol: u32,
+    /// Its program.
+    pub build: String,
+    /// The hash of its arithmetic's self-test. A worker's must be the same.
+    pub arithmetic: String,
+    /// From the question to the answer.
+    pub round_trip: Duration,
+    /// How far its clock is ahead of this machine's, in seconds; behind it if negative. It is right to half the round
+    /// trip.
+    pub ahead: f64,
+}
+
+/// What many pings took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// How many there were.
+    pub pings: usize,
+    /// Half of them took less.
+    pub median: Duration,
+    /// One in a hundred took longer.
+    pub p99: Duration,
+}
+
+/// Why a probe has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The coordinator is older than probes are.
+    #[error("the coordinator does not know probes: its version of nn is an older one")]
+    Unknown,
+    /// All callers together have had as many bytes carried as they may, for now.
+    #[error("{0}")]
+    Exhausted(String),
+    /// The connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// The sizes of messages that the bandwidth is measured with, in turn: on a slow path the small ones have to do.
+const SIZES: [usize; 3] = [MOST / 16, MOST / 4, MOST];
+
+/// How often the largest is sent, if that is quick.
+const REPEATS: usize = 6;
+
+/// What takes longer is not sent again, nor anything larger.
+const LONG: Duration = Duration::from_millis(500);
+
+/// The certificate that is shown at one address of a coordinator, once it is known to be one to trust.
+///
+/// # Errors
+/// If nothing answers there, or not with TLS, or with a certificate that is not to be trusted. Whether this side's
+/// certificate is taken is not known yet.
+pub async fn certificate(
+    url: &str,
+    address: SocketAddr,
+    options: &DialOptions,
+) -> Result<CertificateFacts, ConnectError> {
+    let url = coordinator_url(url)?;
+    let wrong = |why: String| ConnectError::Url { url: url.clone(), why };
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(error.to_string()))?;
+    let config = options.security.tls().ok_or_else(|| ConnectError::NoTls { url: url.clone() })?.clone();
+    let name = options.security.name_of(uri.host().unwrap_or_default());
+    let name = name.map_err(|error| wrong(error.to_string()))?;
+    let shake_hands = async {
+        let stream = TcpStream::connect(address).await?;
+        TlsConnector::from(config).connect(name, stream).await
+    };
+    let stream = match tokio::time::timeout(options.timeout, shake_hands).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(ConnectError::of_handshake(&url, &error)),
+        Err(_) => return Err(ConnectError::TimedOut { url, after: options.timeout }),
+    };
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let facts = shown.map_or(Err("it shows none".to_owned()), |shown| CertificateFacts::read(shown));
+    facts.map_err(|why| ConnectError::Other { url, why: format!("its certificate cannot be read: {why}") })
+}
+
+impl Prober {
+    /// Connects.
+    ///
+    /// # Errors
+    /// As for [`super::status`].
+    pub async fn connect(url: &str, options: &DialOptions) -> Result<Self, ConnectError> {
+        let url = coordinator_url(url)?;
+        let channel = dial(&url, options).await?;
+        let client = StatusClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE);
+        Ok(Self { url, channel, client, options: options.clone() })
+    }
+
+    /// Whether the coordinator says that it takes workers: gRPC's health check.
+    ///
+    /// # Errors
+    /// If what listens there has no health service, or does not answer.
+    pub async fn serves(&self) -> Result<bool, ConnectError> {
+        let mut client = HealthClient::new(self.channel.clone());
+        let request = HealthCheckRequest { service: "nn.v1.Coordinator".to_owned() };
+        match tokio::time::timeout(self.options.timeout, client.check(request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner().status() == ServingStatus::Serving),
+            Ok(Err(status)) => Err(ConnectError::from_status(&self.url, &status)),
+            Err(_) => Err(self.silent()),
+        }
+    }
+
+    /// Asks who is there.
+    ///
+    /// # Errors
+    /// If there is no answer, or none of a coordinator that knows the question.
+    pub async fn ping(&mut self) -> Result<Pong, ProbeError> {
+        let (before, begun) = (unix_micros(), Instant::now());
+        let reply = self.call(0, 0).await?;
+        let round_trip = begun.elapsed();
+        // Its clock was read in the middle of the round trip, as far as anybody here can know.
+        let middle = i128::from(before) + round_trip.as_micros() as i128 / 2;
+        let ahead = (i128::from(reply.unix_micros) - middle) as f64 / 1e6;
+        let pb::ProbeReply { protocol, build, arithmetic, .. } = reply;
+        Ok(Pong { protocol, build, arithmetic, round_trip, ahead })
+    }
+
+    /// Pings again and again, `pings` times or for as long as `most`: the times, and the answer that came the soonest, whose
+    /// clock is the surest.
+    ///
+    /// # Errors
+    /// As for [`Prober::ping`].
+    pub async fn latency(&mut self, pings: usize, most: Duration) -> Result<(Latency, Pong), ProbeError> {
+        let begun = Instant::now();
+        let mut best = self.ping().await?;
+        let mut times = vec![best.round_trip];
+        while times.len() < pings && begun.elapsed() < most {
+            let pong = self.ping().await?;
+            times.push(pong.round_trip);
+            if pong.round_trip < best.round_trip {
+                best = pong;
+            }
+        }
+        times.sort_unstable();
+        let at = |hundredth: usize| times[(times.len() * hundredth / 100).min(times.len() - 1)];
+        Ok((Latency { pings: times.len(), median: at(50), p99: at(99) }, best))
+    }
+
+    /// Bytes a second to the coordinator, and from it. `latency` is what a message without bytes takes.
+    ///
+    /// # Errors
+    /// As for [`Prober::ping`]; [`ProbeError::Exhausted`] where others have measured just now.
+    pub async fn bandwidth(&mut self, latency: Duration) -> Result<(f64, f64), ProbeError> {
+        let there = self.rate(latency, |bytes| (bytes, 0)).await?;
+        let back = self.rate(latency, |bytes| (0, bytes)).await?;
+        Ok((there, back))
+    }
+
+    async fn rate(
+        &mut self,
+        latency: Duration,
+        direction: impl Fn(usize) -> (usize, usize),
+    ) -> Result<f64, ProbeError> {
+        let mut rate = 0.0;
+        for size in SIZES {
+            let (mut bytes, mut spent) = (0, Duration::ZERO);
+            let repeats = if size == MOST { REPEATS } else { 1 };
+            for _ in 0..repeats {
+                let (sent, wanted) = direction(size);
+                let begun = Instant::now();
+                self.call(sent, wanted).await?;
+                let took = begun.elapsed();
+                bytes += size;
+                spent += took.saturating_sub(latency).max(Duration::from_micros(1));
+                if took > LONG {
+                    return Ok(bytes as f64 / spent.as_secs_f64());
+                }
+            }
+            rate = bytes as f64 / spent.as_secs_f64();
+        }
+        Ok(rate)
+    }
+
+    async fn call(&mut self, sent: usize, wanted: usize) -> Result<pb::ProbeReply, ProbeError> {
+        let request = pb::ProbeRequest { payload: payload(sent), reply_bytes: wanted as u32 };
+        let reply = match tokio::time::timeout(
+            self.options.timeout,
+            self.client.probe(self.options.request(request)),
+        )
+        .await
+        {
+            Ok(Ok(reply)) => reply.into_inner(),
+            Ok(Err(status)) => return Err(self.explain(&status)),
+            Err(_) => return Err(self.silent().into()),
+        };
+        if reply.payload.len() == wanted {
+            return Ok(reply);
+        }
+        let why = format!("it sent {} bytes where {wanted} were asked for", reply.payload.len());
+        Err(ConnectError::NotCoordinator { url: self.url.clone(), why }.into())
+    }
+
+    fn explain(&self, status: &Status) -> ProbeError {
+        match status.code() {
+            Code::Unimplemented => ProbeError::Unknown,
+            Code::ResourceExhausted => ProbeError::Exhausted(status.message().to_owned()),
+            _ => ConnectError::from_status(&self.url, status).into(),
+        }
+    }
+
+    fn silent(&self) -> ConnectError {
+        ConnectError::TimedOut { url: self.url.clone(), after: self.options.timeout }
+    }
+}

@@ -1,0 +1,115 @@
+//! The same promises in the ordinary tests: valid bytes and scripts, with bits turned, cut short and spliced.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A seed of a check, damaged in a few places.
+fn damaged(check: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let seeds = seeds(check);
+    let other = seeds.clone();
+    let change = (any::<prop::sample::Index>(), 0u8..6, any::<u8>(), any::<prop::sample::Index>());
+    let changes = proptest::collection::vec(change, 0..5);
+    (proptest::sample::select(seeds), proptest::sample::select(other), changes).prop_map(
+        |(mut bytes, other, changes)| {
+            for (at, kind, byte, to) in changes {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = at.index(bytes.len());
+                match kind {
+                    0 => bytes[at] = byte,
+                    1 => bytes[at] ^= 1 << (byte % 8),
+                    2 => bytes.truncate(at),
+                    3 => bytes.insert(at, byte),
+                    4 => bytes.extend_from_within(at..),
+                    _ => {
+                        bytes.truncate(at);
+                        bytes.extend(&other[to.index(other.len())..]);
+                    }
+                }
+            }
+            bytes
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn streams_hold_their_promises(bytes in damaged("stream")) {
+        check_stream(&bytes);
+    }
+
+    #[test]
+    fn manifests_hold_their_promises(bytes in damaged("manifest")) {
+        check_manifest(&bytes);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    #[test]
+    fn training_sets_hold_their_promises(bytes in damaged("training_set")) {
+        let folder = tempfile::tempdir().unwrap();
+        check_training_set(&bytes, folder.path());
+    }
+
+    #[test]
+    fn strangers_change_nothing(script in damaged("coordinator")) {
+        check_coordinator(&script);
+    }
+
+    #[test]
+    fn a_worker_survives_any_coordinator(script in damaged("worker")) {
+        check_worker(&script, None);
+    }
+
+    #[test]
+    fn strangers_change_nothing_whatever_they_do(
+        audit in 0u8..3,
+        operations in proptest::collection::vec((any::<u8>(), any::<[u8; 4]>()), 0..60),
+    ) {
+        let bytes = operations.iter().flat_map(|(operation, rest)| [&[*operation], &rest[..]].concat());
+        // Three of them, who are let in.
+        let script: Vec<u8> = [audit, 0, 0, 0, 4, 1, 1, 20, 2, 1, 36, 3, 1].into_iter().chain(bytes).collect();
+        check_coordinator(&script);
+    }
+}
+
+/// Were seeds refused at the door, what is behind it would not be tested.
+#[test]
+fn seeds_come_far() {
+    for bytes in seeds("manifest") {
+        let parts: ManifestParts = serde_json::from_slice(&bytes).unwrap();
+        Manifest::new(parts).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let kept = seeds("training_set").into_iter().filter(|bytes| {
+        let hash = hex(&Sha256::digest(&bytes[1..]));
+        std::fs::write(folder.path().join(format!("{hash}.train")), &bytes[1..]).unwrap();
+        let manifests = [fixture::training_manifests()[0].clone(), FIXTURE.manifest.clone()];
+        manifests.iter().any(|manifest| crate::client::load_kept(folder.path(), manifest, &hash).is_some())
+    });
+    assert!(kept.count() >= 4);
+    let (answered, there) = crate::server::hostile::answers(&seeds("coordinator")[0]);
+    assert!(answered >= 2 && there == 2, "{answered} answers, {there} workers");
+    let worker = seeds("worker");
+    for seed in [&worker[0], &worker[6]] {
+        let (sent, said) = crate::client::hostile::hear(seed, None);
+        assert!(sent.len() >= 2, "{sent:?}: {said}");
+    }
+    let (_, said) = crate::client::hostile::hear(&worker[2], None);
+    assert!(said.contains("more nodes than a step has"), "{said}");
+}
+
+/// Found by fuzzing: the error quoted the manifest, escape sequences and all, to whoever watches the worker.
+#[test]
+fn what_a_coordinator_sends_does_not_reach_the_terminal() {
+    let manifest =
+        serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\u{1b}[31mss\u{7f}");
+    let length = (manifest.len() as u16).to_le_bytes();
+    let script = [&[0, 0, 1][..], &length, manifest.as_bytes()].concat();
+    let (_, said) = crate::client::hostile::hear(&script, None);
+    assert!(said.contains("unknown variant `cr[31mss`") && is_plain(&said), "{said:?}");
+}

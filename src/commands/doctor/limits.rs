@@ -1,0 +1,171 @@
+//! What a container or the system lets a process have, as Linux tells it below `/proc` and `/sys`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What was found; `None` where there is no limit, or where it is not told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Limits {
+    /// Processors' worth of time that the group may use.
+    pub(super) cpus: Option<f64>,
+    /// The fraction of periods in which it was held back for that.
+    pub(super) throttled: Option<f64>,
+    /// Bytes that the group may have, and those that it has.
+    pub(super) memory: Option<(u64, u64)>,
+}
+
+/// No limit at all, in the words of version 1: some huge number that depends on the page size.
+const ENDLESS: u64 = 1 << 60;
+
+/// The limits of this process, below `root`, which is `/` but in tests.
+pub(super) fn read(root: &Path) -> Limits {
+    let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
+    let mut limits = Limits::default();
+    for line in groups.lines() {
+        // "0::/path" for version 2, "4:cpu,cpuacct:/path" for version 1.
+        let mut parts = line.splitn(3, ':');
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let controls = |name: &str| controllers.split(',').any(|controller| controller == name);
+        if controllers.is_empty() {
+            for folder in folders(&root.join("sys/fs/cgroup"), path) {
+                limits.version_2(&folder);
+            }
+        }
+        if controls("cpu") {
+            for base in ["cpu", "cpu,cpuacct"] {
+                for folder in folders(&root.join("sys/fs/cgroup").join(base), path) {
+                    limits.cpu_1(&folder);
+                }
+            }
+        }
+        if controls("memory") {
+            for folder in folders(&root.join("sys/fs/cgroup/memory"), path) {
+                limits.memory_1(&folder);
+            }
+        }
+    }
+    limits
+}
+
+/// A group's folder and all above it, for each may set a limit. In a container the path of the group may be one that is
+/// only seen outside; then the folder at the top is the container's own.
+fn folders(base: &Path, path: &str) -> Vec<PathBuf> {
+    let below = Path::new(path.trim_start_matches('/'));
+    below.ancestors().map(|part| base.join(part)).filter(|folder| folder.is_dir()).collect()
+}
+
+impl Limits {
+    fn version_2(&mut self, folder: &Path) {
+        if let Some((quota, period)) =
+            text(folder, "cpu.max").as_deref().and_then(|text| text.split_once(' '))
+        {
+            self.cpus(quota.parse().ok(), period.trim().parse().ok());
+        }
+        self.stat(folder);
+        self.memory(number(folder, "memory.max"), number(folder, "memory.current"));
+    }
+
+    fn cpu_1(&mut self, folder: &Path) {
+        self.cpus(number(folder, "cpu.cfs_quota_us"), number(folder, "cpu.cfs_period_us"));
+        self.stat(folder);
+    }
+
+    fn memory_1(&mut self, folder: &Path) {
+        self.memory(number(folder, "memory.limit_in_bytes"), number(folder, "memory.usage_in_bytes"));
+    }
+
+    fn cpus(&mut self, quota: Option<u64>, period: Option<u64>) {
+        if let (Some(quota), Some(period @ 1..)) = (quota, period) {
+            let cpus = quota as f64 / period as f64;
+            self.cpus = Some(self.cpus.map_or(cpus, |least| least.min(cpus)));
+        }
+    }
+
+    fn memory(&mut self, limit: Option<u64>, used: Option<u64>) {
+        if let (Some(limit), Some(used)) = (limit.filter(|&limit| limit < ENDLESS), used) {
+            let room = |(limit, used): (u64, u64)| limit.saturating_sub(used);
+            if self.memory.is_none_or(|known| room((limit, used)) < room(known)) {
+                self.memory = Some((limit, used));
+            }
+        }
+    }
+
+    fn stat(&mut self, folder: &Path) {
+        let Some(text) = text(folder, "cpu.stat") else { return };
+        let figure = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+            line.and_then(|figure| figure.trim().parse::<u64>().ok())
+        };
+        if let (Some(periods @ 1..), Some(throttled)) = (figure("nr_periods"), figure("nr_throttled")) {
+            let fraction = throttled as f64 / periods as f64;
+            self.throttled = Some(self.throttled.map_or(fraction, |most| most.max(fraction)));
+        }
+    }
+}
+
+fn text(folder: &Path, name: &str) -> Option<String> {
+    fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned())
+}
+
+/// `None` for "max" and for -1, which mean that there is no limit.
+fn number(folder: &Path, name: &str) -> Option<u64> {
+    text(folder, name)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> Limits {
+        let root = tempfile::tempdir().unwrap();
+        for (path, text) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        read(root.path())
+    }
+
+    #[test]
+    fn version_2_and_the_groups_above() {
+        let limits = tree(&[
+            ("proc/self/cgroup", "0::/a/b\n"),
+            ("sys/fs/cgroup/a/b/cpu.max", "max 100000\n"),
+            ("sys/fs/cgroup/a/b/memory.max", "max\n"),
+            ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
+            ("sys/fs/cgroup/a/cpu.stat", "usage_usec 5\nnr_periods 40\nnr_throttled 10\n"),
+            ("sys/fs/cgroup/a/memory.max", "1000\n"),
+            ("sys/fs/cgroup/a/memory.current", "400\n"),
+        ]);
+        let expected = Limits { cpus: Some(1.5), throttled: Some(0.25), memory: Some((1000, 400)) };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn version_1_in_a_container_that_does_not_see_its_path() {
+        let limits = tree(&[
+            ("proc/self/cgroup", "4:memory:/docker/abc\n1:cpu,cpuacct:/docker/abc\n0::/\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "2000\n"),
+            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "1\n"),
+            ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "50000\n"),
+            ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
+        ]);
+        assert_eq!(limits, Limits { cpus: Some(0.5), throttled: None, memory: Some((2000, 1)) });
+    }
+
+    #[test]
+    fn no_limits() {
+        assert_eq!(tree(&[]), Limits::default());
+        let limits = tree(&[
+            ("proc/self/cgroup", "4:memory:/\n1:cpu:/\nnonsense\n"),
+            ("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+            ("sys/fs/cgroup/memory/memory.usage_in_bytes", "1\n"),
+            ("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n"),
+            ("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"),
+            ("sys/fs/cgroup/cpu/cpu.stat", "nr_periods 0\nnr_throttled 0\n"),
+        ]);
+        assert_eq!(limits, Limits::default());
+    }
+}
