@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Checks what is in this folder without starting any of it: bash deploy/check.sh [FOLDER WITH nn, nn-coord AND nn-worker]
+# It installs the tools that are missing (shellcheck and systemd from Debian, the rest from PyPI), and fails where it cannot.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+programs=$(realpath "${1:-target/release}")
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+need() { command -v "$1" >/dev/null 2>&1; }
+die() { echo "$*" >&2; exit 1; }
+for program in nn nn-coord nn-worker; do
+  [ -x "$programs/$program" ] || die "there is no $programs/$program: cargo build --release makes it"
+done
+missing=()
+need shellcheck || missing+=(shellcheck)
+need systemd-analyze || missing+=(systemd)
+if [ ${#missing[@]} -gt 0 ]; then
+  need apt-get || die "missing: ${missing[*]}; install them, then run this again"
+  apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"
+fi
+venv=target/deploy-venv
+if ! cmp -s deploy/requirements.txt "$venv/requirements.txt"; then
+  rm -rf "$venv"
+  python3 -m venv "$venv"
+  "$venv/bin/pip" install --quiet --disable-pip-version-check -r deploy/requirements.txt
+  cp deploy/requirements.txt "$venv/requirements.txt"
+fi
+
+echo "-- shell scripts"
+mapfile -t scripts < <(grep -rlE '^#!.*\b(ba)?sh$' deploy .ci)
+for script in "${scripts[@]}"; do bash -n "$script"; done
+shellcheck "${scripts[@]}"
+echo "${#scripts[@]} scripts"
+
+echo "-- sbatch"
+# What Slurm reads before it runs anything: options that it has, before the first command.
+awk '/^[^#]/ { begun = 1 } /^#SBATCH/ { if (begun) exit 1; count++ } END { exit count == 0 }' deploy/slurm/nn.sbatch ||
+  die "deploy/slurm/nn.sbatch: Slurm reads no #SBATCH line after the first command"
+
+echo "-- YAML"
+"$venv/bin/yamllint" --strict -d '{extends: default, rules: {line-length: {max: 130}, document-start: disable,
+  braces: {max-spaces-inside: 0}, octal-values: disable, truthy: {check-keys: false}, comments: {min-spaces-from-content: 1},
+  comments-indentation: disable}}' deploy
+echo "ok"
+
+echo "-- systemd"
+mkdir "$work/units"
+cp deploy/systemd/*.service "$work/units/"
+sed -i "s|/usr/local/bin/|$programs/|" "$work"/units/*.service # that the programs are not installed is no fault of the units
+verify() { systemd-analyze verify "$work"/units/nn-*.service 2>&1; }
+said=$(verify) || die "$said"
+[ -z "$said" ] || die "$said"
+# The drop-ins as well.
+cp -r deploy/systemd/*.service.d "$work/units/"
+sed -i "s|/usr/local/bin/|$programs/|" "$work"/units/*.d/*.conf
+said=$(verify) || die "$said"
+[ -z "$said" ] || die "$said"
+for unit in "$work"/units/nn-*.service; do
+  # Exposure in tenths, from 0 to 100; what is left is the network.
+  systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" | tail -n 1
+done
+echo "DoesNotExist=yes" >>"$work/units/nn-coord.service"
+[ -n "$(verify)" ] || die "the check of the units finds nothing, even what is wrong"
+
+echo "-- Kubernetes"
+# With secrets that are none, in a copy.
+cp -r deploy/k8s "$work/k8s"
+rm -rf "$work/k8s/overlays/mtls/certs"
+mkdir "$work/k8s/overlays/mtls/certs"
+for file in token/token mtls/certs/{ca.pem,{coordinator,worker,probe}.{pem,key}}; do
+  echo "a placeholder" >"$work/k8s/overlays/$file"
+done
+for overlay in token mtls; do
+  "$venv/bin/kubectl" kustomize "$work/k8s/overlays/$overlay" >"$work/$overlay.yaml"
+  sed -i "s|^kind: Kustomization|&\ncomponents: [../../components/fetch]|" "$work/k8s/overlays/$overlay/kustomization.yaml"
+  "$venv/bin/kubectl" kustomize "$work/k8s/overlays/$overlay" >"$work/$overlay-fetch.yaml"
+done
+for version in 1.30.0 1.37.0; do
+  "$venv/bin/kubernetes-validate" --strict --quiet -k "$version" "$work"/{token,mtls}{,-fetch}.yaml deploy/k8s/results.yaml ||
+    die "the manifests do not fit Kubernetes $version"
+done
+sed 's/readOnlyRootFilesystem/readOnlyRootFileSystem/' "$work/token.yaml" >"$work/wrong.yaml"
+if "$venv/bin/kubernetes-validate" --strict --quiet "$work/wrong.yaml" >/dev/null 2>&1; then
+  die "the check of the manifests finds nothing, even what is wrong"
+fi
+# The schemas do not say that what refers to something finds it.
+"$venv/bin/python" - "$work/token.yaml" "$work/mtls.yaml" <<'PY'
+import sys, yaml
+for path in sys.argv[1:]:
+    all_ = list(yaml.safe_load_all(open(path)))
+    names = {(d["kind"], d["metadata"]["name"]) for d in all_}
+    pods = [d for d in all_ if d["kind"] in ("StatefulSet", "Deployment")]
+    labels = [d["spec"]["template"]["metadata"]["labels"] for d in pods]
+    chosen = [d["spec"]["selector"] for d in all_ if d["kind"] == "Service"]
+    chosen += [d["spec"]["podSelector"].get("matchLabels", {}) for d in all_ if d["kind"] == "NetworkPolicy"]
+    chosen += [d["spec"]["selector"]["matchLabels"] for d in all_ if d["kind"] in ("StatefulSet", "Deployment", "PodDisruptionBudget")]
+    for selector in chosen:
+        assert any(selector.items() <= l.items() for l in labels), f"{path}: nothing has {selector}"
+    for d in pods:
+        spec = d["spec"]["template"]["spec"]
+        claims = {c["metadata"]["name"] for c in d["spec"].get("volumeClaimTemplates", [])}
+        for volume in spec["volumes"]:
+            for kind, key in (("secret", "secretName"), ("configMap", "name")):
+                if kind in volume:
+                    wanted = ("Secret" if kind == "secret" else "ConfigMap", volume[kind][key])
+                    assert wanted in names, f"{path}: there is no {wanted}"
+        have = {v["name"] for v in spec["volumes"]} | claims
+        for mount in spec["containers"][0]["volumeMounts"]:
+            assert mount["name"] in have, f"{path}: there is no volume {mount['name']}"
+    print(f"{len(all_)} objects")
+PY
+
+echo "-- flags and files that are named"
+mapfile -t texts < <(find deploy -name '*.md' -o -path 'deploy/systemd/*' -type f -o -name '*.sbatch' -o -name 'kustomization.yaml')
+"$venv/bin/python" deploy/check-flags.py "$programs" deploy "${texts[@]}" "$work"/{token,mtls}.yaml
+echo 'nn-worker --no-such-flag' >"$work/wrong.md"
+if "$venv/bin/python" deploy/check-flags.py "$programs" deploy "$work/wrong.md" >/dev/null 2>&1; then
+  die "the check of the flags finds nothing, even what is wrong"
+fi
