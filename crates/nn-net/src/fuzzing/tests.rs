@@ -98,11 +98,11 @@ fn seeds_come_far() {
     }
     let worker = seeds("worker");
     for seed in [&worker[0], &worker[6]] {
-        let (sent, said) = crate::client::hostile::hear(seed, None);
+        let (sent, said) = crate::client::hostile::hear(seed, None, true);
         // Nodes of earlier steps are not computed any more once a later one is assigned.
         assert!(!sent.is_empty(), "{said}");
     }
-    let (_, said) = crate::client::hostile::hear(&worker[2], None);
+    let (_, said) = crate::client::hostile::hear(&worker[2], None, false);
     assert!(said.contains("more nodes than a step has"), "{said}");
 }
 
@@ -113,6 +113,6 @@ fn what_a_coordinator_sends_does_not_reach_the_terminal() {
         serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\\u001b[31mss\u{7f}");
     let length = (manifest.len() as u16).to_le_bytes();
     let script = [&[0, 0, 1][..], &length, manifest.as_bytes()].concat();
-    let (_, said) = crate::client::hostile::hear(&script, None);
+    let (_, said) = crate::client::hostile::hear(&script, None, false);
     assert!(said.contains("unknown variant `cr[31mss`") && is_plain(&said), "{said:?}");
 }
