@@ -266,7 +266,7 @@ fn each_command_says_the_next_one() {
 fn with_keep_what_is_there_is_as_good() {
     let place = Place::new();
     let kept = |command: &str| {
-        let files = || place.files().into_iter().map(|name| (std::fs::read(place.at(&name)).unwrap(), name));
+        let files = || place.files().into_iter().map(|name| (fs::read(place.at(&name)).unwrap(), name));
         let first = place.nn(&format!("{command} --keep")).ok().stdout;
         assert!(!first.contains("already, and stays"), "{first}");
         let before: Vec<_> = files().collect();
@@ -274,10 +274,10 @@ fn with_keep_what_is_there_is_as_good() {
         assert!(again.contains("is there already, and stays"), "{again}");
         assert_eq!(files().collect::<Vec<_>>(), before);
     };
-    ["certs token third", "certs init --dir kept", "certs worker w1 --dir kept"].map(kept);
+    ["certs token third", "certs init --dir kept", "certs worker w1 --dir kept"].into_iter().for_each(kept);
     // But where only a part is there, something is amiss.
-    std::fs::remove_file(place.at("kept/coordinator.key")).unwrap();
-    std::fs::remove_file(place.at("kept/w1.key")).unwrap();
+    fs::remove_file(place.at("kept/coordinator.key")).unwrap();
+    fs::remove_file(place.at("kept/w1.key")).unwrap();
     place.nn("certs init --dir kept --keep").refused(2, &["kept"]);
     place.nn("certs worker w1 --dir kept --keep").refused(2, &["w1.pem exists"]);
     place.nn("certs worker w1 --dir kept --keep --replace").refused(2, &["cannot be used with"]);

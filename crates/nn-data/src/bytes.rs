@@ -6,7 +6,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::error::{DataError, file_name};
+use crate::error::{DataError, file_name, shown};
 
 /// The error inside an [`io::Error`] when a [`Capped`] reader goes over its limit.
 #[derive(Debug)]
@@ -69,7 +69,8 @@ pub(crate) fn decode_error(file: &str, format: &'static str, limit: u64, error: 
     }
     let detail = match error.kind() {
         io::ErrorKind::UnexpectedEof => "it ends early".to_string(),
-        _ => error.to_string(),
+        // tar's quote names and numbers as they are in the file.
+        _ => shown(&error.to_string(), 300),
     };
     DataError::Corrupt { file, format, detail }
 }

@@ -97,7 +97,7 @@ impl Container {
                     let member = zip.by_index(at).map_err(|e| DataError::Corrupt {
                         file: file.clone(),
                         format: self.form.name(),
-                        detail: e.to_string(),
+                        detail: shown(&e.to_string(), 300),
                     })?;
                     *slot = Some(self.read_member(member, &file)?);
                 }
@@ -135,7 +135,7 @@ impl Container {
         ZipArchive::new(self.open()?).map_err(|e| DataError::Corrupt {
             file: self.name(),
             format: self.form.name(),
-            detail: e.to_string(),
+            detail: shown(&e.to_string(), 300),
         })
     }
 

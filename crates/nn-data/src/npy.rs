@@ -1,7 +1,7 @@
 //! NPY, numpy's array format: a magic string, a version, and a Python dict of three keys, then the elements.
 //! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html> describes it.
 
-use crate::error::DataError;
+use crate::error::{DataError, shown};
 use crate::raw::{Answers, Inputs, Labels, Pixels, Places, Values};
 
 /// How an NPY file starts.
@@ -61,8 +61,9 @@ impl<'a> Array<'a> {
              fortran_order and shape",
             )
         })?;
-        let (big_endian, element, size) = dtype(&header.descr)
-            .ok_or_else(|| DataError::UnsupportedDtype { file: file.into(), dtype: header.descr.clone() })?;
+        let (big_endian, element, size) = dtype(&header.descr).ok_or_else(|| {
+            DataError::UnsupportedDtype { file: file.into(), dtype: shown(&header.descr, 40) }
+        })?;
 
         let expected = header.shape.iter().try_fold(size as u64, |n, &d| n.checked_mul(d));
         let expected = expected.filter(|&n| n <= limit).ok_or_else(|| DataError::TooLarge {

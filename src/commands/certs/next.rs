@@ -39,7 +39,8 @@ pub(super) fn worker(dir: &Path, name: &str, hosts: &[Host]) -> String {
          scp {ca} {pem} {key} USER@MACHINE:\n\n\
          There:\n\n  \
          nn-worker --coordinator https://{host}:{DEFAULT_PORT} --tls-ca ca.pem \\\n    \
-         --tls-cert {name}.pem --tls-key {name}.key\n"
+         --tls-cert {name}.pem --tls-key {name}.key\n\n\
+         If that does not work, nn doctor with the same flags says why.\n"
     )
 }
 

@@ -22,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const PINGS: usize = 200;
 const PING_FOR: Duration = Duration::from_secs(2);
 
+/// Where others measure too, it takes a moment until it is this one's turn.
+const AGAIN: usize = 4;
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Beyond these a cluster is slower than one of its machines, for most networks.
 const SLOW_LATENCY: Duration = Duration::from_millis(5);
 const SLOW_BYTES: f64 = 10e6;
@@ -35,9 +39,10 @@ pub(super) async fn look(url: &str, options: &DialOptions, tell: &mut dyn FnMut(
     let Some(addresses) = names(url, tell).await else { return };
     let Some(reached) = ports(&addresses, options, tell).await else { return };
     if url.starts_with("https://") {
+        // On the same connections: a coordinator reports those that come to nothing.
         let mut trusted = 0;
-        for &address in &reached {
-            match certificate(url, address, options).await {
+        for (address, stream) in reached {
+            match certificate(url, stream, options).await {
                 Ok(facts) => {
                     trusted += 1;
                     tell(peer::certificate(&facts, &address.to_string()));
@@ -97,31 +102,32 @@ async fn names(url: &str, tell: &mut dyn FnMut(Finding)) -> Option<Vec<SocketAdd
     Some(addresses)
 }
 
-/// Those addresses that a connection can be made to.
+/// Those addresses that a connection can be made to, and it.
 async fn ports(
     addresses: &[SocketAddr],
     options: &DialOptions,
     tell: &mut dyn FnMut(Finding),
-) -> Option<Vec<SocketAddr>> {
+) -> Option<Vec<(SocketAddr, TcpStream)>> {
     const CHECK: &str = peer::PORT;
     let mut tried = Vec::new();
     for &address in addresses {
         let clock = Clock::start();
         let result = match timeout(PATIENCE.min(options.timeout), TcpStream::connect(address)).await {
-            Ok(result) => result.map(drop),
+            Ok(result) => result,
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };
         tried.push((address, result, clock.now()));
     }
-    let reached: Vec<SocketAddr> =
-        tried.iter().filter(|(_, result, _)| result.is_ok()).map(|&(address, ..)| address).collect();
+    let some = tried.iter().any(|(_, result, _)| result.is_ok());
+    let mut reached = Vec::new();
     for (address, result, took) in tried {
         let url = address.to_string();
         let error = match result {
-            Ok(()) => {
+            Ok(stream) => {
                 let micros = took.as_micros() as u64;
                 let found = format!("{address} takes connections ({})", short(took));
                 tell(Finding::ok(CHECK, found).figures(json!({ "connect_micros": micros })));
+                reached.push((address, stream));
                 continue;
             }
             Err(error) => match error.kind() {
@@ -132,14 +138,14 @@ async fn ports(
         };
         let trouble = peer::trouble(CHECK, &error);
         let found = format!("{address}: {}", trouble.found);
-        tell(if reached.is_empty() {
+        tell(if !some {
             Finding { found, ..trouble }
         } else {
             // Workers try all of them, one after the other.
             Finding::warning(CHECK, found, "give an address that works instead of the name, or mend this one")
         });
     }
-    (!reached.is_empty()).then_some(reached)
+    some.then_some(reached)
 }
 
 /// Whether it is a coordinator, one of this version, and one that lets this side in.
@@ -212,7 +218,14 @@ async fn measure(prober: &mut Prober, tell: &mut dyn FnMut(Finding)) {
     };
     tell(latency_finding(latency));
     tell(clocks(&pong));
-    match prober.bandwidth(latency.median).await {
+    let mut measured = prober.bandwidth(latency.median).await;
+    for _ in 0..AGAIN {
+        if matches!(measured, Err(ProbeError::Exhausted(_))) {
+            tokio::time::sleep(PAUSE).await;
+            measured = prober.bandwidth(latency.median).await;
+        }
+    }
+    match measured {
         Ok((there, back)) => tell(bandwidth_finding(there, back)),
         Err(ProbeError::Exhausted(why)) => tell(Finding::warning(
             "bandwidth",

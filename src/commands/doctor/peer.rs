@@ -97,7 +97,7 @@ pub(super) fn trouble(check: &'static str, error: &ConnectError) -> Finding {
         }
         ConnectError::Refused { .. } => (
             "nothing listens there: the connection was refused".to_owned(),
-            "start nn-coord there, check the port, and have it --listen on 0.0.0.0 or that address"
+            "start nn-coord there, check the port, and have it --listen on 0.0.0.0, [::] or that address"
                 .to_owned(),
         ),
         ConnectError::UnknownHost { why, .. } => (

@@ -109,8 +109,25 @@ fn names_in_archives_are_told_briefly_and_plainly() {
         assert!(error.to_string().contains(says), "{error}");
     }
     let label = format!("\u{1b}[2J{}", "y".repeat(1 << 16));
-    std::fs::write(&path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
+    std::fs::write(path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
     let options = LoadOptions { task: Some(crate::Task::Regression), ..LoadOptions::default() };
     let error = crate::load(&Source::Path(path.with_extension("csv")), &options, &Silent).unwrap_err();
     refused(&error);
+}
+
+/// Found by the property test above: what a file claims to be was quoted as it is.
+#[test]
+fn types_are_told_briefly_and_plainly() {
+    for descr in ["|u\t", "|\u{1b}[2J", &"x".repeat(9000)] {
+        check_npy(&write_npy(descr, "(1, 1)", &[0; 4]));
+    }
+    // A tar whose numbers are none: the library's error quotes them.
+    let mut bytes = tar(&[("a\u{1b}[2J".to_owned(), vec![1])]);
+    bytes[124..135].copy_from_slice(b"\x1b[31mzzzzzz");
+    let sum: u32 = bytes[..512].iter().map(|&b| u32::from(b)).sum::<u32>()
+        - bytes[148..156].iter().map(|&b| u32::from(b)).sum::<u32>()
+        + 8 * 32;
+    bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let folder = tempfile::tempdir().unwrap();
+    check_archive(&[&[0], &bytes[..]].concat(), folder.path());
 }

@@ -1,10 +1,10 @@
 //! Measuring the path to a coordinator.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::Uri;
 use thiserror::Error;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -77,19 +77,19 @@ pub enum ProbeError {
 const SIZES: [usize; 3] = [MOST / 16, MOST / 4, MOST];
 
 /// How often the largest is sent, if that is quick.
-const REPEATS: usize = 6;
+const REPEATS: usize = 3;
 
 /// What takes longer is not sent again, nor anything larger.
 const LONG: Duration = Duration::from_millis(500);
 
-/// The certificate that is shown at one address of a coordinator, once it is known to be one to trust.
+/// The certificate that is shown at the other end of a connection to a coordinator, once it is known to be one to trust.
 ///
 /// # Errors
-/// If nothing answers there, or not with TLS, or with a certificate that is not to be trusted. Whether this side's
+/// If nothing answers, or not with TLS, or with a certificate that is not to be trusted. Whether this side's
 /// certificate is taken is not known yet.
 pub async fn certificate(
     url: &str,
-    address: SocketAddr,
+    stream: TcpStream,
     options: &DialOptions,
 ) -> Result<CertificateFacts, ConnectError> {
     let url = coordinator_url(url)?;
@@ -98,17 +98,16 @@ pub async fn certificate(
     let config = options.security.tls().ok_or_else(|| ConnectError::NoTls { url: url.clone() })?.clone();
     let name = options.security.name_of(uri.host().unwrap_or_default());
     let name = name.map_err(|error| wrong(error.to_string()))?;
-    let shake_hands = async {
-        let stream = TcpStream::connect(address).await?;
-        TlsConnector::from(config).connect(name, stream).await
-    };
-    let stream = match tokio::time::timeout(options.timeout, shake_hands).await {
+    let shake_hands = TlsConnector::from(config).connect(name, stream);
+    let mut stream = match tokio::time::timeout(options.timeout, shake_hands).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(ConnectError::of_handshake(&url, &error)),
         Err(_) => return Err(ConnectError::TimedOut { url, after: options.timeout }),
     };
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let facts = shown.map_or(Err("it shows none".to_owned()), |shown| CertificateFacts::read(shown));
+    // Without a farewell the coordinator would have something to report.
+    let _ = tokio::time::timeout(options.timeout, stream.shutdown()).await;
     facts.map_err(|why| ConnectError::Other { url, why: format!("its certificate cannot be read: {why}") })
 }
 
@@ -196,7 +195,15 @@ impl Prober {
             for _ in 0..repeats {
                 let (sent, wanted) = direction(size);
                 let begun = Instant::now();
-                self.call(sent, wanted).await?;
+                match self.call(sent, wanted).await {
+                    Ok(_) => {}
+                    // What was measured before that has to do.
+                    Err(ProbeError::Exhausted(_)) if bytes > 0 => {
+                        return Ok(bytes as f64 / spent.as_secs_f64());
+                    }
+                    Err(ProbeError::Exhausted(_)) if rate > 0.0 => return Ok(rate),
+                    Err(error) => return Err(error),
+                }
                 let took = begun.elapsed();
                 bytes += size;
                 spent += took.saturating_sub(latency).max(Duration::from_micros(1));

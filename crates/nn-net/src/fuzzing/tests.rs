@@ -92,12 +92,15 @@ fn seeds_come_far() {
         manifests.iter().any(|manifest| crate::client::load_kept(folder.path(), manifest, &hash).is_some())
     });
     assert!(kept.count() >= 4);
-    let (answered, there) = crate::server::hostile::answers(&seeds("coordinator")[0]);
-    assert!(answered >= 2 && there == 2, "{answered} answers, {there} workers");
+    for seed in seeds("coordinator").iter().step_by(4).take(2) {
+        let (answered, given) = crate::server::hostile::answers(seed);
+        assert!(answered >= 2 && given >= 1, "{answered} answers, {given} nodes for strangers");
+    }
     let worker = seeds("worker");
     for seed in [&worker[0], &worker[6]] {
         let (sent, said) = crate::client::hostile::hear(seed, None);
-        assert!(sent.len() >= 2, "{sent:?}: {said}");
+        // Nodes of earlier steps are not computed any more once a later one is assigned.
+        assert!(!sent.is_empty(), "{said}");
     }
     let (_, said) = crate::client::hostile::hear(&worker[2], None);
     assert!(said.contains("more nodes than a step has"), "{said}");
@@ -107,7 +110,7 @@ fn seeds_come_far() {
 #[test]
 fn what_a_coordinator_sends_does_not_reach_the_terminal() {
     let manifest =
-        serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\u{1b}[31mss\u{7f}");
+        serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\\u001b[31mss\u{7f}");
     let length = (manifest.len() as u16).to_le_bytes();
     let script = [&[0, 0, 1][..], &length, manifest.as_bytes()].concat();
     let (_, said) = crate::client::hostile::hear(&script, None);
