@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::Service;
@@ -26,6 +27,17 @@ pub(super) struct Connector {
     pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     /// For the TLS handshake.
     pub(super) timeout: Duration,
+    /// To be told of the first bytes of the first connection, if it is without TLS.
+    pub(super) first: Arc<Mutex<Option<oneshot::Sender<First>>>>,
+}
+
+/// What a connection without TLS begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum First {
+    /// How TLS says that it did not understand.
+    TlsAlert,
+    /// Something else.
+    Other,
 }
 
 impl Service<Uri> for Connector {
@@ -41,10 +53,11 @@ impl Service<Uri> for Connector {
         let connecting = self.tcp.call(uri);
         let tls = self.tls.clone();
         let timeout = self.timeout;
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
             let Some((config, name)) = tls else {
-                return Ok(TokioIo::new(Connection::Plain { stream, fresh: true }));
+                return Ok(TokioIo::new(Connection::Plain { stream, first }));
             };
             let shaken = tokio::time::timeout(timeout, shake_hands(config, name, stream)).await;
             let connection = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
@@ -72,15 +85,12 @@ async fn shake_hands(
 /// than a megabyte, before any other.
 const TLS_ALERT: [u8; 2] = [21, 3];
 
-/// What HTTP/2 keeps of the error is its text.
-pub(super) const SPEAKS_TLS: &str = "the other end speaks TLS";
-
 /// A connection to a coordinator.
 pub(super) enum Connection {
     Plain {
         stream: TcpStream,
-        /// Whether nothing has been read yet.
-        fresh: bool,
+        /// Who is to be told of the first bytes.
+        first: Option<oneshot::Sender<First>>,
     },
     Tls {
         stream: Box<TlsStream<TcpStream>>,
@@ -96,15 +106,15 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
-            Self::Plain { stream, fresh } => {
+            Self::Plain { stream, first } => {
                 let before = buffer.filled().len();
                 let polled = Pin::new(stream).poll_read(context, buffer);
                 let read = &buffer.filled()[before..];
-                if *fresh && !read.is_empty() {
-                    *fresh = false;
-                    if read.starts_with(&TLS_ALERT) {
-                        return Poll::Ready(Err(io::Error::other(SPEAKS_TLS)));
-                    }
+                if !read.is_empty()
+                    && let Some(first) = first.take()
+                {
+                    let what = if read.starts_with(&TLS_ALERT) { First::TlsAlert } else { First::Other };
+                    let _ = first.send(what);
                 }
                 polled
             }

@@ -4,15 +4,17 @@ use std::error::Error as _;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
 use super::address::coordinator_url;
-use super::connector::{Connector, SPEAKS_TLS};
+use super::connector::{Connector, First};
 use crate::security::{ClientSecurity, ClientTrouble, client_trouble};
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
@@ -201,7 +203,6 @@ impl ConnectError {
             Code::Unimplemented | Code::NotFound | Code::PermissionDenied => {
                 Self::NotCoordinator { url, why }
             }
-            _ if says(&[SPEAKS_TLS]) => Self::NeedsTls { url },
             _ if says(&["http2 error", "frame with invalid", "protocol error", "bytes remaining"]) => {
                 Self::NotHttp2 { url, why }
             }
@@ -248,8 +249,21 @@ pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, Co
             Some((config.clone(), name))
         }
     };
-    let connector = Connector { tcp, tls, timeout: options.timeout };
+    let (sender, first) = oneshot::channel();
+    let first = if tls.is_none() { Some(first) } else { None };
+    let connector =
+        Connector { tcp, tls, timeout: options.timeout, first: Arc::new(Mutex::new(Some(sender))) };
     let connected = endpoint.connect_with_connector(connector).await;
+    // An HTTP/2 server speaks as soon as it is dialled. If it is TLS that answers, the connection ends with an error that
+    // depends on who is faster, and does not say so.
+    if let Some(first) = first {
+        match tokio::time::timeout(options.timeout, first).await {
+            Ok(Ok(First::TlsAlert)) => return Err(ConnectError::NeedsTls { url }),
+            // What is not HTTP/2, or ends at once, is seen when it is used.
+            Ok(Ok(First::Other) | Err(_)) => {}
+            Err(_) => return Err(ConnectError::TimedOut { url, after: options.timeout }),
+        }
+    }
     connected.map_err(|error| ConnectError::explain(&url, &error, options.timeout))
 }
 
