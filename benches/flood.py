@@ -5,8 +5,8 @@ Run:   cargo build --release
        python3 benches/flood.py --rounds 3 --seconds 4 --rate 1000
 
 Real programs on this machine: a coordinator with mutual TLS and a token, and two workers. A process beside them dials, so
-many times a second, and says nothing, half of a greeting, garbage, a TLS handshake without a certificate, or one with a
-certificate and a wrong token. Whoever floods takes processor time too, and here it is from the same cores. So every flood
+many times a second, for 1.5 s before a window and through it, and says nothing, half of a greeting, garbage, a TLS
+handshake without a certificate, or one with a certificate and a wrong token. Whoever floods takes processor time too, and here it is from the same cores. So every flood
 is also sent elsewhere, to a socket of a process that accepts connections and closes them: what counts is the steps a second
 under a flood of the coordinator against those under the same flood of the other. Windows follow each other in turn, and
 each figure is a median over the rounds. `cpu` is the processor time of the coordinator for each connection of the flood,
@@ -28,6 +28,7 @@ from pathlib import Path
 FOLDER = Path(os.environ.get("NN_TARGET", Path(__file__).resolve().parent.parent / "target")) / "release"
 TRAINING = "--hidden 512,256 --activation relu --batch-size 128 --learning-rate 0.001 --epochs 100000 --eval-every 100000 --log-steps 0 --threads 1 --quiet".split()
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+LEAD = 1.5  # seconds of a flood before the window: the door's first generosity is over by then
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -149,15 +150,15 @@ def main():
                 process = None
                 if kind:
                     certs = Path(folder) / "certs"
-                    process = multiprocessing.Process(target=flood, args=(kind, port, options.rate, options.seconds + 1, certs, done))
+                    process = multiprocessing.Process(target=flood, args=(kind, port, options.rate, options.seconds + LEAD, certs, done))
                     process.start()
-                    time.sleep(0.4)
+                    time.sleep(LEAD)
                 (before, start), used = cluster.step(), cluster.cpu()
                 time.sleep(options.seconds)
                 (after, end), cost = cluster.step(), cluster.cpu() - used
                 dialled = 0
                 if process:
-                    dialled = done.get() * (end - start) / (options.seconds + 1)
+                    dialled = done.get() * (end - start) / (options.seconds + LEAD)
                     process.join()
                 return (after - before) / (end - start), cost / (end - start), dialled / (end - start)
 
