@@ -25,7 +25,7 @@ import tempfile
 import time
 from pathlib import Path
 
-FOLDER = Path(os.environ.get("NN_TARGET", Path(__file__).resolve().parent.parent / "target")) / "release"
+FOLDER = Path(__file__).resolve().parent.parent / "target" / "release"
 TRAINING = "--hidden 512,256 --activation relu --batch-size 128 --learning-rate 0.001 --epochs 100000 --eval-every 100000 --log-steps 0 --threads 1 --quiet".split()
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
 LEAD = 1.5  # seconds of a flood before the window: the door's first generosity is over by then
