@@ -585,7 +585,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     change(&path, |file| file.moments[0][7] += 0.125);
     replay("").refused(1, &["step 433 is the first that differs"]);
     let _ = place.file(&early, &good);
-    change(&path, |file| file.run.manifest.learning_rate *= 2.0);
+    change(&path, |file| file.run.manifest.recipe.learning_rate *= 2.0);
     replay("").refused(1, &["step 433 is the first that differs"]);
 }
 

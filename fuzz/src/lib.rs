@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use nn::store::{InputInfo, ModelFile, RunInfo};
-use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, Schedule, ScheduleShape, initial_parameters};
-use nn_engine::{EpochSums, Manifest, ManifestParts, Snapshot, params_sha256};
+use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, initial_parameters};
+use nn_engine::{EpochSums, Manifest, ManifestParts, Recipe, Snapshot, params_sha256};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -86,15 +86,7 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
         .expect("a small network");
     let manifest = ManifestParts {
         model: model.clone(),
-        init: Init::He,
-        optimizer,
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-        learning_rate: 0.1,
-        l2: 0.0,
-        batch_size: 4,
-        shard_size: 1,
-        epochs: 2,
-        seed: 1,
+        recipe: Recipe { init: Init::He, optimizer, batch_size: 4, shard_size: 1, epochs: 2, ..Recipe::book() },
         train_samples: 6,
         data_sha256: "00".repeat(32),
     };

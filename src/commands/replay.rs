@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nn_engine::{
-    Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, SnapshotError, StepReport,
-    local, params_sha256,
+    Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, SnapshotError,
+    StepReport, local, params_sha256,
 };
 use serde_json::{Value, json};
 
@@ -119,8 +119,11 @@ fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
             .help("choose a smaller --until")
     };
     let epochs = u32::try_from(until.div_ceil(manifest.steps_per_epoch())).map_err(|_| beyond())?;
-    let longer =
-        Manifest::new(ManifestParts { epochs, ..manifest.parts().clone() }).map_err(Failure::data)?;
+    let longer = Manifest::new(ManifestParts {
+        recipe: Recipe { epochs, ..manifest.recipe().clone() },
+        ..manifest.parts().clone()
+    })
+    .map_err(Failure::data)?;
     if longer.hash() == manifest.hash() { Ok(longer) } else { Err(beyond()) }
 }
 
@@ -331,7 +334,7 @@ impl local::Observer for Replay {
         let done = report.step.0 + 1;
         let (epoch, batch) = self.manifest.place(report.step.0);
         let now = self.clock.now();
-        let (epochs, batches) = (self.manifest.parts().epochs, self.manifest.steps_per_epoch());
+        let (epochs, batches) = (self.manifest.recipe().epochs, self.manifest.steps_per_epoch());
         self.samples += report.samples as u64;
         let rate = self.samples as f64 / now.saturating_sub(self.began).as_secs_f64().max(1e-9);
         self.progress.step(now, done, (epoch + 1, epochs), (batch + 1, batches), report.loss, rate);

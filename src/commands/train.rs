@@ -145,15 +145,7 @@ fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> 
     let model = Model::new(widths, config.activation, choices.output, config.cost).map_err(Failure::usage)?;
     Manifest::new(ManifestParts {
         model,
-        init: config.init,
-        optimizer: config.optimizer,
-        schedule: config.schedule,
-        learning_rate: choices.learning_rate,
-        l2: config.l2,
-        batch_size: config.batch_size,
-        shard_size: config.shard_size,
-        epochs: config.epochs,
-        seed: config.seed,
+        recipe: choices.recipe,
         train_samples: splits.train.len(),
         data_sha256: splits.sha256.clone(),
     })
@@ -237,7 +229,7 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> Strin
         splits.test.len(),
         widths.join("-"),
         indicatif::HumanCount(p.model.parameters() as u64),
-        p.batch_size,
+        p.recipe.batch_size,
         compute.threads.count(),
         if compute.threads.count() == 1 { "" } else { "s" },
         compute.isa.name(),
@@ -245,7 +237,7 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> Strin
 }
 
 fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
-    let rate = manifest.parts().learning_rate;
+    let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
         "the loss or a gradient became NaN or infinite in epoch {}, step {}",
         epoch + 1,

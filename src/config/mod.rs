@@ -19,8 +19,9 @@ mod value;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule};
+use nn_core::{Activation, Cost, Optimizer, Output};
 use nn_data::LoadOptions;
+use nn_engine::Recipe;
 
 pub use choice::{Choice, Header, OptimizerName, ScheduleName, Task, Tri, choice};
 pub use host::Host;
@@ -83,26 +84,12 @@ pub struct TrainConfig {
     pub output: Option<Output>,
     /// What is made small.
     pub cost: Cost,
-    /// How the weights are drawn.
-    pub init: Init,
-    /// 1 to [`MAX_EPOCHS`].
-    pub epochs: u32,
-    /// 1 to [`MAX_BATCH_SIZE`].
-    pub batch_size: usize,
-    /// 1 to `batch_size`.
-    pub shard_size: usize,
-    /// Where all randomness comes from.
-    pub seed: u64,
+    /// How the network is trained. Its learning rate counts only once the task is known: see [`TrainConfig::for_task`].
+    pub recipe: Recipe,
     /// Epochs between two looks at the test samples, at least 1.
     pub eval_every: u32,
-    /// With its constants.
-    pub optimizer: Optimizer,
     /// Positive; `None` until the data has shown its task: see [`TrainConfig::for_task`].
     pub learning_rate: Option<f32>,
-    /// λ of the book: λ/(2n) Σw² is added to the cost, n being the number of training samples.
-    pub l2: f32,
-    /// With its constants.
-    pub schedule: Schedule,
     /// 1 to [`MAX_THREADS`].
     pub threads: NonZeroUsize,
     /// Where the files of the run go.
@@ -122,12 +109,12 @@ pub struct TrainConfig {
 }
 
 /// What could not be chosen before the data had shown its task.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TaskChoices {
     /// The function of the output layer.
     pub output: Output,
-    /// The learning rate.
-    pub learning_rate: f32,
+    /// The recipe with its learning rate.
+    pub recipe: Recipe,
 }
 
 /// What was asked for and cannot learn the task: the option's key, the rest of the sentence, and the remedy.
@@ -171,7 +158,7 @@ impl TrainConfig {
                 let learning_rate = self.learning_rate.unwrap_or_else(|| {
                     defaults::default_learning_rate(self.optimizer_name(), self.activation, self.cost, output)
                 });
-                return Ok(TaskChoices { output, learning_rate });
+                return Ok(TaskChoices { output, recipe: Recipe { learning_rate, ..self.recipe.clone() } });
             }
         };
         Err(Misfit { key, says, help })
@@ -179,7 +166,7 @@ impl TrainConfig {
 
     /// The optimizer without its constants.
     pub fn optimizer_name(&self) -> OptimizerName {
-        match self.optimizer {
+        match self.recipe.optimizer {
             Optimizer::Sgd => OptimizerName::Sgd,
             Optimizer::Momentum { .. } => OptimizerName::Momentum,
             Optimizer::Nesterov { .. } => OptimizerName::Nesterov,

@@ -118,33 +118,35 @@ fn line(config: &TrainConfig, cores: NonZeroUsize, key: &str) -> Result<Option<L
             set_or(config.output, regression.map_or(nn_core::Output::Linear, |choices| choices.output), named)
         }
         "cost" => Value(named(config.cost)),
-        "init" => Value(named(config.init)),
-        "epochs" => Value(config.epochs.to_string()),
-        "batch-size" => Value(config.batch_size.to_string()),
-        "shard-size" => Value(config.shard_size.to_string()),
-        "seed" => Value(config.seed.to_string()),
+        "init" => Value(named(config.recipe.init)),
+        "epochs" => Value(config.recipe.epochs.to_string()),
+        "batch-size" => Value(config.recipe.batch_size.to_string()),
+        "shard-size" => Value(config.recipe.shard_size.to_string()),
+        "seed" => Value(config.recipe.seed.to_string()),
         "eval-every" => Value(config.eval_every.to_string()),
         "optimizer" => Value(named(config.optimizer_name())),
-        "learning-rate" => {
-            set_or(config.learning_rate, regression.map_or(0.01, |choices| choices.learning_rate), real)
-        }
-        "momentum" | "beta1" | "beta2" | "epsilon" | "weight-decay" => constant(config.optimizer, key),
-        "l2" => Value(real(config.l2)),
-        "schedule" => Value(named(match config.schedule.shape {
+        "learning-rate" => set_or(
+            config.learning_rate,
+            regression.map_or(0.01, |choices| choices.recipe.learning_rate),
+            real,
+        ),
+        "momentum" | "beta1" | "beta2" | "epsilon" | "weight-decay" => constant(config.recipe.optimizer, key),
+        "l2" => Value(real(config.recipe.l2)),
+        "schedule" => Value(named(match config.recipe.schedule.shape {
             ScheduleShape::Constant => ScheduleName::Constant,
             ScheduleShape::Step { .. } => ScheduleName::Step,
             ScheduleShape::Cosine { .. } => ScheduleName::Cosine,
         })),
-        "warmup-steps" => Value(config.schedule.warmup_steps.to_string()),
-        "step-epochs" => match config.schedule.shape {
+        "warmup-steps" => Value(config.recipe.schedule.warmup_steps.to_string()),
+        "step-epochs" => match config.recipe.schedule.shape {
             ScheduleShape::Step { every_epochs, .. } => Value(every_epochs.to_string()),
             _ => Example(defaults::STEP_EPOCHS.to_string()),
         },
-        "step-factor" => match config.schedule.shape {
+        "step-factor" => match config.recipe.schedule.shape {
             ScheduleShape::Step { factor, .. } => Value(real(factor)),
             _ => Example(real(defaults::STEP_FACTOR)),
         },
-        "cosine-floor" => match config.schedule.shape {
+        "cosine-floor" => match config.recipe.schedule.shape {
             ScheduleShape::Cosine { floor } => Value(real(floor)),
             _ => Example(real(defaults::COSINE_FLOOR)),
         },

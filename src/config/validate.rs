@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 
 use nn_core::{Cost, Optimizer, Output, Schedule, ScheduleShape};
+use nn_engine::Recipe;
 
 use super::file::Origins;
 use super::{
@@ -272,13 +273,18 @@ pub fn validate(
         activation,
         output: options.output,
         cost,
-        init: options.init.unwrap_or_else(|| defaults::default_init(activation)),
-        epochs,
-        batch_size,
-        shard_size,
-        seed: options.seed.unwrap_or(defaults::SEED),
+        recipe: Recipe {
+            init: options.init.unwrap_or_else(|| defaults::default_init(activation)),
+            optimizer: optimizer(options, &check)?,
+            schedule: schedule(options, &check)?,
+            learning_rate: options.learning_rate.unwrap_or(Recipe::book().learning_rate),
+            l2: check.real32("l2", options.l2, defaults::L2, Interval::FromZero(1e9))?,
+            batch_size,
+            shard_size,
+            epochs,
+            seed: options.seed.unwrap_or(defaults::SEED),
+        },
         eval_every,
-        optimizer: optimizer(options, &check)?,
         learning_rate: options
             .learning_rate
             .map(|rate| {
@@ -298,8 +304,6 @@ pub fn validate(
                     .map_err(|failure| failure.help(format_args!("{default:?} suits this network")))
             })
             .transpose()?,
-        l2: check.real32("l2", options.l2, defaults::L2, Interval::FromZero(1e9))?,
-        schedule: schedule(options, &check)?,
         threads: NonZeroUsize::new(check.count("threads", options.threads, cores.get(), MAX_THREADS)?)
             .unwrap_or(cores),
         out: options.out.clone().unwrap_or_else(|| defaults::default_out(&data)),
@@ -349,7 +353,8 @@ fn settle(mut config: TrainConfig, check: &Checker<'_>) -> Result<TrainConfig, F
         let choices =
             config.try_for_task(task).map_err(|misfit| check.fail(misfit.key, misfit.says, misfit.help))?;
         config.output = Some(choices.output);
-        config.learning_rate = Some(choices.learning_rate);
+        config.learning_rate = Some(choices.recipe.learning_rate);
+        config.recipe = choices.recipe;
     }
     Ok(config)
 }

@@ -17,11 +17,14 @@ fn with_no_options_it_is_nielsens_first_network_on_the_digits() {
     let config = validate(&TrainOptions::default(), &Origins::default(), CORES).unwrap();
     assert_eq!(config, checked("").unwrap());
     assert_eq!((config.data.as_str(), config.hidden.as_slice()), ("digits", &[30][..]));
-    assert_eq!((config.epochs, config.batch_size, config.shard_size), (30, 10, 2));
-    assert_eq!((config.activation, config.cost, config.init), (Activation::Sigmoid, Cost::Mse, Init::Scaled));
+    assert_eq!((config.recipe.epochs, config.recipe.batch_size, config.recipe.shard_size), (30, 10, 2));
+    assert_eq!(
+        (config.activation, config.cost, config.recipe.init),
+        (Activation::Sigmoid, Cost::Mse, Init::Scaled)
+    );
     assert_eq!((config.output, config.learning_rate), (Some(Output::Sigmoid), Some(3.0)));
-    assert_eq!((config.optimizer, config.seed, config.threads), (Optimizer::Sgd, 1, CORES));
-    assert_eq!(config.schedule, Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 });
+    assert_eq!((config.recipe.optimizer, config.recipe.seed, config.threads), (Optimizer::Sgd, 1, CORES));
+    assert_eq!(config.recipe.schedule, Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 });
     assert_eq!(config.out.to_str(), Some("runs/digits"));
     assert!(!config.resume && !config.quiet);
 }
@@ -30,8 +33,8 @@ fn with_no_options_it_is_nielsens_first_network_on_the_digits() {
 fn defaults_follow_what_is_asked_for() {
     let config =
         checked("activation = 'relu'\ncost = 'cross-entropy'\noptimizer = 'adam'\nbatch-size = 128").unwrap();
-    assert_eq!((config.output, config.init), (Some(Output::Softmax), Init::He));
-    assert_eq!((config.learning_rate, config.shard_size), (Some(0.001), 16));
+    assert_eq!((config.output, config.recipe.init), (Some(Output::Softmax), Init::He));
+    assert_eq!((config.learning_rate, config.recipe.shard_size), (Some(0.001), 16));
     let config = checked("data = 'houses.csv'\ntask = 'regression'").unwrap();
     assert_eq!((config.output, config.learning_rate), (Some(Output::Linear), Some(0.01)));
     let config = checked("hidden = 'none'").unwrap();
@@ -43,9 +46,9 @@ fn data_of_unknown_task_decides_later() {
     let config = checked("data = 'some.csv'").unwrap();
     assert_eq!((config.output, config.learning_rate), (None, None));
     let classes = config.for_task(Task::Classification).unwrap();
-    assert_eq!((classes.output, classes.learning_rate), (Output::Sigmoid, 3.0));
+    assert_eq!((classes.output, classes.recipe.learning_rate), (Output::Sigmoid, 3.0));
     let numbers = config.for_task(Task::Regression).unwrap();
-    assert_eq!((numbers.output, numbers.learning_rate), (Output::Linear, 0.01));
+    assert_eq!((numbers.output, numbers.recipe.learning_rate), (Output::Linear, 0.01));
 
     let config = checked("data = 'some.csv'\ncost = 'cross-entropy'").unwrap();
     let refused = config.for_task(Task::Regression).unwrap_err();
@@ -129,7 +132,7 @@ fn flags_win_over_the_file() {
     origins.overrule(flags.given());
     let options = flags.or(from_file);
     let config = validate(&options, &origins, CORES).unwrap();
-    assert_eq!((config.epochs, config.batch_size, config.format.header), (7, 20, Header::Yes));
+    assert_eq!((config.recipe.epochs, config.recipe.batch_size, config.format.header), (7, 20, Header::Yes));
     assert!(!origins.is_from_file("epochs") && origins.is_from_file("batch-size"));
 }
 

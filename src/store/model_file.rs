@@ -196,7 +196,7 @@ impl ModelFile {
             return Err(ModelFileError::Damaged { path: path.to_owned(), problem });
         }
         let file = Self::read(path)?;
-        let state = OptimizerState::new(file.run.manifest.optimizer, &file.model);
+        let state = OptimizerState::new(file.run.manifest.recipe.optimizer, &file.model);
         if state.moments().map(<[f32]>::len) != [file.moments[0].len(), file.moments[1].len()] {
             return Err(ModelFileError::Stateless { path: path.to_owned() });
         }
@@ -344,8 +344,8 @@ impl ModelFile {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule, ScheduleShape, initial_parameters};
-    use nn_engine::Manifest;
+    use nn_core::{Activation, Cost, Init, Optimizer, Output, initial_parameters};
+    use nn_engine::{Manifest, Recipe};
 
     use super::*;
 
@@ -353,15 +353,13 @@ pub(super) mod tests {
         let model = Model::new(vec![4, 3, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
         let manifest = ManifestParts {
             model: model.clone(),
-            init: Init::He,
-            optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-            learning_rate: 0.001,
-            l2: 0.0,
-            batch_size: 10,
-            shard_size: 2,
-            epochs: 3,
-            seed: 1,
+            recipe: Recipe {
+                init: Init::He,
+                optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+                learning_rate: 0.001,
+                epochs: 3,
+                ..Recipe::book()
+            },
             train_samples: 23,
             data_sha256: "00".repeat(32),
         };

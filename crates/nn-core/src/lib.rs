@@ -59,6 +59,7 @@ pub use params::{LayerLayout, layout};
 pub use random::{Purpose, initial_parameters, permutation};
 pub use spec::{
     Activation, Cost, Init, MAX_PARAMETERS, Model, ModelError, Optimizer, Output, Schedule, ScheduleShape,
+    exact_f32,
 };
 pub use threads::Threads;
 pub use tree::{Node, Tree, tree_sum};

@@ -1,7 +1,18 @@
 //! What to train and how, as plain checked values: the vocabulary that every other module speaks.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+
+/// Reads an `f32` that may come through an `f64`, as serde's tagged enums and flattened structs pass it on, without
+/// rounding it twice: 7.038531e-26 would come back as its neighbour.
+///
+/// # Errors
+/// If the value is not a number.
+pub fn exact_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+    // The shortest text of the f64 is the text that the f32 was written as: it has at most 9 digits, and 15 survive.
+    f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
+}
 
 /// The activation function of the hidden layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -62,31 +73,40 @@ pub enum Optimizer {
     /// v ← μv + g; w ← w − ηv
     Momentum {
         /// μ, in 0..1
+        #[serde(deserialize_with = "exact_f32")]
         momentum: f32,
     },
     /// v ← μv + g; w ← w − η(g + μv) (Sutskever et al. 2013, in the form PyTorch uses)
     Nesterov {
         /// μ, in 0..1
+        #[serde(deserialize_with = "exact_f32")]
         momentum: f32,
     },
     /// Kingma and Ba 2015.
     Adam {
         /// Decay of the first moment.
+        #[serde(deserialize_with = "exact_f32")]
         beta1: f32,
         /// Decay of the second moment.
+        #[serde(deserialize_with = "exact_f32")]
         beta2: f32,
         /// Added to the root of the second moment.
+        #[serde(deserialize_with = "exact_f32")]
         epsilon: f32,
     },
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
     AdamW {
         /// Decay of the first moment.
+        #[serde(deserialize_with = "exact_f32")]
         beta1: f32,
         /// Decay of the second moment.
+        #[serde(deserialize_with = "exact_f32")]
         beta2: f32,
         /// Added to the root of the second moment.
+        #[serde(deserialize_with = "exact_f32")]
         epsilon: f32,
         /// w ← w − ηλw before the Adam update; weights only, not biases.
+        #[serde(deserialize_with = "exact_f32")]
         weight_decay: f32,
     },
 }
@@ -111,12 +131,14 @@ pub enum ScheduleShape {
         /// Epochs between drops, at least 1.
         every_epochs: u32,
         /// In (0, 1].
+        #[serde(deserialize_with = "exact_f32")]
         factor: f32,
     },
     /// From the learning rate down to `floor` × the learning rate along half a cosine over the whole run
     /// (Loshchilov and Hutter 2017, without restarts). The only shape that depends on the number of epochs.
     Cosine {
         /// The fraction that is left at the end, in 0..=1.
+        #[serde(deserialize_with = "exact_f32")]
         floor: f32,
     },
 }

@@ -1,6 +1,7 @@
 //! The training protocol of `nn`: what the coordinator does, without a clock, a file or a socket.
 //!
-//! - [`Manifest`]: everything that decides the weights after step t, and its hash.
+//! - [`Recipe`]: how a network is trained. [`Manifest`]: recipe, network and data, that is everything that decides the
+//!   weights after step t, and its hash.
 //! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer step.
 //! - [`local`]: the in-process driver that `nn train` runs on; the network drives the same engine.
 //!
@@ -10,6 +11,7 @@ mod engine;
 mod fingerprint;
 pub mod local;
 mod manifest;
+mod recipe;
 
 pub use engine::{
     Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
@@ -18,3 +20,4 @@ pub use engine::{
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
+pub use recipe::Recipe;

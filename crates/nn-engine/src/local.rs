@@ -47,7 +47,7 @@ pub fn run<O: Observer + Send>(
         let parts = engine.manifest().parts();
         let mut workspace = Workspace::new(
             &parts.model,
-            parts.batch_size.min(parts.train_samples),
+            parts.recipe.batch_size.min(parts.train_samples),
             compute.threads,
             compute.isa,
         );
@@ -104,7 +104,7 @@ pub fn run<O: Observer + Send>(
             let manifest = engine.manifest();
             let batch = order.batch(manifest, task.step.0);
             let samples = &batch[manifest.tree(task.step.0).samples_of(task.node)];
-            let shard = manifest.parts().shard_size;
+            let shard = manifest.recipe().shard_size;
             let stats = workspace.node_gradient(engine.params(), data, samples, shard, &mut gradient)?;
             let contribution = Contribution {
                 worker: me,

@@ -1,33 +1,20 @@
 //! The run manifest: everything, beside the data themselves, that decides the weights after step t.
 
-use nn_core::{Init, Model, Optimizer, Purpose, Schedule, ScheduleShape, Tree, permutation, rate_multiplier};
+use nn_core::{Model, Purpose, Tree, permutation, rate_multiplier};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// What [`Manifest::new`] checks.
+use crate::recipe::Recipe;
+
+/// The parts of a run, unchecked: [`Manifest::new`] checks them. As JSON the recipe's parts stand beside the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ManifestParts {
     /// The network and its cost.
     pub model: Model,
-    /// How its weights begin.
-    pub init: Init,
-    /// What turns gradients into weights.
-    pub optimizer: Optimizer,
-    /// How the learning rate goes over the steps.
-    pub schedule: Schedule,
-    /// η, before the schedule.
-    pub learning_rate: f32,
-    /// λ of the L2 penalty λ/(2n) Σw², n being the training samples; 0 for none.
-    pub l2: f32,
-    /// Samples of a mini-batch.
-    pub batch_size: usize,
-    /// Samples of a leaf of the canonical tree.
-    pub shard_size: usize,
-    /// How often the run goes through the training samples.
-    pub epochs: u32,
-    /// Where all randomness comes from.
-    pub seed: u64,
+    /// How it is trained.
+    #[serde(flatten)]
+    pub recipe: Recipe,
     /// Samples of the training set.
     pub train_samples: usize,
     /// The fingerprint of the data set.
@@ -74,36 +61,16 @@ impl Manifest {
     /// # Errors
     /// Names the first part that does not.
     pub fn new(parts: ManifestParts) -> Result<Self, ManifestError> {
-        if parts.batch_size == 0 {
-            return Err(ManifestError::NoBatch);
-        }
-        if parts.shard_size == 0 || parts.shard_size > parts.batch_size {
-            return Err(ManifestError::Shard { shard: parts.shard_size, batch: parts.batch_size });
-        }
-        if parts.epochs == 0 {
-            return Err(ManifestError::NoEpochs);
-        }
+        parts.recipe.check()?;
         if parts.train_samples == 0 {
             return Err(ManifestError::NoSamples);
         }
         if u32::try_from(parts.train_samples).is_err() {
             return Err(ManifestError::TooManySamples(parts.train_samples));
         }
-        let leaves = parts.batch_size.min(parts.train_samples).div_ceil(parts.shard_size);
+        let leaves = parts.recipe.batch_size.min(parts.train_samples).div_ceil(parts.recipe.shard_size);
         if leaves > MOST_LEAVES {
             return Err(ManifestError::TooManyLeaves(leaves));
-        }
-        if !(parts.learning_rate.is_finite() && parts.learning_rate > 0.0) {
-            return Err(ManifestError::LearningRate(parts.learning_rate));
-        }
-        if !(parts.l2.is_finite() && parts.l2 >= 0.0) {
-            return Err(ManifestError::L2(parts.l2));
-        }
-        if matches!(parts.schedule.shape, ScheduleShape::Step { every_epochs: 0, .. }) {
-            return Err(ManifestError::NoStepEpochs);
-        }
-        if let Some((name, value)) = constants(&parts).into_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(ManifestError::Constant { name, value });
         }
         Ok(Self(parts))
     }
@@ -112,6 +79,12 @@ impl Manifest {
     #[must_use]
     pub fn parts(&self) -> &ManifestParts {
         &self.0
+    }
+
+    /// How the network is trained.
+    #[must_use]
+    pub fn recipe(&self) -> &Recipe {
+        &self.0.recipe
     }
 
     /// The network.
@@ -123,13 +96,13 @@ impl Manifest {
     /// Mini-batches in an epoch; the last may be short.
     #[must_use]
     pub fn steps_per_epoch(&self) -> u64 {
-        self.0.train_samples.div_ceil(self.0.batch_size) as u64
+        self.0.train_samples.div_ceil(self.0.recipe.batch_size) as u64
     }
 
     /// Steps of the whole run.
     #[must_use]
     pub fn total_steps(&self) -> u64 {
-        self.steps_per_epoch() * u64::from(self.0.epochs)
+        self.steps_per_epoch() * u64::from(self.0.recipe.epochs)
     }
 
     /// The epoch of a step, and the mini-batch within it; all counted from 0.
@@ -141,65 +114,35 @@ impl Manifest {
     /// Samples in the mini-batch of a step.
     #[must_use]
     pub fn samples_in(&self, step: u64) -> usize {
-        let start = self.place(step).1 as usize * self.0.batch_size;
-        self.0.batch_size.min(self.0.train_samples - start)
+        let start = self.place(step).1 as usize * self.0.recipe.batch_size;
+        self.0.recipe.batch_size.min(self.0.train_samples - start)
     }
 
     /// The canonical tree of a step.
     #[must_use]
     pub fn tree(&self, step: u64) -> Tree {
-        Tree::new(self.samples_in(step), self.0.shard_size)
+        Tree::new(self.samples_in(step), self.0.recipe.shard_size)
     }
 
     /// The learning rate of a step.
     #[must_use]
     pub fn learning_rate(&self, step: u64) -> f32 {
-        let multiplier = rate_multiplier(&self.0.schedule, step, self.steps_per_epoch(), self.0.epochs);
-        (f64::from(self.0.learning_rate) * multiplier) as f32
+        let multiplier =
+            rate_multiplier(&self.0.recipe.schedule, step, self.steps_per_epoch(), self.0.recipe.epochs);
+        (f64::from(self.0.recipe.learning_rate) * multiplier) as f32
     }
 
-    /// Names and values of everything that decides the weights after step t, numbers to the last bit. The number of
-    /// epochs is among them only where the schedule depends on it, so that a run can be made longer.
+    /// The name and value of everything that decides the weights after step t, numbers to the last bit.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let p = &self.0;
-        let widths: Vec<String> = p.model.widths().iter().map(usize::to_string).collect();
-        let mut fields = vec![
-            ("layers", widths.join("-")),
-            ("activation", word(&p.model.activation())),
-            ("output", word(&p.model.output())),
-            ("cost", word(&p.model.cost())),
-            ("init", word(&p.init)),
-            ("learning-rate", format!("{:?}", p.learning_rate)),
-            ("l2", format!("{:?}", p.l2)),
-            ("batch-size", p.batch_size.to_string()),
-            ("shard-size", p.shard_size.to_string()),
-            ("seed", p.seed.to_string()),
-            ("training samples", p.train_samples.to_string()),
-            ("data", p.data_sha256.clone()),
-        ];
-        fields.extend(constants(p).into_iter().map(|(name, value)| (name, format!("{value:?}"))));
-        let optimizer = match p.optimizer {
-            Optimizer::Sgd => "sgd",
-            Optimizer::Momentum { .. } => "momentum",
-            Optimizer::Nesterov { .. } => "nesterov",
-            Optimizer::Adam { .. } => "adam",
-            Optimizer::AdamW { .. } => "adamw",
-        };
-        let schedule = match p.schedule.shape {
-            ScheduleShape::Constant => "constant",
-            ScheduleShape::Step { every_epochs, .. } => {
-                fields.push(("step-epochs", every_epochs.to_string()));
-                "step"
-            }
-            ScheduleShape::Cosine { .. } => "cosine",
-        };
-        fields.push(("optimizer", optimizer.to_owned()));
-        fields.push(("schedule", schedule.to_owned()));
-        fields.push(("warmup-steps", p.schedule.warmup_steps.to_string()));
-        if matches!(p.schedule.shape, ScheduleShape::Cosine { .. }) {
-            fields.push(("epochs", p.epochs.to_string()));
-        }
+        // Without `..`: a part that is not hashed must not compile.
+        let ManifestParts { model, recipe, train_samples, data_sha256 } = &self.0;
+        let [before, after] = recipe.fields();
+        let mut fields = model_fields(model);
+        fields.extend(before);
+        fields.push(("training samples", train_samples.to_string()));
+        fields.push(("data", data_sha256.clone()));
+        fields.extend(after);
         fields
     }
 
@@ -232,24 +175,15 @@ impl Manifest {
     }
 }
 
-/// The constants of the optimizer and of the schedule, by name, in the order in which they are hashed.
-fn constants(parts: &ManifestParts) -> Vec<(&'static str, f32)> {
-    let mut constants = match parts.optimizer {
-        Optimizer::Sgd => Vec::new(),
-        Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => vec![("momentum", momentum)],
-        Optimizer::Adam { beta1, beta2, epsilon } | Optimizer::AdamW { beta1, beta2, epsilon, .. } => {
-            vec![("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)]
-        }
-    };
-    if let Optimizer::AdamW { weight_decay, .. } = parts.optimizer {
-        constants.push(("weight-decay", weight_decay));
-    }
-    match parts.schedule.shape {
-        ScheduleShape::Constant => {}
-        ScheduleShape::Step { factor, .. } => constants.push(("step-factor", factor)),
-        ScheduleShape::Cosine { floor } => constants.push(("cosine-floor", floor)),
-    }
-    constants
+/// The name and value of every part of a network.
+fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
+    let widths: Vec<String> = model.widths().iter().map(usize::to_string).collect();
+    vec![
+        ("layers", widths.join("-")),
+        ("activation", word(&model.activation())),
+        ("output", word(&model.output())),
+        ("cost", word(&model.cost())),
+    ]
 }
 
 /// The samples of each step, in order: the epoch's permutation, made when an epoch begins and kept until the next.
@@ -265,8 +199,8 @@ impl SampleOrder {
     /// For the run described.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let p = manifest.parts();
-        Self { seed: p.seed, batch_size: p.batch_size, epoch: None, order: vec![0; p.train_samples] }
+        let &Recipe { seed, batch_size, .. } = manifest.recipe();
+        Self { seed, batch_size, epoch: None, order: vec![0; manifest.parts().train_samples] }
     }
 
     /// The samples of the mini-batch of a step.
@@ -283,7 +217,7 @@ impl SampleOrder {
 }
 
 /// The name of a value as configuration files and messages have it.
-fn word(value: &impl std::fmt::Debug) -> String {
+pub(crate) fn word(value: &impl std::fmt::Debug) -> String {
     let mut word = String::new();
     for letter in format!("{value:?}").chars() {
         if letter.is_uppercase() && !word.is_empty() {
@@ -301,25 +235,26 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use nn_core::{Activation, Cost, Output};
+    use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule, ScheduleShape};
 
     use super::*;
 
     pub(crate) fn parts() -> ManifestParts {
         ManifestParts {
             model: Model::new(vec![4, 3, 2], Activation::Sigmoid, Output::Sigmoid, Cost::Mse).unwrap(),
-            init: Init::Scaled,
-            optimizer: Optimizer::Sgd,
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-            learning_rate: 3.0,
-            l2: 0.0,
-            batch_size: 10,
-            shard_size: 2,
-            epochs: 3,
-            seed: 1,
+            recipe: recipe(),
             train_samples: 23,
             data_sha256: "00".repeat(32),
         }
+    }
+
+    fn recipe() -> Recipe {
+        Recipe { epochs: 3, ..Recipe::book() }
+    }
+
+    /// The run with another recipe.
+    fn with(recipe: Recipe) -> ManifestParts {
+        ManifestParts { recipe, ..parts() }
     }
 
     #[test]
@@ -347,20 +282,20 @@ pub(crate) mod tests {
     #[test]
     fn the_hash_sees_everything_that_matters_and_nothing_else() {
         let base = Manifest::new(parts()).unwrap();
-        assert_eq!(base.hash(), Manifest::new(ManifestParts { epochs: 9, ..parts() }).unwrap().hash());
+        assert_eq!(base.hash(), Manifest::new(with(Recipe { epochs: 9, ..recipe() })).unwrap().hash());
         let cosine = |epochs| {
             let schedule = Schedule { shape: ScheduleShape::Cosine { floor: 0.0 }, warmup_steps: 0 };
-            Manifest::new(ManifestParts { epochs, schedule, ..parts() }).unwrap()
+            Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap()
         };
         assert_ne!(cosine(3).hash(), cosine(4).hash());
         for changed in [
-            ManifestParts { seed: 2, ..parts() },
-            ManifestParts { learning_rate: 3.000_000_2, ..parts() },
-            ManifestParts { shard_size: 3, ..parts() },
-            ManifestParts { batch_size: 11, ..parts() },
-            ManifestParts { l2: 0.1, ..parts() },
-            ManifestParts { init: Init::Normal, ..parts() },
-            ManifestParts { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..parts() },
+            with(Recipe { seed: 2, ..recipe() }),
+            with(Recipe { learning_rate: 3.000_000_2, ..recipe() }),
+            with(Recipe { shard_size: 3, ..recipe() }),
+            with(Recipe { batch_size: 11, ..recipe() }),
+            with(Recipe { l2: 0.1, ..recipe() }),
+            with(Recipe { init: Init::Normal, ..recipe() }),
+            with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
             ManifestParts { data_sha256: "11".repeat(32), ..parts() },
         ] {
             let changed = Manifest::new(changed).unwrap();
@@ -371,33 +306,66 @@ pub(crate) mod tests {
         }
     }
 
+    /// 7.038531e-26 is an `f32` that is misread by way of an `f64`: every part of a manifest comes back from JSON exactly.
+    #[test]
+    fn json_keeps_every_number_to_the_last_bit() {
+        let odd = f32::from_bits(0x15ae_43fd);
+        let optimizers = [
+            Optimizer::Sgd,
+            Optimizer::Momentum { momentum: odd },
+            Optimizer::Nesterov { momentum: odd },
+            Optimizer::Adam { beta1: odd, beta2: odd, epsilon: odd },
+            Optimizer::AdamW { beta1: odd, beta2: odd, epsilon: odd, weight_decay: odd },
+        ];
+        let shapes = [
+            ScheduleShape::Constant,
+            ScheduleShape::Step { every_epochs: 3, factor: odd },
+            ScheduleShape::Cosine { floor: odd },
+        ];
+        for (optimizer, shape) in optimizers.into_iter().flat_map(|o| shapes.map(|shape| (o, shape))) {
+            // Without `..`: a new part must be tried, too.
+            let recipe = Recipe {
+                init: Init::Xavier,
+                optimizer,
+                schedule: Schedule { shape, warmup_steps: u64::MAX },
+                learning_rate: odd,
+                l2: odd,
+                batch_size: 10,
+                shard_size: 2,
+                epochs: u32::MAX,
+                seed: u64::MAX,
+            };
+            let parts = with(recipe);
+            let json = serde_json::to_string(&parts).unwrap();
+            assert_eq!(serde_json::from_str::<ManifestParts>(&json).unwrap(), parts, "{json}");
+        }
+    }
+
     #[test]
     fn impossible_runs_are_refused() {
-        let with = |shape| ManifestParts { schedule: Schedule { shape, warmup_steps: 0 }, ..parts() };
+        let shaped = |shape| with(Recipe { schedule: Schedule { shape, warmup_steps: 0 }, ..recipe() });
         for (bad, says) in [
-            (ManifestParts { batch_size: 0, ..parts() }, "batch size"),
-            (ManifestParts { shard_size: 0, ..parts() }, "shard size"),
-            (ManifestParts { shard_size: 11, ..parts() }, "shard size"),
-            (ManifestParts { epochs: 0, ..parts() }, "epoch"),
+            (with(Recipe { batch_size: 0, ..recipe() }), "batch size"),
+            (with(Recipe { shard_size: 0, ..recipe() }), "shard size"),
+            (with(Recipe { shard_size: 11, ..recipe() }), "shard size"),
+            (with(Recipe { epochs: 0, ..recipe() }), "epoch"),
             (ManifestParts { train_samples: 0, ..parts() }, "samples"),
             (ManifestParts { train_samples: 1 << 33, ..parts() }, "too many"),
-            (ManifestParts { learning_rate: 0.0, ..parts() }, "learning rate"),
-            (ManifestParts { learning_rate: f32::NAN, ..parts() }, "learning rate"),
-            (ManifestParts { l2: -1.0, ..parts() }, "L2"),
+            (with(Recipe { learning_rate: 0.0, ..recipe() }), "learning rate"),
+            (with(Recipe { learning_rate: f32::NAN, ..recipe() }), "learning rate"),
+            (with(Recipe { l2: -1.0, ..recipe() }), "L2"),
             // These come from peers and files; each would end in a panic or in NaN later on.
             (
                 ManifestParts {
                     train_samples: u32::MAX as usize,
-                    batch_size: usize::MAX,
-                    shard_size: 1,
-                    ..parts()
+                    ..with(Recipe { batch_size: usize::MAX, shard_size: 1, ..recipe() })
                 },
                 "leaves",
             ),
-            (with(ScheduleShape::Step { every_epochs: 0, factor: 0.5 }), "step-epochs"),
-            (with(ScheduleShape::Cosine { floor: f32::NAN }), "cosine-floor"),
+            (shaped(ScheduleShape::Step { every_epochs: 0, factor: 0.5 }), "step-epochs"),
+            (shaped(ScheduleShape::Cosine { floor: f32::NAN }), "cosine-floor"),
             (
-                ManifestParts { optimizer: Optimizer::Momentum { momentum: f32::INFINITY }, ..parts() },
+                with(Recipe { optimizer: Optimizer::Momentum { momentum: f32::INFINITY }, ..recipe() }),
                 "momentum",
             ),
         ] {

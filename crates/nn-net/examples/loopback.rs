@@ -14,13 +14,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, Output, Schedule, ScheduleShape,
-    Targets, Threads,
-};
+use nn_core::{Activation, Cost, Dataset, Features, Isa, Model, Output, Targets, Threads};
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Snapshot, StepReport, params_sha256,
+    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, Snapshot, StepReport,
+    params_sha256,
 };
 use nn_net::{
     Authorities, ClientSecurity, Coordinator, CoordinatorOptions, Door, Identity, Pem, ServerSecurity,
@@ -124,15 +122,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let data = Arc::new(Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)?);
     let manifest = Manifest::new(ManifestParts {
         model: Model::new(widths, activation, Output::Softmax, Cost::CrossEntropy)?,
-        init: Init::Scaled,
-        optimizer: Optimizer::Sgd,
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-        learning_rate: 0.1,
-        l2: 0.0,
-        batch_size: batch,
-        shard_size: batch.div_ceil(8).min(32),
-        epochs: ((steps + WARM_UP) as u32).div_ceil(100),
-        seed: 1,
+        recipe: Recipe {
+            learning_rate: 0.1,
+            batch_size: batch,
+            shard_size: batch.div_ceil(8).min(32),
+            epochs: ((steps + WARM_UP) as u32).div_ceil(100),
+            ..Recipe::book()
+        },
         train_samples: samples,
         data_sha256: "00".repeat(32),
     })?;

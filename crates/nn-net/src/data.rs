@@ -358,8 +358,8 @@ impl Feed for DataFeed {
 
 #[cfg(test)]
 mod tests {
-    use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, Schedule, ScheduleShape};
-    use nn_engine::ManifestParts;
+    use nn_core::{Activation, Cost, Model, Output};
+    use nn_engine::{ManifestParts, Recipe};
 
     use super::*;
 
@@ -367,15 +367,7 @@ mod tests {
         let model = Model::new(widths.to_vec(), Activation::Relu, Output::Sigmoid, Cost::Mse).unwrap();
         Manifest::new(ManifestParts {
             model,
-            init: Init::He,
-            optimizer: Optimizer::Sgd,
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-            learning_rate: 0.1,
-            l2: 0.0,
-            batch_size: 1,
-            shard_size: 1,
-            epochs: 1,
-            seed: 1,
+            recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
             train_samples,
             data_sha256: String::new(),
         })

@@ -285,7 +285,7 @@ impl local::Observer for Watch {
         self.progress.step(
             now,
             self.done,
-            (epoch + 1, self.manifest.parts().epochs),
+            (epoch + 1, self.manifest.recipe().epochs),
             (batch + 1, self.manifest.steps_per_epoch()),
             report.loss,
             rate,
@@ -301,7 +301,7 @@ impl local::Observer for Watch {
         let before = self.clock.now();
         let rate = self.rate(self.samples - self.epoch_began.1, self.epoch_began.0);
         let number = report.epoch + 1;
-        let last = number == u64::from(self.manifest.parts().epochs);
+        let last = number == u64::from(self.manifest.recipe().epochs);
         let test = if last || number.is_multiple_of(u64::from(self.eval_every)) {
             self.evaluate(number, params)
         } else {
@@ -316,7 +316,7 @@ impl local::Observer for Watch {
         let accuracy = test.and_then(|t| self.accuracy(&t));
         self.progress.epoch(&EpochLine {
             epoch: number,
-            epochs: self.manifest.parts().epochs,
+            epochs: self.manifest.recipe().epochs,
             train_loss: report.train_loss,
             test_loss: test.map(|t| t.loss),
             test_accuracy: accuracy,

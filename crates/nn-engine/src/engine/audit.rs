@@ -96,7 +96,7 @@ impl Engine {
         }
         let mut hash = Sha256::new();
         hash.update(b"nn audit 1");
-        for word in [self.manifest.parts().seed, self.step, node.level.into(), node.index.into()] {
+        for word in [self.manifest.recipe().seed, self.step, node.level.into(), node.index.into()] {
             hash.update(word.to_le_bytes());
         }
         let word = hash.finalize().iter().take(8).fold(0_u64, |word, &byte| word << 8 | u64::from(byte));

@@ -159,10 +159,10 @@ impl Engine {
     /// A run from its beginning. A snapshot becomes due every `snapshot_every`, and at the end.
     #[must_use]
     pub fn new(manifest: Manifest, compute: Compute, snapshot_every: Duration) -> Self {
-        let parts = manifest.parts();
-        let layout = layout_of(&parts.model);
-        let params = initial_parameters(&parts.model, parts.init, parts.seed);
-        let optimizer = OptimizerState::new(parts.optimizer, &parts.model);
+        let (model, recipe) = (manifest.model(), manifest.recipe());
+        let layout = layout_of(model);
+        let params = initial_parameters(model, recipe.init, recipe.seed);
+        let optimizer = OptimizerState::new(recipe.optimizer, model);
         let tree = manifest.tree(0);
         Self {
             compute,

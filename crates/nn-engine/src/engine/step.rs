@@ -158,7 +158,7 @@ impl Engine {
             samples: self.tree.samples(),
             step: self.step,
             learning_rate: self.manifest.learning_rate(self.step),
-            l2: parts.l2 / parts.train_samples as f32,
+            l2: parts.recipe.l2 / parts.train_samples as f32,
         }
     }
 

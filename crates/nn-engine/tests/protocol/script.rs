@@ -3,10 +3,8 @@
 use std::sync::Arc;
 pub(crate) use std::time::Duration;
 
-use nn_core::{
-    Activation, Cost, Init, Isa, Model, NodeStats, Optimizer, Output, Schedule, ScheduleShape, Threads,
-};
-use nn_engine::{Compute, Manifest, ManifestParts};
+use nn_core::{Activation, Cost, Isa, Model, NodeStats, Optimizer, Output, Threads};
+use nn_engine::{Compute, Manifest, ManifestParts, Recipe};
 
 // The vocabulary of all scripts.
 pub(crate) use nn_core::Node;
@@ -26,15 +24,13 @@ pub(crate) struct Script {
 pub(crate) fn manifest() -> Manifest {
     Manifest::new(ManifestParts {
         model: Model::new(vec![4, 3, 2], Activation::Sigmoid, Output::Sigmoid, Cost::Mse).unwrap(),
-        init: Init::Scaled,
-        optimizer: Optimizer::Momentum { momentum: 0.9 },
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-        learning_rate: 0.5,
-        l2: 0.0,
-        batch_size: 12,
-        shard_size: 2,
-        epochs: 2,
-        seed: 1,
+        recipe: Recipe {
+            optimizer: Optimizer::Momentum { momentum: 0.9 },
+            learning_rate: 0.5,
+            batch_size: 12,
+            epochs: 2,
+            ..Recipe::book()
+        },
         train_samples: 24,
         data_sha256: "00".repeat(32),
     })

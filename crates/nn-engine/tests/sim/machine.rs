@@ -113,7 +113,7 @@ impl Machine {
             queue: VecDeque::new(),
             weights: BTreeMap::new(),
             layout: layout(&p.model),
-            workspace: Workspace::new(&p.model, p.batch_size, compute.threads, compute.isa),
+            workspace: Workspace::new(&p.model, p.recipe.batch_size, compute.threads, compute.isa),
             order: SampleOrder::new(&run.manifest),
         }
     }
@@ -182,7 +182,7 @@ impl Machine {
         let computed_with = params_sha256(&weights);
         let samples = &self.order.batch(&run.manifest, step.0)[run.manifest.tree(step.0).samples_of(node)];
         let mut gradient = vec![0.0; weights.len()];
-        let shard = run.manifest.parts().shard_size;
+        let shard = run.manifest.recipe().shard_size;
         let stats = self
             .workspace
             .node_gradient(&weights, &run.data, samples, shard, &mut gradient)

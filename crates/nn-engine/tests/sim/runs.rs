@@ -5,11 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Schedule,
+    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule,
     ScheduleShape, Targets, Threads, Workspace, initial_parameters,
 };
 use nn_engine::{
-    Compute, Engine, EpochReport, Manifest, ManifestParts, SampleOrder, Snapshot, StepReport, local,
+    Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, SampleOrder, Snapshot, StepReport, local,
     params_sha256,
 };
 
@@ -67,15 +67,17 @@ fn run(
 ) -> Run {
     let manifest = Manifest::new(ManifestParts {
         model: Model::new(widths.to_vec(), Activation::Tanh, Output::Sigmoid, cost).unwrap(),
-        init: Init::Scaled,
-        optimizer,
-        schedule: Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 2 },
-        learning_rate,
-        l2: 0.1,
-        batch_size,
-        shard_size,
-        epochs,
-        seed: 5,
+        recipe: Recipe {
+            optimizer,
+            schedule: Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 2 },
+            learning_rate,
+            l2: 0.1,
+            batch_size,
+            shard_size,
+            epochs,
+            seed: 5,
+            ..Recipe::book()
+        },
         train_samples,
         data_sha256: "00".repeat(32),
     })
@@ -100,16 +102,16 @@ fn data(samples: usize, width: usize) -> Dataset {
 fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     let p = manifest.parts();
     let Compute { isa, threads } = compute();
-    let mut params = initial_parameters(&p.model, p.init, p.seed);
-    let mut optimizer = OptimizerState::new(p.optimizer, &p.model);
-    let mut workspace = Workspace::new(&p.model, p.batch_size, threads.clone(), isa);
+    let mut params = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
+    let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
+    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, threads.clone(), isa);
     let mut order = SampleOrder::new(manifest);
     let mut gradient = vec![0.0; params.len()];
     let mut hashes = vec![params_sha256(&params)];
     for step in 0..manifest.total_steps() {
         let samples = order.batch(manifest, step);
-        workspace.node_gradient(&params, data, samples, p.shard_size, &mut gradient).unwrap();
-        let (rate, l2) = (manifest.learning_rate(step), p.l2 / p.train_samples as f32);
+        workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
+        let (rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
         optimizer.step(isa, &threads, &mut params, &gradient, samples.len(), step, rate, l2);
         hashes.push(params_sha256(&params));
     }

@@ -67,7 +67,7 @@ impl Kernel {
 
     fn run(self, jobs: mpsc::Receiver<Job>) -> Result<(), MismatchError> {
         let parts = self.manifest.parts();
-        let most = parts.batch_size.min(parts.train_samples);
+        let most = parts.recipe.batch_size.min(parts.train_samples);
         let mut workspace = Workspace::new(&parts.model, most, self.threads.clone(), self.isa);
         let mut order = SampleOrder::new(&self.manifest);
         let layers = layout(&parts.model);
@@ -112,8 +112,13 @@ impl Kernel {
         let all = parts.model.parameters();
         if all <= WHOLE {
             let mut gradient = sender.pool.take(all);
-            let stats =
-                workspace.node_gradient(params, &self.data, samples, parts.shard_size, &mut gradient)?;
+            let stats = workspace.node_gradient(
+                params,
+                &self.data,
+                samples,
+                parts.recipe.shard_size,
+                &mut gradient,
+            )?;
             let micros = begun.elapsed().as_micros() as u64;
             let sent = sender.part(task, Part::All, stats.finite, Some(wire_stats(&stats, micros)), gradient);
             return Ok(sent.then_some((stats, micros)));
@@ -121,7 +126,8 @@ impl Kernel {
         // Sending is waiting, if the coordinator does not read; that is no time of computing.
         let mut micros = 0;
         let mut lap = begun;
-        let mut layers = workspace.node_gradient_by_layer(params, &self.data, samples, parts.shard_size)?;
+        let mut layers =
+            workspace.node_gradient_by_layer(params, &self.data, samples, parts.recipe.shard_size)?;
         while let Some(layer) = layers.next_layer() {
             let mut gradient = sender.pool.take(sender.layers[layer].range().len());
             let mut finite = layers.gradient(&mut gradient);

@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Node, NodeStats, Optimizer, Output, Schedule,
+    Activation, Cost, Dataset, Features, Isa, Model, Node, NodeStats, Optimizer, Output, Schedule,
     ScheduleShape, Targets, Threads, Workspace,
 };
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, SampleOrder, Snapshot,
-    StepReport,
+    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, Recipe, SampleOrder,
+    Snapshot, StepReport,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -64,17 +64,21 @@ pub(crate) fn parts() -> ManifestParts {
     ManifestParts {
         model: Model::new(vec![2, 3, 2], Activation::Sigmoid, Output::Softmax, Cost::CrossEntropy)
             .expect("a small network"),
-        init: Init::Scaled,
+        recipe: recipe(),
+        train_samples: 6,
+        data_sha256: "ab".repeat(32),
+    }
+}
+
+fn recipe() -> Recipe {
+    Recipe {
         optimizer: Optimizer::Momentum { momentum: 0.5 },
-        schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
         learning_rate: 0.5,
-        l2: 0.0,
         batch_size: 4,
         shard_size: 1,
         epochs: 2,
         seed: 7,
-        train_samples: 6,
-        data_sha256: "ab".repeat(32),
+        ..Recipe::book()
     }
 }
 
@@ -202,13 +206,12 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     let step = Schedule { shape: ScheduleShape::Step { every_epochs: 2, factor: 0.5 }, warmup_steps: 3 };
     let cosine = Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 0 };
     [
-        parts(),
-        ManifestParts { optimizer: adam, schedule: step, ..parts() },
-        ManifestParts { optimizer: Optimizer::Sgd, schedule: cosine, l2: 0.5, ..parts() },
+        recipe(),
+        Recipe { optimizer: adam, schedule: step, ..recipe() },
+        Recipe { optimizer: Optimizer::Sgd, schedule: cosine, l2: 0.5, ..recipe() },
     ]
-    .into_iter()
-    .map(|parts| serde_json::to_vec(&parts).expect("it can be written"))
-    .collect()
+    .map(|recipe| serde_json::to_vec(&ManifestParts { recipe, ..parts() }).expect("it can be written"))
+    .to_vec()
 }
 
 /// Everything that either side says, in one stream each.

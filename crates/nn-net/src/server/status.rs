@@ -123,7 +123,7 @@ impl<O: Observer> Driver<O> {
             step: self.engine.steps_done(),
             total_steps: status.total_steps,
             epoch: status.epoch,
-            epochs: manifest.parts().epochs,
+            epochs: manifest.recipe().epochs,
             loss: self.loss,
             samples_per_second: self.samples_per_second,
             seconds: now.saturating_sub(self.started).as_secs_f64(),

@@ -340,8 +340,8 @@ impl Spares {
 
 #[cfg(test)]
 mod tests {
-    use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, Schedule, ScheduleShape};
-    use nn_engine::ManifestParts;
+    use nn_core::{Activation, Cost, Model, Output};
+    use nn_engine::{ManifestParts, Recipe};
 
     use super::super::convert::weights_header;
     use super::*;
@@ -352,15 +352,7 @@ mod tests {
             Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
         let parts = ManifestParts {
             model,
-            init: Init::He,
-            optimizer: Optimizer::Sgd,
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-            learning_rate: 0.1,
-            l2: 0.0,
-            batch_size: 1,
-            shard_size: 1,
-            epochs: 1,
-            seed: 1,
+            recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
             train_samples: 1,
             data_sha256: String::new(),
         };

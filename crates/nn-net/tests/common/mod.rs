@@ -7,13 +7,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, Output, Schedule, ScheduleShape,
-    Targets, Threads,
-};
+use nn_core::{Activation, Cost, Dataset, Features, Isa, Model, Optimizer, Output, Targets, Threads};
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Snapshot, StepReport,
+    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, StepReport,
     params_sha256,
 };
 use nn_net::{
@@ -87,15 +84,14 @@ impl Run {
         let mut parts = ManifestParts {
             model: Model::new(widths.to_vec(), Activation::Sigmoid, Output::Softmax, Cost::CrossEntropy)
                 .unwrap(),
-            init: Init::Scaled,
-            optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
-            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
-            learning_rate: 0.01,
-            l2: 0.0,
-            batch_size,
-            shard_size: batch_size.div_ceil(8),
-            epochs,
-            seed: 1,
+            recipe: Recipe {
+                optimizer: Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
+                learning_rate: 0.01,
+                batch_size,
+                shard_size: batch_size.div_ceil(8),
+                epochs,
+                ..Recipe::book()
+            },
             train_samples: samples,
             data_sha256: "ab".repeat(32),
         };

@@ -106,7 +106,7 @@ fn sent(mut messages: Messages<pb::WorkerMessage>) -> Vec<(Place, Node)> {
 /// workers train a large network is what it is for.
 fn is_small(parts: &ManifestParts) -> bool {
     let widest = parts.model.widths().iter().copied().max().unwrap_or(0);
-    let batch = parts.batch_size.min(parts.train_samples);
+    let batch = parts.recipe.batch_size.min(parts.train_samples);
     parts.model.parameters() <= 1 << 16 && batch.saturating_mul(widest) <= 1 << 18
 }
 

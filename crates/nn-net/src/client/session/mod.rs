@@ -83,7 +83,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many nodes may wait to be computed: all of a tree, several times over, because a node may be given again.
 fn most_waiting(manifest: &Manifest) -> usize {
     let parts = manifest.parts();
-    let leaves = parts.batch_size.min(parts.train_samples).div_ceil(parts.shard_size);
+    let leaves = parts.recipe.batch_size.min(parts.train_samples).div_ceil(parts.recipe.shard_size);
     leaves.saturating_mul(8).saturating_add(1024)
 }
 

@@ -1,0 +1,158 @@
+//! How a network is trained.
+
+use nn_core::{Init, Optimizer, Schedule, ScheduleShape};
+use serde::{Deserialize, Serialize};
+
+use crate::manifest::{ManifestError, word};
+
+/// Everything beside the network and its data that decides the weights after step t.
+///
+/// The manifest embeds it, the configuration holds it, and [`Recipe::fields`] names each of its parts for the manifest's
+/// hash. A new part goes into this struct, into [`Recipe::book`] and into [`Recipe::fields`], which does not compile
+/// without it. Give it `#[serde(default)]`, or older checkpoints cannot be read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// The distribution of the initial weights.
+    pub init: Init,
+    /// The optimizer and its constants.
+    pub optimizer: Optimizer,
+    /// The learning rate over the steps, as a multiple of `learning_rate`.
+    pub schedule: Schedule,
+    /// η before the schedule; positive and finite.
+    #[serde(deserialize_with = "nn_core::exact_f32")]
+    pub learning_rate: f32,
+    /// λ of the L2 penalty λ/(2n) Σw², n being the number of training samples (Nielsen, equation 87); 0 for none.
+    #[serde(deserialize_with = "nn_core::exact_f32")]
+    pub l2: f32,
+    /// Samples of a mini-batch, at least 1.
+    pub batch_size: usize,
+    /// Samples of a leaf of the canonical tree, 1 to `batch_size`.
+    pub shard_size: usize,
+    /// Passes over the training samples, at least 1.
+    pub epochs: u32,
+    /// The seed of the initial weights and of every shuffle.
+    pub seed: u64,
+}
+
+impl Recipe {
+    /// Nielsen's first run: plain SGD at η = 3 in mini-batches of 10 for 30 epochs. It is what `nn train` does by itself,
+    /// and what tests start from.
+    #[must_use]
+    pub fn book() -> Self {
+        Self {
+            init: Init::Scaled,
+            optimizer: Optimizer::Sgd,
+            schedule: Schedule { shape: ScheduleShape::Constant, warmup_steps: 0 },
+            learning_rate: 3.0,
+            l2: 0.0,
+            batch_size: 10,
+            shard_size: 2,
+            epochs: 30,
+            seed: 1,
+        }
+    }
+
+    /// Checks every part.
+    ///
+    /// # Errors
+    /// Names the first part that makes no run.
+    pub(crate) fn check(&self) -> Result<(), ManifestError> {
+        if self.batch_size == 0 {
+            return Err(ManifestError::NoBatch);
+        }
+        if self.shard_size == 0 || self.shard_size > self.batch_size {
+            return Err(ManifestError::Shard { shard: self.shard_size, batch: self.batch_size });
+        }
+        if self.epochs == 0 {
+            return Err(ManifestError::NoEpochs);
+        }
+        if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
+            return Err(ManifestError::LearningRate(self.learning_rate));
+        }
+        if !(self.l2.is_finite() && self.l2 >= 0.0) {
+            return Err(ManifestError::L2(self.l2));
+        }
+        if matches!(self.schedule.shape, ScheduleShape::Step { every_epochs: 0, .. }) {
+            return Err(ManifestError::NoStepEpochs);
+        }
+        let constants =
+            [optimizer_constants(self.optimizer), schedule_constants(self.schedule.shape)].concat();
+        match constants.into_iter().find(|(_, value)| !value.is_finite()) {
+            Some((name, value)) => Err(ManifestError::Constant { name, value }),
+            None => Ok(()),
+        }
+    }
+
+    /// The name and value of every part, numbers to the last bit, in the order in which the manifest hashes them: the
+    /// parts that stand before the data in the hash, and those after it.
+    ///
+    /// The number of epochs is among them only if the schedule depends on it, so that a run can be made longer.
+    pub(crate) fn fields(&self) -> [Vec<(&'static str, String)>; 2] {
+        // Without `..`: a part that is not hashed must not compile.
+        let Self { init, optimizer, schedule, learning_rate, l2, batch_size, shard_size, epochs, seed } =
+            self;
+        let Schedule { shape, warmup_steps } = schedule;
+        let before = vec![
+            ("init", word(init)),
+            ("learning-rate", format!("{learning_rate:?}")),
+            ("l2", format!("{l2:?}")),
+            ("batch-size", batch_size.to_string()),
+            ("shard-size", shard_size.to_string()),
+            ("seed", seed.to_string()),
+        ];
+        let constants = [optimizer_constants(*optimizer), schedule_constants(*shape)].concat();
+        let mut after: Vec<_> =
+            constants.into_iter().map(|(name, value)| (name, format!("{value:?}"))).collect();
+        if let ScheduleShape::Step { every_epochs, factor: _ } = shape {
+            after.push(("step-epochs", every_epochs.to_string()));
+        }
+        after.push(("optimizer", optimizer_name(*optimizer).to_owned()));
+        after.push(("schedule", schedule_name(*shape).to_owned()));
+        after.push(("warmup-steps", warmup_steps.to_string()));
+        if let ScheduleShape::Cosine { floor: _ } = shape {
+            after.push(("epochs", epochs.to_string()));
+        }
+        [before, after]
+    }
+}
+
+/// The constants of an optimizer by name.
+fn optimizer_constants(optimizer: Optimizer) -> Vec<(&'static str, f32)> {
+    match optimizer {
+        Optimizer::Sgd => Vec::new(),
+        Optimizer::Momentum { momentum } | Optimizer::Nesterov { momentum } => vec![("momentum", momentum)],
+        Optimizer::Adam { beta1, beta2, epsilon } => {
+            vec![("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon)]
+        }
+        Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+            vec![("beta1", beta1), ("beta2", beta2), ("epsilon", epsilon), ("weight-decay", weight_decay)]
+        }
+    }
+}
+
+/// The real constants of a schedule by name; its whole numbers are fields of their own.
+fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
+    match shape {
+        ScheduleShape::Constant => Vec::new(),
+        ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
+        ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
+    }
+}
+
+fn optimizer_name(optimizer: Optimizer) -> &'static str {
+    match optimizer {
+        Optimizer::Sgd => "sgd",
+        Optimizer::Momentum { .. } => "momentum",
+        Optimizer::Nesterov { .. } => "nesterov",
+        Optimizer::Adam { .. } => "adam",
+        Optimizer::AdamW { .. } => "adamw",
+    }
+}
+
+fn schedule_name(shape: ScheduleShape) -> &'static str {
+    match shape {
+        ScheduleShape::Constant => "constant",
+        ScheduleShape::Step { .. } => "step",
+        ScheduleShape::Cosine { .. } => "cosine",
+    }
+}
