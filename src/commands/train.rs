@@ -1,8 +1,11 @@
 //! `nn train`: data and configuration in, a trained model out.
 
+mod evaluator;
 mod log;
+mod meter;
 mod observer;
 mod output;
+mod recorder;
 mod writer;
 
 use std::path::Path;
@@ -12,10 +15,13 @@ use nn_core::{Dataset, Model, Workspace};
 use nn_data::Splits;
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
+use self::evaluator::Evaluator;
 use self::log::Log;
+use self::meter::Meter;
 use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
 use self::output::RunFolder;
+use self::recorder::Recorder;
 use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Task, TrainConfig};
@@ -93,20 +99,14 @@ impl Job {
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
         let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
-        let mut watch = Watch::new(
-            clock,
+        let watch = Watch::new(
             stop.clone(),
             say,
-            folder,
-            manifest.clone(),
-            input,
-            test.clone(),
-            evaluation,
-            config,
-            log,
-            engine.steps_done(),
-        )?;
-        watch.recall(&earlier);
+            Meter::start(clock),
+            Evaluator::new(test.clone(), evaluation, config.eval_every),
+            Recorder::new(folder, config.keep_checkpoints, manifest.clone(), input, log)?,
+            (engine.steps_done(), &earlier),
+        );
         Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, stop } })
     }
 }
@@ -120,7 +120,7 @@ impl Rest {
         watch: Watch,
         outcome: Outcome,
     ) -> Result<(), Failure> {
-        let finished = watch.finish(engine, outcome, config)?;
+        let finished = watch.finish(engine, outcome, config.threads.get())?;
         if let Outcome::Diverged { epoch, step } = outcome {
             return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
         }

@@ -1,0 +1,183 @@
+//! The files of a run: log, checkpoints, model and summary.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nn_engine::{Manifest, Snapshot, StepReport};
+use serde_json::Value;
+
+use super::log::Log;
+use super::output::RunFolder;
+use super::writer::Writer;
+use crate::failure::Failure;
+use crate::store::{InputInfo, ModelFile, RunInfo, Validation};
+
+/// Writes a run to its folder.
+pub(super) struct Recorder {
+    folder: Arc<RunFolder>,
+    manifest: Manifest,
+    config_hash: String,
+    input: InputInfo,
+    log: Log,
+    /// `None` once the run is over.
+    writer: Option<Writer>,
+    /// How many times the run was resumed.
+    generation: u64,
+    /// The result that the best checkpoint has, or will have once the next snapshot is written.
+    best: Option<Validation>,
+    /// The result of the next snapshot, if it becomes the best checkpoint.
+    next_best: Option<Validation>,
+    /// True once a step contradicts the log: no later snapshot is written.
+    broken: bool,
+}
+
+impl Recorder {
+    /// Records the run that `manifest` describes in `folder`, which keeps the newest `keep` checkpoints.
+    ///
+    /// # Errors
+    /// Exit code 1, if the thread that writes checkpoints cannot be started.
+    pub(super) fn new(
+        folder: Arc<RunFolder>,
+        keep: usize,
+        manifest: Manifest,
+        input: InputInfo,
+        log: Log,
+    ) -> Result<Self, Failure> {
+        let writer = Writer::start(folder.checkpoints(keep), folder.path().display().to_string())?;
+        Ok(Self {
+            folder,
+            config_hash: manifest.hash(),
+            manifest,
+            input,
+            log,
+            writer: Some(writer),
+            generation: 0,
+            best: None,
+            next_best: None,
+            broken: false,
+        })
+    }
+
+    /// Continues a run that was resumed `generation` times and has a best checkpoint with the result `best`.
+    pub(super) fn resume(&mut self, generation: u64, best: Option<Validation>) {
+        (self.generation, self.best) = (generation, best);
+    }
+
+    /// The run.
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The hash of the manifest.
+    pub(super) fn config_hash(&self) -> &str {
+        &self.config_hash
+    }
+
+    /// The form of the inputs.
+    pub(super) fn input(&self) -> &InputInfo {
+        &self.input
+    }
+
+    /// Logs a step with the hash of its weights.
+    ///
+    /// # Errors
+    /// If the log of an earlier attempt has other weights for this step. Nothing of the run is kept from then on.
+    pub(super) fn weights(&mut self, report: &StepReport, params: &[f32]) -> Result<(), Failure> {
+        let logged = self.log.weights(report.step.0 + 1, report.samples, params);
+        self.unless_broken(logged)
+    }
+
+    /// Logs an epoch that is over after `steps` steps.
+    ///
+    /// # Errors
+    /// As for [`Recorder::weights`].
+    pub(super) fn epoch(&mut self, steps: u64, line: Value) -> Result<(), Failure> {
+        let logged = self.log.epoch(steps, line);
+        self.unless_broken(logged)
+    }
+
+    fn unless_broken(&mut self, logged: Result<(), Failure>) -> Result<(), Failure> {
+        self.broken |= logged.is_err();
+        logged
+    }
+
+    /// Writes waiting lines of the log if they have waited long enough at time `now`.
+    pub(super) fn settle(&mut self, now: Duration) {
+        self.log.settle(now);
+    }
+
+    /// Writes all waiting lines of the log.
+    pub(super) fn flush(&mut self, now: Duration) {
+        self.log.flush(now);
+    }
+
+    /// Considers a result for the best checkpoint: if it is better than the best so far, the next snapshot is kept as such.
+    pub(super) fn consider(&mut self, result: Validation) {
+        if result.loss.is_finite() && self.best.is_none_or(|best| result.is_better_than(&best)) {
+            (self.best, self.next_best) = (Some(result), Some(result));
+        }
+    }
+
+    /// True if a snapshot is wanted now, for the best checkpoint.
+    pub(super) fn wants_snapshot(&self) -> bool {
+        self.next_best.is_some() && !self.broken
+    }
+
+    /// Writes a snapshot as the best checkpoint or as the newest, in the background.
+    pub(super) fn snapshot(&mut self, snapshot: Snapshot, now: Duration) {
+        if self.broken {
+            return;
+        }
+        // Every step before a checkpoint is in the log, or its line is in the checkpoint.
+        self.log.flush(now);
+        let mut file = self.file(snapshot);
+        file.run.generation = Some(self.generation);
+        file.run.unlogged = self.log.unlogged().to_vec();
+        file.run.validation = self.next_best.take();
+        match &self.writer {
+            Some(writer) if file.run.validation.is_some() => writer.best(file),
+            Some(writer) => writer.newest(file),
+            None => {}
+        }
+    }
+
+    fn file(&self, snapshot: Snapshot) -> ModelFile {
+        let run = RunInfo {
+            step: snapshot.step,
+            epoch: snapshot.epoch,
+            manifest: self.manifest.parts().clone(),
+            config_hash: self.config_hash.clone(),
+            generation: None,
+            validation: None,
+            unlogged: Vec::new(),
+        };
+        ModelFile::new(self.manifest.model().clone(), self.input.clone(), run, snapshot)
+    }
+
+    /// Waits for the last checkpoint and writes the rest of the log: how each of the two ended.
+    pub(super) fn close(&mut self, now: Duration) -> (Result<(), String>, Result<(), Failure>) {
+        (self.writer.take().map_or(Ok(()), Writer::finish), self.log.finish(now))
+    }
+
+    /// The network after the last step, as an exported model: without the optimizer's state.
+    pub(super) fn model(&self, mut last: Snapshot) -> ModelFile {
+        last.moments = Default::default();
+        self.file(last)
+    }
+
+    /// Writes `model.safetensors`.
+    ///
+    /// # Errors
+    /// Exit code 1, if it cannot be written.
+    pub(super) fn write_model(&self, model: &ModelFile) -> Result<(), Failure> {
+        self.folder.write_model(model)
+    }
+
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// Exit code 1, if it cannot be written.
+    pub(super) fn write_summary(&self, summary: &Value) -> Result<(), Failure> {
+        self.folder.write_summary(summary)
+    }
+}

@@ -1,0 +1,100 @@
+//! `nn replay`.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::common::{Place, linear_csv};
+use crate::{change, checkpoint, two_checkpoints};
+
+#[test]
+fn a_replay_agrees_with_the_log_or_says_where_not() {
+    let place = two_checkpoints("--optimizer adam");
+    let early = checkpoint("run", 432);
+    let replay = |arguments: &str| place.nn(&format!("replay --checkpoint {early} {arguments}"));
+    let ran = replay("").ok();
+    assert!(ran.stdout.contains("from step 432 to 1152 agree") && ran.stderr.is_empty(), "{ran:#?}");
+    let json = replay("--json --until 600 --data digits --threads 3").ok().json();
+    assert_eq!((&json["agrees"], &json["from"], &json["until"]), (&true.into(), &432.into(), &600.into()));
+    // 432 to 600, and the ends of two epochs.
+    assert_eq!((&json["compared"], &json["first_difference"]), (&(169 + 2).into(), &Value::Null));
+    assert_eq!(replay("--until 432").ok().stdout.matches("all 2 hashes").count(), 1);
+    let best = place.nn("replay --checkpoint run/checkpoints/best.safetensors --log run/metrics.jsonl").ok();
+    assert!(best.stdout.contains("agree"), "{best:#?}");
+    replay("--until 431").refused(2, &["--until 431 is before", "step 432", "help: "]);
+    replay("--log nowhere").refused(3, &["cannot read the log nowhere", "--log"]);
+    let _ = place.file("line.csv", linear_csv(400));
+    replay("--data line.csv").refused(3, &[]);
+    replay("--test-fraction 0.3")
+        .refused(3, &["is not what the run was trained on", "fingerprint", "help: "]);
+    let model = place.nn("replay --checkpoint run/model.safetensors");
+    model.refused(
+        3,
+        &["lacks the state of the optimizer", "help: give one of the files in <out>/checkpoints"],
+    );
+
+    // A changed line of the log: of a step, and of an epoch.
+    let log = fs::read_to_string(place.at("run/metrics.jsonl")).unwrap();
+    let steps = place.steps("run");
+    let _ = place.file("run/metrics.jsonl", log.replace(&steps[699].1, &"0".repeat(32)));
+    let ran = replay("");
+    ran.refused(1, &["step 700 is the first that differs", &steps[699].1, &"0".repeat(32), "help: "]);
+    let ran = replay("--json");
+    assert_eq!((ran.code, &ran.json()["first_difference"]["step"]), (Some(1), &700.into()));
+    let _ = replay("--until 699").ok();
+    let epoch = place.metrics("long")[4]["params_sha256"].as_str().unwrap().to_owned();
+    let _ = place.file("run/metrics.jsonl", log.replace(&epoch, &"0".repeat(64)));
+    replay("").refused(1, &["step 720 is the first that differs"]);
+    let _ = place.file("run/metrics.jsonl", format!("{log}{{\"step\":700,\"weights\":\"{:032}\"}}\n", 7));
+    replay("").refused(3, &["line 1161 of run/metrics.jsonl contradicts another line"]);
+
+    // Lines that are missing, and one that is damaged.
+    let gone =
+        |line: &&str| ![500, 501, 502, 900].iter().any(|step| line.contains(&format!("\"step\":{step},")));
+    let some: Vec<&str> = log.lines().filter(gone).collect();
+    let _ = place.file("run/metrics.jsonl", format!("rubbish\n{}\n{{\"kind\":\"st", some.join("\n")));
+    let ran = replay("").ok();
+    assert!(ran.stdout.contains("steps 500 to 502, step 900 (4 in all)"), "{ran:#?}");
+    assert!(ran.stdout.contains("damaged lines of the log: 1\n"), "{ran:#?}");
+    let _ = place.file("run/metrics.jsonl", "");
+    replay("--until 500").refused(1, &["nothing could be compared", "help: "]);
+    let _ = place.file("run/metrics.jsonl", &log);
+
+    // Valid checkpoints with other weights or another state: it is told at once, or with the first step.
+    let path = place.at(&early);
+    let good = fs::read(&path).unwrap();
+    change(&path, |file| file.params[7] += 0.125);
+    replay("").refused(1, &["step-000000000432.safetensors is not what the log has of step 432"]);
+    let _ = place.file(&early, &good);
+    change(&path, |file| file.moments[0][7] += 0.125);
+    replay("").refused(1, &["step 433 is the first that differs"]);
+    let _ = place.file(&early, &good);
+    change(&path, |file| file.run.manifest.recipe.learning_rate *= 2.0);
+    replay("").refused(1, &["step 433 is the first that differs"]);
+}
+
+#[test]
+fn a_replay_of_other_data() {
+    let place = Place::new();
+    let _ = place.file("line.csv", linear_csv(300));
+    let train = "train --quiet --data line.csv --test-fraction 0.25 --learning-rate 0.02 --out run";
+    for epochs in [2, 5] {
+        let _ = place.nn(&format!("{train} --epochs {epochs} --resume")).ok();
+    }
+    let first = checkpoint("run", 46);
+    let replay = format!("replay --checkpoint {first}");
+    place.nn(&replay).refused(2, &["trained on line.csv", "--data"]);
+    // The run was made longer after that checkpoint.
+    let ran = place.nn(&format!("{replay} --data line.csv --test-fraction 0.25")).ok();
+    assert!(ran.stdout.contains("from step 46 to 115 agree"), "{ran:#?}");
+    place.nn(&format!("{replay} --data line.csv")).refused(3, &["fingerprint"]);
+    let fruit: String =
+        (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 3, ["pear", "fig", "plum"][i % 3])).collect();
+    let _ = place.file("fruit.csv", format!("a,b,fruit\n{fruit}"));
+    let _ = place.nn("train --quiet --data fruit.csv --epochs 4 --out fruit").ok();
+    // Plain descent has no state: the exported model will do, and has nothing left to compute.
+    let ran = place.nn("replay --checkpoint fruit/model.safetensors --data fruit.csv").ok();
+    assert!(ran.stdout.contains("all 2 hashes"), "{ran:#?}");
+    let best = "replay --checkpoint fruit/checkpoints/best.safetensors --data fruit.csv";
+    let _ = place.nn(best).ok();
+}
