@@ -66,6 +66,9 @@ impl World {
         let now = self.clock();
         self.engine.handle(now, event, &mut actions);
         for action in actions.drain(..) {
+            if let Some(transcript) = &mut self.transcript {
+                transcript.record(&action);
+            }
             self.act(action)?;
         }
         self.actions = actions;

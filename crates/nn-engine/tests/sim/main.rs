@@ -5,6 +5,7 @@
 //! ```text
 //! NN_SIM_SEEDS=100000 cargo test --release -p nn-engine --test sim     as many seeds as you like
 //! NN_SIM_SEED=1234    cargo test -p nn-engine --test sim               one seed again, with what happened
+//! NN_SIM_TRANSCRIPT=20000 cargo test -p nn-engine --test sim decides   a hash of all actions, to compare two versions
 //! ```
 
 #![allow(clippy::print_stderr)] // a test tells what it saw, where it is asked to
@@ -20,6 +21,7 @@ mod noise;
 mod runs;
 mod strike;
 mod tally;
+mod transcript;
 mod world;
 
 use std::sync::Mutex;
@@ -36,11 +38,17 @@ fn from_environment(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, but is {text:?}")))
 }
 
+/// What happened in the world of a seed, or the first violation.
+fn simulate(seed: u64, talk: bool) -> Result<Tally, String> {
+    let mut world = World::new(seed, talk);
+    world.run()?;
+    Ok(world.tally)
+}
+
 #[test]
 fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
     if let Some(seed) = from_environment("NN_SIM_SEED") {
-        let tally =
-            World::new(seed, true).run().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        let tally = simulate(seed, true).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         eprintln!("seed {seed} passes: {tally:?}");
         return;
     }
@@ -57,7 +65,7 @@ fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
                     if seed >= seeds {
                         break;
                     }
-                    let result = std::panic::catch_unwind(|| World::new(seed, false).run());
+                    let result = std::panic::catch_unwind(|| simulate(seed, false));
                     match result {
                         Ok(Ok(tally)) => total.lock().unwrap().add(&tally),
                         Ok(Err(violation)) => failures.lock().unwrap().push((seed, violation)),

@@ -14,6 +14,7 @@ use crate::network::{Link, ToCoordinator, ToWorker};
 use crate::noise::Noise;
 use crate::runs::{Run, runs};
 use crate::tally::Tally;
+use crate::transcript::Transcript;
 
 pub(crate) enum Item {
     Up(WorkerId, ToCoordinator),
@@ -55,6 +56,8 @@ pub(crate) struct World {
     pub(crate) links: BTreeMap<WorkerId, Link>,
     invariants: Vec<Box<dyn Invariant>>,
     pub(crate) tally: Tally,
+    /// The engine's actions, if somebody wants them.
+    pub(crate) transcript: Option<Transcript>,
     pub(crate) finished: bool,
 }
 
@@ -88,12 +91,13 @@ impl World {
             links: BTreeMap::new(),
             invariants: invariants::all(),
             tally: Tally::default(),
+            transcript: None,
             finished: false,
         }
     }
 
     /// Runs to the end; an error is the first violation.
-    pub(crate) fn run(mut self) -> Result<Tally, String> {
+    pub(crate) fn run(&mut self) -> Result<(), String> {
         if self.talk {
             eprintln!("{:?}", self.weather);
         }
@@ -120,8 +124,7 @@ impl World {
         if !self.finished && self.talk {
             eprintln!("{:#?}", self.engine.status(self.clock()));
         }
-        self.check(&Fact::End { connected })?;
-        Ok(self.tally)
+        self.check(&Fact::End { connected })
     }
 
     pub(crate) fn schedule(&mut self, at: u64, item: Item) {
