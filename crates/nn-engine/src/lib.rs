@@ -1,4 +1,4 @@
-//! The training protocol of `nn`: what the coordinator does, without a clock, a file or a socket.
+//! The training protocol of `nn`: the coordinator's behaviour, without a clock, a file or a socket.
 //!
 //! - [`Manifest`]: everything that decides the weights after step t, and its hash.
 //! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer step.
@@ -13,8 +13,8 @@ mod manifest;
 
 pub use engine::{
     Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status,
-    Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
+    Generation, Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Rejection, Release,
+    Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};

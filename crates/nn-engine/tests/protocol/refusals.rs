@@ -85,7 +85,7 @@ fn rubbish_leads_to_quarantine() {
         &actions,
         |a| matches!(a, Action::Release { worker: WorkerId(1), reason: r } if *r == reason)
     ));
-    assert!(reason.to_string().contains("not let in again"), "{reason}");
+    assert!(reason.to_string().contains("excluded from this run"), "{reason}");
     // The other takes over at once, in the middle of the step.
     assert!(has(&actions, |a| matches!(
         a,
