@@ -7,7 +7,7 @@ use nn_engine::{
 };
 
 use crate::invariants::{Delivery, Fact};
-use crate::network::{ToCoordinator, ToWorker};
+use crate::link::{ToCoordinator, ToWorker};
 use crate::world::{Item, World};
 
 impl World {

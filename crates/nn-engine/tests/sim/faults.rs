@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use nn_engine::{Cluster, Engine, Generation};
+
 use crate::disk;
 use crate::noise::Noise;
+use crate::runs::{Run, compute};
 
 /// A fault of one machine, of the coordinator, or a new machine. Times are microseconds.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +101,19 @@ impl Weather {
             crashes: (0..noise.below(3)).map(|_| noise.below(16)).collect(),
             healed: horizon + 20 * SECOND,
         }
+    }
+
+    /// An engine at the beginning of a run.
+    pub(crate) fn engine(&self, run: &Run, generation: u64) -> Engine {
+        Engine::new(run.manifest.clone(), compute(), self.snapshot_every).with_cluster(Cluster {
+            generation: Generation(generation),
+            min_workers: self.min_workers,
+            patience: self.patience,
+            wait_timeout: self.wait_timeout,
+            link_bytes_per_second: self.link,
+            audit: self.audit,
+            ..Cluster::default()
+        })
     }
 }
 

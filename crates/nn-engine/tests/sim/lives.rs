@@ -2,25 +2,11 @@
 
 use std::time::Duration;
 
-use nn_engine::{Cluster, Engine, Event, Generation, Step, params_sha256};
+use nn_engine::{Event, Generation, Step, params_sha256};
 
-use crate::faults::{Fault, Weather};
+use crate::faults::Fault;
 use crate::invariants::Fact;
-use crate::runs::{Run, compute};
 use crate::world::{Item, World};
-
-/// An engine at its beginning.
-pub(crate) fn engine(run: &Run, weather: &Weather, generation: u64) -> Engine {
-    Engine::new(run.manifest.clone(), compute(), weather.snapshot_every).with_cluster(Cluster {
-        generation: Generation(generation),
-        min_workers: weather.min_workers,
-        patience: weather.patience,
-        wait_timeout: weather.wait_timeout,
-        link_bytes_per_second: weather.link,
-        audit: weather.audit,
-        ..Cluster::default()
-    })
-}
 
 impl World {
     /// What the coordinator's clock shows.
@@ -34,7 +20,7 @@ impl World {
     pub(crate) fn start_coordinator(&mut self) -> Result<(), String> {
         self.generation += 1;
         self.up = true;
-        self.engine = engine(self.run, &self.weather, self.generation);
+        self.engine = self.weather.engine(self.run, self.generation);
         if self.generation > 1 {
             match self.disk.newest(&mut self.tally) {
                 Some(snapshot) => {

@@ -1,38 +1,9 @@
-//! Connections: messages take their time, and never overtake one another within a connection.
+//! Connections: messages take time, and never overtake one another within a connection.
 
-use nn_engine::{Assignment, Join, Part, Release, Step, WorkerId};
-use std::sync::Arc;
+use nn_engine::{Join, WorkerId};
 
-use crate::machine::Sent;
+use crate::link::{Link, ToCoordinator, ToWorker};
 use crate::world::{Item, World};
-
-pub(crate) enum ToCoordinator {
-    Hello(Join),
-    Heartbeat,
-    Contribution(Box<Sent>),
-    /// No message of the protocol.
-    Garbage,
-}
-
-pub(crate) enum ToWorker {
-    Weights(Step, Part, Arc<Vec<f32>>),
-    Assign(Assignment),
-    Release(Release),
-}
-
-/// A connection.
-pub(crate) struct Link {
-    pub(crate) machine: usize,
-    /// Whether anything gets through.
-    pub(crate) cut: bool,
-    /// Whether the coordinator knows that it is over.
-    pub(crate) closed: bool,
-    /// Whether the worker has been sent weights.
-    pub(crate) synced: bool,
-    /// When the last message in each direction arrives: none overtakes another.
-    pub(crate) up: u64,
-    pub(crate) down: u64,
-}
 
 impl World {
     fn delay(&mut self) -> u64 {

@@ -8,9 +8,8 @@ use nn_engine::{Action, Engine, Event, Outcome, Release, WorkerId};
 use crate::disk::Disk;
 use crate::faults::{Fault, Weather};
 use crate::invariants::{self, Fact, Invariant};
-use crate::lives::engine;
+use crate::link::{Link, ToCoordinator, ToWorker};
 use crate::machine::{Machine, tamper};
-use crate::network::{Link, ToCoordinator, ToWorker};
 use crate::noise::Noise;
 use crate::runs::{Run, runs};
 use crate::tally::Tally;
@@ -70,7 +69,7 @@ impl World {
         let mut noise = Noise::new(seed);
         let run = noise.pick(runs());
         let weather = Weather::draw(&mut noise);
-        let engine = engine(run, &weather, 0);
+        let engine = weather.engine(run, 0);
         Self {
             run,
             noise,
