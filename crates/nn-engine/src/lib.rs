@@ -1,7 +1,8 @@
 //! The training protocol of `nn`: the coordinator's behaviour, without a clock, a file or a socket.
 //!
 //! - [`Manifest`]: everything that decides the weights after step t, and its hash.
-//! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer step.
+//! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer
+//!   step.
 //! - [`local`]: the in-process driver that `nn train` runs on; the network drives the same engine.
 //!
 //! Invariants: nothing in here reads a clock, draws randomness, opens a file or a socket, or knows an async runtime.

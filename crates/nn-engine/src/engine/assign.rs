@@ -1,4 +1,4 @@
-//! Assigning nodes: whatever no worker holds is planned and handed out.
+//! Assignment: leaves that no worker holds are planned, and assigned as nodes.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -25,7 +25,8 @@ impl Engine {
         }
     }
 
-    /// Assigns the gaps between what is counted, held by a worker, or held for audit. False if there are none.
+    /// Assigns the leaves that are neither counted, nor assigned to a worker, nor held for audit. False if there are
+    /// none.
     fn issue_gaps(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
         let mut covered = std::mem::take(&mut self.round.covered);
         self.reduction.counted_into(&mut covered);

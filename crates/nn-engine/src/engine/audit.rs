@@ -1,9 +1,9 @@
 //! Audits: two workers compute some of the nodes, which count only if both give the same bits.
 //!
-//! A node has the same bits on every worker. If two workers differ, one of them computes wrongly, and a third tells which.
-//! Until then the node is held, and with it the step: wrong numbers never reach the weights. Which nodes are audited is
-//! addressed by (seed, step, node), not drawn. Audits guard against bad memory and broken processors. An attacker who
-//! knows the seed knows which nodes are safe to falsify, unless all nodes are audited.
+//! A node has the same bits on every worker. If two workers differ, one of them computes wrongly, and a third tells
+//! which. Until then the node is held, and with it the step: wrong numbers never reach the weights. Which nodes are
+//! audited is addressed by (seed, step, node), not drawn. Audits guard against bad memory and broken processors. An
+//! attacker who knows the seed knows which nodes are safe to falsify, unless all nodes are audited.
 
 use std::time::Duration;
 
@@ -89,8 +89,8 @@ impl Engine {
         Change::Made
     }
 
-    /// Ends a trial without a second witness if the only worker that could be one has testified, and `min_workers` allows
-    /// the run to rely on one worker.
+    /// Ends a trial without a second witness if the only worker that could be one has testified, and `min_workers`
+    /// allows the run to rely on one worker.
     pub(super) fn believe_lone_worker(&mut self, now: Duration, actions: &mut Vec<Action>) -> Change {
         if self.cluster.min_workers > 1 || self.workers.count() == 0 {
             return Change::None;

@@ -12,8 +12,8 @@ const AWAY: Duration = Duration::from_millis(500);
 const COUNTS: Duration = Duration::from_millis(50);
 
 /// Takes absences out of the driver's time, and adds up how far its clock has been set back. If the engine's time stood
-/// still until a clock that was set back has caught up, no deadline would pass meanwhile, and a hanging worker would hold
-/// everybody up for the length of the jump.
+/// still until a clock that was set back has caught up, no deadline would pass meanwhile, and a hanging worker would
+/// hold everybody up for the length of the jump.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     seen: Option<Duration>,

@@ -35,7 +35,8 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Records that the worker took `elapsed` for `samples`, and reports `compute` as its computing time; zero if unknown.
+    /// Records that the worker took `elapsed` for `samples`, and reports `compute` as its computing time; zero if
+    /// unknown.
     pub(super) fn record(&mut self, samples: usize, elapsed: Duration, compute: Duration) {
         // Never 0: the clock may stand still and a worker may report anything, but a speed must be finite.
         let per_sample = |time: Duration| (time.as_secs_f64() / samples as f64).max(1e-9);
@@ -90,9 +91,9 @@ fn median(values: &mut [f64]) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-/// The time that a worker may take for `samples` before another one gets the same work. `typical` is the speed of a similar
-/// worker, if any has been measured: it counts while the worker has few measurements of its own, which a single delay may
-/// have spoilt.
+/// The time that a worker may take for `samples` before another one gets the same work. `typical` is the speed of a
+/// similar worker, if any has been measured: it counts while the worker has few measurements of its own, which a single
+/// delay may have spoilt.
 pub(super) fn allowance(pace: &Pace, typical: Option<f64>, samples: usize, patience: f64) -> Duration {
     let of_its_kind = typical.map(|speed| (1.0 + patience) / speed);
     let seconds = match (pace.limit(patience), of_its_kind) {

@@ -28,8 +28,8 @@ impl Change {
 impl Engine {
     /// Handles an event at time `now` (since any fixed moment) and appends the actions that follow from it, in order.
     ///
-    /// If the driver's clock is set back, the engine's time continues from where it was. A gap of more than half a second
-    /// between events hardly counts: it was the coordinator that stood still, not the workers.
+    /// If the driver's clock is set back, the engine's time continues from where it was. A gap of more than half a
+    /// second between events hardly counts: it was the coordinator that stood still, not the workers.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
         let now = self.clock.read(now);
         self.last_snapshot.get_or_insert(self.clock.wall());
@@ -75,7 +75,7 @@ impl Engine {
     }
 
     /// Takes the run as far as it can go without another event: begins the step if there are enough workers, assigns
-    /// what no worker holds, and reissues what is overdue.
+    /// missing nodes, and reissues overdue ones.
     fn settle(&mut self, now: Duration, actions: &mut Vec<Action>) -> Change {
         if self.outcome.is_some() {
             return Change::None;

@@ -1,8 +1,8 @@
 //! The plan: which worker computes which leaves of a step. It decides how long a step takes and nothing else.
 //!
-//! Every worker gets one contiguous range of leaves, the longer the faster it is. A worker returns its range as the nodes
-//! of [`Tree::cover`], so the boundaries decide how many nodes there are: the range 0..4 is one node, 1..5 is three. One
-//! estimate of the step's time weighs balance against transfers:
+//! Every worker gets one contiguous range of leaves, the longer the faster it is. A worker returns its range as the
+//! nodes of [`Tree::cover`], so the boundaries decide how many nodes there are: the range 0..4 is one node, 1..5 is
+//! three. One estimate of the step's time weighs balance against transfers:
 //!
 //! ```text
 //! T = max over workers (seconds until it is free + samples / speed) + nodes · bytes of a node / bytes per second
@@ -94,8 +94,8 @@ const PASSES: usize = 4;
 /// The least relative gain that is worth a move. It also keeps rounding errors from deciding.
 const WORTH: f64 = 1e-6;
 
-/// Divides a range of leaves among the candidates, in their order; some ranges may be empty. `node_seconds` is the cost of
-/// one more node.
+/// Divides a range of leaves among the candidates, in their order; some ranges may be empty. `node_seconds` is the cost
+/// of one more node.
 pub(super) fn plan(
     tree: &Tree,
     leaves: Range<u32>,
@@ -260,8 +260,8 @@ mod tests {
 
     #[test]
     fn expensive_transfers_align_the_ranges() {
-        // A leaf takes 10 s. 0..3 3..5 5..8 is 6 nodes in 30 s, 0..2 2..5 5..8 is 5 in the same time, and two halves are 2
-        // nodes in 40 s: from 4 s a node on, the third worker is not worth its bytes.
+        // A leaf takes 10 s. 0..3 3..5 5..8 is 6 nodes in 30 s, 0..2 2..5 5..8 is 5 in the same time, and two halves
+        // are 2 nodes in 40 s: from 4 s a node on, the third worker is not worth its bytes.
         assert_eq!(golden(8, &[1.0, 1.0, 1.0], 0.1), "0..2 2..5 5..8");
         assert_eq!(golden(8, &[1.0, 1.0, 1.0], 6.0), "0..0 0..4 4..8");
         assert_eq!(golden(16, &[3.0, 2.0, 2.0], 0.1), "0..6 6..11 11..16");

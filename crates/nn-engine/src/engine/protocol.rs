@@ -116,8 +116,8 @@ pub enum Action {
         /// The part of the weights.
         part: Part,
     },
-    /// Send these weights to every worker for which [`Engine::is_synced`](super::Engine::is_synced) holds. Other parts of
-    /// the step may still be under way.
+    /// Send these weights to every worker for which [`Engine::is_synced`](super::Engine::is_synced) holds. Other parts
+    /// of the step may still be under way.
     Broadcast {
         /// The step that the weights belong to: the one after the current step or, once that is complete, the new
         /// current step.

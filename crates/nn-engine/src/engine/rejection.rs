@@ -47,7 +47,7 @@ pub enum Rejection {
     },
     /// The step has not begun.
     #[error(
-        "the contribution is for step {got}, but the run is only at step {now}; compute what is assigned"
+        "the contribution is for step {got}, but the run is only at step {now}; compute only what was assigned"
     )]
     FutureStep {
         /// The contribution's step.
@@ -66,7 +66,7 @@ pub enum Rejection {
         now: u32,
     },
     /// The node is not in the step's tree.
-    #[error("node {}/{} is not part of the step's tree; compute what is assigned", .0.level, .0.index)]
+    #[error("node {}/{} is not part of the step's tree; compute only what was assigned", .0.level, .0.index)]
     UnknownNode(Node),
     /// The model has no such layer.
     #[error("the contribution is for layer {got}, counted from 0, but the model has {want} layers")]
@@ -77,7 +77,7 @@ pub enum Rejection {
         want: u32,
     },
     /// The worker was not given this node in this step.
-    #[error("node {}/{} was not assigned to this worker in this step; compute what is assigned", .0.level, .0.index)]
+    #[error("node {}/{} was not assigned to this worker in this step; compute only what was assigned", .0.level, .0.index)]
     NotAssigned(Node),
     /// The node has been counted, from this worker or another. Nobody is to blame.
     #[error("node {}/{} has already been counted", .0.level, .0.index)]

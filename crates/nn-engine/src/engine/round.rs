@@ -1,4 +1,4 @@
-//! The step under way: what has been assigned, what is held for audit, and what is still missing.
+//! The state of the step under way.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::plan::Planner;
 use super::reduce::LeafSet;
 use super::trial::Trial;
 
-/// The state of the step under way.
+/// Nodes that were assigned, nodes that are held for audit, and the time of the step under way.
 #[derive(Debug, Default)]
 pub(super) struct Round {
     /// Whether the step has begun.

@@ -1,11 +1,11 @@
 //! The weights, and those of the next step as they form.
 //!
 //! A layer is stepped as soon as its gradient is complete. Workers may still be computing other layers with the old
-//! weights, and one of those layers may yet turn out to be NaN. So the stepped layer goes to a second buffer, and once all
-//! layers are stepped, the two buffers are swapped. Until then everything visible from outside is the last complete step,
-//! be it a checkpoint or the weights for a worker that has to begin the step again. A divergence, or a stop in mid-step,
-//! simply abandons the second buffer. This costs one more copy of parameters and moments, and only if layers arrive one
-//! by one.
+//! weights, and one of those layers may yet turn out to be NaN. So the stepped layer goes to a second buffer, and once
+//! all layers are stepped, the two buffers are swapped. Until then everything visible from outside is the last complete
+//! step, be it a checkpoint or the weights for a worker that has to begin the step again. A divergence, or a stop in
+//! mid-step, simply abandons the second buffer. This costs one more copy of parameters and moments, and only if layers
+//! arrive one by one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

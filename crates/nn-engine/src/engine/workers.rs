@@ -1,4 +1,4 @@
-//! The workers of a run, and what is remembered of those that are gone.
+//! The workers of a run, and the memory of those that are gone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

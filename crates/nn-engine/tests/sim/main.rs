@@ -1,6 +1,6 @@
-//! Seeded simulation of a cluster: the engine and workers that compute real gradients, in virtual time, over a network that
-//! delays, duplicates, cuts and drops. Machines die, hang and lie; the coordinator crashes and resumes from checkpoints
-//! that are torn, lost or damaged; its clock jumps either way.
+//! Seeded simulation of a cluster: the engine and workers that compute real gradients, in virtual time, over a network
+//! that delays, duplicates, cuts and drops. Machines die, hang and lie; the coordinator crashes and resumes from
+//! checkpoints that are torn, lost or damaged; its clock jumps either way.
 //!
 //! ```text
 //! NN_SIM_SEEDS=100000 cargo test --release -p nn-engine --test sim        any number of seeds

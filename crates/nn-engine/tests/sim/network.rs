@@ -32,7 +32,7 @@ impl World {
         }
     }
 
-    /// A machine connects, if anybody listens.
+    /// A machine connects, if the coordinator is up.
     pub(crate) fn dial(&mut self, machine: usize) {
         if self.machines[machine].link.is_some() {
             return;
@@ -52,7 +52,7 @@ impl World {
         let link = Link { machine, cut: false, closed: false, synced: false, up: self.now, down: self.now };
         self.links.insert(worker, link);
         self.up(worker, ToCoordinator::Hello(join));
-        // It may have something ready for the coordinator as it was before.
+        // It may still hold a contribution for the coordinator's earlier life.
         if let Some(sent) = left_over
             && sent.assignment.generation.0 != self.generation
             && self.noise.percent(30)
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// A machine finds its connection broken.
+    /// A machine notices that its connection is broken.
     pub(crate) fn lose_link(&mut self, id: WorkerId) {
         let machine = self.links[&id].machine;
         let own = &mut self.machines[machine];
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// Nothing gets through any more. Who notices when is another matter.
+    /// Breaks a connection. The worker notices later, the coordinator only if `noticed`.
     pub(crate) fn cut(&mut self, id: WorkerId, noticed: bool) {
         if let Some(link) = self.links.get_mut(&id) {
             link.cut = true;

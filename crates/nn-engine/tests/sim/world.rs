@@ -27,7 +27,7 @@ pub(crate) enum Item {
     /// A connection breaks, and both ends notice.
     Cut(WorkerId),
     StartCoordinator,
-    /// What a life of the coordinator has written at this step is safe.
+    /// The checkpoint that this generation of the coordinator wrote at this step is safe.
     Safe(u64, u64),
     Fault(u64, Fault),
     Healed,
@@ -39,14 +39,14 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) talk: bool,
     pub(crate) now: u64,
-    /// How far the coordinator's clock has been set, in all.
+    /// The sum of all jumps of the coordinator's clock.
     pub(crate) skew: i64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     items: BTreeMap<u64, Item>,
     scheduled: u64,
     pub(crate) disk: Disk,
     pub(crate) generation: u64,
-    /// Whether there is a coordinator, and until when it stands still.
+    /// Whether the coordinator is up, and until when it stands still.
     pub(crate) up: bool,
     pub(crate) hung_until: u64,
     pub(crate) engine: Engine,
@@ -55,13 +55,13 @@ pub(crate) struct World {
     pub(crate) links: BTreeMap<WorkerId, Link>,
     invariants: Vec<Box<dyn Invariant>>,
     pub(crate) tally: Tally,
-    /// The engine's actions, if somebody wants them.
+    /// The engine's actions, if they are wanted.
     pub(crate) transcript: Option<Transcript>,
     pub(crate) finished: bool,
 }
 
-/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet; and
-/// who only says that it is alive, while a witness is wanted, is let go three times before it is not let in any more.
+/// Microseconds after the healing within which the run must end. A machine may stand still for another minute, and one
+/// that only sends heartbeats while a witness is wanted is released three times before it is excluded.
 const ENOUGH: u64 = 900_000_000;
 
 impl World {
@@ -95,7 +95,7 @@ impl World {
         }
     }
 
-    /// Runs to the end; an error is the first violation.
+    /// Runs to the end, or to the first violation of an invariant.
     pub(crate) fn run(&mut self) -> Result<(), String> {
         if self.talk {
             eprintln!("{:?}", self.weather);
@@ -145,7 +145,7 @@ impl World {
     }
 
     fn happen(&mut self, number: u64, item: Item) -> Result<(), String> {
-        // A process that stands still sees everything later, in the order in which it would have.
+        // A process that stands still sees everything later, in the same order.
         let coordinator =
             matches!(item, Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..));
         if coordinator && self.hung_until > self.now {
@@ -204,7 +204,7 @@ impl World {
                     machine.rubbish = 0;
                     machine.micros_per_sample = machine.micros_per_sample.min(2_000);
                 }
-                // One is enough, though others may only say that they are alive: they are not waited for for ever.
+                // Enough healthy machines are needed; the run does not wait without limit for the others.
                 let wanted = self.weather.min_workers;
                 let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
                 while self.machines.iter().filter(well).count() < wanted {
@@ -230,7 +230,7 @@ impl World {
             }
             ToWorker::Assign(assignment) => {
                 if !self.machines[machine].has_weights(assignment.step) {
-                    return Err(format!("{assignment:?} comes before the step's weights"));
+                    return Err(format!("{assignment:?} precedes the step's weights"));
                 }
                 self.machines[machine].take_assignment(assignment);
                 self.begin(machine);
@@ -240,14 +240,14 @@ impl World {
                 own.link = None;
                 own.forget();
                 match reason {
-                    // It stays for the resumption.
+                    // It waits for the run to resume.
                     Release::Over(Outcome::NoWorkers { .. }) => {
                         let at = self.now + self.noise.between(100, 100_000);
                         self.schedule(at, Item::Dial(machine));
                     }
                     Release::Over(_) => own.alive = false,
                     Release::Quarantined { .. } | Release::Disproved { .. } | Release::Refused(_) => {
-                        // Some do not take no for an answer.
+                        // Some dial again all the same.
                         own.alive = self.noise.percent(30);
                         let at = self.now + self.noise.between(100, 1_000_000);
                         self.schedule(at, Item::Dial(machine));
