@@ -9,8 +9,8 @@
 //!   └─────────┘                    │                                                                │
 //!        ▲                         ▼                                                                │
 //!        │         ┌───────────────────────────────────────────────┐  left, silent, malformed:      │
-//!        └─ all ───│            nodes are computed                 │  leaves that no worker holds   │
-//!          left    │                                               │  any more are planned again    │
+//!        └ nobody ─│            nodes are computed                 │  leaves that no worker holds   │
+//!          is left │                                               │  any more are planned again    │
 //!                  │  contribution ──► check ──bad──► Reject       │◄──────┐                        │
 //!                  │                     │ good; an audited node   │       │ overdue: an idle worker│
 //!                  │                     ▼ once two results agree  │───────┘ gets the node too; the │

@@ -113,34 +113,10 @@ impl World {
                 self.check(&Fact::Counted { worker, step, node, part })?;
             }
             Action::Reject { reason, .. } => {
-                self.tally.count(match reason {
-                    Rejection::Duplicate(_) => "duplicate",
-                    Rejection::StaleStep { .. } => "stale step",
-                    Rejection::StaleGeneration { .. } => "stale generation",
-                    Rejection::UnknownWorker(_) => "unknown worker",
-                    reason if reason.is_malformed() => "malformed",
-                    _ => "other rejection",
-                });
+                self.tally.count(rejection_kind(reason));
                 self.check(&Fact::Rejected { malformed: reason.is_malformed() })?;
             }
-            Action::Release { worker, reason } => {
-                match reason {
-                    Release::Over(_) => self.check(&Fact::Told { worker })?,
-                    Release::Superseded => self.tally.count("superseded"),
-                    Release::Silent(_) => self.tally.count("silent"),
-                    Release::Stalled(_) => self.tally.count("stalled"),
-                    Release::Refused(_) => self.tally.count("not admitted"),
-                    Release::Disproved { .. } => {
-                        self.tally.count("disproved");
-                        self.check(&Fact::Banned { worker, lied: true })?;
-                    }
-                    _ => {
-                        self.tally.count("quarantined");
-                        self.check(&Fact::Banned { worker, lied: false })?;
-                    }
-                }
-                self.close(worker, reason);
-            }
+            Action::Release { worker, reason } => self.release(worker, reason)?,
             Action::StepDone(report) => {
                 self.tally.count("step");
                 let crashes = &mut self.weather.crashes;
@@ -164,6 +140,27 @@ impl World {
         Ok(())
     }
 
+    /// The coordinator releases a worker.
+    fn release(&mut self, worker: WorkerId, reason: Release) -> Result<(), String> {
+        match reason {
+            Release::Over(_) => self.check(&Fact::Told { worker })?,
+            Release::Superseded => self.tally.count("superseded"),
+            Release::Silent(_) => self.tally.count("silent"),
+            Release::Stalled(_) => self.tally.count("stalled"),
+            Release::Refused(_) => self.tally.count("not admitted"),
+            Release::Disproved { .. } => {
+                self.tally.count("disproved");
+                self.check(&Fact::Banned { worker, lied: true })?;
+            }
+            _ => {
+                self.tally.count("quarantined");
+                self.check(&Fact::Banned { worker, lied: false })?;
+            }
+        }
+        self.close(worker, reason);
+        Ok(())
+    }
+
     fn weights(&self, step: Step, part: Part) -> Result<Vec<f32>, String> {
         let weights =
             self.engine.weights(step, part).ok_or("the engine sends weights that it does not have")?;
@@ -176,5 +173,17 @@ impl World {
         if let Some(link) = self.links.get_mut(&id) {
             link.closed = true;
         }
+    }
+}
+
+/// The tally's name for a rejection.
+fn rejection_kind(reason: Rejection) -> &'static str {
+    match reason {
+        Rejection::Duplicate(_) => "duplicate",
+        Rejection::StaleStep { .. } => "stale step",
+        Rejection::StaleGeneration { .. } => "stale generation",
+        Rejection::UnknownWorker(_) => "unknown worker",
+        reason if reason.is_malformed() => "malformed",
+        _ => "other rejection",
     }
 }

@@ -145,29 +145,14 @@ impl World {
     }
 
     fn happen(&mut self, number: u64, item: Item) -> Result<(), String> {
-        // A process that stands still sees everything later, in the same order.
-        let coordinator =
-            matches!(item, Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..));
-        if coordinator && self.hung_until > self.now {
-            self.queue.push(Reverse((self.hung_until, number)));
-            self.items.insert(number, item);
+        if self.is_dead(&item) {
             return Ok(());
         }
-        let machine = match &item {
-            Item::Down(id, _) | Item::WorkerSeesCut(id) => self.links.get(id).map(|link| link.machine),
-            Item::Dial(machine) | Item::Computed(machine, _) | Item::HeartbeatDue(machine) => Some(*machine),
-            _ => None,
-        };
-        if let Some(machine) = machine {
-            let machine = &self.machines[machine];
-            if !machine.alive {
-                return Ok(());
-            }
-            if machine.hung_until > self.now {
-                self.queue.push(Reverse((machine.hung_until, number)));
-                self.items.insert(number, item);
-                return Ok(());
-            }
+        // A process that stands still sees everything later, in the same order.
+        if let Some(until) = self.stands_still(&item) {
+            self.queue.push(Reverse((until, number)));
+            self.items.insert(number, item);
+            return Ok(());
         }
         match item {
             Item::Up(id, message) => self.arrive(id, message)?,
@@ -199,20 +184,46 @@ impl World {
             Item::StartCoordinator => self.start_coordinator()?,
             Item::Safe(generation, step) => self.safe(generation, step)?,
             Item::Fault(machine, fault) => self.strike(machine, fault),
-            Item::Healed => {
-                for machine in &mut self.machines {
-                    machine.rubbish = 0;
-                    machine.micros_per_sample = machine.micros_per_sample.min(2_000);
-                }
-                // Enough healthy machines are needed; the run does not wait without limit for the others.
-                let wanted = self.weather.min_workers;
-                let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
-                while self.machines.iter().filter(well).count() < wanted {
-                    self.start_machine();
-                }
-            }
+            Item::Healed => self.heal(),
         }
         Ok(())
+    }
+
+    /// The machine that an item happens to.
+    fn machine_of(&self, item: &Item) -> Option<&Machine> {
+        let machine = match item {
+            Item::Down(id, _) | Item::WorkerSeesCut(id) => self.links.get(id)?.machine,
+            Item::Dial(machine) | Item::Computed(machine, _) | Item::HeartbeatDue(machine) => *machine,
+            _ => return None,
+        };
+        Some(&self.machines[machine])
+    }
+
+    fn is_dead(&self, item: &Item) -> bool {
+        self.machine_of(item).is_some_and(|machine| !machine.alive)
+    }
+
+    /// Until when the process that an item happens to stands still.
+    fn stands_still(&self, item: &Item) -> Option<u64> {
+        let until = match item {
+            Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..) => self.hung_until,
+            _ => self.machine_of(item)?.hung_until,
+        };
+        (until > self.now).then_some(until)
+    }
+
+    /// Ends all faults.
+    fn heal(&mut self) {
+        for machine in &mut self.machines {
+            machine.rubbish = 0;
+            machine.micros_per_sample = machine.micros_per_sample.min(2_000);
+        }
+        // Enough healthy machines are needed; the run does not wait without limit for the others.
+        let wanted = self.weather.min_workers;
+        let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
+        while self.machines.iter().filter(well).count() < wanted {
+            self.start_machine();
+        }
     }
 
     /// A message reaches a worker.
