@@ -1,4 +1,4 @@
-//! Hashes: of parameters, and of how this machine computes.
+//! Hashes of parameters, and of this machine's arithmetic.
 
 use std::sync::Arc;
 
@@ -29,12 +29,12 @@ fn update(hash: &mut Sha256, values: &[f32]) {
     }
 }
 
-/// What [`arithmetic_fingerprint`] is on every machine that computes as it should.
+/// The [`arithmetic_fingerprint`] of every machine that computes correctly.
 pub const ARITHMETIC: &str = "e9f0fb513a955ed2a54cafd4bd08d3523564c3505ee57a4895e6d36f5a13f49c";
 
-/// A hash of what this machine makes of a small fixed run: every activation, output, cost and optimizer, long sums, short
+/// A hash of this machine's results in a small fixed run: every activation, output, cost and optimizer, long sums, short
 /// leaves, initial weights and a permutation. Machines with the same fingerprint compute the same bits; one that differs
-/// must not take part in a run with the others.
+/// must not join a run with the others.
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let mut hash = Sha256::new();
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn all_instruction_sets_have_the_pinned_fingerprint() {
-        // A change here means that all hashes of all runs change: it is a new version of the arithmetic.
+        // A change here changes the hashes of all runs: it is a new version of the arithmetic.
         for isa in Isa::available() {
             assert_eq!(arithmetic_fingerprint(isa), ARITHMETIC, "{}", isa.name());
         }

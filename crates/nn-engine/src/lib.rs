@@ -1,8 +1,9 @@
-//! The training protocol of `nn`: what the coordinator does, without a clock, a file or a socket.
+//! The training protocol of `nn`: the coordinator's behaviour, without a clock, a file or a socket.
 //!
 //! - [`Recipe`]: how a network is trained. [`Manifest`]: recipe, network and data, that is everything that decides the
 //!   weights after step t, and its hash.
-//! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer step.
+//! - [`Engine`]: events in, actions out. It plans, validates, reduces along the canonical tree and takes the optimizer
+//!   step.
 //! - [`local`]: the in-process driver that `nn train` runs on; the network drives the same engine.
 //!
 //! Invariants: nothing in here reads a clock, draws randomness, opens a file or a socket, or knows an async runtime.
@@ -15,8 +16,8 @@ mod recipe;
 
 pub use engine::{
     Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status,
-    Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
+    Generation, Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Rejection, Release,
+    Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};

@@ -1,9 +1,9 @@
-//! Audits: some nodes are computed by two workers, and count only when both give the same bits.
+//! Audits: two workers compute some of the nodes, which count only if both give the same bits.
 //!
-//! Whoever computes a node, its bits are the same; so two workers that differ are proof that one of them computes wrongly,
-//! and a third tells which. Until then the node is held back, and with it the step: what is wrong never gets into the
-//! weights. Which nodes are audited is addressed by (seed, step, node), not drawn. It guards against bad memory and broken
-//! processors; one who knows the seed and means harm knows when nobody looks, unless all nodes are audited.
+//! A node has the same bits on every worker. If two workers differ, one of them computes wrongly, and a third tells
+//! which. Until then the node is held, and with it the step: wrong numbers never reach the weights. Which nodes are
+//! audited is addressed by (seed, step, node), not drawn. Audits guard against bad memory and broken processors. An
+//! attacker who knows the seed knows which nodes are safe to falsify, unless all nodes are audited.
 
 use std::time::Duration;
 
@@ -11,85 +11,13 @@ use nn_core::Node;
 use sha2::{Digest, Sha256};
 
 use super::Engine;
-use super::protocol::{Action, Contribution, Member, Part, Release, Step, Values, WorkerId};
-use super::state::{Progress, Standing};
-
-/// A node that is held back until two have said the same.
-#[derive(Debug)]
-pub(super) struct Trial {
-    pub(super) node: Node,
-    testimonies: Vec<Testimony>,
-}
-
-/// What one worker says that a node is.
-#[derive(Debug)]
-struct Testimony {
-    worker: WorkerId,
-    member: Member,
-    parts: Vec<Contribution>,
-    /// Once it is complete.
-    digest: Option<[u8; 32]>,
-}
-
-impl Testimony {
-    /// The hash of all numbers, layer by layer, however they came.
-    fn seal(&mut self) {
-        // In this order they are what comes all at once from others.
-        self.parts.sort_by_key(|part| part.part);
-        let mut hash = Sha256::new();
-        for part in &self.parts {
-            match &part.values {
-                Values::Own(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
-                Values::Wire(pieces) => pieces.iter().for_each(|piece| hash.update(piece)),
-            }
-        }
-        // One is usual; were more passed over here, another one than this could count.
-        for stats in self.parts.iter().filter_map(|part| part.stats) {
-            hash.update(stats.loss.to_bits().to_le_bytes());
-            hash.update((stats.correct as u64).to_le_bytes());
-        }
-        self.digest = Some(hash.finalize().into());
-    }
-}
-
-impl Trial {
-    fn sealed(&self) -> impl Iterator<Item = &Testimony> {
-        self.testimonies.iter().filter(|testimony| testimony.digest.is_some())
-    }
-
-    /// Whether somebody has said all that there is to say.
-    pub(super) fn has_testimony(&self) -> bool {
-        self.sealed().next().is_some()
-    }
-
-    fn has_heard(&self, member: Member) -> bool {
-        self.sealed().any(|testimony| testimony.member == member)
-    }
-
-    /// Whether this worker has said that before, or its member has said all, on whatever connection: who dials again is
-    /// no second witness.
-    pub(super) fn knows(&self, worker: WorkerId, member: Member, part: Part) -> bool {
-        if self.has_heard(member) {
-            return true;
-        }
-        let own = self.testimonies.iter().filter(|testimony| testimony.worker == worker);
-        own.flat_map(|testimony| &testimony.parts).any(|said| said.part == part || said.part == Part::All)
-    }
-
-    /// What is gone with a worker: all that it has not finished saying.
-    pub(super) fn forget(&mut self, worker: WorkerId) {
-        self.testimonies.retain(|testimony| testimony.worker != worker || testimony.digest.is_some());
-    }
-
-    /// What two have said alike.
-    fn verdict(&self) -> Option<[u8; 32]> {
-        let said = |digest| self.sealed().filter(|testimony| testimony.digest == digest).count();
-        self.sealed().map(|testimony| testimony.digest).find(|&digest| said(digest) > 1).flatten()
-    }
-}
+use super::handle::Change;
+use super::ids::{Member, Step, WorkerId};
+use super::protocol::{Action, Contribution, Release};
+use super::trial::{Testified, Trial};
 
 impl Engine {
-    /// Whether a node is among those that are computed twice.
+    /// Whether two workers have to compute this node.
     fn is_audited(&self, node: Node) -> bool {
         if self.cluster.audit <= 0.0 {
             return false;
@@ -103,8 +31,8 @@ impl Engine {
         word as f64 / 2_f64.powi(64) < self.cluster.audit
     }
 
-    /// Whether what comes of a node is held back.
-    pub(super) fn is_tried(&self, node: Node) -> bool {
+    /// Whether contributions to this node are held.
+    pub(super) fn is_on_trial(&self, node: Node) -> bool {
         if self.round.trials.iter().any(|trial| trial.node == node) {
             return true;
         }
@@ -112,42 +40,34 @@ impl Engine {
         several && self.is_audited(node) && !self.reduction.touches(node)
     }
 
-    /// Keeps a checked contribution to a node that is tried. `done` if it was the last one of its worker.
-    pub(super) fn testify(&mut self, now: Duration, c: Contribution, done: bool, actions: &mut Vec<Action>) {
-        let (node, worker) = (c.node, c.worker);
-        let Some(member) = self.workers.get(worker).map(|worker| worker.member) else { return };
+    /// Holds a checked contribution to a node on trial. `done` if it was the worker's last for this node.
+    pub(super) fn testify(
+        &mut self,
+        now: Duration,
+        c: Contribution,
+        done: bool,
+        actions: &mut Vec<Action>,
+    ) -> Change {
+        let Some(member) = self.workers.get(c.worker).map(|worker| worker.member) else {
+            return Change::None;
+        };
         let trials = &mut self.round.trials;
-        let at = trials.iter().position(|trial| trial.node == node).unwrap_or_else(|| {
-            trials.push(Trial { node, testimonies: Vec::new() });
+        let at = trials.iter().position(|trial| trial.node == c.node).unwrap_or_else(|| {
+            trials.push(Trial::new(c.node));
             trials.len() - 1
         });
-        let trial = &mut trials[at];
-        let own = trial.testimonies.iter().position(|testimony| testimony.worker == worker);
-        let own = own.unwrap_or_else(|| {
-            trial.testimonies.push(Testimony { worker, member, parts: Vec::new(), digest: None });
-            trial.testimonies.len() - 1
-        });
-        let parts = &mut trial.testimonies[own].parts;
-        if c.part == Part::All {
-            parts.clear();
-        }
-        parts.push(c);
-        if !done {
-            return;
-        }
-        trial.testimonies[own].seal();
-        match trial.verdict() {
-            Some(digest) => self.decide(now, at, digest, actions),
-            None => self.settle(now, actions),
+        match trials[at].testify(member, c, done) {
+            Some(truth) => self.decide(now, at, truth, actions),
+            None => Change::when(done),
         }
     }
 
-    /// Counts what was found to be right, and sends those away who have said something else.
-    fn decide(&mut self, now: Duration, at: usize, truth: [u8; 32], actions: &mut Vec<Action>) {
-        let Trial { node, testimonies } = self.round.trials.swap_remove(at);
-        let step = Step(self.step);
+    /// Ends a trial: the true result counts, and members that testified to another are quarantined.
+    fn decide(&mut self, now: Duration, at: usize, truth: Testified, actions: &mut Vec<Action>) -> Change {
+        let trial = self.round.trials.swap_remove(at);
+        let (step, node) = (Step(self.step), trial.node);
         let mut right = None;
-        for testimony in testimonies {
+        for testimony in trial.into_testimonies() {
             match testimony.digest {
                 Some(digest) if digest != truth => {
                     let reason = Release::Disproved { step, node };
@@ -157,77 +77,89 @@ impl Engine {
                 _ => {}
             }
         }
-        // Parts of it may have come to count in smaller nodes meanwhile: then the rest is planned anew.
+        // Some of its leaves may have been counted meanwhile, in smaller nodes: then the rest is planned again.
         if !self.reduction.touches(node) {
-            // The last layer first, as ever.
+            // The last layer comes first, as everywhere.
             for part in right.into_iter().flatten().rev() {
-                if self.take_in(now, part, actions) {
+                if self.take_in(now, part, actions) == Change::Made {
                     break;
                 }
             }
         }
-        self.settle(now, actions);
+        Change::Made
     }
 
-    /// Believes a worker that is alone, if one is enough to go on. True if that has brought the run further. It comes
-    /// before anybody is let into the step, because the step may end with it.
-    pub(super) fn believe(&mut self, now: Duration, actions: &mut Vec<Action>) -> bool {
+    /// Ends a trial without a second witness if the only worker that could be one has testified, and `min_workers`
+    /// allows the run to rely on one worker.
+    pub(super) fn believe_lone_worker(&mut self, now: Duration, actions: &mut Vec<Action>) -> Change {
         if self.cluster.min_workers > 1 || self.workers.count() == 0 {
-            return false;
+            return Change::None;
         }
-        let alone = |trial: &Trial| {
-            let digest = trial.sealed().next()?.digest;
-            let more = trial.sealed().nth(1).is_some();
-            let mut able = self.workers.iter().filter(|(_, w)| !matches!(w.standing, Standing::Late { .. }));
-            (!more && !able.any(|(_, worker)| !trial.has_heard(worker.member))).then_some(digest).flatten()
+        let unopposed = |trial: &Trial| {
+            let only = trial.only_testimony()?;
+            let mut able = self.workers.iter().filter(|(_, worker)| worker.is_ready());
+            able.all(|(_, worker)| trial.has_heard(worker.member)).then_some(only)
         };
-        let found = self.round.trials.iter().enumerate().find_map(|(at, trial)| Some((at, alone(trial)?)));
-        if let Some((at, digest)) = found {
-            self.decide(now, at, digest, actions);
+        let mut trials = self.round.trials.iter().enumerate();
+        match trials.find_map(|(at, trial)| Some((at, unopposed(trial)?))) {
+            Some((at, truth)) => self.decide(now, at, truth, actions),
+            None => Change::None,
         }
-        found.is_some()
     }
 
-    /// Has what is tried computed once more, by workers that have not said anything about it.
+    /// Assigns nodes on trial to workers that have not testified about them.
     pub(super) fn call_witnesses(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let reduction = &self.reduction;
         self.round.trials.retain(|trial| !reduction.touches(trial.node));
         let (mut any, mut stuck) = (false, false);
         let mut at = 0;
-        while at < self.round.trials.len() {
-            let trial = &self.round.trials[at];
-            let (node, heard) = (trial.node, trial.sealed().count());
-            at += 1;
-            let asked = |id: WorkerId| {
-                let at = self.round.find(id, node);
-                at.is_some_and(|at| self.round.issues[at].progress != Progress::Void)
-            };
-            let fit = |(id, member): &(WorkerId, Member)| !trial.has_heard(*member) && !asked(*id);
-            let expected = self.round.issues.iter().any(|issue| {
-                let member = self.workers.get(issue.worker).map(|worker| worker.member);
-                issue.node == node && issue.is_pending() && member.is_some_and(|m| !trial.has_heard(m))
-            });
-            if heard == 0 || expected {
+        while let Some(trial) = self.round.trials.get(at) {
+            if !trial.has_testimony() || self.is_witness_expected(trial) {
+                at += 1;
                 continue;
             }
-            let others: Vec<(WorkerId, Member)> =
-                self.workers.active().map(|(id, worker)| (id, worker.member)).filter(fit).collect();
-            if let Some(&(idle, _)) = others.iter().find(|(id, _)| !self.round.is_busy(*id)) {
+            let node = trial.node;
+            let others = self.possible_witnesses(trial);
+            if let Some(&idle) = others.iter().find(|id| !self.round.issues.is_busy(**id)) {
                 self.issue_nodes(now, idle, &[node], actions);
                 any = true;
-            } else if self.workers.iter().any(|(_, worker)| worker.standing == Standing::Joining) {
-                // Whoever is busy may be so for ever.
+            } else if self.workers.any_joining() {
+                // The busy workers may never finish. Admit those that have joined, and try this node again.
                 self.admit(actions);
-                at -= 1;
+                continue;
             } else {
                 stuck |= others.is_empty();
             }
+            at += 1;
         }
         if any {
             self.round.attempts += 1;
         }
-        // One more worker is needed to go on; but there is no hurry while others are at work.
-        let idle = !self.round.issues.iter().any(super::state::Issue::is_pending);
+        self.wait_for_witnesses(now, stuck, actions);
+    }
+
+    /// Whether a worker that has not testified about the node is computing it.
+    fn is_witness_expected(&self, trial: &Trial) -> bool {
+        self.round.issues.pending().filter(|issue| issue.node == trial.node).any(|issue| {
+            let member = self.workers.get(issue.worker).map(|worker| worker.member);
+            member.is_some_and(|member| !trial.has_heard(member))
+        })
+    }
+
+    /// The active workers that have neither testified about the node nor been asked to.
+    fn possible_witnesses(&self, trial: &Trial) -> Vec<WorkerId> {
+        let asked = |id: WorkerId| {
+            let issue = self.round.issues.find(id, trial.node);
+            issue.is_some_and(|at| !self.round.issues.get(at).is_void())
+        };
+        let heard = |member: Member| trial.has_heard(member);
+        let active = self.workers.active();
+        active.filter(|(id, worker)| !heard(worker.member) && !asked(*id)).map(|(id, _)| id).collect()
+    }
+
+    /// Pauses the run if a trial needs one more worker and no worker is computing: while one is, there is no hurry.
+    fn wait_for_witnesses(&mut self, now: Duration, stuck: bool, actions: &mut Vec<Action>) {
+        let idle = self.round.issues.pending().next().is_none();
         if stuck && idle {
             self.round.deadlock = true;
             self.pause(now, actions);

@@ -1,19 +1,19 @@
-//! The engine's time: the driver's, without its jumps.
+//! The engine's time: the driver's time without its jumps.
 
 use std::time::Duration;
 
-/// A driver sends ticks much more often than this. After a longer time without any event it was the coordinator that was
-/// not there: its process stood still, its machine slept, an evaluation kept it busy, or its clock was set forward.
-/// Workers must not be judged by such a time, neither as silent or overdue nor as slow, least of all before what they
-/// have sent meanwhile is read.
+/// A driver sends ticks much more often than this. After a longer gap between events it was the coordinator that stood
+/// still: its process was suspended, its machine slept, an evaluation kept it busy, or its clock was set forward. Such a
+/// gap must not make a worker seem silent, overdue or slow, least of all before the coordinator has read what the worker
+/// sent meanwhile.
 const AWAY: Duration = Duration::from_millis(500);
 
-/// As much of it counts all the same, so that even a driver that rarely ticks gets on.
+/// The part of a longer gap that still counts, so that time passes even for a driver that rarely ticks.
 const COUNTS: Duration = Duration::from_millis(50);
 
-/// Takes absences out of the driver's time, and adds up what its clock has gone back. Were the engine's time to stand
-/// still until a clock that was set back has caught up, no deadline would pass meanwhile, and a worker that hangs would
-/// hold up everybody for as long as the jump was wide.
+/// Takes absences out of the driver's time, and adds up how far its clock has been set back. If the engine's time stood
+/// still until a clock that was set back has caught up, no deadline would pass meanwhile, and a hanging worker would
+/// hold everybody up for the length of the jump.
 #[derive(Debug, Default)]
 pub(super) struct Clock {
     seen: Option<Duration>,
@@ -35,17 +35,17 @@ impl Clock {
         self.at(now)
     }
 
-    /// The same, of a time that the engine need not remember.
+    /// As [`Clock::read`], without moving the engine's time.
     pub(super) fn at(&self, now: Duration) -> Duration {
         now.saturating_add(self.back).saturating_sub(self.away)
     }
 
-    /// What the driver's clock showed, or will show, at a time of the engine's.
+    /// The driver's time at a time of the engine.
     pub(super) fn shown(&self, time: Duration) -> Duration {
         time.saturating_add(self.away).saturating_sub(self.back)
     }
 
-    /// The time when it was last read, absences included.
+    /// The time of the latest reading, absences included.
     pub(super) fn wall(&self) -> Duration {
         self.seen.unwrap_or_default().saturating_add(self.back)
     }
@@ -53,7 +53,7 @@ impl Clock {
 
 #[cfg(test)]
 #[test]
-fn time_goes_on_whatever_the_clock_does() {
+fn time_advances_whatever_the_clock_does() {
     let millis = Duration::from_millis;
     let mut clock = Clock::default();
     let read: Vec<Duration> =

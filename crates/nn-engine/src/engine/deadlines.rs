@@ -1,31 +1,31 @@
-//! How fast each worker is, and from when on it is slower than itself.
+//! How fast each worker is, and from when on it is slower than usual.
 //!
-//! Speed, for the plan, is a moving average of the seconds of computing per sample, as the worker measures them: were the
-//! time on the wire in it, who is given little would seem slow, and be given even less. A deadline is the median of the worker's recent
-//! seconds per sample plus `patience` times their median absolute deviation: what is usual for this worker on this day,
-//! without a single hiccup moving it.
+//! Speed, for the plan, is a moving average of the computing time per sample, as measured by the worker. If it included
+//! transfers, a worker with few samples would seem slow, and get even fewer. A deadline is the median of the worker's
+//! recent seconds per sample plus `patience` times their median absolute deviation: what is usual for this worker today,
+//! unmoved by a single hiccup.
 
 use std::time::Duration;
 
-/// How much the newest measurement counts in the average.
+/// Weight of the newest measurement in the average.
 const NEWEST: f64 = 0.25;
 
 /// Measurements that median and deviation are taken over.
 const RECENT: usize = 15;
 
-/// The least deviation, as a part of the median: even the most regular worker may be a little late.
+/// The least deviation, as a fraction of the median: even the most regular worker may be a little late.
 const LEAST_DEVIATION: f64 = 0.125;
 
-/// Added to every deadline: what a busy system takes now and then, however short the work.
+/// Added to every deadline: a delay that a busy system causes now and then, however short the work.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// So many measurements make a median that a single hiccup does not move.
+/// This many measurements make a median that a single hiccup does not move.
 const FEW: usize = 3;
 
-/// Per unit of patience, what a worker may take as long as nobody's speed is known.
+/// The time that a worker may take per unit of patience, until any worker's speed is known.
 const UNMEASURED: Duration = Duration::from_secs(2);
 
-/// What a worker's times have been.
+/// A worker's recent times.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pace {
     average: Option<f64>,
@@ -35,9 +35,10 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// The worker took `elapsed` for `samples`, and says that it computed for `compute` of that; zero if it does not say.
+    /// Records that the worker took `elapsed` for `samples`, and reports `compute` as its computing time; zero if
+    /// unknown.
     pub(super) fn record(&mut self, samples: usize, elapsed: Duration, compute: Duration) {
-        // Never 0: a clock may stand still, a speed may not be infinite, whatever a worker says.
+        // Never 0: the clock may stand still and a worker may report anything, but a speed must be finite.
         let per_sample = |time: Duration| (time.as_secs_f64() / samples as f64).max(1e-9);
         let believed = if compute.is_zero() { elapsed } else { compute.clamp(elapsed / 100, elapsed) };
         let seconds = per_sample(believed);
@@ -48,9 +49,8 @@ impl Pace {
         self.filled = (self.filled + 1).min(RECENT);
     }
 
-    /// The worker has taken `elapsed` and is not done with `samples`: if that is slower than it is known for, it has
-    /// become slower.
-    /// `carrying` is about what went to the wire.
+    /// Records that the worker has not finished `samples` in `elapsed`, of which about `carrying` went to transfers. It
+    /// counts only if the worker is slower than its average.
     pub(super) fn record_unfinished(&mut self, samples: usize, elapsed: Duration, carrying: Duration) {
         let computing = elapsed.saturating_sub(carrying);
         if self.average.is_none_or(|average| computing.as_secs_f64() / samples as f64 > average) {
@@ -58,8 +58,8 @@ impl Pace {
         }
     }
 
-    /// The worker was given nothing, so nothing was learnt: what is known fades, so that one that was slow once is
-    /// tried again.
+    /// Raises the speed a little, because the worker got no samples and could not be measured: so a worker that was slow
+    /// once gets another try.
     pub(super) fn fade(&mut self) {
         if let Some(average) = &mut self.average {
             *average *= 0.98;
@@ -71,7 +71,7 @@ impl Pace {
         self.average.map(|seconds| 1.0 / seconds)
     }
 
-    /// Seconds per sample that this worker should not exceed, once measured.
+    /// The seconds per sample that this worker should not exceed, once measured.
     fn limit(&self, patience: f64) -> Option<f64> {
         if self.filled == 0 {
             return None;
@@ -91,9 +91,9 @@ fn median(values: &mut [f64]) -> f64 {
     *values.select_nth_unstable_by(middle, f64::total_cmp).1
 }
 
-/// How long a worker may take for `samples` before somebody else is given the same work. `typical` is the speed of one
-/// like it, if anything at all has been measured: it counts as long as little is known of the worker itself, which may
-/// have been held up the only time that it was measured.
+/// The time that a worker may take for `samples` before another one gets the same work. `typical` is the speed of a
+/// similar worker, if any has been measured: it counts while the worker has few measurements of its own, which a single
+/// delay may have spoilt.
 pub(super) fn allowance(pace: &Pace, typical: Option<f64>, samples: usize, patience: f64) -> Duration {
     let of_its_kind = typical.map(|speed| (1.0 + patience) / speed);
     let seconds = match (pace.limit(patience), of_its_kind) {
@@ -102,7 +102,7 @@ pub(super) fn allowance(pace: &Pace, typical: Option<f64>, samples: usize, patie
         (None, Some(other)) => other * samples as f64,
         (None, None) => patience * UNMEASURED.as_secs_f64(),
     };
-    // A guess can be absurdly long; a day is as good as for ever.
+    // A guess can be absurdly long; a day is long enough.
     GRACE + Duration::from_secs_f64(seconds.min(86_400.0))
 }
 
@@ -126,13 +126,13 @@ mod tests {
         for ms in [200, 160, 100, 20, 60, 100, 140, 100, 180, 30] {
             pace.record(10, Duration::from_millis(ms), Duration::ZERO);
         }
-        // Of 100 110 90 130 100 200 160 100 20 60 100 140 100 180 30 the median is 100, and of the deviations
-        // 0 10 10 30 0 100 60 0 80 40 0 40 0 80 70 it is 30.
+        // The median of 100 110 90 130 100 200 160 100 20 60 100 140 100 180 30 is 100, and that of the deviations
+        // 0 10 10 30 0 100 60 0 80 40 0 40 0 80 70 is 30.
         assert!((seconds(allowance(&pace, None, 20, 4.0)) - 2.0 * 0.220).abs() < 1e-6);
     }
 
     #[test]
-    fn without_measurements_there_is_patience() {
+    fn without_measurements_deadlines_are_long() {
         let pace = Pace::default();
         assert!((seconds(allowance(&pace, None, 10, 6.0)) - 12.0).abs() < 1e-6);
         assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_hiccup_at_the_beginning_is_not_believed() {
+    fn one_hiccup_at_the_beginning_does_not_count() {
         let mut pace = Pace::default();
         pace.record(1, Duration::from_secs(30), Duration::ZERO);
         assert!((seconds(allowance(&pace, Some(5.0), 10, 6.0)) - 14.0).abs() < 1e-6);
@@ -168,7 +168,7 @@ mod tests {
             pace.fade();
         }
         assert!(pace.speed().unwrap() > 100.0);
-        // A clock that stands still.
+        // The clock stands still.
         pace.record(1, Duration::ZERO, Duration::ZERO);
         assert!(pace.speed().unwrap().is_finite());
     }

@@ -1,48 +1,79 @@
-//! Who comes and goes, and who is sent away.
+//! Members: who joins, who leaves, who is released, and who is excluded.
 
 use std::time::Duration;
 
 use super::Engine;
-use super::audit::Trial;
 use super::deadlines::allowance;
-use super::protocol::{Action, Join, Member, Release, WorkerId};
-use super::state::Worker;
-use super::status::Quarantine;
-use super::validate::Rejection;
+use super::handle::Change;
+use super::ids::{Member, WorkerId};
+use super::protocol::{Action, Join, Release};
+use super::rejection::Rejection;
+use super::trial::Trial;
+use super::workers::{Quarantine, Worker};
 
-/// A worker that is alive is let go after so many times what it is allowed, and may be silent: no hiccup takes as long.
+/// A worker stalls when it takes this many times what it may take, silence included: no hiccup takes that long.
 const FAR_TOO_LONG: u32 = 4;
 
+/// A worker that the run waits for while a node is held for audit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stall {
+    worker: WorkerId,
+    since: Duration,
+    /// When the worker is released.
+    pub(super) until: Duration,
+}
+
 impl Engine {
-    pub(super) fn join(&mut self, now: Duration, join: Join, actions: &mut Vec<Action>) {
+    pub(super) fn join(&mut self, now: Duration, join: Join, actions: &mut Vec<Action>) -> Change {
         let worker = join.worker;
         if let Some(outcome) = self.outcome {
             actions.push(Action::Release { worker, reason: Release::Over(outcome) });
-            return;
+            return Change::None;
         }
         match self.workers.join(join, now) {
-            // It is there, whoever says that it joins.
+            // The connection has joined already, so it must not be closed.
             Err(Release::Refused(reason @ Rejection::AlreadyJoined(_))) => {
                 actions.push(Action::Reject { worker, reason });
+                Change::None
             }
-            Err(reason) => actions.push(Action::Release { worker, reason }),
+            Err(reason) => {
+                actions.push(Action::Release { worker, reason });
+                Change::None
+            }
             Ok(superseded) => {
                 if let Some(old) = superseded {
                     self.round.forget(old);
                     actions.push(Action::Release { worker: old, reason: Release::Superseded });
                 }
-                self.settle(now, actions);
+                Change::Made
             }
         }
     }
 
-    /// A worker and what it holds are gone.
-    pub(super) fn drop_worker(&mut self, worker: WorkerId) -> Option<Worker> {
-        let gone = self.workers.remove(worker)?;
-        self.round.forget(worker);
-        Some(gone)
+    /// Notes that a worker is alive.
+    pub(super) fn hear(&mut self, now: Duration, worker: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(worker) {
+            worker.last_heard = now;
+        }
     }
 
+    /// Removes a worker that has left or was given up, and its nodes. False if there is no such worker.
+    pub(super) fn depart(&mut self, worker: WorkerId) -> bool {
+        let gone = self.workers.depart(worker).is_some();
+        if gone {
+            self.round.forget(worker);
+        }
+        gone
+    }
+
+    /// Counts a malformed message, because of which the driver has closed the connection.
+    pub(super) fn drop_garbled(&mut self, now: Duration, worker: WorkerId, actions: &mut Vec<Action>) {
+        if !self.strike(now, worker, Rejection::NoMessage, actions) {
+            self.depart(worker);
+        }
+    }
+
+    /// Releases workers that have been silent for too long.
     pub(super) fn release_silent(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let silence = self.cluster.silence;
         let quiet = |worker: &Worker| now.saturating_sub(worker.last_heard);
@@ -53,49 +84,43 @@ impl Engine {
             .map(|(id, worker)| (id, quiet(worker)))
             .collect();
         for (worker, quiet) in silent {
-            if let Some(gone) = self.drop_worker(worker) {
-                self.workers.departed(worker, gone.member);
-            }
+            self.depart(worker);
             actions.push(Action::Release { worker, reason: Release::Silent(quiet) });
         }
     }
 
-    /// Lets those go who say that they are alive and finish nothing, if what is audited is held back meanwhile: without an
-    /// audit others take over what they hold, but a second witness of every node may be nobody else. It is a strike, since
-    /// the same would come of it again.
+    /// Releases workers that send heartbeats but no results, while a node is held for audit. Without an audit other
+    /// workers take over their nodes; but a node may have no other second witness. This counts as a strike, because the
+    /// worker would do the same again.
     pub(super) fn release_stalled(&mut self, now: Duration, actions: &mut Vec<Action>) {
-        for (worker, since, until) in self.stalls() {
+        for Stall { worker, since, until } in self.stalls() {
             if now < until || self.strike(now, worker, Rejection::Stalled, actions) {
                 continue;
             }
-            if let Some(gone) = self.drop_worker(worker) {
-                self.workers.departed(worker, gone.member);
-            }
+            self.depart(worker);
             let reason = Release::Stalled(now.saturating_sub(since));
             actions.push(Action::Release { worker, reason });
         }
     }
 
-    /// Who is waited for while something is held back: since when, and until when it may take at most.
-    pub(super) fn stalls(&self) -> Vec<(WorkerId, Duration, Duration)> {
+    /// The workers that the run waits for while a node is held for audit.
+    pub(super) fn stalls(&self) -> Vec<Stall> {
         if !self.round.trials.iter().any(Trial::has_testimony) {
             return Vec::new();
         }
         let stall = |(id, worker): (WorkerId, &Worker)| {
-            let pending =
-                || self.round.issues.iter().filter(move |issue| issue.worker == id && issue.is_pending());
+            let pending = || self.round.issues.pending_of(id);
             let since = pending().map(|issue| issue.since.max(worker.free_since)).max()?;
             let samples = pending().map(|issue| self.tree.samples_of(issue.node).len()).sum();
-            let allowed =
-                allowance(&worker.pace, self.workers.typical(worker), samples, self.cluster.patience);
-            let until = since
-                .saturating_add(allowed.saturating_add(self.cluster.silence).saturating_mul(FAR_TOO_LONG));
-            Some((id, since, until))
+            let typical = self.workers.typical(worker);
+            let allowed = allowance(&worker.pace, typical, samples, self.cluster.patience);
+            let longest = allowed.saturating_add(self.cluster.silence).saturating_mul(FAR_TOO_LONG);
+            Some(Stall { worker: id, since, until: since.saturating_add(longest) })
         };
         self.workers.iter().filter_map(stall).collect()
     }
 
-    /// A worker has sent what cannot be right. True if that was once too often: then it is gone, and not let in again.
+    /// Counts a malformed contribution. True if it was one too many: then the member is quarantined.
     pub(super) fn strike(
         &mut self,
         now: Duration,
@@ -112,22 +137,16 @@ impl Engine {
         quarantine
     }
 
-    /// A worker is gone, and its member is not let in again.
-    pub(super) fn quarantine(
-        &mut self,
-        now: Duration,
-        id: WorkerId,
-        reason: Release,
-        actions: &mut Vec<Action>,
-    ) {
-        if let Some(gone) = self.drop_worker(id) {
+    /// Removes a worker and excludes its member from the run.
+    fn quarantine(&mut self, now: Duration, id: WorkerId, reason: Release, actions: &mut Vec<Action>) {
+        if let Some(gone) = self.workers.remove(id) {
+            self.round.forget(id);
             self.workers.quarantine(Quarantine { worker: id, member: gone.member, since: now, reason });
             actions.push(Action::Release { worker: id, reason });
         }
     }
 
-    /// The same for whatever connection the member has now, if it has any. It was `worker` when it did what it is sent
-    /// away for.
+    /// Excludes a member from the run, whichever connection it has now, if any. It offended on connection `worker`.
     pub(super) fn quarantine_member(
         &mut self,
         now: Duration,

@@ -1,23 +1,23 @@
-//! Who computes which leaves of a step. It decides how long a step takes and nothing else.
+//! The plan: which worker computes which leaves of a step. It decides how long a step takes and nothing else.
 //!
-//! Every worker gets one contiguous range of leaves, as long as it is fast. A range is sent back as the nodes of its
-//! [`Tree::cover`], so where ranges meet decides how many nodes that are: the range 0..4 is one node, 1..5 is three. Both
-//! are weighed with one estimate of the step's time,
+//! Every worker gets one contiguous range of leaves, the longer the faster it is. A worker returns its range as the
+//! nodes of [`Tree::cover`], so the boundaries decide how many nodes there are: the range 0..4 is one node, 1..5 is
+//! three. One estimate of the step's time weighs balance against transfers:
 //!
 //! ```text
 //! T = max over workers (seconds until it is free + samples / speed) + nodes · bytes of a node / bytes per second
 //! ```
 //!
-//! that is: all workers finish, and the coordinator's link has carried every node. From the ideal, proportional
-//! boundaries, each boundary in turn moves to the place nearby that makes T least, until none moves.
+//! All workers finish, and the coordinator's link transfers every node. Starting from boundaries proportional to speed,
+//! each boundary in turn moves to the nearby place with the least T, until none moves.
 
 use std::ops::Range;
 
 use nn_core::{Node, Tree};
 
-use super::protocol::WorkerId;
+use super::ids::WorkerId;
 
-/// A worker, as far as the plan is concerned.
+/// A worker as the planner sees it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
     /// Samples a second.
@@ -26,20 +26,20 @@ pub(super) struct Candidate {
     pub(super) busy: f64,
 }
 
-/// How far a speed may be from the one that a plan was made with, as a part of it, before it is made anew. Plans are no
-/// better than that, and a plan that stays lets every worker keep the samples that it has just had in its caches.
+/// The relative change of a speed from which on a plan is made anew. Plans are no more exact than that, and under an
+/// unchanged plan every worker's samples are still in its caches.
 const SAME: f64 = 0.05;
 
-/// Makes plans for whole steps, and keeps the last one while nothing changes that matters.
+/// Makes plans for whole steps, and keeps the last one until its inputs change noticeably.
 #[derive(Debug, Default)]
 pub(super) struct Planner {
     made: Option<Made>,
-    /// How often it has planned.
+    /// Plans made so far.
     #[cfg(test)]
     plans: usize,
 }
 
-/// A plan, and what it was made for.
+/// A plan and its inputs.
 #[derive(Debug)]
 struct Made {
     tree: Tree,
@@ -88,14 +88,14 @@ impl Planner {
     }
 }
 
-/// How often all boundaries are gone through. They rarely move more than twice.
+/// Passes over all boundaries. They rarely move more than twice.
 const PASSES: usize = 4;
 
-/// A gain below this fraction is not worth a move; it also keeps rounding errors from deciding.
+/// The least relative gain that is worth a move. It also keeps rounding errors from deciding.
 const WORTH: f64 = 1e-6;
 
-/// Divides a range of leaves among the candidates, in their order; some ranges may be empty. `node_seconds` is what one
-/// more node costs.
+/// Divides a range of leaves among the candidates, in their order; some ranges may be empty. `node_seconds` is the cost
+/// of one more node.
 pub(super) fn plan(
     tree: &Tree,
     leaves: Range<u32>,
@@ -128,11 +128,11 @@ pub(super) fn plan(
     bounds.windows(2).map(|pair| pair[0]..pair[1]).collect()
 }
 
-/// Boundaries such that all would finish at the same time, were leaves divisible; rounded to whole leaves.
+/// Boundaries with which all workers would finish at the same time if leaves were divisible, rounded to whole leaves.
 fn proportional(tree: &Tree, leaves: &Range<u32>, candidates: &[Candidate]) -> Vec<u32> {
     let samples = |leaf: u32| (leaf as usize * tree.shard()).min(tree.samples()) as f64;
     let work = samples(leaves.end) - samples(leaves.start);
-    // The time T at which Σ max(0, T − busy)·speed = work, found by letting in the busier ones one after the other.
+    // The time T at which Σ max(0, T − busy)·speed = work, found by adding workers in the order in which they are free.
     let mut by_busy: Vec<&Candidate> = candidates.iter().collect();
     by_busy.sort_by(|a, b| a.busy.total_cmp(&b.busy));
     let (mut speed, mut done, mut until) = (0.0, 0.0, f64::INFINITY);
@@ -156,8 +156,8 @@ fn proportional(tree: &Tree, leaves: &Range<u32>, candidates: &[Candidate]) -> V
     bounds
 }
 
-/// Where a boundary could go: one leaf to either side, and the nearest multiples of 2, 4, 8 …, which cut no node of
-/// that size.
+/// The places that a boundary may move to: one leaf to either side, and the nearest multiples of 2, 4, 8 …, which cut no
+/// node of that size.
 fn places(tree: &Tree, here: u32, within: Range<u32>) -> impl Iterator<Item = u32> {
     (0..=tree.root().level).flat_map(move |level| {
         let size = 1_u64 << level;
@@ -168,13 +168,13 @@ fn places(tree: &Tree, here: u32, within: Range<u32>) -> impl Iterator<Item = u3
     })
 }
 
-/// T of the plan at hand, kept up while boundaries move.
+/// The estimate T of a plan, updated as boundaries move.
 struct Estimate<'a> {
     tree: &'a Tree,
     candidates: &'a [Candidate],
     node_seconds: f64,
     nodes: Vec<Node>,
-    /// Each range's finishing time and number of nodes.
+    /// The finishing time and the number of nodes of each range.
     parts: Vec<(f64, usize)>,
 }
 
@@ -247,21 +247,21 @@ mod tests {
 
     #[test]
     fn golden_plans() {
-        // Bytes for nothing: as even as leaves allow.
+        // If transfers cost nothing, shares are as even as leaves allow.
         assert_eq!(golden(8, &[1.0], 0.0), "0..8");
         assert_eq!(golden(8, &[1.0, 1.0], 0.0), "0..4 4..8");
         assert_eq!(golden(8, &[1.0, 1.0, 1.0], 0.0), "0..3 3..5 5..8");
         assert_eq!(golden(8, &[3.0, 1.0], 0.0), "0..6 6..8");
         assert_eq!(golden(16, &[1.0, 2.0, 5.0], 0.0), "0..2 2..6 6..16");
-        // More workers than leaves; one so slow that a single leaf would hold up everybody.
+        // More workers than leaves; a worker so slow that a single leaf would hold up everybody.
         assert_eq!(golden(2, &[1.0, 1.0, 1.0], 0.0).matches("..").count(), 3);
         assert_eq!(golden(8, &[1.0, 0.01, 1.0], 0.0), "0..4 4..4 4..8");
     }
 
     #[test]
-    fn dear_bytes_align_the_ranges() {
-        // A leaf takes 10 s. 0..3 3..5 5..8 is 6 nodes in 30 s, 0..2 2..5 5..8 is 5 in the same time, and two workers
-        // with a half each are 2 nodes in 40 s: from 4 s a node on, the third worker is not worth its bytes.
+    fn expensive_transfers_align_the_ranges() {
+        // A leaf takes 10 s. 0..3 3..5 5..8 is 6 nodes in 30 s, 0..2 2..5 5..8 is 5 in the same time, and two halves
+        // are 2 nodes in 40 s: from 4 s a node on, the third worker is not worth its bytes.
         assert_eq!(golden(8, &[1.0, 1.0, 1.0], 0.1), "0..2 2..5 5..8");
         assert_eq!(golden(8, &[1.0, 1.0, 1.0], 6.0), "0..0 0..4 4..8");
         assert_eq!(golden(16, &[3.0, 2.0, 2.0], 0.1), "0..6 6..11 11..16");
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_is_kept_while_nothing_changes_that_matters() {
+    fn a_plan_is_kept_until_its_inputs_change_noticeably() {
         let mut planner = Planner::default();
         let tree = Tree::new(80, 10);
         let of = |speeds: &[f64]| -> Vec<Candidate> {
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busy_get_less() {
+    fn busy_workers_get_less() {
         let tree = Tree::new(80, 10);
         let two = |busy| [Candidate { speed: 1.0, busy }, Candidate { speed: 1.0, busy: 0.0 }];
         assert_eq!(text(&plan(&tree, 0..8, &two(40.0), 0.0)), "0..2 2..8");
@@ -299,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn every_leaf_is_given_out_once_whatever_the_speeds() {
+    fn every_leaf_is_assigned_once_whatever_the_speeds() {
         let mut noise = 1_u64;
         let mut next = || {
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

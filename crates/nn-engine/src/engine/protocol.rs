@@ -1,113 +1,84 @@
-//! What the engine is told and what it wants done: the closed vocabulary that every driver speaks.
+//! The engine's vocabulary: the events that a driver passes in and the actions that the engine asks for.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use nn_core::{Node, NodeStats};
 
+use super::ids::{Attempt, Generation, Member, Part, Step, WorkerId};
+use super::rejection::Rejection;
 use super::report::{EpochReport, Outcome, StepReport};
-use super::validate::Rejection;
-
-/// One connection of a worker. The driver numbers them and never gives a number twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(pub u64);
-
-/// What stays the same when a worker's connection breaks and it dials again: drawn by the worker's process when it
-/// starts. Several connections of one member are told apart by their incarnation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Member(pub u64);
-
-/// How often the coordinator of this run has been started. What belongs to an earlier generation is stale.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Generation(pub u64);
-
-/// A step of the run, counted from 0. Also names weights: those of step t are the ones its gradients are computed with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Step(pub u64);
-
-/// Which of a step's rounds of assignments a node was given out in: 0 for the first plan, more for what had to be given
-/// out again. It tells log lines apart; who computes a node in which attempt cannot be seen in its bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct Attempt(pub u32);
-
-/// Which of a node's numbers: the unit that is sent, reduced, stepped and broadcast.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Part {
-    /// One layer's weights and biases, counted from 0 at the input.
-    Layer(u32),
-    /// All layers at once.
-    All,
-}
 
 /// The numbers of a part, in the order of the parameters.
 #[derive(Debug)]
 pub enum Values {
-    /// Computed by the kernels of this very process: what they say about NaN and infinity is believed, not looked up.
-    /// The buffer comes back with [`Action::Recycle`].
+    /// Computed by this process: the kernels' own report on NaN and infinity is believed, and the numbers are not
+    /// checked again. [`Action::Recycle`] returns the buffer.
     Own(Vec<f32>),
-    /// As received: little-endian `f32` in as many pieces as they came in, each of whole numbers. They are checked, and
-    /// reduced out of these bytes.
+    /// Received: little-endian `f32`, in the pieces that they arrived in, each of whole numbers. The engine checks and
+    /// reduces them in place.
     Wire(Vec<Bytes>),
 }
 
-/// A part of a node, computed.
+/// A computed part of a node.
 #[derive(Debug)]
 pub struct Contribution {
-    /// Who computed it.
+    /// The worker that computed it.
     pub worker: WorkerId,
-    /// The assignment's.
+    /// The generation of the assignment.
     pub generation: Generation,
-    /// The assignment's.
+    /// The step of the assignment.
     pub step: Step,
-    /// The assignment's.
+    /// The attempt of the assignment.
     pub attempt: Attempt,
-    /// Which node.
+    /// The node of the assignment.
     pub node: Node,
-    /// Which of its numbers.
+    /// The part of the node's numbers.
     pub part: Part,
-    /// Those numbers: the sum over the node's samples.
+    /// The numbers: sums over the node's samples.
     pub values: Values,
-    /// What the sender says: neither the values nor the loss have NaN or infinity in them. An honest `false` means that
-    /// the run has diverged.
+    /// The sender's word that neither values nor loss contain NaN or infinity. An honest `false` means that the run has
+    /// diverged.
     pub finite: bool,
-    /// Loss and counts of the node, as sums: with the last part that is sent, and only with it.
+    /// Loss and counts of the node, as sums: with the last part that is sent, and with no other.
     pub stats: Option<NodeStats>,
-    /// What the sender says that computing the node took, with the last part; zero if that is not known. Plans are made with
-    /// it, nothing else.
+    /// The computing time of the node as measured by the sender, with the last part; zero if unknown. It serves for
+    /// planning only.
     pub compute: Duration,
 }
 
-/// A worker that wants to take part.
+/// A worker's request to join.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Join {
     /// The connection.
     pub worker: WorkerId,
-    /// Who is at its other end.
+    /// The process at its other end.
     pub member: Member,
-    /// Counts the member's connections: a higher one takes the place of a lower one at once, without waiting for it to
-    /// time out.
+    /// Counts the member's connections. A connection replaces one with a lower incarnation at once, without waiting for
+    /// that one to time out.
     pub incarnation: u64,
-    /// Threads that it computes with: the guess at its speed until that is measured.
+    /// Threads that the worker computes with: the first guess at its speed, until that has been measured.
     pub threads: usize,
 }
 
-/// What the engine is told.
+/// Input of the engine.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A worker is ready. It takes part from the next step on, or at once if the step does not go on without it.
+    /// A worker is ready. It joins at the next step, or at once if the current step cannot continue without it.
     Joined(Join),
-    /// A worker's connection is gone: its unfinished nodes go to others.
+    /// A worker's connection is gone: other workers get its unfinished nodes.
     Left(WorkerId),
-    /// The driver has closed a worker's connection, because what came was no message of the protocol or was damaged. As
-    /// [`Event::Left`], and it counts as a malformed contribution.
+    /// The driver has closed a worker's connection because of a malformed or corrupted message. It is an
+    /// [`Event::Left`] that counts as a malformed contribution.
     Garbled(WorkerId),
     /// A worker sends a part of a node.
     Contribution(Contribution),
     /// A worker is alive.
     Heartbeat(WorkerId),
-    /// Time has passed: deadlines are looked at. Wanted at [`Engine::next_tick`](super::Engine::next_tick), and several
-    /// times a second while there are workers elsewhere: see [`Engine::handle`](super::Engine::handle).
+    /// Time has passed: the engine checks its deadlines. The driver sends a tick at
+    /// [`Engine::next_tick`](super::Engine::next_tick), and several times a second while there are remote workers: see
+    /// [`Engine::handle`](super::Engine::handle).
     Tick,
     /// The operator wants the run to end after a checkpoint.
     StopRequested,
@@ -115,127 +86,128 @@ pub enum Event {
     SnapshotWritten(Step),
 }
 
-/// A node that a worker is to compute.
+/// A node that a worker has to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Assignment {
-    /// Who.
+    /// The worker.
     pub worker: WorkerId,
-    /// To be sent back with the contributions.
+    /// The generation, which contributions return.
     pub generation: Generation,
-    /// The step whose mini-batch it is, and whose weights are to be used.
+    /// The step, which determines both mini-batch and weights.
     pub step: Step,
-    /// To be sent back with the contributions.
+    /// The attempt, which contributions return.
     pub attempt: Attempt,
-    /// Which node of the step's tree.
+    /// The node of the step's tree.
     pub node: Node,
 }
 
-/// What the engine wants done, in this order.
+/// Output of the engine: requests to the driver, to be met in order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Action {
-    /// Send one worker weights of a step ([`Engine::weights`](super::Engine::weights)): all of them, from where on it is
-    /// sent every [`Action::Broadcast`] until it is late, released or gone; then, should layers of the step that follows
-    /// have been broadcast before, each of those.
+    /// Send weights of a step ([`Engine::weights`](super::Engine::weights)) to one worker: first all of them, and then
+    /// each layer of the next step that has already been broadcast. From here on the worker gets every
+    /// [`Action::Broadcast`], until it is late, released or gone.
     Send {
-        /// Whom.
+        /// The worker to send to.
         worker: WorkerId,
-        /// Which step's.
+        /// The step that the weights belong to.
         step: Step,
-        /// Which.
+        /// The part of the weights.
         part: Part,
     },
-    /// Send these weights to every worker for which [`Engine::is_synced`](super::Engine::is_synced): they are stepped,
-    /// though other parts of the step may still be under way.
+    /// Send these weights to every worker for which [`Engine::is_synced`](super::Engine::is_synced) holds. Other parts
+    /// of the step may still be under way.
     Broadcast {
-        /// The step that they are for: the one after the current one, or, when this completed it, the new one.
+        /// The step that the weights belong to: the one after the current step or, once that is complete, the new
+        /// current step.
         step: Step,
-        /// Which.
+        /// The part of the weights.
         part: Part,
     },
     /// Have a worker compute a node.
     Assign(Assignment),
-    /// A part of a node counts. There is one for every part of every node of a step, and never two.
+    /// A part of a node counts. Each part of each node of a step counts exactly once.
     Counted {
-        /// Whose.
+        /// The worker that computed it.
         worker: WorkerId,
-        /// In which step.
+        /// The step.
         step: Step,
-        /// Which node.
+        /// The node.
         node: Node,
-        /// Which part of it; a contribution of all layers may count only in some of them.
+        /// The part; only some layers of a contribution of all layers may count.
         part: Part,
     },
-    /// What a worker sent changed nothing but counters.
+    /// A contribution or a request to join was refused. It changed nothing but counters.
     Reject {
-        /// Whose.
+        /// The worker that sent it.
         worker: WorkerId,
-        /// Why.
+        /// The reason.
         reason: Rejection,
     },
-    /// A worker has no part in the run any more: tell it why and close the connection. No [`Event::Left`] is needed.
+    /// A worker is out of the run: send it the reason and close the connection. No [`Event::Left`] has to follow.
     Release {
-        /// Whom.
+        /// The worker to release.
         worker: WorkerId,
-        /// Why.
+        /// The reason.
         reason: Release,
     },
-    /// The buffer of [`Values::Own`] is free to be used again.
+    /// The buffer of [`Values::Own`] is free.
     Recycle(Vec<f32>),
-    /// A step is done.
+    /// A step is complete.
     StepDone(StepReport),
-    /// An epoch is done; the parameters are those after its last step.
+    /// An epoch is complete; the parameters are those after its last step.
     EpochDone(EpochReport),
-    /// A checkpoint is due: take [`Engine::snapshot`](super::Engine::snapshot), write it, and say so with
-    /// [`Event::SnapshotWritten`]. Until then no other becomes due but the last.
+    /// A checkpoint is due: write [`Engine::snapshot`](super::Engine::snapshot), and then send
+    /// [`Event::SnapshotWritten`]. Until then no other checkpoint becomes due, except the last.
     WriteSnapshot,
     /// The run is over.
     Finish(Outcome),
 }
 
-/// Why a worker is let go.
+/// Why a worker is released.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Release {
     /// The run is over.
     #[error("the run is over")]
     Over(Outcome),
-    /// It was not let in.
+    /// The worker was not admitted.
     #[error("{0}")]
     Refused(Rejection),
     /// The same member has dialled again.
-    #[error("a newer connection of the same worker has taken its place")]
+    #[error("a newer connection of the same worker has replaced this one")]
     Superseded,
-    /// Nothing was heard of it for too long.
-    #[error("nothing was heard of the worker for {0:.1?}; it may join again")]
+    /// The worker has been silent for too long.
+    #[error("the worker has been silent for {0:.1?}; it may join again")]
     Silent(Duration),
-    /// It said that it was alive and finished nothing, while what is audited waited for it.
+    /// The worker has sent heartbeats but no results, while a node under audit waited for it.
     #[error(
-        "the worker has said for {0:.0?} that it is alive, and finished nothing that it was given; it may join again, but \
-         it counts against it: check its load"
+        "the worker has sent heartbeats for {0:.0?} but finished none of its nodes; it may join again, but this counts \
+         as a strike against it: check its load"
     )]
     Stalled(Duration),
-    /// Two others have computed the same node alike, and differently.
+    /// Two other workers agree on a node, and this one differs.
     #[error(
-        "what the worker computed for node {}/{} of step {} differs from what two others computed alike: it computes \
-         wrongly, and is not let in again in this run; check its memory and its processor, and start it anew",
+        "the worker's result for node {}/{} of step {} differs from the one that two others agree on: the worker \
+         computes wrongly and is excluded from this run; check its memory and its processor, and restart it",
         .node.level, .node.index, .step.0
     )]
     Disproved {
-        /// In which step.
+        /// The step.
         step: Step,
-        /// Which node.
+        /// The node.
         node: Node,
     },
-    /// It has sent too many contributions that cannot be right.
+    /// The member has sent too many malformed contributions.
     #[error(
-        "the worker has sent {strikes} malformed contributions, the last of them because: {last}; it is not let in \
-         again in this run: check its memory and its version of nn, and start it anew"
+        "the worker has sent {strikes} malformed contributions and is excluded from this run; the last one: {last}. \
+         Check its memory and its version of nn, and restart it"
     )]
     Quarantined {
-        /// How many.
+        /// The number of malformed contributions.
         strikes: u32,
-        /// Why the last one was refused.
+        /// The reason for which the last one was refused.
         last: Rejection,
     },
 }

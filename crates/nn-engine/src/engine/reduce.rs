@@ -1,7 +1,7 @@
-//! Nodes become the root: each layer's sums, and the loss and counts, along the canonical tree.
+//! From nodes to the root: sums along the canonical tree.
 //!
-//! A layer is a lane of its own, and so are loss and counts: lanes complete when they complete. Within a lane each leaf
-//! counts once, alone or in a larger node.
+//! Each layer has a sum of its own, and so have loss and counts; they complete independently. Within a sum each leaf
+//! counts once, alone or as part of a larger node.
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ pub(super) struct LeafSet {
 }
 
 impl LeafSet {
-    /// The empty set of a tree with so many leaves.
+    /// Empties the set, for a tree with this many leaves.
     pub(super) fn reset(&mut self, leaves: u32) {
         self.words.clear();
         self.words.resize(leaves.div_ceil(64) as usize, 0);
         self.leaves = leaves;
     }
 
-    /// The words that a range touches, each with the range's bits.
+    /// The words that a range touches, each with the bits of the range.
     fn masks(range: Range<u32>) -> impl Iterator<Item = (usize, u64)> {
         let Range { start, end } = range;
         (start / 64..end.div_ceil(64)).map(move |word| {
@@ -47,7 +47,7 @@ impl LeafSet {
         Self::masks(range).all(|(word, mask)| self.words[word] & mask == mask)
     }
 
-    /// Keeps what is in `other` too.
+    /// Keeps the leaves that are in `other` too.
     fn intersect(&mut self, other: &Self) {
         for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
             *mine &= theirs;
@@ -59,7 +59,7 @@ impl LeafSet {
         self.leaves = other.leaves;
     }
 
-    /// The first run of leaves from `at` on that are not in the set.
+    /// The first run of leaves at or after `at` that are not in the set.
     pub(super) fn gap(&self, at: u32) -> Option<Range<u32>> {
         let missing = |leaf: &u32| self.words[(*leaf / 64) as usize] >> (*leaf % 64) & 1 == 0;
         let start = (at..self.leaves).find(missing)?;
@@ -68,21 +68,21 @@ impl LeafSet {
     }
 }
 
-/// The sums of one kind on their way to the root.
+/// A sum along the tree, as far as its nodes have arrived.
 #[derive(Debug)]
-pub(super) struct Lane<T> {
+struct TreeSum<T> {
     counted: LeafSet,
-    /// Sums whose sibling is not there yet.
+    /// Nodes whose sibling has not arrived.
     held: Vec<(Node, T)>,
 }
 
-impl<T> Lane<T> {
+impl<T> TreeSum<T> {
     fn new() -> Self {
         Self { counted: LeafSet::default(), held: Vec::new() }
     }
 
-    /// Counts a node and merges it, always the left one first, with what is there; `merge` is told which node that makes.
-    /// Some when that is the root. None of its leaves may have been counted before.
+    /// Counts a node and merges it with its sibling, the left one first, and so on up the tree; `merge` gets the parent.
+    /// Some once that is the root. None of the node's leaves may have been counted before.
     fn add(
         &mut self,
         tree: &Tree,
@@ -109,14 +109,14 @@ impl<T> Lane<T> {
     }
 }
 
-/// One layer's sum of a node.
+/// A node's sum of one layer.
 #[derive(Debug)]
 pub(super) enum Sum {
-    /// Still in the bytes that it came in.
+    /// The bytes that it arrived in.
     Wire(Wire),
-    /// In memory of our own.
+    /// Numbers in memory.
     Buffer(Vec<f32>),
-    /// The root's two halves. They are added block by block when the layer is stepped, without being written anywhere.
+    /// The two halves of the root. They are added block by block when the layer is stepped, and never stored as a sum.
     Pair(Box<[Self; 2]>),
 }
 
@@ -138,11 +138,11 @@ impl Sum {
         match self {
             Self::Wire(wire) => wire.add_to(from, out),
             Self::Buffer(buffer) => out.iter_mut().zip(&buffer[from..]).for_each(|(x, y)| *x += y),
-            Self::Pair(_) => unreachable!("a pair is the root, which nothing is added to"),
+            Self::Pair(_) => unreachable!("a pair is the root, which has no sibling"),
         }
     }
 
-    /// Gives memory back.
+    /// Returns its memory to the pool.
     fn recycle(self, pool: &mut Vec<Vec<f32>>) {
         match self {
             Self::Wire(_) => {}
@@ -152,12 +152,12 @@ impl Sum {
     }
 }
 
-/// All lanes of a step.
+/// All sums of a step.
 #[derive(Debug)]
 pub(super) struct Reduction {
-    layers: Vec<Lane<Sum>>,
-    stats: Lane<NodeStats>,
-    /// Free buffers of each layer's size.
+    layers: Vec<TreeSum<Sum>>,
+    stats: TreeSum<NodeStats>,
+    /// Free buffers, by layer.
     pool: Vec<Vec<Vec<f32>>>,
     sizes: Vec<usize>,
     tree: Tree,
@@ -168,8 +168,8 @@ pub(super) struct Reduction {
 impl Reduction {
     pub(super) fn new(layout: &[LayerLayout], tree: Tree) -> Self {
         let mut reduction = Self {
-            layers: layout.iter().map(|_| Lane::new()).collect(),
-            stats: Lane::new(),
+            layers: layout.iter().map(|_| TreeSum::new()).collect(),
+            stats: TreeSum::new(),
             pool: layout.iter().map(|_| Vec::new()).collect(),
             sizes: layout.iter().map(|layer| layer.range().len()).collect(),
             tree,
@@ -180,15 +180,15 @@ impl Reduction {
         reduction
     }
 
-    /// Forgets everything but its memory.
+    /// Begins a new step; memory is kept.
     pub(super) fn reset(&mut self, tree: Tree) {
         if self.untouched && tree.leaves() == self.tree.leaves() {
             self.tree = tree;
             return;
         }
-        for (lane, pool) in self.layers.iter_mut().zip(&mut self.pool) {
-            lane.counted.reset(tree.leaves());
-            for (_, sum) in lane.held.drain(..) {
+        for (layer, pool) in self.layers.iter_mut().zip(&mut self.pool) {
+            layer.counted.reset(tree.leaves());
+            for (_, sum) in layer.held.drain(..) {
                 sum.recycle(pool);
             }
         }
@@ -198,42 +198,42 @@ impl Reduction {
         self.untouched = true;
     }
 
-    /// Whether nothing has been counted yet.
+    /// Whether nothing has been counted.
     pub(super) fn is_untouched(&self) -> bool {
         self.untouched
     }
 
-    /// Whether some of a node's leaves have been counted in this layer.
+    /// Whether any leaf of a node has been counted in this layer.
     pub(super) fn has_layer(&self, layer: usize, node: Node) -> bool {
         self.layers[layer].counted.touches(self.tree.leaves_of(node))
     }
 
-    /// Whether some of a node's leaves have been counted in loss and counts.
+    /// Whether any leaf of a node has been counted in loss and counts.
     pub(super) fn has_stats(&self, node: Node) -> bool {
         self.stats.counted.touches(self.tree.leaves_of(node))
     }
 
-    /// Whether anything of a node has been counted.
+    /// Whether any leaf of a node has been counted in any sum.
     pub(super) fn touches(&self, node: Node) -> bool {
         self.has_stats(node) || (0..self.layers.len()).any(|layer| self.has_layer(layer, node))
     }
 
-    /// Whether nothing of a node is wanted any more.
+    /// Whether no sum needs this node any more.
     pub(super) fn has_all(&self, node: Node) -> bool {
         self.has_stats(node) && (0..self.layers.len()).all(|layer| self.has_layer(layer, node))
     }
 
-    /// Divides nodes until each is, in every lane, either counted or not: a node of which a part has been counted, in a
-    /// smaller node, could not count itself, and what is missing of it would never come.
+    /// Divides nodes until each sum has counted either all of a node or nothing of it: a node could not count if one of
+    /// its leaves had counted as part of a smaller node, and its other leaves would never arrive.
     pub(super) fn divide(&self, nodes: &mut Vec<Node>) {
         if self.untouched {
             return;
         }
-        let lanes = || self.layers.iter().map(|lane| &lane.counted).chain([&self.stats.counted]);
+        let sums = || self.layers.iter().map(|layer| &layer.counted).chain([&self.stats.counted]);
         let mut at = 0;
         while at < nodes.len() {
             let leaves = self.tree.leaves_of(nodes[at]);
-            if lanes().any(|counted| counted.touches(leaves.clone()) && !counted.covers(leaves.clone())) {
+            if sums().any(|counted| counted.touches(leaves.clone()) && !counted.covers(leaves.clone())) {
                 let left = Node { level: nodes[at].level - 1, index: nodes[at].index * 2 };
                 nodes[at] = left;
                 if self.tree.contains(left.sibling()) {
@@ -245,17 +245,17 @@ impl Reduction {
         }
     }
 
-    /// The leaves that have been counted in all lanes.
+    /// The leaves that have been counted in all sums.
     pub(super) fn counted_into(&mut self, out: &mut LeafSet) {
         self.all.copy_from(&self.stats.counted);
-        for lane in &self.layers {
-            self.all.intersect(&lane.counted);
+        for layer in &self.layers {
+            self.all.intersect(&layer.counted);
         }
         out.copy_from(&self.all);
     }
 
-    /// Counts a layer of a node. Some when all of the layer's leaves have been counted: its gradient sum, to be given
-    /// back with [`Reduction::give_back`].
+    /// Counts a node in a layer. Some once all leaves have been counted: the layer's gradient sum, which the caller
+    /// returns with [`Reduction::give_back`].
     pub(super) fn add_layer(&mut self, threads: &Threads, layer: usize, node: Node, sum: Sum) -> Option<Sum> {
         self.untouched = false;
         let (pool, size, root) = (&mut self.pool[layer], self.sizes[layer], self.tree.root());
@@ -263,7 +263,7 @@ impl Reduction {
             if node == root {
                 return Sum::Pair(Box::new([left, right]));
             }
-            // Which term is the first cannot be seen in the sum of two finite numbers.
+            // Addition of two finite numbers is commutative.
             match (left, right) {
                 (Sum::Buffer(mut sum), other) | (other, Sum::Buffer(mut sum)) => {
                     threads.for_each_block(&mut sum, |from, out| other.add_to(from, out));
@@ -282,7 +282,7 @@ impl Reduction {
         })
     }
 
-    /// Counts loss and counts of a node. Some when those of all leaves have been counted.
+    /// Counts loss and counts of a node. Some once those of all leaves have been counted.
     pub(super) fn add_stats(&mut self, node: Node, stats: NodeStats) -> Option<NodeStats> {
         self.untouched = false;
         self.stats.add(&self.tree, node, stats, |_, left, right| NodeStats {
@@ -293,12 +293,12 @@ impl Reduction {
         })
     }
 
-    /// A buffer of a layer's size, with anything in it.
+    /// A buffer of a layer's size, with arbitrary contents.
     pub(super) fn take(&mut self, layer: usize) -> Vec<f32> {
         self.pool[layer].pop().unwrap_or_else(|| vec![0.0; self.sizes[layer]])
     }
 
-    /// A layer's sum is not needed any more.
+    /// Takes back a layer's sum that is no longer needed.
     pub(super) fn give_back(&mut self, layer: usize, sum: Sum) {
         sum.recycle(&mut self.pool[layer]);
     }
@@ -324,25 +324,25 @@ mod tests {
     }
 
     #[test]
-    fn a_lane_sums_along_the_tree_in_any_order_of_arrival() {
+    fn nodes_are_summed_along_the_tree_in_any_order_of_arrival() {
         for leaves in 1..12_usize {
             let tree = Tree::new(leaves, 1);
             let want = expression(&tree, tree.root());
             for rotation in 0..leaves as u32 {
-                let mut lane = Lane::new();
-                lane.counted.reset(tree.leaves());
+                let mut sum = TreeSum::new();
+                sum.counted.reset(tree.leaves());
                 let mut roots = Vec::new();
                 for i in 0..leaves as u32 {
-                    // Forwards from some leaf, and backwards.
+                    // Forwards from any leaf, and backwards.
                     let index =
                         if rotation & 1 == 0 { i + rotation } else { 2 * leaves as u32 - i - rotation };
                     let node = Node { level: 0, index: index % leaves as u32 };
-                    assert!(roots.is_empty() && !lane.counted.touches(tree.leaves_of(node)));
+                    assert!(roots.is_empty() && !sum.counted.touches(tree.leaves_of(node)));
                     let value = node.index.to_string();
-                    roots.extend(lane.add(&tree, node, value, |_, l, r| format!("({l}+{r})")));
+                    roots.extend(sum.add(&tree, node, value, |_, l, r| format!("({l}+{r})")));
                 }
                 assert_eq!(roots, std::slice::from_ref(&want), "{leaves} leaves");
-                assert!(lane.held.is_empty());
+                assert!(sum.held.is_empty());
             }
         }
     }

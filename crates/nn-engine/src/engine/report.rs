@@ -1,77 +1,77 @@
-//! What a run tells about itself: steps, epochs, its end, and what a checkpoint holds.
+//! The run's reports: a step, an epoch, the end, and the state that a checkpoint holds.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::protocol::Step;
+use super::ids::Step;
 
-/// A step, done.
+/// A completed step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepReport {
-    /// Which.
+    /// The step.
     pub step: Step,
     /// Its epoch, counted from 0.
     pub epoch: u64,
-    /// Samples of the mini-batch.
+    /// Samples in the mini-batch.
     pub samples: usize,
-    /// Their mean loss, before the step was taken.
+    /// Mean loss of these samples, before the step.
     pub loss: f64,
-    /// The learning rate it was taken with.
+    /// Learning rate of the step.
     pub learning_rate: f32,
 }
 
-/// An epoch, done.
+/// A completed epoch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EpochReport {
-    /// Which, counted from 0.
+    /// The epoch, counted from 0.
     pub epoch: u64,
     /// Steps since the run began.
     pub steps: u64,
-    /// Samples of the epoch.
+    /// Samples in the epoch.
     pub samples: usize,
-    /// Their mean loss while training: each sample's before the step that it took part in.
+    /// Mean loss during training: each sample's loss before the step that used it.
     pub train_loss: f64,
-    /// How many of them were answered rightly, likewise.
+    /// Samples classified correctly, counted before the step that used them.
     pub correct: usize,
 }
 
-/// How a run ends.
+/// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// All steps are done.
     Complete,
-    /// The operator asked for the end.
+    /// The operator stopped the run.
     Stopped,
-    /// A loss, gradient or weight became NaN or infinite in this step; the parameters are those before it.
+    /// A loss, gradient or weight became NaN or infinite in this step; the parameters are those before the step.
     Diverged {
-        /// Counted from 0.
+        /// The epoch, counted from 0.
         epoch: u64,
-        /// Counted from 0.
+        /// The step, counted from 0.
         step: Step,
     },
     /// There were too few workers for longer than the operator wants to wait.
     NoWorkers {
-        /// Connected ones.
+        /// Workers that were connected.
         have: usize,
-        /// How many there should have been, at least one of them ready.
+        /// Workers that the run needed, at least one of them ready.
         want: usize,
-        /// Since when, by the driver's clock.
+        /// The start of the wait, by the driver's clock.
         since: Duration,
-        /// How long that was.
+        /// The length of the wait.
         waited: Duration,
     },
 }
 
-/// All that a run needs to go on: what a checkpoint holds.
+/// The state that a run resumes from: the contents of a checkpoint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
     /// Steps done.
     pub step: u64,
-    /// The parameters after them.
+    /// Parameters after these steps.
     pub params: Vec<f32>,
-    /// The optimizer's moments; empty where it has none.
+    /// Moments of the optimizer; empty if it has none.
     pub moments: [Vec<f32>; 2],
     /// Sums over the epoch so far.
     pub epoch: EpochSums,
@@ -80,9 +80,9 @@ pub struct Snapshot {
 /// Sums over the steps of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct EpochSums {
-    /// Of the losses.
+    /// Sum of the samples' losses.
     pub loss: f64,
-    /// Of the right answers.
+    /// Samples classified correctly.
     pub correct: usize,
 }
 
@@ -90,11 +90,11 @@ pub struct EpochSums {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum SnapshotError {
-    #[error("it has {got} parameters where the model has {want}")]
+    #[error("it has {got} parameters, but the model has {want}")]
     Parameters { got: usize, want: usize },
-    #[error("it has optimizer state of {got} numbers where {want} belong")]
+    #[error("its optimizer state has {got} numbers instead of {want}")]
     Moments { got: usize, want: usize },
-    #[error("it has NaN or infinity in it")]
+    #[error("it contains NaN or infinity")]
     NonFinite,
     #[error("it is at step {got}, but the run has only {want} steps; ask for more --epochs")]
     Beyond { got: u64, want: u64 },

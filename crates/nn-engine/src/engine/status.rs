@@ -1,33 +1,33 @@
-//! The run as people see it: workers, their share, what is waited for.
+//! The run as people see it: its workers, their shares, and what it waits for.
 
 use std::time::Duration;
 
 use super::Engine;
-use super::protocol::{Generation, Member, Release, Step, WorkerId};
+use super::ids::{Generation, Member, Step, WorkerId};
 use super::report::Outcome;
-use super::state::Standing;
+use super::workers::{Quarantine, Standing, Worker};
 
-/// What the run waits for, and since when.
+/// What the run is waiting for, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Waiting {
-    /// There are fewer workers than the run wants.
+    /// The run has too few workers.
     ForWorkers {
-        /// Connected ones.
+        /// Connected workers.
         have: usize,
-        /// Those of them that could begin at once: one that a step has left behind has to answer first.
+        /// Connected workers that could begin at once. A worker that a step left behind has to answer first.
         ready: usize,
-        /// How many must be connected to go on, at least one of them ready.
+        /// Connected workers that the run needs to continue, at least one of them ready.
         want: usize,
-        /// The connections of those who have gone since there were enough, the latest first.
+        /// Connections of the workers that have gone since there were enough, the latest first.
         missed: Vec<WorkerId>,
-        /// When it began to wait.
+        /// Start of the wait.
         since: Duration,
     },
-    /// The step's nodes are being computed.
+    /// Workers are computing the step's nodes.
     ForNodes {
-        /// By whom.
+        /// The workers that are computing.
         workers: Vec<WorkerId>,
-        /// When the step began.
+        /// Start of the step.
         since: Duration,
     },
 }
@@ -35,83 +35,70 @@ pub enum Waiting {
 /// What a worker is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerState {
-    /// It takes part from the next step on.
+    /// It joins at the next step.
     Joining,
-    /// It has done what it was given.
+    /// It has computed all its nodes.
     Idle,
-    /// It computes.
+    /// It is computing.
     Computing,
-    /// It computes for longer than it should; an idle worker has been given the same node, or will be.
+    /// It is computing for longer than it should; an idle worker gets the same node, now or later.
     Overdue,
     /// The step ended without it; it gets nothing until it answers.
     Late,
 }
 
-/// A worker, to be shown.
+/// A worker, for display.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkerStatus {
-    /// Its connection.
+    /// The worker's connection.
     pub id: WorkerId,
-    /// Who it is.
+    /// The worker's process.
     pub member: Member,
-    /// Which of its connections this is.
+    /// The connection's incarnation.
     pub incarnation: u64,
-    /// Its threads.
+    /// The worker's threads.
     pub threads: usize,
-    /// The fraction of the step's samples that it was given.
+    /// Fraction of the step's samples that it was assigned.
     pub share: f64,
-    /// Its measured speed while it has something to do, wire included.
+    /// Measured speed while computing; None before the first measurement.
     pub samples_per_second: Option<f64>,
     /// What it is doing.
     pub state: WorkerState,
-    /// When it was last heard of.
+    /// When it was last heard from.
     pub last_heard: Duration,
-    /// Contributions refused, duplicates and late ones among them.
+    /// Refused contributions, including duplicates and late ones.
     pub rejected: u64,
-    /// Malformed contributions of the member, whatever the connection.
+    /// Malformed contributions of the member, over all its connections.
     pub strikes: u32,
 }
 
-/// A member that is not let in any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quarantine {
-    /// Who.
-    pub member: Member,
-    /// The connection that it had.
-    pub worker: WorkerId,
-    /// When it was sent away.
-    pub since: Duration,
-    /// Why: as it was told, and is told again whenever it dials.
-    pub reason: Release,
-}
-
-/// A run, to be shown.
+/// A run, for display.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Status {
-    /// How often the coordinator has been started.
+    /// The number of times that the coordinator has been started.
     pub generation: Generation,
-    /// The step that is under way: as many are done.
+    /// The step under way, which is also the number of completed steps.
     pub step: Step,
     /// Steps of the whole run.
     pub total_steps: u64,
     /// The epoch of the step.
     pub epoch: u64,
-    /// By connection.
+    /// Connected workers, ordered by connection.
     pub workers: Vec<WorkerStatus>,
-    /// Those who are not let in any more.
+    /// Members that are excluded from the run, ordered by member.
     pub quarantined: Vec<Quarantine>,
-    /// None when the run is over.
+    /// What the run is waiting for; None once it is over.
     pub waiting: Option<Waiting>,
-    /// How the run ended.
+    /// How the run ended, once it has.
     pub outcome: Option<Outcome>,
-    /// Contributions refused, duplicates and late ones among them.
+    /// Refused contributions, including duplicates and late ones.
     pub rejected: u64,
-    /// Nodes that were given out again.
+    /// Nodes that were assigned again.
     pub reissued: u64,
 }
 
 impl Engine {
-    /// What the run waits for; None when it is over.
+    /// What the run is waiting for; None once it is over.
     #[must_use]
     pub fn waiting(&self) -> Option<Waiting> {
         if self.outcome.is_some() {
@@ -126,11 +113,11 @@ impl Engine {
                 since: self.round.paused.map_or(Duration::ZERO, |since| self.clock.shown(since)),
             });
         }
-        let busy = self.workers.iter().map(|(id, _)| id).filter(|&id| self.round.is_busy(id));
+        let busy = self.workers.iter().map(|(id, _)| id).filter(|&id| self.round.issues.is_busy(id));
         Some(Waiting::ForNodes { workers: busy.collect(), since: self.clock.shown(self.round.began) })
     }
 
-    /// The run at time `now`, to be shown.
+    /// The run at time `now`, for display.
     #[must_use]
     pub fn status(&self, now: Duration) -> Status {
         let now = self.clock.at(now);
@@ -138,9 +125,29 @@ impl Engine {
             .deadlines()
             .into_iter()
             .filter(|(_, deadline)| *deadline <= now)
-            .map(|(at, _)| self.round.issues[at].worker)
+            .map(|(at, _)| self.round.issues.get(at).worker)
             .collect();
-        let workers = self.workers.iter().map(|(id, worker)| WorkerStatus {
+        let workers = self.workers.iter();
+        Status {
+            generation: self.generation(),
+            step: Step(self.step),
+            total_steps: self.total_steps,
+            epoch: self.manifest.place(self.step.min(self.total_steps - 1)).0,
+            workers: workers.map(|(id, worker)| self.worker_status(id, worker, &overdue)).collect(),
+            quarantined: self
+                .workers
+                .quarantined()
+                .map(|quarantine| Quarantine { since: self.clock.shown(quarantine.since), ..*quarantine })
+                .collect(),
+            waiting: self.waiting(),
+            outcome: self.outcome,
+            rejected: self.rejected,
+            reissued: self.round.reissued,
+        }
+    }
+
+    fn worker_status(&self, id: WorkerId, worker: &Worker, overdue: &[WorkerId]) -> WorkerStatus {
+        WorkerStatus {
             id,
             member: worker.member,
             incarnation: worker.incarnation,
@@ -151,28 +158,12 @@ impl Engine {
                 Standing::Joining => WorkerState::Joining,
                 Standing::Late { .. } => WorkerState::Late,
                 Standing::Active if overdue.contains(&id) => WorkerState::Overdue,
-                Standing::Active if self.round.is_busy(id) => WorkerState::Computing,
+                Standing::Active if self.round.issues.is_busy(id) => WorkerState::Computing,
                 Standing::Active => WorkerState::Idle,
             },
             last_heard: self.clock.shown(worker.last_heard),
             rejected: worker.rejected,
             strikes: self.workers.strikes(worker.member),
-        });
-        Status {
-            generation: self.generation(),
-            step: Step(self.step),
-            total_steps: self.total_steps,
-            epoch: self.manifest.place(self.step.min(self.total_steps - 1)).0,
-            workers: workers.collect(),
-            quarantined: self
-                .workers
-                .quarantined()
-                .map(|quarantine| Quarantine { since: self.clock.shown(quarantine.since), ..*quarantine })
-                .collect(),
-            waiting: self.waiting(),
-            outcome: self.outcome,
-            rejected: self.rejected,
-            reissued: self.round.reissued,
         }
     }
 }

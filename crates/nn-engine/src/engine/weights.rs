@@ -1,17 +1,17 @@
-//! The weights, and those of the next step while they come about.
+//! The weights, and those of the next step as they form.
 //!
-//! A layer is stepped as soon as its gradient is complete, when others are still computed with the old weights, and one
-//! of them may yet turn out to be NaN. So the new layer goes to a second buffer, and the step counts when all layers are
-//! there: then the buffers change places. Until then everything that can be seen from outside, a checkpoint or a
-//! worker that has to begin the step again, is the last complete step; a divergence, or an operator who stops the run
-//! in mid-step, simply leaves the second buffer behind. It costs one more copy of the parameters and moments, and only
-//! where layers arrive one by one.
+//! A layer is stepped as soon as its gradient is complete. Workers may still be computing other layers with the old
+//! weights, and one of those layers may yet turn out to be NaN. So the stepped layer goes to a second buffer, and once
+//! all layers are stepped, the two buffers are swapped. Until then everything visible from outside is the last complete
+//! step, be it a checkpoint or the weights for a worker that has to begin the step again. A divergence, or a stop in
+//! mid-step, simply abandons the second buffer. This costs one more copy of parameters and moments, and only if layers
+//! arrive one by one.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nn_core::{LayerLayout, OptimizerState, all_finite};
 
-use super::Compute;
+use super::options::Compute;
 use super::reduce::Sum;
 
 /// Parameters and moments after a step.
@@ -30,16 +30,16 @@ pub(super) struct StepConstants {
     pub(super) l2: f32,
 }
 
-/// See the module.
+/// The weights of two steps. See the module.
 #[derive(Debug)]
-pub(super) struct Weights {
+pub(super) struct DoubleBuffer {
     current: State,
     next: Option<State>,
-    /// Which layers of `next` are stepped.
+    /// Whether each layer of `next` is stepped.
     ahead: Vec<bool>,
 }
 
-impl Weights {
+impl DoubleBuffer {
     pub(super) fn new(params: Vec<f32>, optimizer: OptimizerState, layers: usize) -> Self {
         Self { current: State { params, optimizer }, next: None, ahead: vec![false; layers] }
     }
@@ -80,8 +80,8 @@ impl Weights {
         optimizer.step(isa, threads, params, gradient_sum, c.samples, c.step, c.learning_rate, c.l2);
     }
 
-    /// Steps one layer. False if its gradient sum is not finite, which that of finite numbers need not be; then the layer
-    /// does not count as stepped.
+    /// Steps one layer. False if its gradient sum is not finite, as even a sum of finite numbers may overflow; then the
+    /// layer does not count as stepped.
     pub(super) fn step_layer(
         &mut self,
         compute: &Compute,
@@ -118,7 +118,7 @@ impl Weights {
         finite
     }
 
-    /// The step is complete if all layers are stepped; then they are the weights.
+    /// Makes the stepped layers the current weights, if all layers are stepped. Says whether they are.
     pub(super) fn commit(&mut self) -> bool {
         if !self.ahead.iter().all(|&ahead| ahead) {
             return false;
@@ -130,7 +130,7 @@ impl Weights {
         true
     }
 
-    /// Whatever has been stepped does not count.
+    /// Discards the layers stepped so far.
     pub(super) fn abandon(&mut self) {
         self.ahead.fill(false);
     }

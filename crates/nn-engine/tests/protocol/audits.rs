@@ -1,4 +1,4 @@
-//! Nodes that two workers compute before they count, and workers that are found out.
+//! Nodes that two workers compute before they count, and the detection of workers that compute wrongly.
 
 use crate::script::*;
 
@@ -9,8 +9,8 @@ fn audited(min_workers: usize) -> Script {
     Script::new(Cluster { audit: 1.0, min_workers, link_bytes_per_second: 1e12, ..cluster() })
 }
 
-/// Everybody answers what they are given, workers above `honest` with lies, until there is nothing more to do in this
-/// step. Gives all actions.
+/// Every worker answers its assignments, workers above `honest` with lies, until nothing is left to do in this step.
+/// Returns all actions.
 fn play(script: &mut Script, first: Vec<Action>, honest: u64) -> Vec<Action> {
     let step = script.engine.steps_done();
     let mut all = first;
@@ -48,21 +48,21 @@ fn counted(actions: &[Action]) -> Vec<u64> {
 fn truth() -> Vec<f32> {
     let mut script = Script::new(cluster());
     let task = assigned(&script.join(1), 1)[0];
-    // The same numbers whatever the nodes: every node's answer is made up alike, so only the whole tree will do.
+    // Every made-up answer has the same numbers, whatever its node: so only the whole tree gives the true sum.
     script.send(answer(task, Part::All, TRUTH));
     script.engine.params().to_vec()
 }
 
 #[test]
-fn a_node_counts_when_two_say_the_same() {
+fn a_node_counts_once_two_workers_agree() {
     let mut script = audited(2);
     script.join(1);
     let actions = script.join(2);
     let task = assigned(&actions, 1)[0];
     let before = script.engine.params().to_vec();
     let first = script.send(answer(task, Part::All, TRUTH));
-    assert!(counted(&first).is_empty(), "held back");
-    // Once more from the same one is no confirmation.
+    assert!(counted(&first).is_empty(), "held");
+    // The same worker cannot confirm its own result.
     let again = script.send(answer(task, Part::All, TRUTH));
     assert_eq!(rejections(&again), [Rejection::Duplicate(task.node)]);
     assert!(counted(&again).is_empty());
@@ -72,7 +72,7 @@ fn a_node_counts_when_two_say_the_same() {
     let all = play(&mut script, rest.into_iter().chain(first).collect(), 9);
     assert_eq!(script.engine.steps_done(), 1);
     assert!(disproved(&all).is_empty());
-    // By layers and all at once is the same to it.
+    // Single layers and all layers at once are compared alike.
     let mut script = audited(2);
     script.join(1);
     let actions = script.join(2);
@@ -88,7 +88,7 @@ fn a_node_counts_when_two_say_the_same() {
 }
 
 #[test]
-fn who_is_outvoted_is_quarantined_and_nothing_of_it_counts() {
+fn an_outvoted_worker_is_quarantined_and_none_of_its_results_count() {
     let mut script = audited(3);
     script.join(1);
     script.join(2);
@@ -107,7 +107,7 @@ fn who_is_outvoted_is_quarantined_and_nothing_of_it_counts() {
 }
 
 #[test]
-fn between_two_that_differ_a_third_decides_and_is_waited_for() {
+fn if_two_workers_differ_the_run_waits_for_a_third_to_decide() {
     let timeout = Some(Duration::from_secs(60));
     let mut script = audited(2);
     script.engine = script.engine.with_cluster(Cluster {
@@ -132,7 +132,7 @@ fn between_two_that_differ_a_third_decides_and_is_waited_for() {
 }
 
 #[test]
-fn nobody_comes_to_decide() {
+fn no_third_worker_comes_to_decide() {
     let mut script = Script::new(Cluster {
         audit: 1.0,
         min_workers: 2,
@@ -149,12 +149,12 @@ fn nobody_comes_to_decide() {
 }
 
 #[test]
-fn one_that_is_alone_is_believed_unless_there_should_be_two() {
+fn a_lone_worker_is_believed_unless_the_run_needs_two() {
     let mut script = audited(1);
     let actions = script.join(1);
     play(&mut script, actions, 1);
     assert_eq!((script.engine.steps_done(), script.engine.params()), (1, &truth()[..]));
-    // The other leaves when the first has answered.
+    // The other worker leaves after the first has answered.
     for min_workers in [1, 2] {
         let mut script = audited(min_workers);
         let mut first = script.join(1);
@@ -179,7 +179,7 @@ fn one_that_is_alone_is_believed_unless_there_should_be_two() {
 }
 
 #[test]
-fn what_is_audited_depends_on_the_node_and_on_nothing_else() {
+fn which_nodes_are_audited_depends_on_nothing_but_the_node() {
     let held = |workers: u64| -> Vec<Node> {
         let mut script =
             Script::new(Cluster { audit: 0.5, min_workers: 6, link_bytes_per_second: 1e12, ..cluster() });
@@ -192,7 +192,7 @@ fn what_is_audited_depends_on_the_node_and_on_nothing_else() {
             _ => None,
         });
         let tasks: Vec<Assignment> = tasks.collect();
-        assert_eq!(tasks.len(), 6, "a leaf each");
+        assert_eq!(tasks.len(), 6, "one leaf each");
         let held = |task: &&Assignment| counted(&script.send(answer(**task, Part::All, TRUTH))).is_empty();
         let mut nodes: Vec<Node> = tasks.iter().filter(held).map(|task| task.node).collect();
         nodes.sort();
@@ -204,7 +204,7 @@ fn what_is_audited_depends_on_the_node_and_on_nothing_else() {
 }
 
 #[test]
-fn who_dials_again_does_not_confirm_itself() {
+fn a_worker_that_dials_again_cannot_confirm_itself() {
     let mut script = audited(2);
     script.join(1);
     let actions = script.join(9);
@@ -221,17 +221,17 @@ fn who_dials_again_does_not_confirm_itself() {
     while let Some(task) = tasks.pop() {
         tasks.extend(assigned(&script.send(answer(task, Part::All, TRUTH)), 10));
     }
-    // The witness takes its time, and there is nobody else who could be given the same.
+    // The witness is slow, and there is no other.
     let actions = script.after(Duration::from_secs(5));
     let tasks = assigned(&actions, 10);
-    let task = tasks.iter().find(|task| lies.contains(&task.node)).expect("it is given its own node");
+    let task = tasks.iter().find(|task| lies.contains(&task.node)).expect("the worker gets its own node");
     let actions = script.send(answer(*task, Part::All, LIE));
     assert!(counted(&actions).is_empty());
     assert_eq!(rejections(&actions), [Rejection::Duplicate(task.node)]);
 }
 
 #[test]
-fn two_losses_of_one_node_are_not_the_same_as_one() {
+fn two_losses_for_one_node_do_not_pass_for_one() {
     let mut script = audited(2);
     script.join(1);
     let actions = script.join(2);
@@ -248,7 +248,7 @@ fn two_losses_of_one_node_are_not_the_same_as_one() {
     assert!(counted(&script.send(answer(witness, Part::All, TRUTH))).is_empty());
 }
 
-/// Lives without working.
+/// Lets workers send heartbeats, and no results.
 fn heartbeats(script: &mut Script, workers: &[u64], seconds: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     for _ in 0..seconds {
@@ -269,7 +269,7 @@ fn stalled(actions: &[Action]) -> Vec<u64> {
 }
 
 #[test]
-fn one_that_only_says_that_it_is_alive_does_not_hold_an_audited_step_up_for_ever() {
+fn a_worker_that_only_sends_heartbeats_cannot_hold_up_an_audited_step_without_limit() {
     for min_workers in [1, 2] {
         let wait_timeout = Some(Duration::from_secs(30));
         let mut script = Script::new(Cluster {
@@ -288,7 +288,7 @@ fn one_that_only_says_that_it_is_alive_does_not_hold_an_audited_step_up_for_ever
             first.extend(script.join(2));
         }
         let step = script.engine.steps_done();
-        // The first does all that it is given, what the second owes too; the second says that it is alive.
+        // The first worker computes all its nodes, and takes over those of the second, which only sends heartbeats.
         let mut todo = assigned(&first, 1);
         let mut gone = Vec::new();
         for _ in 0..120 {
@@ -302,12 +302,12 @@ fn one_that_only_says_that_it_is_alive_does_not_hold_an_audited_step_up_for_ever
             if !gone.is_empty() {
                 break;
             }
-            assert_eq!(script.engine.steps_done(), step, "held back");
+            assert_eq!(script.engine.steps_done(), step, "held");
         }
         assert_eq!(gone, [2], "with {min_workers}");
-        assert!(script.now > Duration::from_secs(40), "not before it had its time: {:?}", script.now);
+        assert!(script.now > Duration::from_secs(40), "released too early: {:?}", script.now);
         if min_workers == 1 {
-            assert_eq!(script.engine.steps_done(), step + 1, "the other one is alone, and believed");
+            assert_eq!(script.engine.steps_done(), step + 1, "the other worker is alone, and believed");
         } else {
             assert!(matches!(script.engine.waiting(), Some(Waiting::ForWorkers { have: 1, want: 2, .. })));
             let actions = heartbeats(&mut script, &[1], 31);
@@ -317,7 +317,7 @@ fn one_that_only_says_that_it_is_alive_does_not_hold_an_audited_step_up_for_ever
 }
 
 #[test]
-fn who_stalls_again_and_again_is_sent_away_for_good() {
+fn a_worker_that_stalls_repeatedly_is_excluded() {
     let mut script =
         Script::new(Cluster { audit: 1.0, min_workers: 2, link_bytes_per_second: 1e12, ..cluster() });
     let mut actions = script.join(1);
@@ -348,7 +348,7 @@ fn who_stalls_again_and_again_is_sent_away_for_good() {
 }
 
 #[test]
-fn one_that_is_slow_is_not_taken_for_one_that_stalls() {
+fn a_slow_worker_does_not_count_as_stalled() {
     let mut script =
         Script::new(Cluster { audit: 1.0, min_workers: 2, link_bytes_per_second: 1e12, ..cluster() });
     script.join(1);
@@ -356,7 +356,7 @@ fn one_that_is_slow_is_not_taken_for_one_that_stalls() {
     for task in assigned(&actions, 1) {
         script.send(answer(task, Part::All, TRUTH));
     }
-    // Nobody knows yet how fast it is. Half a minute is slow, but no stall.
+    // No speed is known yet. Half a minute is slow, but not stalled.
     let meanwhile = heartbeats(&mut script, &[1, 2], 30);
     assert!(stalled(&meanwhile).is_empty());
     for task in assigned(&actions, 2) {

@@ -1,4 +1,4 @@
-//! The clock: overdue nodes, silence, workers that stand still and wake up, and a clock that jumps.
+//! Time: overdue nodes, silence, workers that stand still and wake up, and a clock that jumps.
 
 use crate::script::*;
 
@@ -7,7 +7,7 @@ fn an_overdue_node_goes_to_an_idle_worker_and_the_late_one_comes_back() {
     let mut script = Script::new(Cluster { min_workers: 2, ..cluster() });
     script.join(1);
     let mut actions = script.join(2);
-    // Two steps at an even pace, so that the paces are known.
+    // Two steps at an even pace make the paces known.
     for _ in 0..2 {
         script.now += Duration::from_millis(100);
         for task in [assigned(&actions, 1), assigned(&actions, 2)].concat() {
@@ -36,7 +36,7 @@ fn an_overdue_node_goes_to_an_idle_worker_and_the_late_one_comes_back() {
     assert_eq!(script.engine.steps_done(), 3);
     assert_eq!(script.state(2), Some(WorkerState::Late));
     assert!(!script.engine.is_synced(WorkerId(2)) && assigned(&actions, 2).is_empty());
-    // It wakes up, finds out that it is late, and takes part again from the next step on.
+    // It wakes up, learns that it is late, and rejoins at the next step.
     for &task in &theirs {
         assert_eq!(
             rejections(&script.send(answer(task, Part::All, 0.1))),
@@ -48,7 +48,7 @@ fn an_overdue_node_goes_to_an_idle_worker_and_the_late_one_comes_back() {
 }
 
 #[test]
-fn who_is_silent_is_let_go() {
+fn a_silent_worker_is_released() {
     let mut script = Script::new(cluster());
     script.join(1);
     script.after(Duration::from_secs(9));
@@ -62,7 +62,7 @@ fn who_is_silent_is_let_go() {
     assert!(script.engine.status(script.now).workers.is_empty());
 }
 
-/// Two workers at the beginning of step 2, with three leaves each, of which each took 100 ms in both steps before.
+/// Two workers at the beginning of step 2, with three leaves each. Each worker took 100 ms in both steps before.
 fn two_at_an_even_pace(cluster: Cluster) -> (Script, Vec<Assignment>, Vec<Assignment>) {
     let mut script = Script::new(Cluster { min_workers: 2, link_bytes_per_second: 1e12, ..cluster });
     script.join(1);
@@ -86,21 +86,21 @@ fn an_overdue_node_waits_for_the_first_worker_to_be_idle() {
     assert_eq!(
         [script.state(1), script.state(2)],
         [Some(WorkerState::Overdue), Some(WorkerState::Overdue)],
-        "both are late, and there is nobody to help"
+        "both are late, and no worker is idle"
     );
-    // The moment that one is done, without a tick.
+    // It happens when one worker finishes, without a tick.
     let mut actions = Vec::new();
     for &task in &mine {
         actions = script.send(answer(task, Part::All, 0.1));
     }
     let taken = assigned(&actions, 1);
-    assert_eq!(taken.len(), 1, "one at a time: the other may still come");
+    assert_eq!(taken.len(), 1, "one at a time: the other may still arrive");
     assert!(theirs.iter().any(|t| t.node == taken[0].node));
 }
 
 #[test]
-fn all_hang_and_come_back() {
-    // Within the time that they may be silent: what they bring counts, and nobody was let go.
+fn all_workers_hang_and_come_back() {
+    // They come back before their silence is too long: their results count, and nobody was released.
     let (mut script, mine, theirs) = two_at_an_even_pace(cluster());
     assert!(script.after(Duration::from_secs(9)).is_empty());
     let mut actions = Vec::new();
@@ -109,10 +109,10 @@ fn all_hang_and_come_back() {
     }
     assert!(has(&actions, |a| matches!(a, Action::StepDone(_))));
     assert!(script.engine.is_synced(WorkerId(2)));
-    // The first to come back was given what the other seemed to be stuck with, and answers to that next.
+    // The first to come back got a node that the other seemed to be stuck with, and still owes it.
     assert_eq!(script.state(1), Some(WorkerState::Late));
 
-    // For longer: all are let go, the run waits and names them, and goes on by itself, where it was.
+    // Their silence is too long: all are released, the run waits and names them, and later resumes where it was.
     let (mut script, mine, theirs) = two_at_an_even_pace(cluster());
     script.send(answer(mine[0], Part::Layer(1), 0.1));
     let released = script.after(Duration::from_secs(11));
@@ -143,7 +143,7 @@ fn all_hang_and_come_back() {
 }
 
 #[test]
-fn a_clock_that_goes_back_delays_nothing() {
+fn a_clock_that_is_set_back_delays_nothing() {
     for back in [Duration::from_millis(150), Duration::from_secs(3600)] {
         let mut script = Script::new(Cluster { min_workers: 2, ..cluster() });
         script.now = Duration::from_secs(3600);
@@ -157,11 +157,11 @@ fn a_clock_that_goes_back_delays_nothing() {
         }
         let mine = assigned(&actions, 1);
         script.now -= back;
-        assert!(script.after(Duration::from_millis(1)).is_empty(), "nobody is late because of it");
+        assert!(script.after(Duration::from_millis(1)).is_empty(), "the jump makes no worker late");
         for task in mine {
             script.send(answer(task, Part::All, 0.1));
         }
-        // The other hangs. That is noticed as soon as ever.
+        // The other worker hangs. The engine notices as soon as without the jump.
         let due = script.engine.next_tick().unwrap();
         assert!(due > script.now && due < script.now + Duration::from_secs(2), "{due:?} at {:?}", script.now);
         assert!(!assigned(&script.after(due - script.now), 1).is_empty());
@@ -178,9 +178,9 @@ fn a_clock_that_goes_back_delays_nothing() {
 }
 
 #[test]
-fn nobody_is_judged_by_a_time_when_the_coordinator_was_not_there() {
+fn an_absence_of_the_coordinator_is_not_held_against_workers() {
     let (mut script, mine, theirs) = two_at_an_even_pace(cluster());
-    // It stands still for an hour, and looks at the clock before it looks at what has come meanwhile.
+    // The coordinator stands still for an hour, and reads the clock before the messages that have arrived meanwhile.
     script.now += Duration::from_secs(3600);
     assert!(!has(&script.event(Event::Tick), |a| matches!(a, Action::Release { .. })));
     let speed = |script: &Script| script.engine.status(script.now).workers[1].samples_per_second.unwrap();
@@ -189,5 +189,5 @@ fn nobody_is_judged_by_a_time_when_the_coordinator_was_not_there() {
         script.send(answer(task, Part::All, 0.1));
     }
     assert_eq!(script.engine.steps_done(), 3);
-    assert!(speed(&script) > before / 10.0, "it is not taken for slow");
+    assert!(speed(&script) > before / 10.0, "the worker does not count as slow");
 }

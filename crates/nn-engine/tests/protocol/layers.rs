@@ -1,4 +1,4 @@
-//! Layers arrive one by one; nodes arrive in part; sums overflow.
+//! Layers that arrive one by one, nodes that arrive in part, and sums that overflow.
 
 use crate::script::*;
 
@@ -10,7 +10,7 @@ fn layers_are_stepped_and_broadcast_while_others_still_arrive() {
     let before = script.engine.params().to_vec();
     let actions = script.send(answer(tasks[0], Part::Layer(1), 1.0));
     assert!(has(&actions, |a| matches!(a, Action::Broadcast { step: Step(1), part: Part::Layer(1) })));
-    // The new layer can be seen, and nothing else of the step.
+    // The new layer is visible, and nothing else of the step.
     assert_eq!(script.engine.params(), before);
     let ahead = script.engine.weights(Step(1), Part::Layer(1)).unwrap().to_vec();
     assert!(ahead.iter().zip(&before[15..]).all(|(new, old)| new < old));
@@ -57,7 +57,7 @@ fn a_divergence_or_a_stop_in_mid_step_leaves_the_last_complete_step() {
 }
 
 #[test]
-fn finite_parts_whose_sum_is_not_are_a_divergence() {
+fn an_overflowing_sum_of_finite_parts_is_a_divergence() {
     let mut script = Script::new(Cluster { min_workers: 2, ..cluster() });
     script.join(1);
     let actions = script.join(2);
@@ -72,14 +72,14 @@ fn finite_parts_whose_sum_is_not_are_a_divergence() {
 }
 
 #[test]
-fn what_is_planned_anew_is_cut_where_parts_of_it_have_counted() {
+fn a_new_plan_is_cut_where_parts_have_counted() {
     let (mut script, [one, two, _]) = three_with_two_leaves_each();
     script.send(answer(one, Part::Layer(1), 0.1));
     script.send(answer(two, Part::Layer(1), 0.1));
     for worker in 1..=3 {
         script.event(Event::Left(WorkerId(worker)));
     }
-    // Its share is the whole tree; but two thirds of the root have counted in layer 1, and the root could not.
+    // Its share is the whole tree, but in layer 1 two thirds of the root have counted, so the root itself could not.
     let mut actions = script.join(4);
     let tasks = assigned(&actions, 4);
     assert!(tasks.len() > 1, "{tasks:?}");
@@ -91,7 +91,7 @@ fn what_is_planned_anew_is_cut_where_parts_of_it_have_counted() {
 }
 
 #[test]
-fn a_node_of_which_a_part_has_counted_does_not_count() {
+fn a_node_does_not_count_after_one_of_its_leaves_has() {
     let (mut script, [one, two, three]) = three_with_two_leaves_each();
     let mut bad = answer(one, Part::All, 0.1);
     bad.finite = false;
@@ -109,7 +109,7 @@ fn a_node_of_which_a_part_has_counted_does_not_count() {
 }
 
 #[test]
-fn loss_and_counts_may_come_with_a_layer_that_has_counted_already() {
+fn loss_and_counts_may_come_with_a_layer_that_has_already_counted() {
     let mut script = Script::new(cluster());
     let task = assigned(&script.join(1), 1)[0];
     let mut bare = answer(task, Part::Layer(0), 1.0);

@@ -1,4 +1,4 @@
-//! The protocol as scripts: one coordinator, made-up gradients, and what must come of each event.
+//! The protocol as scripts: one coordinator, made-up gradients, and the actions that must follow from each event.
 
 mod audits;
 mod deadlines;

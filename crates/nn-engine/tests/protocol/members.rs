@@ -1,9 +1,9 @@
-//! Who a worker is: restarts, second connections, connections that are not quite dead.
+//! A worker's identity: restarts, second connections, connections that are not quite dead.
 
 use crate::script::*;
 
 #[test]
-fn a_newer_connection_takes_the_place_of_an_older_one() {
+fn a_newer_connection_replaces_an_older_one() {
     let mut script = Script::new(cluster());
     script.join(1);
     let join = |worker, incarnation| {
@@ -23,12 +23,12 @@ fn a_newer_connection_takes_the_place_of_an_older_one() {
 }
 
 #[test]
-fn who_joins_in_mid_step_takes_part_from_the_next_one_on() {
+fn a_worker_that_joins_in_mid_step_works_from_the_next_step_on() {
     let mut script = Script::new(cluster());
     let task = assigned(&script.join(1), 1)[0];
     assert!(script.join(2).is_empty());
     assert_eq!(script.state(2), Some(WorkerState::Joining));
-    // Neither layers nor ticks are for it before.
+    // Until then it gets no layers.
     script.send(answer(task, Part::Layer(1), 0.1));
     assert!(!script.engine.is_synced(WorkerId(2)));
     let actions = script.send(answer(task, Part::Layer(0), 0.1));
@@ -40,7 +40,7 @@ fn who_joins_in_mid_step_takes_part_from_the_next_one_on() {
 
 #[test]
 fn a_restarted_worker_takes_over_from_its_old_self_before_that_times_out() {
-    // Another process, so another member; nobody has told the coordinator that the old one is gone.
+    // Another process is another member; the coordinator does not know that the old one is gone.
     let mut script = Script::new(cluster());
     let mut actions = script.join(1);
     script.now += Duration::from_millis(100);
@@ -55,7 +55,7 @@ fn a_restarted_worker_takes_over_from_its_old_self_before_that_times_out() {
     let takeover = assigned(&actions, 2);
     assert_eq!(takeover.iter().map(|t| t.node).collect::<Vec<_>>(), [task.node]);
     let actions = script.send(answer(takeover[0], Part::All, 0.1));
-    // From here on the old one is late, and holds nobody up until silence ends its connection.
+    // From now on the old one is late, and holds nobody up until it is released for its silence.
     assert_eq!(script.state(1), Some(WorkerState::Late));
     assert!(script.after(Duration::from_secs(8)).is_empty());
     let actions = script.send(answer(assigned(&actions, 2)[0], Part::All, 0.1));
@@ -67,7 +67,7 @@ fn a_restarted_worker_takes_over_from_its_old_self_before_that_times_out() {
 }
 
 #[test]
-fn who_wakes_up_after_it_was_let_go_is_told_so_and_joins_again() {
+fn a_worker_that_wakes_up_after_its_release_is_told_and_joins_again() {
     let mut script = Script::new(cluster());
     let old = assigned(&script.join(1), 1)[0];
     script.join(2);
@@ -80,7 +80,7 @@ fn who_wakes_up_after_it_was_let_go_is_told_so_and_joins_again() {
         Action::Release { worker: WorkerId(1), reason: Release::Silent(_) }
     )));
     let task = assigned(&actions, 2)[0];
-    // It had finished after all. Nobody holds that against it, nor does it count.
+    // It had finished after all. Its result does not count, and is not held against it.
     let actions = script.send(answer(old, Part::All, 0.5));
     assert_eq!(rejections(&actions), [Rejection::UnknownWorker(1)]);
     assert_eq!((actions.len(), script.engine.steps_done()), (1, 0));
@@ -89,6 +89,6 @@ fn who_wakes_up_after_it_was_let_go_is_told_so_and_joins_again() {
     assert_eq!(script.engine.status(script.now).workers[1].strikes, 0);
     let actions = script.send(answer(task, Part::All, 0.1));
     assert!(!assigned(&actions, 3).is_empty());
-    // Another one of the old connection's, under way for a long time.
+    // Another contribution of the old connection arrives very late.
     assert_eq!(rejections(&script.send(answer(old, Part::All, 0.5))), [Rejection::UnknownWorker(1)]);
 }

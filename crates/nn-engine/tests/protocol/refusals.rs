@@ -1,11 +1,11 @@
-//! What is refused, what that changes (nothing), and what becomes of those who go on sending it.
+//! Refused contributions: they change nothing, and a worker that keeps sending them is excluded.
 
 use bytes::Bytes;
 
 use crate::script::*;
 
 #[test]
-fn what_cannot_be_right_is_refused_and_changes_nothing() {
+fn a_bad_contribution_is_refused_and_changes_nothing() {
     type Change = fn(&mut Contribution);
     let node = Node { level: 0, index: 0 };
     let cases: [(Change, Rejection); 17] = [
@@ -43,10 +43,10 @@ fn what_cannot_be_right_is_refused_and_changes_nothing() {
         );
         assert_eq!(script.engine.snapshot(), before, "{reason}");
         assert_eq!(script.engine.rejected(), 1);
-        // Whoever sent rubbish is asked again, if there is nobody else; what was only late was no answer to this.
+        // After a malformed contribution the only worker gets the node again; after a late one it still has it.
         let again = assigned(&actions, 1);
         assert_eq!(!again.is_empty(), reason.is_malformed(), "{reason}");
-        // What is right is welcome either way.
+        // The right contribution is welcome either way.
         let actions = script.send(answer(task, Part::All, 1.0));
         assert!(has(&actions, |a| matches!(a, Action::StepDone(_))), "{reason}");
     }
@@ -85,15 +85,15 @@ fn rubbish_leads_to_quarantine() {
         &actions,
         |a| matches!(a, Action::Release { worker: WorkerId(1), reason: r } if *r == reason)
     ));
-    assert!(reason.to_string().contains("not let in again"), "{reason}");
-    // The other takes over at once, in the middle of the step.
+    assert!(reason.to_string().contains("excluded from this run"), "{reason}");
+    // The other worker takes over at once, in mid-step.
     assert!(has(&actions, |a| matches!(
         a,
         Action::Send { worker: WorkerId(2), step: Step(0), part: Part::All }
     )));
     assert_eq!(assigned(&actions, 2).len(), 1);
     let again = Join { worker: WorkerId(3), member: Member(1), incarnation: 1, threads: 1 };
-    // However often it dials: it is told why again, and so is everybody who looks.
+    // Whenever it dials, it gets the reason again, which the status shows too.
     let actions = script.event(Event::Joined(again));
     assert!(has(
         &actions,
@@ -105,7 +105,7 @@ fn rubbish_leads_to_quarantine() {
 }
 
 #[test]
-fn dialling_again_does_not_wipe_out_what_was_sent_before() {
+fn dialling_again_does_not_clear_strikes() {
     let mut script = Script::new(cluster());
     let dial = |script: &mut Script, connection: u64| {
         script.event(Event::Joined(Join {
@@ -119,7 +119,7 @@ fn dialling_again_does_not_wipe_out_what_was_sent_before() {
     let mut bad = answer(task, Part::All, 1.0);
     bad.stats = None;
     script.send(bad);
-    // What is no message of the protocol ends the connection, and counts too.
+    // A malformed message ends the connection, and is a strike too.
     dial(&mut script, 2);
     assert!(!has(&script.event(Event::Garbled(WorkerId(2))), |a| matches!(a, Action::Release { .. })));
     assert!(script.state(2).is_none());
@@ -138,7 +138,7 @@ fn dialling_again_does_not_wipe_out_what_was_sent_before() {
 }
 
 #[test]
-fn the_same_node_twice_from_the_same_worker_counts_once_and_is_no_offence() {
+fn a_node_that_a_worker_sends_twice_counts_once_and_is_no_offence() {
     let (mut script, [one, two, three]) = three_with_two_leaves_each();
     let mut counted = 0;
     for _ in 0..2 {
@@ -151,7 +151,7 @@ fn the_same_node_twice_from_the_same_worker_counts_once_and_is_no_offence() {
     script.send(answer(two, Part::All, 0.1));
     let actions = script.send(answer(three, Part::All, 0.1));
     assert!(has(&actions, |a| matches!(a, Action::StepDone(report) if report.samples == 12)));
-    // Once more, when the step is over.
+    // And once more after the step is over.
     let late = rejections(&script.send(answer(one, Part::All, 0.1)));
     assert_eq!(late, [Rejection::StaleStep { got: 1, now: 2 }]);
     assert!(script.engine.is_synced(WorkerId(1)));

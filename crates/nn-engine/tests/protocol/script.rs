@@ -1,4 +1,4 @@
-//! What a script is made of: a coordinator, made-up answers, and questions about what came of them.
+//! The elements of a script: a coordinator, made-up answers, and questions about the actions that follow.
 
 use std::sync::Arc;
 pub(crate) use std::time::Duration;
@@ -13,7 +13,7 @@ pub(crate) use nn_engine::{
     Rejection, Release, Step, Values, Waiting, WorkerId, WorkerState,
 };
 
-/// 4-3-2: layer 0 has 15 parameters, layer 1 has 8. Twelve samples a step in six leaves of two.
+/// The layers' numbers of parameters in a 4-3-2 network. A step has twelve samples in six leaves of two.
 pub(crate) const SIZES: [usize; 2] = [15, 8];
 
 pub(crate) struct Script {
@@ -63,7 +63,7 @@ impl Script {
         self.event(Event::Contribution(contribution))
     }
 
-    /// Time passes, with a tick now and then.
+    /// Lets time pass, with a tick every half second.
     pub(crate) fn after(&mut self, time: Duration) -> Vec<Action> {
         let until = self.now + time;
         let mut actions = Vec::new();
@@ -84,7 +84,7 @@ pub(crate) fn cluster() -> Cluster {
     Cluster { generation: Generation(3), ..Cluster::default() }
 }
 
-/// Of one worker.
+/// One worker's assignments.
 pub(crate) fn assigned(actions: &[Action], worker: u64) -> Vec<Assignment> {
     let all = actions.iter().filter_map(|action| match action {
         Action::Assign(assignment) if assignment.worker == WorkerId(worker) => Some(*assignment),

@@ -1,4 +1,4 @@
-//! When a checkpoint is due.
+//! When checkpoints are due.
 
 use crate::script::*;
 

@@ -1,9 +1,9 @@
-//! Too few workers: who is waited for, since when, and for how long.
+//! Too few workers: whom the run waits for, since when, and for how long.
 
 use crate::script::*;
 
 #[test]
-fn too_few_workers_are_waited_for_and_a_step_under_way_is_ended() {
+fn the_run_waits_for_too_few_workers_but_ends_the_step_under_way() {
     let mut script = Script::new(Cluster { min_workers: 2, ..cluster() });
     script.now = Duration::from_secs(5);
     assert!(script.join(1).is_empty());
@@ -15,7 +15,7 @@ fn too_few_workers_are_waited_for_and_a_step_under_way_is_ended() {
     let actions = script.join(2);
     let (one, two) = (assigned(&actions, 1), assigned(&actions, 2));
     assert!(matches!(script.engine.waiting(), Some(Waiting::ForNodes { workers, .. }) if workers.len() == 2));
-    // One leaves: the other ends the step.
+    // One worker leaves: the other ends the step.
     let actions = script.event(Event::Left(WorkerId(1)));
     let more = assigned(&actions, 2);
     assert!(!more.is_empty() && !one.is_empty());
@@ -29,12 +29,12 @@ fn too_few_workers_are_waited_for_and_a_step_under_way_is_ended() {
     assert_eq!(script.engine.waiting(), waiting(7, &[1]));
     let actions = script.join(3);
     assert!(!assigned(&actions, 2).is_empty() && !assigned(&actions, 3).is_empty());
-    // Who was there all the time needs no weights.
+    // The worker that stayed needs no weights.
     assert!(!has(&actions, |a| matches!(a, Action::Send { worker: WorkerId(2), .. })));
 }
 
 #[test]
-fn when_nobody_is_left_the_step_goes_on_where_it_was() {
+fn a_step_that_lost_all_workers_resumes_where_it_was() {
     let mut script = Script::new(cluster());
     let task = assigned(&script.join(1), 1)[0];
     script.send(answer(task, Part::Layer(1), 1.0));
@@ -63,7 +63,7 @@ fn given_up(have: usize, want: usize, since: u64, waited: u64) -> Option<Outcome
 }
 
 #[test]
-fn the_wait_before_the_first_step_has_an_end_if_the_operator_wants_one() {
+fn the_wait_before_the_first_step_has_a_limit_if_the_operator_sets_one() {
     let timeout = Some(Duration::from_secs(30));
     let mut script = Script::new(Cluster { min_workers: 2, wait_timeout: timeout, ..cluster() });
     script.now = Duration::from_secs(2);
@@ -77,14 +77,14 @@ fn the_wait_before_the_first_step_has_an_end_if_the_operator_wants_one() {
     assert!(has(&actions, |a| matches!(a, Action::WriteSnapshot)));
     assert!(has(&actions, |a| matches!(a, Action::Release { reason: Release::Over(_), .. })));
     assert_eq!((script.engine.waiting(), script.engine.next_tick()), (None, None));
-    // By default it waits for ever.
+    // By default there is no limit.
     let mut patient = Script::new(cluster());
     patient.after(Duration::from_secs(1));
     assert!(patient.after(Duration::from_secs(1_000_000)).is_empty());
 }
 
 #[test]
-fn each_wait_is_timed_by_itself_and_steps_under_way_are_ended() {
+fn each_wait_has_its_own_limit_and_steps_under_way_are_ended() {
     let timeout = Some(Duration::from_secs(30));
     let mut script = Script::new(Cluster { min_workers: 2, wait_timeout: timeout, ..cluster() });
     script.join(1);
@@ -92,7 +92,7 @@ fn each_wait_is_timed_by_itself_and_steps_under_way_are_ended() {
     let actions = script.join(2);
     let tasks = [assigned(&actions, 1), assigned(&actions, 2)].concat();
     let more = assigned(&script.event(Event::Left(WorkerId(2))), 1);
-    // Too few, but one is at work: that is no wait.
+    // There are too few workers, but one is at work: the run is not waiting.
     for _ in 0..10 {
         script.event(Event::Heartbeat(WorkerId(1)));
         assert_eq!(outcome(&script.after(Duration::from_secs(9))), None);

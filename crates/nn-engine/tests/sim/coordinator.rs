@@ -1,4 +1,4 @@
-//! The coordinator's end: the engine, driven as the network drives it, and every fact shown to the invariants.
+//! The coordinator: the engine, driven as the network drives it, with every fact shown to the invariants.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use nn_engine::{
 };
 
 use crate::invariants::{Delivery, Fact};
-use crate::network::{ToCoordinator, ToWorker};
+use crate::link::{ToCoordinator, ToWorker};
 use crate::world::{Item, World};
 
 impl World {
@@ -18,7 +18,7 @@ impl World {
         }
         let Some(link) = self.links.get(&id) else { return Ok(()) };
         let gone = link.closed;
-        // What was on the way when a connection broke may still be in some queue of the coordinator's.
+        // Messages that were under way when a connection broke may still be in a queue of the coordinator.
         if (link.cut || gone) && !self.noise.percent(20) {
             return Ok(());
         }
@@ -66,6 +66,9 @@ impl World {
         let now = self.clock();
         self.engine.handle(now, event, &mut actions);
         for action in actions.drain(..) {
+            if let Some(transcript) = &mut self.transcript {
+                transcript.record(&action);
+            }
             self.act(action)?;
         }
         self.actions = actions;
@@ -85,8 +88,8 @@ impl World {
                     self.links.get_mut(&worker).is_some_and(|link| std::mem::replace(&mut link.synced, true));
                 match part {
                     Part::All if known => self.tally.count("late worker back"),
-                    Part::All => self.tally.count("worker let in"),
-                    Part::Layer(_) => self.tally.count("let in in mid-step"),
+                    Part::All => self.tally.count("worker admitted"),
+                    Part::Layer(_) => self.tally.count("admitted in mid-step"),
                 }
                 let values = Arc::new(self.weights(step, part)?);
                 self.down(worker, ToWorker::Weights(step, part, values));
@@ -110,34 +113,10 @@ impl World {
                 self.check(&Fact::Counted { worker, step, node, part })?;
             }
             Action::Reject { reason, .. } => {
-                self.tally.count(match reason {
-                    Rejection::Duplicate(_) => "duplicate",
-                    Rejection::StaleStep { .. } => "stale step",
-                    Rejection::StaleGeneration { .. } => "stale generation",
-                    Rejection::UnknownWorker(_) => "unknown worker",
-                    reason if reason.is_malformed() => "malformed",
-                    _ => "other rejection",
-                });
+                self.tally.count(rejection_kind(reason));
                 self.check(&Fact::Rejected { malformed: reason.is_malformed() })?;
             }
-            Action::Release { worker, reason } => {
-                match reason {
-                    Release::Over(_) => self.check(&Fact::Told { worker })?,
-                    Release::Superseded => self.tally.count("superseded"),
-                    Release::Silent(_) => self.tally.count("silent"),
-                    Release::Stalled(_) => self.tally.count("stalled"),
-                    Release::Refused(_) => self.tally.count("not let in"),
-                    Release::Disproved { .. } => {
-                        self.tally.count("disproved");
-                        self.check(&Fact::Banned { worker, lied: true })?;
-                    }
-                    _ => {
-                        self.tally.count("quarantined");
-                        self.check(&Fact::Banned { worker, lied: false })?;
-                    }
-                }
-                self.close(worker, reason);
-            }
+            Action::Release { worker, reason } => self.release(worker, reason)?,
             Action::StepDone(report) => {
                 self.tally.count("step");
                 let crashes = &mut self.weather.crashes;
@@ -161,16 +140,50 @@ impl World {
         Ok(())
     }
 
+    /// The coordinator releases a worker.
+    fn release(&mut self, worker: WorkerId, reason: Release) -> Result<(), String> {
+        match reason {
+            Release::Over(_) => self.check(&Fact::Told { worker })?,
+            Release::Superseded => self.tally.count("superseded"),
+            Release::Silent(_) => self.tally.count("silent"),
+            Release::Stalled(_) => self.tally.count("stalled"),
+            Release::Refused(_) => self.tally.count("not admitted"),
+            Release::Disproved { .. } => {
+                self.tally.count("disproved");
+                self.check(&Fact::Banned { worker, lied: true })?;
+            }
+            _ => {
+                self.tally.count("quarantined");
+                self.check(&Fact::Banned { worker, lied: false })?;
+            }
+        }
+        self.close(worker, reason);
+        Ok(())
+    }
+
     fn weights(&self, step: Step, part: Part) -> Result<Vec<f32>, String> {
-        let weights = self.engine.weights(step, part).ok_or("weights are to be sent that are not there")?;
+        let weights =
+            self.engine.weights(step, part).ok_or("the engine sends weights that it does not have")?;
         Ok(weights.to_vec())
     }
 
-    /// The coordinator ends a connection, and says why.
+    /// The coordinator closes a connection and gives the reason.
     fn close(&mut self, id: WorkerId, reason: Release) {
         self.down(id, ToWorker::Release(reason));
         if let Some(link) = self.links.get_mut(&id) {
             link.closed = true;
         }
+    }
+}
+
+/// The tally's name for a rejection.
+fn rejection_kind(reason: Rejection) -> &'static str {
+    match reason {
+        Rejection::Duplicate(_) => "duplicate",
+        Rejection::StaleStep { .. } => "stale step",
+        Rejection::StaleGeneration { .. } => "stale generation",
+        Rejection::UnknownWorker(_) => "unknown worker",
+        reason if reason.is_malformed() => "malformed",
+        _ => "other rejection",
     }
 }

@@ -1,4 +1,4 @@
-//! The coordinator's disk: checkpoints that are written, safe some time later, and damaged by crashes.
+//! The coordinator's disk: checkpoints are written, become safe some time later, and are damaged by crashes.
 
 use std::time::Duration;
 
@@ -8,31 +8,31 @@ use sha2::{Digest, Sha256};
 use crate::noise::Noise;
 use crate::tally::Tally;
 
-/// How many checkpoints are kept, as by the real store.
+/// Checkpoints that are kept, as in the real store.
 const KEEP: usize = 3;
 
 #[derive(Debug)]
 struct File {
     step: u64,
     bytes: Vec<u8>,
-    /// Whether a crash leaves it alone.
+    /// Whether it survives a crash.
     safe: bool,
 }
 
-/// The oldest first.
+/// Checkpoints, the oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct Disk(Vec<File>);
 
 impl Disk {
-    /// Written, but not safe yet.
+    /// Writes a checkpoint, which is not safe yet.
     pub(crate) fn write(&mut self, snapshot: &Snapshot) {
-        // A resumed run writes over what a damaged file of an earlier life has left.
+        // A resumed run overwrites a damaged file of an earlier life.
         self.0.retain(|file| file.step != snapshot.step);
         self.0.push(File { step: snapshot.step, bytes: encode(snapshot), safe: false });
         self.0.sort_by_key(|file| file.step);
     }
 
-    /// What was written at this step is safe.
+    /// Makes the checkpoint of this step safe.
     pub(crate) fn synced(&mut self, step: u64) {
         for file in self.0.iter_mut().filter(|file| file.step == step) {
             file.safe = true;
@@ -45,7 +45,7 @@ impl Disk {
         }
     }
 
-    /// The machine goes down. What was not safe is lost, torn, or there by luck; what was may be damaged all the same.
+    /// The machine crashes. An unsafe checkpoint is lost, torn, or survives by luck; even a safe one may be damaged.
     pub(crate) fn crash(&mut self, noise: &mut Noise, tally: &mut Tally) {
         self.0.retain_mut(|file| {
             let length = file.bytes.len() as u64;
@@ -60,7 +60,7 @@ impl Disk {
                 }
                 65..=79 if !file.safe => {
                     tally.count("snapshot torn");
-                    // The length is there already, the contents are not.
+                    // The length has reached the disk, the contents have not.
                     let from = noise.below(length) as usize;
                     file.bytes[from..].fill(0);
                 }
@@ -76,7 +76,7 @@ impl Disk {
         });
     }
 
-    /// The newest one that verifies.
+    /// The newest checkpoint that verifies.
     pub(crate) fn newest(&self, tally: &mut Tally) -> Option<Snapshot> {
         self.0.iter().rev().find_map(|file| {
             let snapshot = decode(&file.bytes);
@@ -103,7 +103,7 @@ fn encode(snapshot: &Snapshot) -> Vec<u8> {
     bytes
 }
 
-/// None if the file is not what was written.
+/// None if the file has changed since it was written.
 fn decode(bytes: &[u8]) -> Option<Snapshot> {
     let (body, hash) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     if Sha256::digest(body)[..] != *hash {
@@ -126,7 +126,7 @@ fn decode(bytes: &[u8]) -> Option<Snapshot> {
     Some(Snapshot { step, params, moments, epoch: EpochSums { loss, correct } })
 }
 
-/// How often checkpoints become due; zero for the last one only.
+/// Time between checkpoints; zero for a final one only.
 pub(crate) fn interval(noise: &mut Noise) -> Duration {
     Duration::from_micros(*noise.pick(&[0, 1, 1, 5_000, 50_000]))
 }

@@ -1,67 +1,70 @@
-//! What goes wrong, and when.
+//! The faults of a simulated run, and when they happen.
 
 use std::time::Duration;
 
+use nn_engine::{Cluster, Engine, Generation};
+
 use crate::disk;
 use crate::noise::Noise;
+use crate::runs::{Run, compute};
 
-/// A fault of one machine, of the coordinator, or a new machine. Times are microseconds.
+/// A fault of a machine or of the coordinator, or a new machine. Times are in microseconds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// The connection breaks; both ends notice.
     Cut,
-    /// Nothing gets through any more; the worker notices some time, the coordinator never.
+    /// No more messages get through; the worker notices eventually, the coordinator never.
     Vanish,
-    /// Nothing gets through one way; then all of it does, or the connection breaks.
+    /// Messages are held in one direction; then they all arrive, or the connection breaks.
     OneWay { up: bool, micros: u64, heals: bool },
-    /// The process stands still for so long.
+    /// The process stands still for this long.
     Hang(u64),
-    /// The process lives and says so, but never finishes anything again.
+    /// The process keeps sending heartbeats, but never finishes a node again.
     Wedge,
-    /// The process dies; another is started after so long.
+    /// The process dies; another one starts after this long.
     Crash(u64),
-    /// The process dies for good.
+    /// The process dies, and no other replaces it.
     Leave,
-    /// The machine computes so many times slower from now on.
+    /// The machine becomes this many times slower.
     Slow(u64),
-    /// And as fast as ever again.
+    /// The machine becomes fast again.
     Fast,
-    /// So many of a hundred contributions of the machine are rubbish from now on.
+    /// From now on, this percentage of the machine's contributions is malformed.
     Rubbish(u64),
-    /// So many of a hundred nodes of the machine come out wrong from now on, and look right. (Rubbish, where nobody audits.)
+    /// From now on, this percentage of the machine's nodes is wrong but well-formed. (Rubbish, if there are no audits.)
     Lie(u64),
     /// A new machine joins.
     Join,
-    /// The coordinator dies; it is started again after so long.
+    /// The coordinator dies, and starts again after this long.
     CoordinatorCrash(u64),
-    /// The coordinator stands still for so long.
+    /// The coordinator stands still for this long.
     CoordinatorHang(u64),
-    /// The coordinator's clock is set by so much.
+    /// The coordinator's clock jumps by this much.
     Clock(i64),
 }
 
-/// Everything about a seed's weather.
+/// The conditions of a seed.
 #[derive(Debug)]
 pub(crate) struct Weather {
     pub(crate) machines: u64,
     pub(crate) min_workers: usize,
     pub(crate) patience: f64,
-    /// How long the coordinator waits for workers.
+    /// The coordinator's limit on waiting for workers.
     pub(crate) wait_timeout: Option<Duration>,
-    /// The fraction of nodes that are computed twice.
+    /// The fraction of nodes under audit.
     pub(crate) audit: f64,
-    /// What the planner believes that the coordinator's link carries, in bytes a second.
+    /// The assumed bandwidth of the coordinator's link, in bytes a second.
     pub(crate) link: f64,
     pub(crate) snapshot_every: Duration,
-    /// Microseconds that a message takes: at least, at most, and at worst.
+    /// The delay of a message in microseconds: the least, the most, and the worst case.
     pub(crate) delay: (u64, u64, u64),
-    /// Of a hundred contributions.
+    /// The percentage of contributions that arrive twice.
     pub(crate) duplicates: u64,
-    /// When, to which machine (modulo their number), what.
+    /// Each fault with its time and its machine (modulo their number).
     pub(crate) faults: Vec<(u64, u64, Fault)>,
-    /// Steps soon after which the coordinator crashes, each once.
+    /// The coordinator crashes soon after each of these steps, once.
     pub(crate) crashes: Vec<u64>,
-    /// From here on nothing goes wrong.
+    /// The time from which on there are no faults.
     pub(crate) healed: u64,
 }
 
@@ -71,12 +74,12 @@ impl Weather {
     pub(crate) fn draw(noise: &mut Noise) -> Self {
         let audit = *noise.pick(&[0.0, 0.0, 0.0, 0.3, 1.0]);
         let machines = noise.between(if audit > 0.0 { 2 } else { 1 }, 6);
-        // Most runs are over within half a second, unless something holds them up.
+        // Most runs take less than half a second, unless something holds them up.
         let horizon = *noise.pick(&[10_000, 30_000, 100_000, 400_000]);
         let mut faults = Vec::new();
         for _ in 0..noise.below(18) {
             let fault = match fault(noise) {
-                // Only audits of everything find every lie.
+                // Only an audit of all nodes finds every lie.
                 Fault::Lie(percent) if audit < 1.0 => Fault::Rubbish(percent),
                 fault => fault,
             };
@@ -85,7 +88,7 @@ impl Weather {
         faults.sort_by_key(|(at, ..)| *at);
         Self {
             machines,
-            // Who must not be believed when they are alone are at least two.
+            // If all nodes are audited, a lone worker must not be believed, so there have to be two.
             min_workers: noise.between(if audit == 1.0 { 2 } else { 1 }, machines.min(3)) as usize,
             audit,
             patience: *noise.pick(&[1.0, 6.0]),
@@ -98,6 +101,19 @@ impl Weather {
             crashes: (0..noise.below(3)).map(|_| noise.below(16)).collect(),
             healed: horizon + 20 * SECOND,
         }
+    }
+
+    /// An engine at the beginning of a run.
+    pub(crate) fn engine(&self, run: &Run, generation: u64) -> Engine {
+        Engine::new(run.manifest.clone(), compute(), self.snapshot_every).with_cluster(Cluster {
+            generation: Generation(generation),
+            min_workers: self.min_workers,
+            patience: self.patience,
+            wait_timeout: self.wait_timeout,
+            link_bytes_per_second: self.link,
+            audit: self.audit,
+            ..Cluster::default()
+        })
     }
 }
 

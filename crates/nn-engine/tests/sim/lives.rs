@@ -1,31 +1,17 @@
-//! The coordinator's lives: it crashes, and goes on from what is on the disk.
+//! The coordinator's lives: it crashes, and resumes from its disk.
 
 use std::time::Duration;
 
-use nn_engine::{Cluster, Engine, Event, Generation, Step, params_sha256};
+use nn_engine::{Event, Generation, Step, params_sha256};
 
-use crate::faults::{Fault, Weather};
+use crate::faults::Fault;
 use crate::invariants::Fact;
-use crate::runs::{Run, compute};
 use crate::world::{Item, World};
 
-/// An engine at its beginning.
-pub(crate) fn engine(run: &Run, weather: &Weather, generation: u64) -> Engine {
-    Engine::new(run.manifest.clone(), compute(), weather.snapshot_every).with_cluster(Cluster {
-        generation: Generation(generation),
-        min_workers: weather.min_workers,
-        patience: weather.patience,
-        wait_timeout: weather.wait_timeout,
-        link_bytes_per_second: weather.link,
-        audit: weather.audit,
-        ..Cluster::default()
-    })
-}
-
 impl World {
-    /// What the coordinator's clock shows.
+    /// The coordinator's clock.
     pub(crate) fn clock(&self) -> Duration {
-        // It has been running for days, so that it can be set back more than once.
+        // It has been running for days, so that it can be set back several times.
         const BEFORE: i64 = 360_000_000_000;
         Duration::from_micros(u64::try_from(self.now as i64 + BEFORE + self.skew).unwrap_or_default())
     }
@@ -34,7 +20,7 @@ impl World {
     pub(crate) fn start_coordinator(&mut self) -> Result<(), String> {
         self.generation += 1;
         self.up = true;
-        self.engine = engine(self.run, &self.weather, self.generation);
+        self.engine = self.weather.engine(self.run, self.generation);
         if self.generation > 1 {
             match self.disk.newest(&mut self.tally) {
                 Some(snapshot) => {
@@ -52,7 +38,7 @@ impl World {
         })
     }
 
-    /// It is killed, or its machine loses power. Everybody will notice, some of them late.
+    /// The coordinator is killed, or its machine loses power. All workers notice, some of them late.
     pub(crate) fn crash_coordinator(&mut self, down: u64) {
         if !self.up || self.finished {
             return;
@@ -62,14 +48,14 @@ impl World {
         self.end_life(down);
     }
 
-    /// In the middle of what comes next.
+    /// The coordinator crashes soon, in the middle of whatever happens then.
     pub(crate) fn crash_soon(&mut self) {
         let within = *self.noise.pick(&[100, 2_000, 50_000]);
         let (at, down) = (self.now + self.noise.below(within), self.noise.below(200_000));
         self.schedule(at, Item::Fault(0, Fault::CoordinatorCrash(down)));
     }
 
-    /// It has ended of its own accord, having waited in vain.
+    /// The coordinator has ended because it waited for workers in vain.
     pub(crate) fn give_up(&mut self) {
         self.tally.count("gave up waiting");
         let snapshot = self.engine.snapshot();
@@ -94,7 +80,7 @@ impl World {
         self.schedule(self.now + down, Item::StartCoordinator);
     }
 
-    /// The engine wants a checkpoint.
+    /// Writes a checkpoint for the engine.
     pub(crate) fn write_snapshot(&mut self) {
         let snapshot = self.engine.snapshot();
         self.disk.write(&snapshot);
@@ -103,7 +89,7 @@ impl World {
         self.schedule(at, Item::Safe(self.generation, snapshot.step));
     }
 
-    /// A checkpoint is safe, unless the coordinator that wrote it is gone.
+    /// A checkpoint becomes safe, unless the coordinator that wrote it is gone.
     pub(crate) fn safe(&mut self, generation: u64, step: u64) -> Result<(), String> {
         if generation != self.generation {
             return Ok(());

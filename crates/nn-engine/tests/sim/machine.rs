@@ -1,5 +1,4 @@
-//! A worker's machine: it keeps weights by step, computes what it is assigned, one node after the other, and sends
-//! what comes out.
+//! A worker's machine: it keeps weights by step, computes its nodes one after the other, and sends the results.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -14,7 +13,7 @@ use nn_engine::{
 use crate::noise::Noise;
 use crate::runs::{Run, compute};
 
-/// A contribution on its way, which may arrive twice.
+/// A contribution under way, which may arrive twice.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) assignment: Assignment,
@@ -55,7 +54,7 @@ impl Sent {
     }
 }
 
-/// How a machine sends.
+/// How a machine sends its contributions.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Style {
     pub(crate) by_layer: bool,
@@ -66,23 +65,23 @@ pub(crate) struct Style {
 pub(crate) struct Machine {
     pub(crate) member: Member,
     pub(crate) incarnation: u64,
-    /// The connection that it believes it has.
+    /// The connection that the machine believes it has.
     pub(crate) link: Option<WorkerId>,
     pub(crate) alive: bool,
     pub(crate) threads: usize,
     pub(crate) micros_per_sample: u64,
     pub(crate) hung_until: u64,
-    /// It computes for ever.
+    /// Whether it never finishes a node again.
     pub(crate) wedged: bool,
     pub(crate) style: Style,
-    /// Contributions of so many of a hundred are tampered with.
+    /// The percentage of its contributions that are malformed.
     pub(crate) rubbish: u64,
-    /// Of a hundred nodes, so many come out wrong.
+    /// The percentage of its nodes that are wrong but well-formed.
     pub(crate) lies: u64,
     pub(crate) computing: Option<Assignment>,
-    /// Tells the computation under way from those that were given up.
+    /// Distinguishes the computation under way from abandoned ones.
     pub(crate) token: u64,
-    /// What it has sent last, whatever has become of the connection.
+    /// The latest contribution, on whichever connection.
     pub(crate) last: Option<Sent>,
     queue: VecDeque<Assignment>,
     weights: BTreeMap<u64, Vec<Option<Vec<f32>>>>,
@@ -118,7 +117,7 @@ impl Machine {
         }
     }
 
-    /// A new connection: nothing of the old one is of use.
+    /// Drops everything that belongs to the old connection.
     pub(crate) fn forget(&mut self) {
         self.token += 1;
         self.computing = None;
@@ -126,7 +125,7 @@ impl Machine {
         self.weights.clear();
     }
 
-    /// Some hash if these were the last of the step's weights.
+    /// Some hash once all weights of the step have arrived.
     pub(crate) fn take_weights(&mut self, step: Step, part: Part, values: &[f32]) -> Option<String> {
         if part == Part::All {
             self.weights.clear();
@@ -156,7 +155,7 @@ impl Machine {
         self.queue.push_back(assignment);
     }
 
-    /// Begins the next node, if it is free: how many microseconds that takes.
+    /// Begins the next node if the machine is free, and returns the time that it takes in microseconds.
     pub(crate) fn begin(&mut self, run: &Run) -> Option<u64> {
         if self.computing.is_some() {
             return None;
@@ -168,12 +167,12 @@ impl Machine {
         Some(self.micros_per_sample * samples as u64)
     }
 
-    /// What comes out of the computation under way.
+    /// Finishes the computation under way and returns its results.
     pub(crate) fn finish(&mut self, run: &Run, noise: &mut Noise) -> Result<Vec<Sent>, String> {
         let Some(assignment) = self.computing.take() else { return Ok(Vec::new()) };
         let Assignment { step, node, .. } = assignment;
         if self.queue.front().is_some_and(|next| next.step > step) {
-            // It has learnt meanwhile that the step is over. (It answers all the same: it has finished.)
+            // The machine knows by now that the step is over. It has finished the node, and sends it anyway.
             self.weights.retain(|&older, _| older >= step.0);
         }
         let Some(weights) = self.all_weights(step) else {
@@ -187,7 +186,7 @@ impl Machine {
             .workspace
             .node_gradient(&weights, &run.data, samples, shard, &mut gradient)
             .map_err(|error| error.to_string())?;
-        // Something of its own, and finite, in one place: parts that do not have it are as they should be.
+        // A lie is one finite number, different for each machine; parts without it are right.
         let lie = noise.percent(self.lies).then(|| noise.below(gradient.len() as u64) as usize);
         if let Some(at) = lie {
             gradient[at] += 1.0 + self.member.0 as f32;
@@ -209,7 +208,7 @@ impl Machine {
         if !style.by_layer {
             return Ok(vec![sent(Part::All, 0..gradient.len(), Some(stats), noise)]);
         }
-        // The last layer's gradient is ready first.
+        // The last layer's gradient is complete first.
         let layers = self.layout.iter().enumerate().rev();
         Ok(layers
             .map(|(layer, at)| {
@@ -219,13 +218,13 @@ impl Machine {
             .collect())
     }
 
-    /// Whether it could compute a node of this step at once.
+    /// Whether it has all weights of this step.
     pub(crate) fn has_weights(&self, step: Step) -> bool {
         self.all_weights(step).is_some()
     }
 }
 
-/// The numbers as bytes, in a few pieces.
+/// Numbers as bytes, in a few pieces.
 fn cut(values: &[f32], noise: &mut Noise) -> Vec<Bytes> {
     let all: Bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into();
     let mut pieces = Vec::new();
@@ -238,12 +237,12 @@ fn cut(values: &[f32], noise: &mut Noise) -> Vec<Bytes> {
     pieces
 }
 
-/// Makes a contribution wrong in one of the ways that can be seen. True if it is to be sent beside the right one, as it
-/// cannot be taken for an answer.
+/// Makes a contribution wrong in a way that validation can detect. True if the right one has to be sent as well,
+/// because the wrong one cannot pass for an answer.
 pub(crate) fn tamper(sent: &mut Sent, noise: &mut Noise) -> bool {
     sent.tampered = true;
     let wire = matches!(sent.values, Numbers::Wire(_));
-    // What a process computes itself is believed: only of received numbers can it be seen that they are not finite.
+    // Values of the process itself are believed: only received numbers are checked for NaN and infinity.
     match noise.below(if wire { 10 } else { 5 }) {
         0 => sent.assignment.node.level += 20,
         1 => sent.assignment.step.0 += 1000,

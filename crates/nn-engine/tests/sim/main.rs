@@ -1,18 +1,21 @@
-//! Seeded simulation of a cluster: the engine and workers that compute real gradients, over a network that delays,
-//! duplicates, cuts and forgets, in virtual time. Machines die, hang and lie; the coordinator crashes, and goes on from
+//! Seeded simulation of a cluster: the engine and workers that compute real gradients, in virtual time, over a network
+//! that delays, duplicates, cuts and drops. Machines die, hang and lie; the coordinator crashes and resumes from
 //! checkpoints that are torn, lost or damaged; its clock jumps either way.
 //!
 //! ```text
-//! NN_SIM_SEEDS=100000 cargo test --release -p nn-engine --test sim     as many seeds as you like
-//! NN_SIM_SEED=1234    cargo test -p nn-engine --test sim               one seed again, with what happened
+//! NN_SIM_SEEDS=100000 cargo test --release -p nn-engine --test sim        any number of seeds
+//! NN_SIM_SEED=1234 cargo test -p nn-engine --test sim -- --nocapture      one seed, with its events
+//! NN_SIM_TRANSCRIPT=20000 cargo test -p nn-engine --test sim decides -- --nocapture
+//!                                    a hash of the engine's actions, to compare two versions of the engine
 //! ```
 
-#![allow(clippy::print_stderr)] // a test tells what it saw, where it is asked to
+#![allow(clippy::print_stderr)] // the tests print what they saw when asked to
 
 mod coordinator;
 mod disk;
 mod faults;
 mod invariants;
+mod link;
 mod lives;
 mod machine;
 mod network;
@@ -20,27 +23,47 @@ mod noise;
 mod runs;
 mod strike;
 mod tally;
+mod transcript;
 mod world;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use sha2::{Digest, Sha256};
 use tally::Tally;
+use transcript::Transcript;
 use world::World;
 
-/// Seeds that are run where nobody asks for a number.
+/// Seeds that a run without `NN_SIM_SEEDS` covers.
 const SEEDS: u64 = 5000;
+
+/// Seeds whose actions are pinned.
+const PINNED_SEEDS: u64 = 300;
+
+/// The hash of the actions of these seeds.
+const PINNED: &str = "10d87242ae5118cb4073ce687f93e28d64a483879f67c35986db7fca7d9bcef4";
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, but is {text:?}")))
 }
 
+/// The events in the world of a seed, or the first violation.
+fn simulate(seed: u64, talk: bool) -> Result<Tally, String> {
+    let mut world = World::new(seed, talk);
+    world.run()?;
+    Ok(world.tally)
+}
+
+/// As [`simulate`], with a panic as a violation.
+fn simulate_quietly(seed: u64) -> Result<Tally, String> {
+    std::panic::catch_unwind(|| simulate(seed, false)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
 #[test]
-fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
+fn the_result_is_that_of_one_machine_whatever_happens_to_the_cluster() {
     if let Some(seed) = from_environment("NN_SIM_SEED") {
-        let tally =
-            World::new(seed, true).run().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        let tally = simulate(seed, true).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
         eprintln!("seed {seed} passes: {tally:?}");
         return;
     }
@@ -57,11 +80,9 @@ fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
                     if seed >= seeds {
                         break;
                     }
-                    let result = std::panic::catch_unwind(|| World::new(seed, false).run());
-                    match result {
-                        Ok(Ok(tally)) => total.lock().unwrap().add(&tally),
-                        Ok(Err(violation)) => failures.lock().unwrap().push((seed, violation)),
-                        Err(_) => failures.lock().unwrap().push((seed, "it panicked".to_owned())),
+                    match simulate_quietly(seed) {
+                        Ok(tally) => total.lock().unwrap().add(&tally),
+                        Err(violation) => failures.lock().unwrap().push((seed, violation)),
                     }
                 }
             });
@@ -73,7 +94,7 @@ fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
     failures.sort();
     if let Some((seed, violation)) = failures.first() {
         panic!(
-            "{} of {seeds} seeds fail; seed {seed}: {violation}\nrun it again: NN_SIM_SEED={seed} cargo test -p \
+            "{} of {seeds} seeds fail; seed {seed}: {violation}\nto run it again: NN_SIM_SEED={seed} cargo test -p \
              nn-engine --test sim -- --nocapture",
             failures.len()
         );
@@ -82,4 +103,30 @@ fn whatever_happens_to_the_cluster_the_result_is_that_of_one_machine() {
     if seeds >= 500 {
         total.assert_eventful(seeds);
     }
+}
+
+/// The engine's decisions are those of the day when [`PINNED`] was taken: refactoring must not change it.
+///
+/// A change of the engine's decisions does change it (which worker gets a node, when a node is reissued, who is
+/// released), and so does a change of the simulation's faults or runs, or of the `Debug` text of an action. Then pin the
+/// new hash, and give the reason in the commit.
+#[test]
+fn the_engine_decides_as_it_did() {
+    if let Some(seeds) = from_environment("NN_SIM_TRANSCRIPT") {
+        eprintln!("the transcripts of {seeds} seeds: {}", transcripts(seeds));
+        return;
+    }
+    assert_eq!(transcripts(PINNED_SEEDS), PINNED, "the actions of the first {PINNED_SEEDS} seeds");
+}
+
+/// The hash of the actions of the first seeds.
+fn transcripts(seeds: u64) -> String {
+    let mut all = Sha256::new();
+    for seed in 0..seeds {
+        let mut world = World::new(seed, false);
+        world.transcript = Some(Transcript::default());
+        world.run().unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
+        all.update(world.transcript.unwrap_or_default().hash());
+    }
+    all.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }

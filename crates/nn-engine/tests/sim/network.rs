@@ -1,38 +1,9 @@
-//! Connections: messages take their time, and never overtake one another within a connection.
+//! Connections: messages take time, and never overtake one another within a connection.
 
-use nn_engine::{Assignment, Join, Part, Release, Step, WorkerId};
-use std::sync::Arc;
+use nn_engine::{Join, WorkerId};
 
-use crate::machine::Sent;
+use crate::link::{Link, ToCoordinator, ToWorker};
 use crate::world::{Item, World};
-
-pub(crate) enum ToCoordinator {
-    Hello(Join),
-    Heartbeat,
-    Contribution(Box<Sent>),
-    /// No message of the protocol.
-    Garbage,
-}
-
-pub(crate) enum ToWorker {
-    Weights(Step, Part, Arc<Vec<f32>>),
-    Assign(Assignment),
-    Release(Release),
-}
-
-/// A connection.
-pub(crate) struct Link {
-    pub(crate) machine: usize,
-    /// Whether anything gets through.
-    pub(crate) cut: bool,
-    /// Whether the coordinator knows that it is over.
-    pub(crate) closed: bool,
-    /// Whether the worker has been sent weights.
-    pub(crate) synced: bool,
-    /// When the last message in each direction arrives: none overtakes another.
-    pub(crate) up: u64,
-    pub(crate) down: u64,
-}
 
 impl World {
     fn delay(&mut self) -> u64 {
@@ -61,7 +32,7 @@ impl World {
         }
     }
 
-    /// A machine connects, if anybody listens.
+    /// A machine connects, if the coordinator is up.
     pub(crate) fn dial(&mut self, machine: usize) {
         if self.machines[machine].link.is_some() {
             return;
@@ -81,7 +52,7 @@ impl World {
         let link = Link { machine, cut: false, closed: false, synced: false, up: self.now, down: self.now };
         self.links.insert(worker, link);
         self.up(worker, ToCoordinator::Hello(join));
-        // It may have something ready for the coordinator as it was before.
+        // It may still hold a contribution for the coordinator's earlier life.
         if let Some(sent) = left_over
             && sent.assignment.generation.0 != self.generation
             && self.noise.percent(30)
@@ -91,7 +62,7 @@ impl World {
         }
     }
 
-    /// A machine finds its connection broken.
+    /// A machine notices that its connection is broken.
     pub(crate) fn lose_link(&mut self, id: WorkerId) {
         let machine = self.links[&id].machine;
         let own = &mut self.machines[machine];
@@ -103,7 +74,7 @@ impl World {
         }
     }
 
-    /// Nothing gets through any more. Who notices when is another matter.
+    /// Breaks a connection. The worker notices later, the coordinator only if `noticed`.
     pub(crate) fn cut(&mut self, id: WorkerId, noticed: bool) {
         if let Some(link) = self.links.get_mut(&id) {
             link.cut = true;

@@ -1,6 +1,6 @@
-//! The simulation's randomness: all of it comes from the seed.
+//! The simulation's randomness, all of which comes from the seed.
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 #[derive(Debug, Clone)]
 pub(crate) struct Noise(u64);
 
@@ -17,17 +17,17 @@ impl Noise {
         z ^ (z >> 31)
     }
 
-    /// In `0..end`.
+    /// A number in `0..end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.word() % end.max(1)
     }
 
-    /// In `low..=high`.
+    /// A number in `low..=high`.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True in so many of a hundred cases.
+    /// True with this probability, in percent.
     pub(crate) fn percent(&mut self, chance: u64) -> bool {
         self.below(100) < chance
     }

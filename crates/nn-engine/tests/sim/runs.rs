@@ -1,4 +1,4 @@
-//! What is trained in the simulation, and what one machine makes of it.
+//! The runs of the simulation, and their results on one machine.
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
@@ -13,13 +13,13 @@ use nn_engine::{
     params_sha256,
 };
 
-/// A run, with the weights' hash after each number of steps.
+/// A run, with the hash of its weights after each number of steps.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) manifest: Manifest,
     pub(crate) data: Arc<Dataset>,
     pub(crate) hashes: Vec<String>,
-    /// What one machine reports of its steps and epochs.
+    /// The reports of one machine, by step and by epoch.
     pub(crate) steps: Vec<StepReport>,
     pub(crate) epochs: Vec<EpochReport>,
 }
@@ -28,7 +28,7 @@ pub(crate) fn compute() -> Compute {
     Compute { isa: Isa::best(), threads: Arc::new(Threads::new(1).unwrap()) }
 }
 
-/// All runs: short last mini-batches, leaves that do not divide them, one and more layers, all optimizers.
+/// All runs: short last mini-batches, leaves that do not divide them, one layer and several, all optimizers.
 pub(crate) fn runs() -> &'static [Run] {
     static RUNS: OnceLock<Vec<Run>> = OnceLock::new();
     RUNS.get_or_init(|| {
@@ -98,7 +98,7 @@ fn data(samples: usize, width: usize) -> Dataset {
     Dataset::new(features, width, Targets::Classes { labels, classes: 3 }, None).unwrap()
 }
 
-/// The weights' hash after each number of steps, without the engine: gradient, step, gradient, step.
+/// The hash of the weights after each number of steps, without the engine: gradient, step, gradient, step.
 fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     let p = manifest.parts();
     let Compute { isa, threads } = compute();

@@ -1,4 +1,4 @@
-//! Faults, done.
+//! Faults strike.
 
 use nn_engine::WorkerId;
 
@@ -42,7 +42,7 @@ impl World {
             Fault::Vanish => self.break_off(link, false),
             Fault::Crash(micros) => {
                 own.alive = false;
-                // Another process, on the same machine.
+                // Another process on the same machine.
                 let fresh = self.machines.len();
                 self.machines.push(Machine::new(self.run, fresh as u64, &mut self.noise));
                 self.schedule(self.now + micros, Item::Dial(fresh));
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// What is sent one way is held for a while, and the other way flows. Then it all arrives, or the connection ends.
+    /// Holds messages in one direction for a while. Then they all arrive, or the connection breaks.
     fn mute(&mut self, link: Option<WorkerId>, up: bool, micros: u64, heals: bool) {
         let Some(id) = link else { return };
         let Some(link) = self.links.get_mut(&id) else { return };

@@ -1,12 +1,12 @@
-//! How often what has happened: a simulation in which nothing happens proves nothing.
+//! A count of the simulation's events: a simulation in which nothing happens proves nothing.
 
 use std::collections::BTreeMap;
 
-/// How much of what has happened.
+/// The number of events of each kind.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Tally(BTreeMap<&'static str, u64>);
 
-/// What must happen, and not just once: of each at least one for so many seeds.
+/// Events that must happen, each at least once in this many seeds.
 const EVENTS: [(&str, u64); 30] = [
     ("step", 1),
     ("reissue", 5),
@@ -19,7 +19,7 @@ const EVENTS: [(&str, u64); 30] = [
     ("disproved", 50),
     ("garbled", 100),
     ("late worker back", 50),
-    ("let in in mid-step", 200),
+    ("admitted in mid-step", 200),
     ("unknown worker", 50),
     ("stale generation", 20),
     ("sent to a later life", 20),

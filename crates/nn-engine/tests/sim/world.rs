@@ -8,12 +8,12 @@ use nn_engine::{Action, Engine, Event, Outcome, Release, WorkerId};
 use crate::disk::Disk;
 use crate::faults::{Fault, Weather};
 use crate::invariants::{self, Fact, Invariant};
-use crate::lives::engine;
+use crate::link::{Link, ToCoordinator, ToWorker};
 use crate::machine::{Machine, tamper};
-use crate::network::{Link, ToCoordinator, ToWorker};
 use crate::noise::Noise;
 use crate::runs::{Run, runs};
 use crate::tally::Tally;
+use crate::transcript::Transcript;
 
 pub(crate) enum Item {
     Up(WorkerId, ToCoordinator),
@@ -27,7 +27,7 @@ pub(crate) enum Item {
     /// A connection breaks, and both ends notice.
     Cut(WorkerId),
     StartCoordinator,
-    /// What a life of the coordinator has written at this step is safe.
+    /// The checkpoint that this generation of the coordinator wrote at this step is safe.
     Safe(u64, u64),
     Fault(u64, Fault),
     Healed,
@@ -39,14 +39,14 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     pub(crate) talk: bool,
     pub(crate) now: u64,
-    /// How far the coordinator's clock has been set, in all.
+    /// The sum of all jumps of the coordinator's clock.
     pub(crate) skew: i64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     items: BTreeMap<u64, Item>,
     scheduled: u64,
     pub(crate) disk: Disk,
     pub(crate) generation: u64,
-    /// Whether there is a coordinator, and until when it stands still.
+    /// Whether the coordinator is up, and until when it stands still.
     pub(crate) up: bool,
     pub(crate) hung_until: u64,
     pub(crate) engine: Engine,
@@ -55,11 +55,13 @@ pub(crate) struct World {
     pub(crate) links: BTreeMap<WorkerId, Link>,
     invariants: Vec<Box<dyn Invariant>>,
     pub(crate) tally: Tally,
+    /// The engine's actions, if they are wanted.
+    pub(crate) transcript: Option<Transcript>,
     pub(crate) finished: bool,
 }
 
-/// Microseconds after the healing within which the run must be over. Who stands still then does so for a minute yet; and
-/// who only says that it is alive, while a witness is wanted, is let go three times before it is not let in any more.
+/// Microseconds after the healing within which the run must end. A machine may stand still for another minute, and one
+/// that only sends heartbeats while a witness is wanted is released three times before it is excluded.
 const ENOUGH: u64 = 900_000_000;
 
 impl World {
@@ -67,7 +69,7 @@ impl World {
         let mut noise = Noise::new(seed);
         let run = noise.pick(runs());
         let weather = Weather::draw(&mut noise);
-        let engine = engine(run, &weather, 0);
+        let engine = weather.engine(run, 0);
         Self {
             run,
             noise,
@@ -88,12 +90,13 @@ impl World {
             links: BTreeMap::new(),
             invariants: invariants::all(),
             tally: Tally::default(),
+            transcript: None,
             finished: false,
         }
     }
 
-    /// Runs to the end; an error is the first violation.
-    pub(crate) fn run(mut self) -> Result<Tally, String> {
+    /// Runs to the end, or to the first violation of an invariant.
+    pub(crate) fn run(&mut self) -> Result<(), String> {
         if self.talk {
             eprintln!("{:?}", self.weather);
         }
@@ -120,8 +123,7 @@ impl World {
         if !self.finished && self.talk {
             eprintln!("{:#?}", self.engine.status(self.clock()));
         }
-        self.check(&Fact::End { connected })?;
-        Ok(self.tally)
+        self.check(&Fact::End { connected })
     }
 
     pub(crate) fn schedule(&mut self, at: u64, item: Item) {
@@ -143,29 +145,14 @@ impl World {
     }
 
     fn happen(&mut self, number: u64, item: Item) -> Result<(), String> {
-        // A process that stands still sees everything later, in the order in which it would have.
-        let coordinator =
-            matches!(item, Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..));
-        if coordinator && self.hung_until > self.now {
-            self.queue.push(Reverse((self.hung_until, number)));
-            self.items.insert(number, item);
+        if self.is_dead(&item) {
             return Ok(());
         }
-        let machine = match &item {
-            Item::Down(id, _) | Item::WorkerSeesCut(id) => self.links.get(id).map(|link| link.machine),
-            Item::Dial(machine) | Item::Computed(machine, _) | Item::HeartbeatDue(machine) => Some(*machine),
-            _ => None,
-        };
-        if let Some(machine) = machine {
-            let machine = &self.machines[machine];
-            if !machine.alive {
-                return Ok(());
-            }
-            if machine.hung_until > self.now {
-                self.queue.push(Reverse((machine.hung_until, number)));
-                self.items.insert(number, item);
-                return Ok(());
-            }
+        // A process that stands still sees everything later, in the same order.
+        if let Some(until) = self.stands_still(&item) {
+            self.queue.push(Reverse((until, number)));
+            self.items.insert(number, item);
+            return Ok(());
         }
         match item {
             Item::Up(id, message) => self.arrive(id, message)?,
@@ -197,20 +184,46 @@ impl World {
             Item::StartCoordinator => self.start_coordinator()?,
             Item::Safe(generation, step) => self.safe(generation, step)?,
             Item::Fault(machine, fault) => self.strike(machine, fault),
-            Item::Healed => {
-                for machine in &mut self.machines {
-                    machine.rubbish = 0;
-                    machine.micros_per_sample = machine.micros_per_sample.min(2_000);
-                }
-                // One is enough, though others may only say that they are alive: they are not waited for for ever.
-                let wanted = self.weather.min_workers;
-                let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
-                while self.machines.iter().filter(well).count() < wanted {
-                    self.start_machine();
-                }
-            }
+            Item::Healed => self.heal(),
         }
         Ok(())
+    }
+
+    /// The machine that an item happens to.
+    fn machine_of(&self, item: &Item) -> Option<&Machine> {
+        let machine = match item {
+            Item::Down(id, _) | Item::WorkerSeesCut(id) => self.links.get(id)?.machine,
+            Item::Dial(machine) | Item::Computed(machine, _) | Item::HeartbeatDue(machine) => *machine,
+            _ => return None,
+        };
+        Some(&self.machines[machine])
+    }
+
+    fn is_dead(&self, item: &Item) -> bool {
+        self.machine_of(item).is_some_and(|machine| !machine.alive)
+    }
+
+    /// Until when the process that an item happens to stands still.
+    fn stands_still(&self, item: &Item) -> Option<u64> {
+        let until = match item {
+            Item::Up(..) | Item::CoordinatorSeesCut(_) | Item::Tick | Item::Safe(..) => self.hung_until,
+            _ => self.machine_of(item)?.hung_until,
+        };
+        (until > self.now).then_some(until)
+    }
+
+    /// Ends all faults.
+    fn heal(&mut self) {
+        for machine in &mut self.machines {
+            machine.rubbish = 0;
+            machine.micros_per_sample = machine.micros_per_sample.min(2_000);
+        }
+        // Enough healthy machines are needed; the run does not wait without limit for the others.
+        let wanted = self.weather.min_workers;
+        let well = |machine: &&Machine| machine.alive && !machine.wedged && machine.lies == 0;
+        while self.machines.iter().filter(well).count() < wanted {
+            self.start_machine();
+        }
     }
 
     /// A message reaches a worker.
@@ -228,7 +241,7 @@ impl World {
             }
             ToWorker::Assign(assignment) => {
                 if !self.machines[machine].has_weights(assignment.step) {
-                    return Err(format!("{assignment:?} comes before the step's weights"));
+                    return Err(format!("{assignment:?} precedes the step's weights"));
                 }
                 self.machines[machine].take_assignment(assignment);
                 self.begin(machine);
@@ -238,14 +251,14 @@ impl World {
                 own.link = None;
                 own.forget();
                 match reason {
-                    // It stays for the resumption.
+                    // It waits for the run to resume.
                     Release::Over(Outcome::NoWorkers { .. }) => {
                         let at = self.now + self.noise.between(100, 100_000);
                         self.schedule(at, Item::Dial(machine));
                     }
                     Release::Over(_) => own.alive = false,
                     Release::Quarantined { .. } | Release::Disproved { .. } | Release::Refused(_) => {
-                        // Some do not take no for an answer.
+                        // Some dial again all the same.
                         own.alive = self.noise.percent(30);
                         let at = self.now + self.noise.between(100, 1_000_000);
                         self.schedule(at, Item::Dial(machine));

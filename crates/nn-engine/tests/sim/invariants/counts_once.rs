@@ -1,4 +1,4 @@
-//! Each node counts once: no leaf is counted twice in a layer of a step, in one life of the coordinator.
+//! Each node counts once: no leaf counts twice in a layer of a step, within one life of the coordinator.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ impl Invariant for CountsOnce {
         let Fact::Counted { step, node, part, .. } = fact else { return Ok(()) };
         let tree = run.manifest.tree(step.0);
         if !tree.contains(*node) {
-            return Err(format!("{node:?} is no node of step {}", step.0));
+            return Err(format!("{node:?} is not a node of step {}", step.0));
         }
         for layer in 0..run.manifest.model().layers() {
             if *part != Part::All && *part != Part::Layer(layer as u32) {

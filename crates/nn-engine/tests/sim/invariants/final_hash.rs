@@ -1,4 +1,4 @@
-//! The run ends complete, with the weights that one machine ends with.
+//! The run is completed, and its final weights are those of one machine.
 
 use nn_engine::Outcome;
 
@@ -19,7 +19,7 @@ impl Invariant for FinalHash {
         if *outcome == Outcome::Complete && weights == want {
             return Ok(());
         }
-        Err(format!("{outcome:?} with {weights}, where one machine has {want}"))
+        Err(format!("{outcome:?} with {weights}, but one machine has {want}"))
     }
 }
 

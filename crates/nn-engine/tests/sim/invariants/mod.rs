@@ -1,4 +1,4 @@
-//! What must hold, one file each. An invariant sees facts and nothing else, so that it can be shown to fail.
+//! The invariants, one file each. An invariant sees facts and nothing else, so its own test can show that it can fail.
 
 mod counts_once;
 mod final_hash;
@@ -17,42 +17,42 @@ use nn_engine::{EpochReport, Generation, Member, Outcome, Part, Step, StepReport
 
 use crate::runs::Run;
 
-/// Something that has happened.
+/// An observation about the simulated run.
 #[derive(Debug, Clone)]
 pub(crate) enum Fact {
-    /// A life of the coordinator begins, after so many steps and with these weights.
+    /// A life of the coordinator begins, at this step and with these weights.
     Born { generation: Generation, step: u64, weights: String, audits: bool },
-    /// A worker asks to be let in.
+    /// A worker asks to join.
     Met { worker: WorkerId, member: Member },
-    /// A worker is sent away for good, for what it has computed or for what it has sent.
+    /// A worker is excluded from the run, for a wrong result (`lied`) or for malformed messages.
     Banned { worker: WorkerId, lied: bool },
-    /// What a worker has sent is no message.
+    /// A worker has sent a malformed message.
     Garbled { worker: WorkerId },
-    /// A contribution reaches the engine; the facts up to the next [`Fact::Handled`] are what it makes of it.
+    /// A contribution reaches the engine; the facts up to the next [`Fact::Handled`] follow from it.
     Delivered(Delivery),
-    /// The engine has given a node to a worker.
+    /// The engine has assigned a node to a worker.
     Assigned { worker: WorkerId, step: Step, node: Node },
     /// The engine has counted a part of a node.
     Counted { worker: WorkerId, step: Step, node: Node, part: Part },
-    /// The engine has refused what was delivered.
+    /// The engine has refused the latest delivery.
     Rejected { malformed: bool },
-    /// The engine has done a step.
+    /// The engine has completed a step.
     Stepped(StepReport),
-    /// The engine has done an epoch.
+    /// The engine has completed an epoch.
     Epoch(EpochReport),
-    /// The engine has handled an event; so many steps are done, and these are its weights.
+    /// The engine has handled an event; this many steps are done, and these are its weights.
     Handled { steps_done: u64, weights: String },
     /// A worker holds all weights of a step.
     Holds { worker: WorkerId, step: Step, weights: String },
-    /// A worker has been told that the run is over.
+    /// The engine has told a worker that the run is over.
     Told { worker: WorkerId },
-    /// The engine has finished.
+    /// The engine has ended the run.
     Finished { outcome: Outcome, weights: String },
-    /// The simulation has ended; faults had stopped long before. These workers are connected.
+    /// The simulation has ended, long after the last fault. These workers are connected.
     End { connected: Vec<WorkerId> },
 }
 
-/// A contribution, as the simulation knows it.
+/// A contribution, with facts that only the simulation knows.
 #[derive(Debug, Clone)]
 pub(crate) struct Delivery {
     pub(crate) worker: WorkerId,
@@ -60,19 +60,19 @@ pub(crate) struct Delivery {
     pub(crate) step: Step,
     pub(crate) node: Node,
     pub(crate) part: Part,
-    /// The hash of the weights that it was computed with.
+    /// Hash of the weights that it was computed with.
     pub(crate) computed_with: String,
-    /// Whether it is not what was computed.
+    /// Whether it differs from the true result.
     pub(crate) tampered: bool,
     /// Whether the coordinator knows that the connection is gone.
     pub(crate) gone: bool,
 }
 
-/// See the module.
+/// A property that every simulated run must have.
 pub(crate) trait Invariant {
-    /// A sentence.
+    /// The property, as a sentence.
     fn name(&self) -> &'static str;
-    /// An error says what is wrong.
+    /// Takes a fact. An error describes the violation.
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String>;
 }
 
@@ -92,7 +92,7 @@ pub(crate) fn all() -> Vec<Box<dyn Invariant>> {
     ]
 }
 
-/// For the invariants' own tests: shows it the facts and says whether it objects to the last, and to no other.
+/// For the invariants' own tests: whether the invariant objects to the last of these facts. It must accept the others.
 #[cfg(test)]
 fn objects(mut invariant: impl Invariant, facts: &[Fact]) -> bool {
     let run = &crate::runs::runs()[0];

@@ -1,5 +1,5 @@
-//! Nothing stale reaches the optimizer: what counts was sent by a worker of the run, as computed, for this generation
-//! and step, from exactly the weights of that step. What does not count leaves the weights alone.
+//! Nothing stale reaches the optimizer: a contribution that counts comes from a worker of the run, untampered, for this
+//! generation and step, computed with exactly the weights of that step. One that does not count changes no weights.
 
 use nn_engine::{Generation, Part};
 
@@ -9,13 +9,13 @@ use crate::runs::Run;
 #[derive(Debug, Default)]
 pub(super) struct NothingStale {
     delivered: Option<Delivery>,
-    /// What was neither counted nor refused in this step, where there are audits.
+    /// Contributions of this step that were neither counted nor refused, if there are audits.
     held: Vec<Delivery>,
     audits: bool,
-    /// What became of what was delivered.
+    /// Whether the latest delivery was counted, and whether it was refused.
     counted: bool,
     rejected: bool,
-    /// Whether anything has counted.
+    /// Whether anything has counted since the engine last handled an event.
     moved: bool,
     generation: Generation,
     done: u64,
@@ -50,18 +50,18 @@ impl Invariant for NothingStale {
                 };
                 let own = self.delivered.as_ref().filter(named);
                 self.counted |= own.is_some();
-                // A worker that was asked again has said all of it again.
+                // A worker that gets a node again sends all of it again, so the latest one counts.
                 let Some(sent) = own.or_else(|| self.held.iter().rev().find(named)) else {
                     return Err(format!(
-                        "{fact:?} counts because of {:?}, which is something else",
+                        "{fact:?} counts because of {:?}, which does not match",
                         self.delivered
                     ));
                 };
-                // One that is held may have gone meanwhile; what it has said is no worse for that.
+                // The worker of a held contribution may have gone meanwhile; the contribution is still good.
                 let fresh = sent.generation == self.generation && step.0 == self.done && !sent.gone;
                 let right = sent.computed_with == run.hashes[step.0 as usize] && !sent.tampered;
                 if !(fresh && right) {
-                    return Err(format!("{fact:?} counts at step {}, because of {sent:?}", self.done));
+                    return Err(format!("{fact:?} counts at step {} because of {sent:?}", self.done));
                 }
                 self.moved = true;
             }
@@ -121,7 +121,7 @@ fn it_can_fail() {
     assert!(!counts(Delivery { gone: true, ..right.clone() }));
     let later = [born(2, 0), Fact::Delivered(right.clone()), counted(0, 0, 0, Part::Layer(1))];
     assert!(objects(NothingStale::default(), &later));
-    // Where there are audits it may count later, or never; but as strictly.
+    // With audits it may count later, or never, under the same conditions.
     let Fact::Born { generation, step, weights, .. } = born(1, 0) else { unreachable!() };
     let born = Fact::Born { generation, step, weights: weights.clone(), audits: true };
     let at = |weights: &str| Fact::Handled { steps_done: 0, weights: weights.to_owned() };

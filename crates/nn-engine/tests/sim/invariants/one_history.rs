@@ -1,4 +1,4 @@
-//! All lives of the coordinator tell one history: a life begins where an earlier one has been, and no step has two
+//! All lives of the coordinator have one history: a life begins where an earlier one has been, and no step has two
 //! outcomes.
 
 use std::collections::HashMap;
@@ -8,10 +8,10 @@ use crate::runs::Run;
 
 #[derive(Debug, Default)]
 pub(super) struct OneHistory {
-    /// The weights after each number of steps, whoever had them.
+    /// The weights after each number of steps, in any life.
     weights: HashMap<u64, String>,
     generation: Option<u64>,
-    /// Of the life before.
+    /// The most steps that any life has done.
     done: u64,
 }
 
@@ -29,7 +29,7 @@ impl OneHistory {
 
 impl Invariant for OneHistory {
     fn name(&self) -> &'static str {
-        "all lives tell one history"
+        "all lives have one history"
     }
 
     fn see(&mut self, _: &Run, fact: &Fact) -> Result<(), String> {
@@ -39,16 +39,16 @@ impl Invariant for OneHistory {
                     return Err(format!("generation {} follows {:?}", generation.0, self.generation));
                 }
                 if *step > self.done {
-                    return Err(format!("a life begins at step {step} that the one before never reached"));
+                    return Err(format!("a life begins at step {step}, which no earlier one has reached"));
                 }
                 if self.generation.is_some() && *step > 0 && !self.weights.contains_key(step) {
-                    return Err(format!("a life begins at step {step}, where there has been none"));
+                    return Err(format!("a life begins at step {step}, where no earlier one has been"));
                 }
                 self.generation = Some(generation.0);
                 self.tell(*step, weights)
             }
             Fact::Handled { steps_done, weights } => {
-                // A later life may be behind an earlier one; what lasts is what is on the disk.
+                // A later life may be behind an earlier one: only checkpoints last.
                 self.done = *steps_done.max(&self.done);
                 self.tell(*steps_done, weights)
             }

@@ -1,4 +1,4 @@
-//! Who is sent away has deserved it, and is given nothing any more, however often it dials.
+//! An excluded member has deserved it, and gets no more nodes, however often it dials.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,9 +10,9 @@ use crate::runs::Run;
 #[derive(Debug, Default)]
 pub(super) struct Quarantine {
     members: HashMap<WorkerId, Member>,
-    /// In this life of the coordinator.
+    /// Members excluded in this life of the coordinator.
     banned: HashSet<Member>,
-    /// Those who have ever sent what they had not computed.
+    /// Members that have ever sent tampered contributions.
     liars: HashSet<Member>,
 }
 
@@ -31,16 +31,16 @@ impl Invariant for Quarantine {
                 self.liars.extend(self.members.get(&sent.worker));
             }
             Fact::Banned { worker, lied } => {
-                let member = self.members.get(worker).ok_or("somebody is sent away whom nobody knows")?;
+                let member = self.members.get(worker).ok_or("an unknown worker is excluded")?;
                 if *lied && !self.liars.contains(member) {
-                    return Err(format!("worker {} is sent away, and has done nothing wrong", worker.0));
+                    return Err(format!("worker {} is excluded, but has done nothing wrong", worker.0));
                 }
                 self.banned.insert(*member);
             }
             Fact::Assigned { worker, node, .. }
                 if self.members.get(worker).is_some_and(|member| self.banned.contains(member)) =>
             {
-                return Err(format!("worker {} is in quarantine, and is given {node:?}", worker.0));
+                return Err(format!("worker {} is excluded, but gets {node:?}", worker.0));
             }
             _ => {}
         }

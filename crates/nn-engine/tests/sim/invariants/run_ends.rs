@@ -1,4 +1,4 @@
-//! After the faults stop, the run ends, once, and everybody who is connected is told.
+//! After the faults stop, the run ends, exactly once, and every connected worker is told.
 
 use std::collections::HashSet;
 
@@ -23,12 +23,12 @@ impl Invariant for RunEnds {
             Fact::Told { worker } => {
                 self.told.insert(*worker);
             }
-            Fact::Finished { .. } if self.finished => return Err("it ends twice".to_owned()),
+            Fact::Finished { .. } if self.finished => return Err("the run ends twice".to_owned()),
             Fact::Finished { .. } => self.finished = true,
-            Fact::End { .. } if !self.finished => return Err("it does not end".to_owned()),
+            Fact::End { .. } if !self.finished => return Err("the run does not end".to_owned()),
             Fact::End { connected } => {
                 if let Some(worker) = connected.iter().find(|worker| !self.told.contains(worker)) {
-                    return Err(format!("worker {} is not told that it ended", worker.0));
+                    return Err(format!("worker {} is not told that the run has ended", worker.0));
                 }
             }
             _ => {}

@@ -1,4 +1,4 @@
-//! What is reported of a step or an epoch, in any life, is what one machine reports of it, to the last bit.
+//! The reports of a step and an epoch, in any life, are those of one machine, to the last bit.
 
 use super::{Fact, Invariant};
 use crate::runs::Run;
@@ -8,17 +8,17 @@ pub(super) struct SameReports;
 
 impl Invariant for SameReports {
     fn name(&self) -> &'static str {
-        "steps and epochs are reported as by one machine"
+        "the reports of steps and epochs are those of one machine"
     }
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
         match fact {
             Fact::Stepped(report) if run.steps.get(report.step.0 as usize) != Some(report) => Err(format!(
-                "{report:?} is reported, by one machine {:?}",
+                "the report is {report:?}, but one machine reports {:?}",
                 run.steps.get(report.step.0 as usize)
             )),
             Fact::Epoch(report) if run.epochs.get(report.epoch as usize) != Some(report) => Err(format!(
-                "{report:?} is reported, by one machine {:?}",
+                "the report is {report:?}, but one machine reports {:?}",
                 run.epochs.get(report.epoch as usize)
             )),
             _ => Ok(()),

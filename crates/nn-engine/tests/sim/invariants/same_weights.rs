@@ -1,4 +1,4 @@
-//! Whoever holds all weights of a step, coordinator or worker, holds the same: those that one machine has then.
+//! Coordinator and workers hold the same weights of a step: those of one machine.
 
 use super::{Fact, Invariant};
 use crate::runs::Run;
@@ -21,7 +21,7 @@ impl Invariant for SameWeights {
         match run.hashes.get(step as usize) {
             Some(hash) if hash == weights => Ok(()),
             Some(hash) => {
-                Err(format!("{who} holds {weights} as the weights of step {step}, which are {hash}"))
+                Err(format!("{who} holds {weights} as the weights of step {step}, but they are {hash}"))
             }
             None => Err(format!("{who} holds weights of step {step}, which is beyond the run")),
         }

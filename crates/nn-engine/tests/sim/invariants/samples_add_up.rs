@@ -8,7 +8,7 @@ use crate::runs::Run;
 #[derive(Debug, Default)]
 pub(super) struct SamplesAddUp {
     step: u64,
-    /// For each layer of the step.
+    /// Samples counted in the step, by layer.
     samples: Vec<usize>,
 }
 
@@ -39,7 +39,7 @@ impl Invariant for SamplesAddUp {
                 let want = run.manifest.samples_in(report.step.0);
                 if report.samples != want || self.samples.iter().any(|&samples| samples != want) {
                     return Err(format!(
-                        "step {} has {want} samples, but its layers are of {:?}, and {} are reported",
+                        "step {} has {want} samples, but its layers have {:?}, and the report has {}",
                         report.step.0, self.samples, report.samples
                     ));
                 }
@@ -62,7 +62,7 @@ fn it_can_fail() {
     assert!(objects(SamplesAddUp::default(), &[left.clone(), report(0, 12)]));
     assert!(objects(SamplesAddUp::default(), &[left, counted(0, 2, 1, Part::Layer(0)), report(0, 12)]));
     assert!(objects(SamplesAddUp::default(), &[counted(1, 0, 0, Part::All)]));
-    // What has been counted in an earlier life is lost.
+    // Nodes that counted in an earlier life are lost.
     let right = || counted(0, 2, 1, Part::All);
     assert!(objects(
         SamplesAddUp::default(),

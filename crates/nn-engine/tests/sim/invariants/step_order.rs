@@ -1,4 +1,4 @@
-//! A step never goes back within a life of the coordinator, and none is left out.
+//! Within a life of the coordinator, steps never go back, and none is skipped.
 
 use super::{Fact, Invariant};
 use crate::runs::Run;
@@ -11,7 +11,7 @@ pub(super) struct StepOrder {
 
 impl Invariant for StepOrder {
     fn name(&self) -> &'static str {
-        "a step never goes back"
+        "steps never go back"
     }
 
     fn see(&mut self, _: &Run, fact: &Fact) -> Result<(), String> {
@@ -19,14 +19,17 @@ impl Invariant for StepOrder {
             Fact::Born { step, .. } => (self.reported, self.done) = (*step, *step),
             Fact::Stepped(report) => {
                 if report.step.0 != self.reported {
-                    return Err(format!("step {} is done when {} was due", report.step.0, self.reported));
+                    return Err(format!(
+                        "step {} is reported, but step {} was due",
+                        report.step.0, self.reported
+                    ));
                 }
                 self.reported += 1;
             }
             Fact::Handled { steps_done, .. } => {
                 if *steps_done < self.done || *steps_done != self.reported {
                     return Err(format!(
-                        "{steps_done} steps are done, {} were, {} are reported",
+                        "{steps_done} steps are done; {} were before, and {} have been reported",
                         self.done, self.reported
                     ));
                 }

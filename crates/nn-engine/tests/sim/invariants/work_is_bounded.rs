@@ -1,5 +1,5 @@
-//! Work is given out again only for a reason: never what has been counted, and never twice to the same worker, unless
-//! what it sent was malformed.
+//! Work is reissued only for a reason: never a node that has been counted, and never twice to the same worker, unless
+//! its contribution was malformed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,17 +11,17 @@ use crate::runs::Run;
 
 #[derive(Debug, Default)]
 pub(super) struct WorkIsBounded {
-    /// Of the step.
+    /// How often each worker has been assigned each node of the step.
     given: HashMap<(WorkerId, Node), u64>,
     counted: HashSet<(usize, u32)>,
     delivered: Option<WorkerId>,
-    /// Of the run.
+    /// Malformed contributions of each worker in the run.
     malformed: HashMap<WorkerId, u64>,
 }
 
 impl Invariant for WorkIsBounded {
     fn name(&self) -> &'static str {
-        "work is given out again only for a reason"
+        "work is reissued only for a reason"
     }
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
@@ -49,12 +49,15 @@ impl Invariant for WorkIsBounded {
             Fact::Assigned { worker, step, node } => {
                 let mut leaves = run.manifest.tree(step.0).leaves_of(*node);
                 if leaves.all(|leaf| (0..layers).all(|layer| self.counted.contains(&(layer, leaf)))) {
-                    return Err(format!("{node:?} is given to worker {} when it is counted", worker.0));
+                    return Err(format!(
+                        "{node:?} is assigned to worker {} after it has been counted",
+                        worker.0
+                    ));
                 }
                 let given = self.given.entry((*worker, *node)).or_default();
                 *given += 1;
                 if *given > 1 + self.malformed.get(worker).copied().unwrap_or_default() {
-                    return Err(format!("{node:?} is given to worker {} {given} times", worker.0));
+                    return Err(format!("{node:?} is assigned to worker {} {given} times", worker.0));
                 }
             }
             _ => {}

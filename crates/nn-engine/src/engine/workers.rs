@@ -1,30 +1,29 @@
-//! Who takes part, and what each has been given in this step.
+//! The workers of a run, and the memory of those that are gone.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nn_core::Node;
-
 use super::deadlines::Pace;
-use super::protocol::{Attempt, Join, Member, Part, Release, WorkerId};
-use super::status::Quarantine;
-use super::validate::Rejection;
+use super::ids::{Member, WorkerId};
+use super::options::MAX_REMEMBERED;
+use super::protocol::{Join, Release};
+use super::rejection::Rejection;
 
 /// Whether a worker has the step's weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Not yet.
+    /// It does not have them yet.
     Joining,
-    /// Yes, and it is sent all that follow.
+    /// It has them, and gets all that follow.
     Active,
-    /// Not any more: a step ended without it. It is sent nothing until it has answered what it still owes.
+    /// A step ended without it. It gets nothing until it has answered for the nodes that it owes.
     Late {
-        /// Nodes.
+        /// Nodes that it still owes.
         owes: u32,
     },
 }
 
-/// A worker, by its connection.
+/// A connected worker.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) member: Member,
@@ -33,15 +32,15 @@ pub(super) struct Worker {
     pub(super) standing: Standing,
     pub(super) pace: Pace,
     pub(super) last_heard: Duration,
-    /// When it finished the last of its nodes.
+    /// When it finished its latest node.
     pub(super) free_since: Duration,
-    /// Samples that it has been given in this step.
+    /// Samples assigned to it in this step.
     pub(super) given: usize,
     pub(super) rejected: u64,
 }
 
 impl Worker {
-    pub(super) fn new(join: Join, now: Duration) -> Self {
+    fn new(join: Join, now: Duration) -> Self {
         Self {
             member: join.member,
             incarnation: join.incarnation,
@@ -54,31 +53,51 @@ impl Worker {
             rejected: 0,
         }
     }
+
+    /// Whether it could work in a step that begins now: a late worker has to answer first.
+    pub(super) fn is_ready(&self) -> bool {
+        !matches!(self.standing, Standing::Late { .. })
+    }
 }
 
-/// How many of those who have gone are remembered by name.
+/// A member that is excluded from the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// The member.
+    pub member: Member,
+    /// The connection that it had.
+    pub worker: WorkerId,
+    /// When it was excluded.
+    pub since: Duration,
+    /// The reason that it was given, and is given again whenever it dials.
+    pub reason: Release,
+}
+
+/// A member's malformed messages.
+#[derive(Debug, Clone, Copy, Default)]
+struct Strikes {
+    count: u32,
+    /// The number of its latest strike among the strikes of all members.
+    last: u64,
+}
+
+/// Departed workers that are remembered by name.
 const DEPARTED: usize = 16;
 
-/// How many members are remembered for their strikes, and how many because they are not let in again. Whoever dials
-/// chooses a member's number, so without a bound strangers could fill the memory with them. It is twice as many as can be
-/// connected with the usual options.
-pub(super) const REMEMBERED: usize = 2048;
-
-/// All workers, and what is remembered of those who are gone.
+/// All workers, and the memory of those that are gone.
 #[derive(Debug, Default)]
 pub(super) struct Workers {
     all: BTreeMap<WorkerId, Worker>,
-    /// Of a member, not of a connection: dialling again wipes nothing out.
+    /// By member rather than connection: dialling again clears nothing.
     strikes: BTreeMap<Member, Strikes>,
     quarantined: BTreeMap<Member, Quarantine>,
-    /// Strikes so far, of whomever: tells which was last.
+    /// Strikes so far, of all members.
     struck: u64,
     departed: Vec<(Member, WorkerId)>,
 }
 
 impl Workers {
-    /// Lets a worker in, or says why not. Some if an older connection of the same member has to go: it is gone from
-    /// here.
+    /// Admits a worker, or says why not. Some older connection of the same member may be replaced: it has been removed.
     pub(super) fn join(&mut self, join: Join, now: Duration) -> Result<Option<WorkerId>, Release> {
         if let Some(quarantine) = self.quarantined.get(&join.member) {
             return Err(quarantine.reason);
@@ -102,12 +121,12 @@ impl Workers {
         Ok(old.map(|(id, _)| id))
     }
 
-    /// Counts a strike: how many that makes. Where there are too many to remember, the member with the fewest is
-    /// forgotten, and of those the one whose last strike is longest ago: so nobody's second strike makes room for
-    /// strangers' first ones.
+    /// Counts a strike and returns the member's total. If the memory is full, it forgets the member with the fewest
+    /// strikes, and among those the one whose latest strike is oldest: strangers' first strikes never displace a
+    /// second one.
     pub(super) fn strike(&mut self, member: Member) -> u32 {
         self.struck += 1;
-        if !self.strikes.contains_key(&member) && self.strikes.len() >= REMEMBERED {
+        if !self.strikes.contains_key(&member) && self.strikes.len() >= MAX_REMEMBERED {
             let least = self.strikes.iter().min_by_key(|(_, strikes)| (strikes.count, strikes.last));
             if let Some(least) = least.map(|(&member, _)| member) {
                 self.strikes.remove(&least);
@@ -118,16 +137,17 @@ impl Workers {
         strikes.count
     }
 
+    /// The member's strikes so far.
     pub(super) fn strikes(&self, member: Member) -> u32 {
         self.strikes.get(&member).map(|strikes| strikes.count).unwrap_or_default()
     }
 
-    /// From here on a member is not let in. Where there are too many to remember, one is forgotten that only sent
-    /// malformed messages, the one of longest ago, before any that was found to compute wrongly: for that, somebody must
-    /// have been let in, given work, and outvoted, which strangers cannot do by the thousand.
+    /// Excludes a member from the run. If the memory is full, it forgets a member that only sent malformed messages, the
+    /// longest excluded first, before any that computed wrongly: for the latter somebody must have been admitted, given
+    /// work and outvoted, which strangers cannot do by the thousand.
     pub(super) fn quarantine(&mut self, quarantine: Quarantine) {
         self.strikes.remove(&quarantine.member);
-        if !self.quarantined.contains_key(&quarantine.member) && self.quarantined.len() >= REMEMBERED {
+        if !self.quarantined.contains_key(&quarantine.member) && self.quarantined.len() >= MAX_REMEMBERED {
             let worth = |kept: &Quarantine| matches!(kept.reason, Release::Disproved { .. });
             let least = self.quarantined.values().min_by_key(|kept| (worth(kept), kept.since, kept.worker));
             if let Some(least) = least.map(|kept| kept.member) {
@@ -141,22 +161,25 @@ impl Workers {
         self.quarantined.values()
     }
 
-    /// A worker has left, or was given up: it may be missed.
-    pub(super) fn departed(&mut self, worker: WorkerId, member: Member) {
+    /// Removes a worker that has left or was given up, and remembers its name as missing.
+    pub(super) fn depart(&mut self, worker: WorkerId) -> Option<Worker> {
+        let gone = self.remove(worker)?;
         self.departed.truncate(DEPARTED - 1);
-        self.departed.insert(0, (member, worker));
+        self.departed.insert(0, (gone.member, worker));
+        Some(gone)
     }
 
-    /// There are workers enough: nobody is missed.
+    /// Forgets the names of missing workers: there are enough workers again.
     pub(super) fn miss_nobody(&mut self) {
         self.departed.clear();
     }
 
-    /// The last connections of those who have gone, the latest first.
+    /// The last connections of departed members, the latest first.
     pub(super) fn missed(&self) -> impl Iterator<Item = WorkerId> {
         self.departed.iter().map(|(_, worker)| *worker)
     }
 
+    /// Removes a worker without missing it.
     pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Worker> {
         self.all.remove(&worker)
     }
@@ -165,7 +188,7 @@ impl Workers {
         self.all.clear();
     }
 
-    /// A member's connection.
+    /// The member's connection.
     pub(super) fn of(&self, member: Member) -> Option<WorkerId> {
         self.all.iter().find(|(_, worker)| worker.member == member).map(|(&id, _)| id)
     }
@@ -190,23 +213,28 @@ impl Workers {
         self.iter().filter(|(_, worker)| worker.standing == Standing::Active)
     }
 
-    /// Those that could take part in a step that begins now.
-    pub(super) fn ready(&self) -> usize {
-        self.all.values().filter(|worker| !matches!(worker.standing, Standing::Late { .. })).count()
+    /// Whether a worker waits for the next step.
+    pub(super) fn any_joining(&self) -> bool {
+        self.all.values().any(|worker| worker.standing == Standing::Joining)
     }
 
-    /// Those that are connected.
+    /// The number of workers that could work in a step that begins now.
+    pub(super) fn ready(&self) -> usize {
+        self.all.values().filter(|worker| worker.is_ready()).count()
+    }
+
+    /// The number of connected workers.
     pub(super) fn count(&self) -> usize {
         self.all.len()
     }
 
-    /// A guess at a worker's speed in samples a second: as measured; else that of the others for each thread; else
-    /// none.
+    /// The worker's speed in samples a second: as measured, or else as typical for its threads. None if no worker's
+    /// speed has been measured.
     pub(super) fn speed(&self, worker: &Worker) -> Option<f64> {
         worker.pace.speed().or_else(|| self.typical(worker))
     }
 
-    /// The speed of a worker with as many threads as this one.
+    /// The typical speed of a worker with as many threads as this one.
     pub(super) fn typical(&self, worker: &Worker) -> Option<f64> {
         let mut per_thread: Vec<f64> =
             self.all.values().filter_map(|w| Some(w.pace.speed()? / w.threads as f64)).collect();
@@ -215,117 +243,50 @@ impl Workers {
     }
 }
 
-/// A member's malformed messages.
-#[derive(Debug, Clone, Copy, Default)]
-struct Strikes {
-    count: u32,
-    /// Which of all strikes was its last.
-    last: u64,
-}
-
-/// How far a worker is with a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// It is waited for.
-    Pending,
-    /// All its parts have come.
-    Done,
-    /// A part of it could not be right: what else comes of it is welcome, but it is not waited for.
-    Void,
-}
-
-/// A node that has been given to a worker in this step. There is one for each pair of both.
-#[derive(Debug)]
-pub(super) struct Issue {
-    pub(super) worker: WorkerId,
-    pub(super) node: Node,
-    pub(super) attempt: Attempt,
-    pub(super) since: Duration,
-    pub(super) progress: Progress,
-    /// Layers that have come from this worker, where they come one by one.
-    layers: Vec<u32>,
-    stats: bool,
-}
-
-impl Issue {
-    pub(super) fn new(worker: WorkerId, node: Node, attempt: Attempt, since: Duration) -> Self {
-        let progress = Progress::Pending;
-        Self { worker, node, attempt, since, progress, layers: Vec::new(), stats: false }
-    }
-
-    pub(super) fn is_pending(&self) -> bool {
-        self.progress == Progress::Pending
-    }
-
-    /// Given to the same worker again.
-    pub(super) fn renew(&mut self, attempt: Attempt, since: Duration) {
-        (self.attempt, self.since, self.progress) = (attempt, since, Progress::Pending);
-        self.layers.clear();
-        self.stats = false;
-    }
-
-    /// A part has come, counted or not. True if that was the last one that was waited for.
-    pub(super) fn arrived(&mut self, part: Part, stats: bool, layers: usize) -> bool {
-        self.stats |= stats;
-        let all = match part {
-            Part::All => true,
-            Part::Layer(layer) => {
-                if !self.layers.contains(&layer) {
-                    self.layers.push(layer);
-                }
-                self.layers.len() == layers
-            }
-        };
-        if all && self.stats && self.is_pending() {
-            self.progress = Progress::Done;
-            return true;
-        }
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use nn_core::Node;
 
-    fn sent_away(member: u64, reason: Release) -> Quarantine {
+    use super::*;
+    use crate::engine::ids::Step;
+
+    fn excluded(member: u64, reason: Release) -> Quarantine {
         let since = Duration::from_secs(member);
         Quarantine { member: Member(member), worker: WorkerId(member), since, reason }
     }
 
     const MALFORMED: Release = Release::Quarantined { strikes: 3, last: Rejection::NoMessage };
-    const DISPROVED: Release =
-        Release::Disproved { step: crate::engine::Step(1), node: Node { level: 0, index: 0 } };
+    const DISPROVED: Release = Release::Disproved { step: Step(1), node: Node { level: 0, index: 0 } };
 
     #[test]
-    fn strangers_cannot_fill_the_memory_with_strikes_nor_wipe_out_anybodys() {
+    fn strangers_can_neither_fill_the_memory_with_strikes_nor_clear_anybody_elses() {
         let mut workers = Workers::default();
         workers.strike(Member(7));
         assert_eq!(workers.strike(Member(7)), 2);
-        for stranger in 0..3 * REMEMBERED as u64 {
+        for stranger in 0..3 * MAX_REMEMBERED as u64 {
             assert_eq!(workers.strike(Member(1000 + stranger)), 1);
         }
-        assert_eq!(workers.strikes.len(), REMEMBERED);
+        assert_eq!(workers.strikes.len(), MAX_REMEMBERED);
         assert_eq!(workers.strike(Member(7)), 3);
-        // Of those with as few strikes the latest are remembered.
-        assert_eq!(workers.strikes(Member(1000 + 3 * REMEMBERED as u64 - 1)), 1);
+        // Among members with equally few strikes the latest are remembered.
+        assert_eq!(workers.strikes(Member(1000 + 3 * MAX_REMEMBERED as u64 - 1)), 1);
         assert_eq!(workers.strikes(Member(1000)), 0);
     }
 
     #[test]
-    fn strangers_cannot_wash_a_member_clean_that_computes_wrongly() {
+    fn strangers_cannot_clear_a_member_that_computes_wrongly() {
         let mut workers = Workers::default();
-        workers.quarantine(sent_away(1, DISPROVED));
-        for stranger in 2..3 * REMEMBERED as u64 {
+        workers.quarantine(excluded(1, DISPROVED));
+        for stranger in 2..3 * MAX_REMEMBERED as u64 {
             workers.strike(Member(stranger));
-            workers.quarantine(sent_away(stranger, MALFORMED));
+            workers.quarantine(excluded(stranger, MALFORMED));
         }
-        assert_eq!((workers.quarantined.len(), workers.strikes.len()), (REMEMBERED, 0));
+        assert_eq!((workers.quarantined.len(), workers.strikes.len()), (MAX_REMEMBERED, 0));
         let join =
             |member| Join { worker: WorkerId(1 << 40), member: Member(member), incarnation: 9, threads: 1 };
         assert_eq!(workers.join(join(1), Duration::ZERO).unwrap_err(), DISPROVED);
-        // The latest of the others are remembered.
-        assert_eq!(workers.join(join(3 * REMEMBERED as u64 - 1), Duration::ZERO).unwrap_err(), MALFORMED);
+        // Of the others the latest are remembered.
+        assert_eq!(workers.join(join(3 * MAX_REMEMBERED as u64 - 1), Duration::ZERO).unwrap_err(), MALFORMED);
         assert!(workers.join(join(2), Duration::ZERO).is_ok());
     }
 }
