@@ -30,7 +30,7 @@ pub trait Observer {
     fn snapshot(&mut self, snapshot: Snapshot);
 }
 
-/// Runs the engine to its end on this machine, on its own threads.
+/// Runs the engine to its end in this process, on the threads of [`Engine::compute`].
 ///
 /// # Errors
 /// If the data do not fit the model.

@@ -89,8 +89,8 @@ impl Engine {
         Change::Made
     }
 
-    /// Ends a trial without a second witness if the only worker that could be one has testified, and `min_workers`
-    /// allows the run to rely on one worker.
+    /// Ends a trial that has one testimony, if no other worker can give a second one and `min_workers` allows the run to
+    /// rely on one worker.
     pub(super) fn believe_lone_worker(&mut self, now: Duration, actions: &mut Vec<Action>) -> Change {
         if self.cluster.min_workers > 1 || self.workers.count() == 0 {
             return Change::None;

@@ -277,10 +277,8 @@ impl Engine {
                 Change::Made
             }
             (Rejection::Duplicate(_), _) => {
-                let issue = self.round.issues.find(id, node);
-                Change::when(
-                    issue.is_some_and(|issue| self.answered(now, issue, part, stats.is_some(), compute)),
-                )
+                let Some(issue) = self.round.issues.find(id, node) else { return Change::None };
+                Change::when(self.answered(now, issue, part, stats.is_some(), compute))
             }
             (Rejection::StaleStep { .. }, Standing::Late { owes }) if stats.is_some() => {
                 // One of the nodes that it owes has arrived.
