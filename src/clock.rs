@@ -1,20 +1,20 @@
-//! The one place that reads a clock.
+//! The only code in this crate that reads a clock.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// The date, as this machine believes it to be. It may be wrong, and it may jump: nothing is measured with it.
-#[allow(clippy::disallowed_methods)] // this is the one place
+/// The date according to this machine. It may be wrong and may jump, so never measure time with it.
+#[allow(clippy::disallowed_methods)] // the exception that this file exists for
 pub(crate) fn date() -> SystemTime {
     SystemTime::now()
 }
 
-/// Measures time from when it was made.
+/// A stopwatch, which starts when it is created.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock(Instant);
 
 impl Clock {
-    /// Starts at zero.
-    #[allow(clippy::disallowed_methods)] // this is the one place
+    /// Starts a stopwatch at zero.
+    #[allow(clippy::disallowed_methods)] // the exception that this file exists for
     pub(crate) fn start() -> Self {
         Self(Instant::now())
     }

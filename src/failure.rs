@@ -1,29 +1,29 @@
-//! How a command ends when it does not end well: a sentence, a remedy and an exit code.
+//! Failures of commands: a message, a remedy and an exit code.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-/// Why a command failed, as far as its exit code tells.
+/// The category of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The work itself failed: a full disk, a diverged run. Exit code 1.
+    /// The work itself failed, for example because of a full disk or a diverged run. Exit code 1.
     Failed,
-    /// A flag or a configuration that cannot be used. Exit code 2.
+    /// A flag or the configuration is invalid. Exit code 2.
     Usage,
-    /// Data or a model that cannot be used. Exit code 3.
+    /// Data or a model is invalid. Exit code 3.
     Data,
-    /// The network or a peer. Exit code 4.
+    /// The network or a peer failed. Exit code 4.
     Network,
-    /// Interrupted before a checkpoint could be written. Exit code 130, as for a shell's SIGINT.
+    /// The command was interrupted before a checkpoint could be written. Exit code 130, as after SIGINT in a shell.
     Interrupted,
-    /// The reader of standard output went away, as in `nn … | head -1`. It has what it wanted, so nothing is
-    /// said and the exit code is 0.
+    /// The reader of standard output closed it, as in `nn … | head -1`. The reader has what it wanted, so nothing is
+    /// printed and the exit code is 0.
     OutputClosed,
 }
 
 impl FailureKind {
-    /// The exit code of the contract.
+    /// The exit code of the command-line contract.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::OutputClosed => 0,
@@ -36,7 +36,7 @@ impl FailureKind {
     }
 }
 
-/// The end of a command that did not succeed.
+/// The failure of a command.
 ///
 /// ```
 /// use nn::failure::Failure;
@@ -54,13 +54,13 @@ pub struct Failure {
     help: Option<String>,
 }
 
-/// Messages quote files and peers, which may hold what a terminal would obey: colours, titles, or worse. Only lines may end.
+/// Replaces control characters except line feeds. Messages quote files and peers, whose text must not steer the terminal.
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 impl Failure {
-    /// A failure of the kind and with the sentence given. Neither `error:` nor a full stop belongs in it.
+    /// A failure of the given kind. The message has neither the prefix `error:` nor a full stop.
     pub fn new(kind: FailureKind, message: impl fmt::Display) -> Self {
         Self { kind, message: plain(&message.to_string()), help: None }
     }
@@ -90,7 +90,7 @@ impl Failure {
         Self::new(FailureKind::Interrupted, message)
     }
 
-    /// What became of a write to standard output: a closed pipe ends the command quietly, anything else fails it.
+    /// A failed write to standard output: a closed pipe ends the command quietly, any other error fails it.
     pub fn stdout(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self::new(FailureKind::OutputClosed, "standard output was closed"),
@@ -98,32 +98,32 @@ impl Failure {
         }
     }
 
-    /// The same failure with a remedy, which is printed on a line of its own.
+    /// Adds a remedy, which is printed on its own line.
     #[must_use]
     pub fn help(mut self, remedy: impl fmt::Display) -> Self {
         self.help = Some(plain(&remedy.to_string()));
         self
     }
 
-    /// What the exit code will tell.
+    /// The category.
     pub fn kind(&self) -> FailureKind {
         self.kind
     }
 
-    /// The sentence, without `error:`.
+    /// The message, without the prefix `error:`.
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The remedy, if there is one.
+    /// The remedy, if any.
     pub fn remedy(&self) -> Option<&str> {
         self.help.as_deref()
     }
 
-    /// Prints the failure on standard error and gives the exit code to end with.
+    /// Prints the failure on standard error and returns the exit code.
     pub fn report(&self) -> ExitCode {
         if self.kind != FailureKind::OutputClosed {
-            // Where standard error is closed there is nobody left to tell; the exit code still does.
+            // If standard error is closed, the exit code still reports the failure.
             let _ = writeln!(io::stderr(), "{self}");
         }
         ExitCode::from(self.kind.exit_code())
@@ -153,7 +153,7 @@ impl From<nn_data::DataError> for Failure {
     }
 }
 
-/// Writes `text` to standard output, where `println!` would panic once a pipe is closed.
+/// Writes `text` to standard output without panicking on a closed pipe, as `println!` would.
 ///
 /// # Errors
 /// [`Failure::stdout`].
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_quoted_does_not_reach_the_terminal_as_it_is() {
+    fn control_characters_do_not_reach_the_terminal() {
         let failure = Failure::data("x\u{1b}[2J\u{7f} is bad\nand y too").help("remove \r it");
         let text = failure.to_string();
         assert!(text.contains("x\u{fffd}[2J\u{fffd} is bad\nand y too"), "{text:?}");
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_with_data_keeps_its_sort() {
+    fn data_errors_keep_their_category() {
         let unknown = "mnits".parse::<nn_data::Source>().unwrap_err();
         let failure = Failure::from(unknown);
         assert_eq!(failure.kind().exit_code(), 2);
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_pipe_is_no_failure_but_a_full_disk_is() {
+    fn a_closed_pipe_ends_quietly_but_a_full_disk_fails() {
         let closed = Failure::stdout(&io::Error::from(io::ErrorKind::BrokenPipe));
         assert_eq!(closed.kind().exit_code(), 0);
         let full = Failure::stdout(&io::Error::from(io::ErrorKind::StorageFull));

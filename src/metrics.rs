@@ -1,14 +1,14 @@
-//! How good the answers are: numbers over the outputs of a whole data set.
+//! Evaluation metrics over the outputs for a whole data set.
 //!
-//! Classification: [`classification`] gives accuracy, the scores of each class and the [`Confusion`] matrix;
-//! [`confidently_wrong`] finds the samples to look at. Regression: [`regression`]. All sums are taken in `f64` and in
-//! the order of the samples, so that the same outputs always give the same report.
+//! For classification, [`classification`] gives accuracy, the scores of each class and the [`Confusion`] matrix, and
+//! [`confidently_wrong`] finds the samples worth looking at. For regression there is [`regression`]. All sums are taken in
+//! `f64` and in the order of the samples, so that the same outputs always give the same report.
 
 use serde::Serialize;
 
-/// The class that a row of outputs answers: the greatest output, the lowest index where several are equally great.
-/// A NaN is never the greatest; a row of nothing but NaN answers 0.
-pub fn predicted(outputs: &[f32]) -> usize {
+/// The class that a row of outputs predicts: the index of the largest output, the lowest index in a tie. NaN is never the
+/// largest; a row of only NaN predicts class 0.
+pub(crate) fn predicted(outputs: &[f32]) -> usize {
     let mut best = 0;
     for (class, &output) in outputs.iter().enumerate() {
         if output > outputs[best] || (outputs[best].is_nan() && !output.is_nan()) {
@@ -18,54 +18,54 @@ pub fn predicted(outputs: &[f32]) -> usize {
     best
 }
 
-/// How often a sample of one class was answered as another: counts `[true][predicted]`.
+/// The confusion matrix: counts of samples `[true][predicted]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct Confusion {
+pub(crate) struct Confusion {
     counts: Vec<Vec<usize>>,
 }
 
 impl Confusion {
     /// An empty matrix.
-    pub fn new(classes: usize) -> Self {
+    pub(crate) fn new(classes: usize) -> Self {
         Self { counts: vec![vec![0; classes]; classes] }
     }
 
-    /// Counts one answer.
+    /// Counts one prediction.
     ///
     /// # Panics
-    /// Where either class is out of range.
-    pub fn add(&mut self, truth: usize, predicted: usize) {
+    /// If either class is out of range.
+    pub(crate) fn add(&mut self, truth: usize, predicted: usize) {
         self.counts[truth][predicted] += 1;
     }
 
-    /// How many classes there are.
-    pub fn classes(&self) -> usize {
+    /// The number of classes.
+    pub(crate) fn classes(&self) -> usize {
         self.counts.len()
     }
 
-    /// How many samples of class `truth` were answered as `predicted`.
-    pub fn count(&self, truth: usize, predicted: usize) -> usize {
+    /// The number of samples of class `truth` that were predicted as `predicted`.
+    pub(crate) fn count(&self, truth: usize, predicted: usize) -> usize {
         self.counts[truth][predicted]
     }
 
-    /// All samples of a class.
-    pub fn support(&self, truth: usize) -> usize {
+    /// The number of samples of a class.
+    pub(crate) fn support(&self, truth: usize) -> usize {
         self.counts[truth].iter().sum()
     }
 
-    /// All samples answered as a class.
-    pub fn answered(&self, predicted: usize) -> usize {
+    /// The number of samples predicted as a class.
+    pub(crate) fn answered(&self, predicted: usize) -> usize {
         self.counts.iter().map(|row| row[predicted]).sum()
     }
 
-    /// The samples answered rightly.
-    pub fn correct(&self) -> usize {
+    /// The number of correct predictions.
+    pub(crate) fn correct(&self) -> usize {
         (0..self.classes()).map(|class| self.counts[class][class]).sum()
     }
 
-    /// The wrong answers `(true, predicted, count)`, the most frequent first, ties by class; none that never happened.
-    pub fn confusions(&self) -> Vec<(usize, usize, usize)> {
+    /// The wrong predictions that occurred, as `(true, predicted, count)`, most frequent first, ties by class.
+    pub(crate) fn confusions(&self) -> Vec<(usize, usize, usize)> {
         let mut all = Vec::new();
         for (truth, row) in self.counts.iter().enumerate() {
             for (predicted, &count) in row.iter().enumerate() {
@@ -79,55 +79,57 @@ impl Confusion {
     }
 }
 
-/// The scores of one class. A score is `None` where it would divide by zero.
+/// The scores of one class. A score that would divide by zero is `None`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ClassScore {
-    /// The class.
-    pub class: usize,
-    /// Of the samples answered as this class, the fraction that are; `None` where none was answered so.
-    pub precision: Option<f64>,
-    /// Of the samples of this class, the fraction found; `None` where there are none.
-    pub recall: Option<f64>,
-    /// The harmonic mean, 2·TP / (support + answered); `None` where the class neither occurs nor is answered.
-    pub f1: Option<f64>,
-    /// How many samples are of this class.
-    pub support: usize,
-    /// How many samples were answered as this class.
-    pub answered: usize,
+pub(crate) struct ClassScore {
+    /// The number of the class.
+    pub(crate) class: usize,
+    /// The fraction of the samples predicted as this class that belong to it; `None` if it was never predicted.
+    pub(crate) precision: Option<f64>,
+    /// The fraction of the samples of this class that were predicted as it; `None` if it has no samples.
+    pub(crate) recall: Option<f64>,
+    /// The harmonic mean, 2·TP / (support + answered); `None` if the class has no samples and was never predicted.
+    pub(crate) f1: Option<f64>,
+    /// The number of samples of this class.
+    pub(crate) support: usize,
+    /// The number of samples predicted as this class.
+    pub(crate) answered: usize,
 }
 
-/// Unweighted means over the classes that occur or are answered. As in scikit-learn, a score that divides by zero
-/// counts as 0 there: a class that the network never answers is a failure, not a class to leave out.
+/// Unweighted means over the classes that have samples or were predicted. As in scikit-learn, a score that would divide by
+/// zero counts as 0: a class that is never predicted is a failure rather than a class to leave out.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-#[allow(missing_docs)] // the means of the fields of the same names
-pub struct MacroAverage {
-    pub precision: f64,
-    pub recall: f64,
-    pub f1: f64,
+pub(crate) struct MacroAverage {
+    /// Mean precision.
+    pub(crate) precision: f64,
+    /// Mean recall.
+    pub(crate) recall: f64,
+    /// Mean F1 score.
+    pub(crate) f1: f64,
 }
 
-/// What [`classification`] finds.
+/// The result of [`classification`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Classification {
-    /// How many samples were answered.
-    pub samples: usize,
-    /// How many of them rightly.
-    pub correct: usize,
-    /// The fraction of right answers, 0..1; `None` without samples.
-    pub accuracy: Option<f64>,
+pub(crate) struct Classification {
+    /// The number of samples.
+    pub(crate) samples: usize,
+    /// The number of correct predictions.
+    pub(crate) correct: usize,
+    /// The fraction of correct predictions, from 0 to 1; `None` without samples.
+    pub(crate) accuracy: Option<f64>,
     /// The means over the classes; `None` without samples.
-    pub macro_average: Option<MacroAverage>,
-    /// One entry a class.
-    pub classes: Vec<ClassScore>,
+    pub(crate) macro_average: Option<MacroAverage>,
+    /// One entry per class.
+    pub(crate) classes: Vec<ClassScore>,
     /// Counts `[true][predicted]`.
-    pub confusion: Confusion,
+    pub(crate) confusion: Confusion,
 }
 
-/// Compares the answers with the labels. `outputs` is row-major `[labels.len()][classes]`.
+/// Compares predictions with labels. `outputs` is row-major `[labels.len()][classes]`.
 ///
 /// # Panics
-/// Where the lengths disagree or a label is out of range; a checked data set and its own outputs cannot.
-pub fn classification(labels: &[u32], outputs: &[f32], classes: usize) -> Classification {
+/// If the lengths disagree or a label is out of range, which a checked data set and its outputs rule out.
+pub(crate) fn classification(labels: &[u32], outputs: &[f32], classes: usize) -> Classification {
     assert_eq!(outputs.len(), labels.len() * classes, "one row of outputs for each label");
     let mut confusion = Confusion::new(classes);
     for (&label, row) in labels.iter().zip(outputs.chunks_exact(classes.max(1))) {
@@ -165,25 +167,25 @@ fn from_confusion(confusion: Confusion) -> Classification {
     Classification { samples, correct, accuracy: ratio(correct, samples), macro_average, classes, confusion }
 }
 
-/// A sample answered wrongly.
+/// A wrong prediction.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Miss {
-    /// Its index in the data set.
-    pub sample: usize,
-    /// What it is.
-    pub truth: usize,
-    /// What the network answered.
-    pub predicted: usize,
-    /// The output of the answered class.
-    pub confidence: f32,
+pub(crate) struct Miss {
+    /// The index of the sample in the data set.
+    pub(crate) sample: usize,
+    /// The true class.
+    pub(crate) truth: usize,
+    /// The predicted class.
+    pub(crate) predicted: usize,
+    /// The output of the predicted class.
+    pub(crate) confidence: f32,
 }
 
-/// The wrong answers that were given with the most confidence, at most `most` of them, the worst first; equally
-/// confident ones in the order of the data set.
+/// The wrong predictions with the highest confidence, at most `most` of them, in descending order of confidence, ties in
+/// the order of the data set.
 ///
 /// # Panics
-/// Where the lengths disagree.
-pub fn confidently_wrong(labels: &[u32], outputs: &[f32], classes: usize, most: usize) -> Vec<Miss> {
+/// If the lengths disagree.
+pub(crate) fn confidently_wrong(labels: &[u32], outputs: &[f32], classes: usize, most: usize) -> Vec<Miss> {
     assert_eq!(outputs.len(), labels.len() * classes, "one row of outputs for each label");
     let mut misses: Vec<Miss> = labels
         .iter()
@@ -201,29 +203,29 @@ pub fn confidently_wrong(labels: &[u32], outputs: &[f32], classes: usize, most: 
 
 /// The errors of one regression output.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct OutputError {
+pub(crate) struct OutputError {
     /// The mean squared error, in the target's unit squared.
-    pub mse: f64,
+    pub(crate) mse: f64,
     /// The mean absolute error, in the target's unit.
-    pub mae: f64,
-    /// The share of the targets' variance that is explained; `None` where the targets do not vary.
-    pub r2: Option<f64>,
+    pub(crate) mae: f64,
+    /// The fraction of the targets' variance that is explained; `None` if the targets do not vary.
+    pub(crate) r2: Option<f64>,
 }
 
-/// What [`regression`] finds.
+/// The result of [`regression`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Regression {
-    /// How many samples were answered.
-    pub samples: usize,
-    /// One entry an output; empty without samples.
-    pub outputs: Vec<OutputError>,
+pub(crate) struct Regression {
+    /// The number of samples.
+    pub(crate) samples: usize,
+    /// One entry per output; empty without samples.
+    pub(crate) outputs: Vec<OutputError>,
 }
 
-/// Compares predicted numbers with the targets, both row-major `[samples][width]`.
+/// Compares predicted numbers with targets, both row-major `[samples][width]`.
 ///
 /// # Panics
-/// Where the lengths disagree.
-pub fn regression(targets: &[f32], outputs: &[f32], width: usize) -> Regression {
+/// If the lengths disagree.
+pub(crate) fn regression(targets: &[f32], outputs: &[f32], width: usize) -> Regression {
     assert_eq!(targets.len(), outputs.len(), "one output for each target");
     assert!(width > 0 && targets.len().is_multiple_of(width), "whole rows of targets");
     let samples = targets.len() / width;
@@ -252,7 +254,7 @@ pub fn regression(targets: &[f32], outputs: &[f32], width: usize) -> Regression 
 mod tests {
     use super::*;
 
-    /// Outputs that answer the given classes with the given confidence.
+    /// Outputs that predict the given classes with the given confidence.
     fn answers(classes: usize, given: &[(usize, f32)]) -> Vec<f32> {
         let mut outputs = vec![0.0; classes * given.len()];
         for (row, &(class, confidence)) in outputs.chunks_exact_mut(classes).zip(given) {

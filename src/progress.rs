@@ -1,24 +1,24 @@
-//! What a run tells while it runs: a bar on a terminal, one plain line an epoch elsewhere, nothing if asked.
+//! Progress of a running command: a bar on a terminal, one plain line per epoch elsewhere, nothing with `--quiet`.
 
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// How often the bar moves.
+/// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
-/// How long it is.
+/// The width of the bar in columns.
 const BAR: usize = 24;
 
-/// An epoch, as people want to know it.
+/// The results of an epoch, for people to read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EpochLine {
-    /// Counted from 1.
+    /// The epoch, counted from 1.
     pub(crate) epoch: u64,
     pub(crate) epochs: u32,
     pub(crate) train_loss: f64,
     pub(crate) test_loss: Option<f64>,
-    /// A fraction.
+    /// As a fraction, 0 to 1.
     pub(crate) test_accuracy: Option<f64>,
     pub(crate) samples_per_second: f64,
 }
@@ -38,7 +38,7 @@ impl EpochLine {
     }
 }
 
-/// Tells how a run goes.
+/// The progress of a training run.
 #[derive(Debug)]
 pub(crate) struct Progress {
     quiet: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// For a run of `steps` steps, of which `done` are done.
+    /// Starts at `done` of `steps` steps.
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = BARS.add(ProgressBar::new(steps));
@@ -63,19 +63,20 @@ impl Progress {
         Self { quiet, bar, next_redraw: Duration::ZERO }
     }
 
-    /// A sentence that is not part of the epochs.
+    /// Prints a line on standard output, above the bar.
     pub(crate) fn say(&self, text: &str) {
         if self.quiet {
             return;
         }
-        // A reader who went away does not end the training.
+        // Training continues even if the reader has closed standard output.
         let line = || {
             let _ = writeln!(stdout(), "{text}");
         };
         above(line);
     }
 
-    /// After `done` steps at time `now`; `rate` is in samples a second.
+    /// Updates the bar after `done` steps at time `now`. `place` is the epoch and their number, `step` the step within the
+    /// epoch and their number; `rate` is in samples per second.
     pub(crate) fn step(
         &mut self,
         now: Duration,
@@ -101,12 +102,12 @@ impl Progress {
         bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
     }
 
-    /// An epoch is done.
+    /// Prints the results of an epoch.
     pub(crate) fn epoch(&self, line: &EpochLine) {
         self.say(&line.text());
     }
 
-    /// The run is over: the bar goes.
+    /// Removes the bar at the end of the run.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
@@ -114,11 +115,12 @@ impl Progress {
     }
 }
 
-/// The parts of a bar's message for which there is room: what is cut off in the middle of a word tells nobody anything.
+/// The parts of a bar's message that fit into `room` columns. Whole parts are dropped, because a part cut in the middle of
+/// a word tells nobody anything.
 fn fitting(parts: [String; 5], room: usize) -> String {
     let mut kept: Vec<usize> = (0..parts.len()).collect();
     let join = |kept: &[usize]| kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ");
-    // The step first, which the bar shows as well; then the time that is left, the speed and the loss.
+    // The step goes first, since the bar shows it as well; then the time left, the speed and the loss.
     for dispensable in [1, 4, 3, 2] {
         if join(&kept).len() <= room {
             break;
@@ -128,27 +130,27 @@ fn fitting(parts: [String; 5], room: usize) -> String {
     join(&kept)
 }
 
-/// The columns and lines of the terminal that standard error is.
+/// The columns and lines of the terminal on standard error.
 fn terminal() -> (usize, usize) {
     terminal_size::terminal_size_of(stderr())
         .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
 }
 
-/// Something that the user should know even if the rest is quiet; any thread may say it.
+/// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     above(|| {
         let _ = writeln!(stderr(), "warning: {text}");
     });
 }
 
-/// Tells on standard error how far loading and fetching are.
+/// A bar on standard error for loading and fetching data.
 #[derive(Debug)]
-pub(crate) struct LoadProgress {
+pub(crate) struct LoadBar {
     bar: Option<ProgressBar>,
 }
 
-impl LoadProgress {
-    /// Draws only on a terminal, and not if it is to be quiet.
+impl LoadBar {
+    /// Draws only on a terminal, and only if not `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
         let bar = (!quiet && stderr().is_terminal())
             .then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10)));
@@ -156,7 +158,7 @@ impl LoadProgress {
     }
 }
 
-impl nn_data::Progress for LoadProgress {
+impl nn_data::LoadProgress for LoadBar {
     fn report(&self, what: &str, done: u64, total: Option<u64>) {
         let Some(bar) = &self.bar else { return };
         let template = match total {
@@ -175,7 +177,7 @@ impl nn_data::Progress for LoadProgress {
     }
 }
 
-impl Drop for LoadProgress {
+impl Drop for LoadBar {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -183,22 +185,22 @@ impl Drop for LoadProgress {
     }
 }
 
-/// Writes to a terminal's screen while bars and tables are drawn on it: they make room for what `write` writes.
+/// Runs `write`, which writes to the terminal, while bars and tables are hidden; they are drawn again below its output.
 pub(crate) fn above<T>(write: impl FnOnce() -> T) -> T {
     BARS.suspend(write)
 }
 
-/// Lines that are drawn again and again on standard error, where that is a terminal.
+/// A block of lines that is redrawn in place on standard error, if that is a terminal.
 #[derive(Debug)]
 pub(crate) struct Table {
     bar: Option<ProgressBar>,
 }
 
 impl Table {
-    /// Draws only on a terminal, and not if it is to be quiet.
+    /// Draws only on a terminal, and only if not `quiet`.
     pub(crate) fn new(quiet: bool) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
-            // Above the bar, whichever of them is there first.
+            // At the top: above the progress bar, whichever of the two was created first.
             let bar = BARS.insert(0, ProgressBar::new_spinner());
             if let Ok(style) = ProgressStyle::with_template("{msg}") {
                 bar.set_style(style);
@@ -208,19 +210,19 @@ impl Table {
         Self { bar }
     }
 
-    /// Whether anything is drawn at all.
+    /// Whether the table is drawn at all.
     pub(crate) fn is_drawn(&self) -> bool {
         self.bar.is_some()
     }
 
-    /// The columns and lines that there are for it, beside the bar, the line above, and a sentence.
+    /// The columns and lines available for the table, without those for the bar, the empty line above, and a message.
     pub(crate) fn room(&self) -> (usize, usize) {
         let (width, height) = terminal();
         (width.saturating_sub(1), height.saturating_sub(4))
     }
 
-    /// Draws these lines in the place of the last ones, under an empty one. (Control-C is shown by the terminal as two
-    /// characters behind the bar, and begins a line. So the first line that was drawn stays when the rest is wiped off.)
+    /// Replaces the lines of the table, below an empty line. (The terminal echoes Control-C as two characters after the
+    /// bar and starts a new line, so the first drawn line remains when the rest is cleared.)
     pub(crate) fn draw(&self, lines: &[String]) {
         if let Some(bar) = &self.bar {
             bar.set_message(format!("\n{}", lines.join("\n")));
@@ -237,7 +239,7 @@ impl Drop for Table {
     }
 }
 
-/// All that is drawn on standard error, so that a table and a bar do not overwrite each other.
+/// Everything drawn on standard error, so that a table and a bar do not overwrite each other.
 static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
     std::sync::LazyLock::new(indicatif::MultiProgress::new);
 
@@ -246,7 +248,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_says_what_there_is_room_for() {
+    fn a_message_drops_what_does_not_fit() {
         let parts = || {
             ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2 minutes left"].map(String::from)
         };

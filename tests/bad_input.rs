@@ -58,8 +58,8 @@ fn data_that_is_not_there_or_not_data() {
         ("noise.dat", 3, &["noise.dat is neither IDX, CSV"]),
         ("photo.jpg", 3, &["photo.jpg is neither IDX, CSV"]),
         ("text.npz", 3, &["text.npz is a damaged zip"]),
-        ("lone", 3, &["lone is one IDX file", "labels"]),
-        ("hollow", 3, &["hollow has no data set inside"]),
+        ("lone", 3, &["lone is a single IDX file", "labels"]),
+        ("hollow", 3, &["hollow contains no data set"]),
     ] {
         train_refused(&place, &format!("--data {data}"), code, parts);
     }
@@ -69,15 +69,15 @@ fn data_that_is_not_there_or_not_data() {
 fn one_of_four_files_is_bad() {
     let [images, labels, ..] = four();
     for (at, bytes, parts) in [
-        (0, images[..100].to_vec(), &["ends early", "promises 2560 bytes", "84"][..]),
-        (2, [images.clone(), vec![0]].concat(), &["goes on after the 2560 bytes"]),
-        (1, images.clone(), &["have the two files been swapped?"]),
-        (0, labels, &["have the two files been swapped?"]),
+        (0, images[..100].to_vec(), &["is truncated", "promises 2560 bytes", "84"][..]),
+        (2, [images.clone(), vec![0]].concat(), &["continues after the 2560 bytes"]),
+        (1, images.clone(), &["are the two files swapped?"]),
+        (0, labels, &["are the two files swapped?"]),
         (0, idx(&[u32::MAX as usize, 28, 28], &[0; 50]), &["4294967295 × 28 × 28"]),
         (3, b"hello, world".to_vec(), &["68 65 6c 6c"]),
         (3, Vec::new(), &["is empty"]),
         (1, idx(&[7], &[1; 7]), &["40 samples", "7 labels", "do not belong together"]),
-        (2, idx(&[20, 4, 4], &[1; 320]), &["64 numbers", "16", "must be alike"]),
+        (2, idx(&[20, 4, 4], &[1; 320]), &["64 numbers", "16", "must have the same shape"]),
     ] {
         let place = pictures_with(at, &bytes);
         let parts = [parts, &[NAMES[at]]].concat();
@@ -93,7 +93,7 @@ fn one_of_four_files_is_bad() {
 #[test]
 fn tables_with_mistakes() {
     for (text, parts) in [
-        ("a,b,y\n1,2,0\n3,4\n", &["t.csv, line 3", "2 cells where line 1 has 3"][..]),
+        ("a,b,y\n1,2,0\n3,4\n", &["t.csv, line 3", "2 cells, but line 1 has 3"][..]),
         ("a,b,y\n1,2,0\n3,4,1,5\n", &["t.csv, line 3", "4 cells"]),
         ("a,b,y\n1,two,0\n3,4,1\n5,6,0\n", &["t.csv, line 2, column 1 (`b`)", "`two` is not a number"]),
         ("a,b,y\n1,2,0\n3,,1\n", &["t.csv, line 3, column 1 (`b`)", "empty"]),
@@ -101,8 +101,8 @@ fn tables_with_mistakes() {
         ("a,b,y\n1,2,0\n3,1e999,1\n", &["t.csv, line 3, column 1 (`b`)", "not finite"]),
         ("a,b,y\n1,2,0.5\n3,4,inf\n", &["t.csv, line 3", "not finite"]),
         ("a,b,y\n", &["t.csv has a header (line 1) but no rows"]),
-        ("1\n2\n3\n", &["t.csv has one column only"]),
-        ("1,2\n", &["only 1 sample", "at least 2"]),
+        ("1\n2\n3\n", &["t.csv has only one column"]),
+        ("1,2\n", &["only 1 sample;", "at least 2"]),
         ("\n\n\n", &["t.csv"]),
     ] {
         let place = Place::new();
@@ -147,7 +147,7 @@ fn arrays_with_mistakes() {
         ),
         (npy_f32("(3, 2)", &[f32::INFINITY; 6]), &labels, &["x.npy, sample 0, feature 0", "not finite"]),
         (npy_f32("(4, 2)", &[1.0; 8]), &labels, &["x.npy has 4 samples", "y.npy has 3 labels"]),
-        (npy_f32("(3, 2)", &[1.0; 5]), &labels, &["x.npy ends early", "24 bytes"]),
+        (npy_f32("(3, 2)", &[1.0; 5]), &labels, &["x.npy is truncated", "24 bytes"]),
         (npy_f32("(99999999999, 784)", &[1.0]), &labels, &["x.npy would take more than"]),
         (npy("<c8", "(3, 1)", &[0; 24]), &labels, &["x.npy", "type <c8"]),
         (whole[..20].to_vec(), &labels, &["x.npy is a damaged NPY"]),
@@ -256,11 +256,11 @@ fn models_that_are_none() {
         ("cut", &["cut is", "damaged"]),
         ("stump", &["stump is", "damaged"]),
         ("empty", &["empty is", "damaged"]),
-        ("text", &["text is no safetensors file"]),
+        ("text", &["text is not a safetensors file"]),
         ("flipped", &["flipped is damaged", "SHA-256"]),
         ("huge", &["huge is", "damaged"]),
         ("foreign", &["foreign was not written by nn"]),
-        ("line.csv", &["line.csv is no safetensors file"]),
+        ("line.csv", &["line.csv is not a safetensors file"]),
     ] {
         for command in ["eval --data digits", "predict --data digits", "predict line.csv"] {
             let ran = place.nn(&format!("{command} --model {file}"));
@@ -304,7 +304,7 @@ fn models_that_do_not_fit_the_data() {
         ),
         ("predict --model digits/model.safetensors big", &["big have 784 features", "takes 64"]),
         ("predict --model digits/model.safetensors blank.png", &["blank.png is blank"]),
-        ("predict --model digits/model.safetensors cut.png", &["cut.png is damaged or cut short"]),
+        ("predict --model digits/model.safetensors cut.png", &["cut.png is damaged or truncated"]),
         ("predict --model digits/model.safetensors empty.png", &["empty.png is empty"]),
         (
             "predict --model digits/model.safetensors wide.png",

@@ -180,12 +180,12 @@ fn an_init_destroys_nothing() {
     let before: Vec<Vec<u8>> = place.files().iter().map(|name| fs::read(place.at(name)).unwrap()).collect();
     place
         .nn("certs init")
-        .refused(2, &["a CA in certs", "it stays", "nn certs coordinator --replace", "--dir"]);
-    place.nn("certs worker w1").refused(2, &["w1.pem exists", "--replace"]);
-    place.nn("certs coordinator").refused(2, &["coordinator.pem exists", "--replace"]);
+        .refused(2, &["a CA in certs", "is kept", "nn certs coordinator --replace", "--dir"]);
+    place.nn("certs worker w1").refused(2, &["w1.pem already exists", "--replace"]);
+    place.nn("certs coordinator").refused(2, &["coordinator.pem already exists", "--replace"]);
     fs::create_dir(place.at("half")).unwrap();
     fs::copy(place.at("certs/ca.key"), place.at("half/ca.key")).unwrap();
-    place.nn("certs init --dir half").refused(2, &["ca.key exists", "--dir"]);
+    place.nn("certs init --dir half").refused(2, &["ca.key already exists", "--dir"]);
     fs::remove_dir_all(place.at("half")).unwrap();
     let after: Vec<Vec<u8>> = place.files().iter().map(|name| fs::read(place.at(name)).unwrap()).collect();
     assert!(before == after, "{:?}", place.files());
@@ -197,13 +197,13 @@ fn certificates_are_renewed_and_their_keys_stay() {
     let read = |name: &str| fs::read(place.at(name)).unwrap();
     let key = read("certs/coordinator.key");
     let ran = place.nn("certs coordinator --host new.lan --replace").ok();
-    assert!(ran.stdout.contains("It is no longer for box.lan, 192.0.2.7"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("it is not valid for box.lan, 192.0.2.7"), "{}", ran.stdout);
     assert!(key == read("certs/coordinator.key"));
     handshake(&place, Parties { host: "new.lan", ..HONEST }).unwrap();
     fails(&place, Parties { host: "box.lan", ..HONEST }, "NotValidForName");
     // Without a key there is a new one, with a certificate to it.
     fs::remove_file(place.at("certs/w1.key")).unwrap();
-    place.nn("certs worker w1").refused(2, &["w1.pem exists"]);
+    place.nn("certs worker w1").refused(2, &["w1.pem already exists"]);
     place.nn("certs worker w1 --replace").ok();
     handshake(&place, HONEST).unwrap();
     place.no_halves();
@@ -256,7 +256,7 @@ fn each_command_says_the_next_one() {
     assert!(token.contains("--token-file secret\n"), "{token}");
     let secret = fs::read_to_string(place.at("secret")).unwrap();
     assert!(secret.trim().len() == 64 && !token.contains(secret.trim()));
-    place.nn("certs token secret").refused(2, &["secret exists"]);
+    place.nn("certs token secret").refused(2, &["secret already exists"]);
     place.nn("certs token another").ok();
     assert_ne!(fs::read_to_string(place.at("another")).unwrap(), secret);
 }
@@ -268,10 +268,10 @@ fn with_keep_what_is_there_is_as_good() {
     let kept = |command: &str| {
         let files = || place.files().into_iter().map(|name| (fs::read(place.at(&name)).unwrap(), name));
         let first = place.nn(&format!("{command} --keep")).ok().stdout;
-        assert!(!first.contains("already, and stays"), "{first}");
+        assert!(!first.contains("already exists and is kept"), "{first}");
         let before: Vec<_> = files().collect();
         let again = place.nn(&format!("{command} --keep")).ok().stdout;
-        assert!(again.contains("is there already, and stays"), "{again}");
+        assert!(again.contains("already exists and is kept"), "{again}");
         assert_eq!(files().collect::<Vec<_>>(), before);
     };
     ["certs token third", "certs init --dir kept", "certs worker w1 --dir kept"].into_iter().for_each(kept);
@@ -279,7 +279,7 @@ fn with_keep_what_is_there_is_as_good() {
     fs::remove_file(place.at("kept/coordinator.key")).unwrap();
     fs::remove_file(place.at("kept/w1.key")).unwrap();
     place.nn("certs init --dir kept --keep").refused(2, &["kept"]);
-    place.nn("certs worker w1 --dir kept --keep").refused(2, &["w1.pem exists"]);
+    place.nn("certs worker w1 --dir kept --keep").refused(2, &["w1.pem already exists"]);
     place.nn("certs worker w1 --dir kept --keep --replace").refused(2, &["cannot be used with"]);
 }
 
@@ -335,7 +335,7 @@ fn a_ca_that_cannot_sign() {
     ran.refused(3, &["certs/ca.key cannot be used"]);
     assert!(!ran.stderr.contains("nonsense"), "{}", ran.stderr);
     fs::remove_file(place.at("certs/ca.key")).unwrap();
-    place.nn("certs worker w2").refused(2, &["no certs/ca.key", "on the machine that it was made on"]);
+    place.nn("certs worker w2").refused(2, &["no certs/ca.key", "on the machine that has the CA"]);
     assert!(!place.at("certs/w2.key").exists() && !place.at("certs/w2.pem").exists());
 }
 
@@ -372,7 +372,7 @@ fn where_writing_fails_nothing_is_left() {
     assert!(fs::read(place.at("certs/coordinator.pem")).unwrap() == old);
 
     place.file("file", "");
-    place.nn("certs init --dir file/certs").refused(1, &["cannot make the folder file/certs", "--dir"]);
+    place.nn("certs init --dir file/certs").refused(1, &["cannot create the folder file/certs", "--dir"]);
     place.nn("certs token nowhere/t").refused(1, &["cannot write nowhere/t"]);
 }
 

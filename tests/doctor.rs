@@ -113,7 +113,7 @@ fn a_healthy_coordinator() {
     let text = doctor(&place, &format!("--coordinator localhost:{port}")).ok().stdout;
     assert!(text.contains(&format!("The path to http://localhost:{port}\n")), "{text}");
     assert!(text.contains("name         localhost is "), "{text}");
-    assert!(text.contains(&format!("port         127.0.0.1:{port} takes connections")), "{text}");
+    assert!(text.contains(&format!("port         127.0.0.1:{port} accepts connections")), "{text}");
 
     // Many who measure one after the other get along with what the coordinator has for measuring.
     for _ in 0..6 {
@@ -162,12 +162,12 @@ fn something_else_there() {
     let web = listener(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     for address in [&web, &listener(b""), &listener(b"\x00\x01garbage\xff")] {
         let arguments = format!("--coordinator {address}");
-        finds(&place, &arguments, "coordinator", "what listens there", "nn-coord's port");
+        finds(&place, &arguments, "coordinator", "the server there", "nn-coord's port");
     }
     // The port of something that is stopped: the system takes connections for it, and nobody answers.
     let stopped = TcpListener::bind("127.0.0.1:0").unwrap();
     let arguments = format!("--coordinator {}", stopped.local_addr().unwrap());
-    finds(&place, &arguments, "coordinator", "said nothing for 5s", "not stopped");
+    finds(&place, &arguments, "coordinator", "sent nothing for 5s", "not stopped");
     place.nn("certs init").ok();
     let arguments = format!("--coordinator https://{web} --tls-ca certs/ca.pem");
     finds(&place, &arguments, "TLS", "does not speak TLS", "http://");
@@ -206,12 +206,12 @@ fn mutual_tls() {
         &place,
         &format!("{to} --tls-ca certs/ca.pem"),
         "coordinator",
-        "let this side in",
+        "refuses this machine",
         "nn certs worker",
     );
     let foreign = "--tls-cert other/w1.pem --tls-key other/w1.key";
     let foreign = format!("{to} --tls-ca certs/ca.pem {foreign}");
-    finds(&place, &foreign, "coordinator", "let this side in", "nn certs worker");
+    finds(&place, &foreign, "coordinator", "refuses this machine", "nn certs worker");
     let plain = format!("--coordinator http://{}", coord.address);
     finds(&place, &plain, "coordinator", "speaks TLS", "https://");
 
@@ -232,8 +232,8 @@ fn a_token() {
     let coord = Coord::start(&place, &format!("{WAITING} --token-file token"));
     let to = format!("--coordinator {}", coord.url());
     let _ = doctor(&place, &format!("{to} --token-file token")).ok();
-    finds(&place, &to, "token", "does not let this side in", "--token-file");
-    finds(&place, &format!("{to} --token-file wrong"), "token", "does not let this side in", "--token-file");
+    finds(&place, &to, "token", "refuses this machine", "--token-file");
+    finds(&place, &format!("{to} --token-file wrong"), "token", "refuses this machine", "--token-file");
     let secrets = ["token", "wrong"].map(|name| fs::read_to_string(place.at(name)).unwrap());
     let ran = doctor(&place, &format!("{to} --token-file wrong --json"));
     for secret in secrets {

@@ -408,11 +408,11 @@ fn evaluations_agree_with_the_summary() {
     let text = place.nn(eval).ok();
     assert!(text.stderr.is_empty(), "{text:#?}");
     for part in [
-        &format!("{:.2} % of 359 test samples are right", accuracy * 100.0)[..],
+        &format!("{:.2} % of 359 test samples are correct", accuracy * 100.0)[..],
         "precision",
         "recall",
         "predicted",
-        "The most confidently wrong:",
+        "The most confidently wrong predictions:",
         "✗ is ",
     ] {
         assert!(text.stdout.contains(part), "{part:?} is not in {}", text.stdout);
@@ -542,7 +542,7 @@ fn classes_may_have_names() {
     let answers = place.nn("predict --model run/model.safetensors new.csv").ok().stdout;
     assert!(answers.contains("sample 0: Melone (") && answers.contains("sample 1: 桜桃 ("), "{answers}");
     let report = place.nn("eval --model run/model.safetensors --data fruit.csv").ok().stdout;
-    assert!(report.contains("100.00 % of 18 test samples are right (0 wrong)"), "{report}");
+    assert!(report.contains("100.00 % of 18 test samples are correct (0 wrong)"), "{report}");
     // A label that the model never saw.
     let _ = place.file("more.csv", "size,weight,fruit\n0.85,0.9,Melone\n0.3,0.2,pear\n0.3,0.2,apple\n");
     let ran = place.nn("eval --model run/model.safetensors --data more.csv");

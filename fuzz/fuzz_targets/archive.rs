@@ -1,4 +1,4 @@
-//! See `check_archive`.
+//! Fuzzes data sets in archives; see `check_archive`.
 #![no_main]
 
 use std::sync::LazyLock;

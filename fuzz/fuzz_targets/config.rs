@@ -1,4 +1,4 @@
-//! A configuration file, through its check: what is accepted is printed as a file that says the same.
+//! Fuzzes configuration files: an accepted one survives being printed and parsed again.
 #![no_main]
 
 use std::num::NonZeroUsize;
@@ -10,7 +10,7 @@ fuzz_target!(
     init: nn_fuzz::plant("config", &nn_fuzz::configurations()),
     |bytes: &[u8]| {
         let Ok(text) = std::str::from_utf8(bytes) else { return };
-        let two = NonZeroUsize::new(2).expect("it is 2");
+        let two = NonZeroUsize::new(2).expect("2 is not zero");
         let short = |error: nn::failure::Failure| assert!(error.to_string().len() <= 16 << 10, "{error}");
         let (options, origins) = match file::parse("run.toml", text) {
             Ok(parsed) => parsed,
@@ -19,9 +19,9 @@ fuzz_target!(
         match validate(&options, &origins, two) {
             Err(error) => short(error),
             Ok(config) => {
-                let printed = print(&config, two).expect("the file gave only text");
-                let (again, origins) = file::parse("run.toml", &printed).expect("it was printed by us");
-                assert_eq!(validate(&again, &origins, two).expect("it was accepted"), config);
+                let printed = print(&config, two).expect("a parsed file contains only text");
+                let (again, origins) = file::parse("run.toml", &printed).expect("our own output is valid");
+                assert_eq!(validate(&again, &origins, two).expect("the configuration was accepted"), config);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! See `check_coordinator`.
+//! Fuzzes messages to a coordinator; see `check_coordinator`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! See `check_csv`.
+//! Fuzzes CSV; see `check_csv`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! See `check_idx`.
+//! Fuzzes IDX; see `check_idx`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! See `check_manifest`.
+//! Fuzzes run manifests; see `check_manifest`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

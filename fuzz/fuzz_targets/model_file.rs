@@ -1,7 +1,7 @@
-//! Models and checkpoints: what is accepted is written again as it was read, and can be gone on from.
+//! Fuzzes models and checkpoints: an accepted file survives being written and read again, and a run can resume from it.
 //!
-//! The file seals itself with SHA-256, which no fuzzer guesses. So the bytes are a length, the metadata, and the rest of the
-//! file; the seals are put right before it is read, unless the first byte says that they are not.
+//! A file contains SHA-256 hashes of itself, which no fuzzer guesses. The input therefore consists of parts from which the
+//! file is assembled with correct hashes, unless the first byte says that the rest is a whole file.
 #![no_main]
 
 use std::path::Path;
@@ -22,9 +22,9 @@ fuzz_target!(
             Ok(file) => file,
             Err(error) => return assert!(error.to_string().len() <= 16 << 10, "{error}"),
         };
-        let written = file.to_bytes().expect("it can be written");
-        let again = ModelFile::from_bytes(&written, Path::new("x")).expect("it was written by us");
-        assert_eq!(again.to_bytes().expect("it can be written"), written);
+        let written = file.to_bytes().expect("an accepted file can be written");
+        let again = ModelFile::from_bytes(&written, Path::new("x")).expect("our own output is valid");
+        assert_eq!(again.to_bytes().expect("an accepted file can be written"), written);
         let Ok(manifest) = Manifest::new(file.run.manifest.clone()) else { return };
         let moments = file.moments.iter().map(Vec::len).sum::<usize>();
         if manifest.model().parameters() > 1 << 12 || manifest.parts().train_samples > 1 << 16 || moments == 0 {

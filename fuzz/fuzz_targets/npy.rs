@@ -1,4 +1,4 @@
-//! See `check_npy`.
+//! Fuzzes NPY; see `check_npy`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

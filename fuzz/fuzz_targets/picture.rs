@@ -1,4 +1,5 @@
-//! PNG and JPEG of any size, as `nn predict` reads them: what is accepted is as many numbers from 0 to 1 as the network takes.
+//! Fuzzes PNG and JPEG of any size, as `nn predict` reads them: an accepted picture gives one number from 0 to 1 for each
+//! input of the network.
 #![no_main]
 
 use std::path::Path;
@@ -12,7 +13,7 @@ fuzz_target!(
         let (Some(&how), picture) = (bytes.first(), bytes.get(1..).unwrap_or_default()) else { return };
         let invert = [Invert::Auto, Invert::Yes, Invert::No][usize::from(how % 3)];
         let (height, width) = [(28, 28), (8, 8), (1, 1), (5, 40)][usize::from(how / 3 % 4)];
-        // Of what a few bytes can claim to be, the greatest would take seconds each.
+        // A few bytes can claim to be a picture so large that decoding it takes seconds.
         if nn_fuzz::claims(picture).is_some_and(|pixels| pixels > 1 << 20 && pixels <= 64_000_000) {
             return;
         }

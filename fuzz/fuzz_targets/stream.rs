@@ -1,4 +1,4 @@
-//! See `check_stream`.
+//! Fuzzes gRPC frames in both directions; see `check_stream`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

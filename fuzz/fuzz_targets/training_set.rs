@@ -1,4 +1,4 @@
-//! See `check_training_set`.
+//! Fuzzes the training sets in a worker's cache; see `check_training_set`.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! See `check_worker`.
+//! Fuzzes messages to a worker; see `check_worker`.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: where they begin.
+//! The initial corpora of the fuzz targets.
 
 use std::fs;
 use std::path::Path;
@@ -9,17 +9,17 @@ use nn_engine::{EpochSums, Manifest, ManifestParts, Recipe, Snapshot, params_sha
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// Puts a target's seeds into its corpus, before libFuzzer reads that: files that are right, made by the same code that
-/// the ordinary tests damage, so that no corpus need be kept in the repository.
+/// Writes a target's seeds to its corpus before libFuzzer reads it. Seeds are valid files from the same code whose output
+/// the ordinary tests damage, so the repository needs no corpus.
 pub fn plant(target: &str, seeds: &[Vec<u8>]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
-    fs::create_dir_all(&folder).expect("the corpus can be written to");
+    fs::create_dir_all(&folder).expect("the corpus is writable");
     for (at, seed) in seeds.iter().enumerate() {
-        fs::write(folder.join(format!("seed-{at:02}")), seed).expect("the corpus can be written to");
+        fs::write(folder.join(format!("seed-{at:02}")), seed).expect("the corpus is writable");
     }
 }
 
-/// Configuration files that are right.
+/// Valid configuration files.
 pub fn configurations() -> Vec<Vec<u8>> {
     [
         "hidden = [30, 20]\nlearning-rate = 3\nseed = 18446744073709551615\nlabel-column = 4\nepochs = 1_000\n\
@@ -34,7 +34,7 @@ pub fn configurations() -> Vec<Vec<u8>> {
     .into()
 }
 
-/// Small pictures of each sort, after the byte that says what is wanted of them.
+/// Small pictures of each kind, after the byte that selects how the target reads them.
 pub fn pictures() -> Vec<Vec<u8>> {
     let mut seeds = Vec::new();
     let ink = |side: u32| (0..side * side).map(move |i| if i % side == side / 2 { 20_u8 } else { 230 });
@@ -67,13 +67,13 @@ pub fn pictures() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// How many pixels the bytes claim to be.
+/// The number of pixels that a picture claims to have.
 pub fn claims(picture: &[u8]) -> Option<u64> {
     if picture.starts_with(b"\x89PNG") {
         let side = |at: usize| Some(u64::from(u32::from_be_bytes(*picture.get(at..)?.first_chunk()?)));
         return side(16)?.checked_mul(side(20)?);
     }
-    // The largest of all that could be a frame's header.
+    // The largest claim of any bytes that could be a frame header.
     let frames = picture.windows(9).filter(|at| at[0] == 0xff && matches!(at[1], 0xc0..=0xcf));
     let pixels = |at: &[u8]| {
         u64::from(u16::from_be_bytes([at[5], at[6]])) * u64::from(u16::from_be_bytes([at[7], at[8]]))
@@ -106,13 +106,13 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
     ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, epoch: EpochSums::default() })
 }
 
-/// Model files, cut up as [`sealed`] takes them, after a byte that says so; and one as it is.
+/// Model files, each once in the parts that [`sealed`] takes and once whole, after the byte that says which.
 pub fn models() -> Vec<Vec<u8>> {
     let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
     let files = [model(adam, 2), model(Optimizer::Momentum { momentum: 0.5 }, 1), model(adam, 0)];
     let mut seeds = Vec::new();
     for file in files {
-        let bytes = file.to_bytes().expect("it can be written");
+        let bytes = file.to_bytes().expect("a valid file can be written");
         let length = usize::try_from(u64::from_le_bytes(*bytes.first_chunk().expect("a length"))).expect("small");
         let header: Value = serde_json::from_slice(&bytes[8..8 + length]).expect("JSON");
         let nn = header["__metadata__"]["nn"].as_str().expect("the metadata");
@@ -136,7 +136,8 @@ pub fn models() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A model file of a length, metadata, a length, tensors' headers, and the numbers: with all seals right, if it is one.
+/// Assembles a model file with correct hashes from a length, the metadata, a length, the headers of the tensors, and the
+/// numbers. Bytes that do not have this form are returned unchanged.
 pub fn sealed(bytes: &[u8]) -> Vec<u8> {
     try_sealed(bytes).unwrap_or_else(|| bytes.to_vec())
 }
@@ -152,7 +153,7 @@ fn try_sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let (metadata, tensors) = (part(&mut rest)?, part(&mut rest)?);
     let mut metadata: Value = serde_json::from_slice(&metadata).ok()?;
     let mut tensors: Value = serde_json::from_slice(&tensors).ok()?;
-    // As many numbers as the tensors of each buffer say.
+    // The numbers of each buffer, as far as its tensors' headers reach.
     let numbers = |prefix: &str| -> String {
         let mut numbers: Vec<f32> = Vec::new();
         for layer in 0..64 {

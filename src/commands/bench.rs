@@ -1,4 +1,4 @@
-//! `nn bench`: the time of a training step on made-up data, and the processor's peak. Hidden: for `benches/`.
+//! `nn bench`: time a training step on synthetic data, and measure the processor's peak. Hidden; `benches/` uses it.
 
 use nn_core::measure::multiply_adds;
 use nn_core::{
@@ -13,10 +13,10 @@ use crate::clock::Clock;
 use crate::config::defaults::{available_threads, default_init};
 use crate::failure::{Failure, write_stdout};
 
-/// Samples that mini-batches are gathered from: as many as MNIST has.
+/// Samples from which mini-batches are gathered: as many as in MNIST.
 const SAMPLES: usize = 60_000;
 
-/// Measures and prints.
+/// Runs the benchmark and prints the figures.
 pub(crate) fn bench(config: &BenchConfig) -> Result<(), Failure> {
     let isa = isa()?;
     if config.peak {
@@ -50,21 +50,21 @@ pub(crate) fn bench(config: &BenchConfig) -> Result<(), Failure> {
         format!("{figures}\n")
     } else {
         format!(
-            "{median:.1} µs a step (least {least:.1}), {samples_per_second:.0} samples/s, {gflops:.1} GFLOP/s, {:.0} % \
-             of the peak of {peak:.0}\n",
+            "{median:.1} µs per step (minimum {least:.1}), {samples_per_second:.0} samples/s, {gflops:.1} GFLOP/s, \
+             {:.0} % of the peak of {peak:.0}\n",
             gflops / peak * 100.0
         )
     })
 }
 
-/// Floating-point operations that the products of a step need: forward, weight gradients, and input gradients but for
-/// the first layer.
+/// Floating-point operations of a step's matrix products: forward, weight gradients, and input gradients except for the
+/// first layer.
 fn operations(layers: &[usize], batch: usize) -> f64 {
     let products: usize = layers.windows(2).map(|pair| pair[0] * pair[1]).sum();
     (2 * batch * (3 * products - layers[0] * layers[1])) as f64
 }
 
-/// Microseconds a step, one figure for each measurement: gather by a random permutation, forward, backward, SGD.
+/// Microseconds per step, one figure per repetition: gathering by a random permutation, forward, backward, SGD.
 fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
     let model = Model::new(config.layers.clone(), config.activation, config.output, config.cost)
         .map_err(Failure::usage)?;
@@ -99,7 +99,7 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
             let stats = workspace
                 .node_gradient(&params, &data, batch, config.shard_size, &mut gradient)
                 .map_err(Failure::failed)?;
-            // A rate so small that made-up data cannot make the weights grow without bound.
+            // The rate is so small that weights stay bounded on synthetic data.
             optimizer.step(isa, &threads, &mut params, &gradient, stats.samples, 0, 1e-4, 0.0);
         }
         Ok::<(), Failure>(())
@@ -116,7 +116,7 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
     })
 }
 
-/// GFLOP/s of nothing but multiply-adds in registers, on so many threads at once: the best of a few tries.
+/// GFLOP/s of multiply-adds in registers alone, on `threads` threads at once: the best of a few attempts.
 fn peak(isa: Isa, threads: usize) -> f64 {
     let rounds = 2_000_000;
     let once = || {

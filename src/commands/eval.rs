@@ -1,4 +1,4 @@
-//! `nn eval`: how well a model does on the test samples of a data set.
+//! `nn eval`: evaluate a model on a test set.
 
 use nn_core::{Dataset, Targets};
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::metrics;
 use crate::show;
 use crate::store::ModelFile;
 
-/// Evaluates and prints.
+/// Evaluates a model and prints the report.
 pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
     let splits = load_data(&config.data, &options_for(&config.format, &model), config.json)?;
@@ -51,7 +51,7 @@ fn classes(
     }
     let style = style();
     let mut text = format!(
-        "{:.2} % of {} test samples are right ({} wrong)\n\n{}\n\n{}\n",
+        "{:.2} % of {} test samples are correct ({} wrong)\n\n{}\n\n{}\n",
         report.accuracy.unwrap_or_default() * 100.0,
         report.samples,
         report.samples - report.correct,
@@ -59,7 +59,7 @@ fn classes(
         show::confusion_matrix(&report.confusion, &names, &style),
     );
     if !misses.is_empty() {
-        text += "\nThe most confidently wrong:\n\n";
+        text += "\nThe most confidently wrong predictions:\n\n";
         if let Some((height, width)) = test.image() {
             let drawn: Vec<Vec<f32>> = misses.iter().map(|miss| pixels(test, miss.sample)).collect();
             let tiles: Vec<show::Tile<'_>> = misses
@@ -77,7 +77,7 @@ fn classes(
         } else {
             for miss in &misses {
                 text += &format!(
-                    "sample {}: {} ({:.1} %), but it is {}\n",
+                    "sample {}: {} ({:.1} %), actually {}\n",
                     miss.sample,
                     names.name(miss.predicted),
                     miss.confidence * 100.0,

@@ -1,4 +1,4 @@
-//! What the commands do, once their arguments are checked.
+//! The commands, which run once their arguments are checked.
 
 mod bench;
 mod certs;
@@ -28,11 +28,11 @@ pub(crate) use train::train;
 
 use crate::config::DataFormat;
 use crate::failure::Failure;
-use crate::progress::LoadProgress;
+use crate::progress::LoadBar;
 use crate::show::{Names, Style};
 use crate::store::{ModelFile, ModelFileError};
 
-/// The instructions to compute with: the best, unless `NN_ISA` names others (for tests, which compare them).
+/// The instruction set to compute with: the best one, unless `NN_ISA` names another (for tests, which compare them).
 fn isa() -> Result<Isa, Failure> {
     let Ok(name) = std::env::var("NN_ISA") else { return Ok(Isa::best()) };
     Isa::by_name(&name).ok_or_else(|| {
@@ -42,25 +42,25 @@ fn isa() -> Result<Isa, Failure> {
     })
 }
 
-/// Starts threads.
+/// Starts a pool of `count` threads.
 fn threads(count: usize) -> Result<Arc<Threads>, Failure> {
     Threads::new(count).map(Arc::new).map_err(|error| {
         Failure::failed(format_args!("cannot start {count} threads: {error}")).help("use fewer --threads")
     })
 }
 
-/// Which samples are held back for testing where the data do not say so. It does not depend on `--seed`, so that runs
-/// with different seeds, and later evaluations, have the same ones.
+/// The seed that selects the samples held out for testing from data without a test set. It does not depend on `--seed`,
+/// so that runs with different seeds and later evaluations use the same samples.
 const SPLIT_SEED: u64 = 0;
 
 /// Loads a data set by its name or path.
 fn load_data(data: &str, options: &LoadOptions, quiet: bool) -> Result<Splits, Failure> {
     let source: Source = data.parse()?;
-    let progress = LoadProgress::new(quiet);
+    let progress = LoadBar::new(quiet);
     Ok(nn_data::load(&source, options, &progress)?)
 }
 
-/// How data are to be read so that a trained model can answer for them.
+/// The options with which data is read for a trained model.
 fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
     let mut options = format.load_options(SPLIT_SEED);
     options.scale = model.input.scale;
@@ -76,7 +76,7 @@ fn read_model(path: &std::path::Path) -> Result<ModelFile, Failure> {
     explained(ModelFile::read(path))
 }
 
-/// Adds the remedy where a model cannot be read.
+/// Adds a remedy to the error if a model cannot be read.
 fn explained(read: Result<ModelFile, ModelFileError>) -> Result<ModelFile, Failure> {
     read.map_err(|error| {
         let remedy = match &error {
@@ -85,13 +85,13 @@ fn explained(read: Result<ModelFile, ModelFileError>) -> Result<ModelFile, Failu
             ModelFileError::Unreadable { .. } | ModelFileError::Folder { .. } => {
                 "`nn train` writes <out>/model.safetensors"
             }
-            _ => "train again, or take another copy of the file",
+            _ => "train again, or use another copy of the file",
         };
         Failure::data(error).help(remedy)
     })
 }
 
-/// What the network answers for all samples, row-major `[samples][outputs]`; `source` is how errors call the data.
+/// The network's outputs for all samples, row-major `[samples][outputs]`; `source` names the data in errors.
 fn outputs(
     model: &ModelFile,
     data: &Dataset,
@@ -105,7 +105,7 @@ fn outputs(
     })
 }
 
-/// How standard output can be drawn on.
+/// The style for drawing on standard output.
 fn style() -> Style {
     let terminal = stdout().is_terminal();
     let width = terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| usize::from(width.0));
@@ -120,7 +120,7 @@ fn names(model: &ModelFile) -> Names {
     }
 }
 
-/// What bytes are divided by in this data.
+/// The divisor of bytes in a data set; `None` if its features are not bytes.
 fn scale_of(data: &Dataset) -> Option<f32> {
     match data.features() {
         Features::U8 { scale, .. } => Some(*scale),

@@ -1,5 +1,6 @@
-//! `nn predict`: what a model answers for pictures and other samples.
+//! `nn predict`: predict with a trained model, from pictures and other samples.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -16,15 +17,15 @@ use crate::picture::{self, Field, Invert};
 use crate::show;
 use crate::store::ModelFile;
 
-/// Samples to answer for, of one file or data set.
+/// Samples of one file or data set to predict for.
 struct Batch {
     source: String,
     data: Dataset,
-    /// The true classes, where they are known.
+    /// The true classes, if they are known.
     truths: Option<Vec<usize>>,
 }
 
-/// Answers and prints.
+/// Predicts and prints the results.
 pub(crate) fn predict(config: &PredictConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
     let batches = match &config.input {
@@ -59,11 +60,11 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
             return Err(Failure::data(format_args!(
                 "{source} is a picture, but the model was not trained on pictures"
             ))
-            .help("give it a CSV, NPY or IDX file of samples"));
+            .help("give a CSV, NPY or IDX file of samples"));
         };
         let mut field = Field::new(height, across);
         if model.input.data == "fashion-mnist" {
-            // Its pictures fill the field, where handwriting has a margin.
+            // Images of Fashion-MNIST fill the field, unlike handwriting, which has a margin.
             field.fill = 1.0;
         }
         let invert = match config.invert {
@@ -77,14 +78,20 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
     }
     let options = options_for(&config.format, model);
     let inputs = nn_data::load_inputs(path, width, &options)?;
-    let names = names(model);
-    let truths = inputs.labels.as_ref().and_then(|labels| {
-        labels.iter().map(|label| (0..names.len()).find(|&c| names.name(c) == *label)).collect()
-    });
+    let truths = inputs.labels.as_deref().and_then(|labels| classes_of(labels, &names(model)));
     Ok(Batch { source, data: unlabelled(model, inputs.features, inputs.samples, width)?, truths })
 }
 
-/// Samples whose answers nobody has to know. They get label 0, which nothing here looks at.
+/// The class of each label; `None` if a label is not the name of a class.
+fn classes_of(labels: &[String], names: &show::Names) -> Option<Vec<usize>> {
+    let mut class_of = HashMap::new();
+    for class in 0..names.len() {
+        class_of.entry(names.name(class)).or_insert(class); // the first of two equal names counts
+    }
+    labels.iter().map(|label| class_of.get(label).copied()).collect()
+}
+
+/// A data set of samples without labels. Each gets the label 0, which prediction ignores.
 fn unlabelled(
     model: &ModelFile,
     features: Features,
@@ -100,7 +107,7 @@ fn unlabelled(
     Dataset::new(features, width, targets, model.input.image).map_err(Failure::data)
 }
 
-/// Whether a file begins like a PNG or a JPEG. What cannot be read is left to the reader that says why.
+/// Whether a file begins like a PNG or JPEG. An unreadable file is left to a reader that reports the error.
 fn is_picture(path: &Path) -> bool {
     let mut start = [0; 8];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
@@ -177,7 +184,7 @@ fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
                     text +=
                         &format!("sample {sample}: {} ({:.1} %)", names.name(best), outputs[best] * 100.0);
                     if let Some(truth) = truth(sample).filter(|&truth| truth != best) {
-                        text += &format!(", but it is {}", names.name(truth));
+                        text += &format!(", actually {}", names.name(truth));
                     }
                     text.push('\n');
                 }

@@ -1,7 +1,6 @@
-//! `nn replay`: computes steps of a run again on this machine, and compares the weights after each with the run's log.
+//! `nn replay`: recompute steps of a run on this machine, and compare the weights after each step with the run's log.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,7 +19,7 @@ use crate::progress::Progress;
 use crate::signals::StopFlag;
 use crate::store::{ModelFile, WeightsHash};
 
-/// Replays and tells whether the log is right.
+/// Replays steps and reports whether they match the log.
 pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let stop = StopFlag::install()?;
@@ -34,7 +33,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
             "--until {until} is before {}, which is at step {from}",
             config.checkpoint.display()
         ))
-        .help("begin with an older checkpoint"));
+        .help("start from an older checkpoint"));
     }
     let manifest = manifest(&file, until)?;
     let mut replay = Replay {
@@ -50,16 +49,16 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
         missing: Vec::new(),
         difference: None,
     };
-    // What the checkpoint itself holds.
-    replay.hold(from, Hash::Weights, &WeightsHash::of(&file.params).to_string());
-    replay.hold(from, Hash::Epoch, &params_sha256(&file.params));
+    // The checkpoint itself must match the log.
+    replay.compare(from, Hash::Weights, &WeightsHash::of(&file.params).to_string());
+    replay.compare(from, Hash::Epoch, &params_sha256(&file.params));
     let mut reached = from;
     if from < until && replay.difference.is_none() {
         let options = options_for(&config.format, &file);
         let splits = load_data(&data_of(config, &file)?, &options, config.json)?;
         if splits.sha256 != manifest.parts().data_sha256 {
             return Err(Failure::data(format_args!(
-                "{} is not what the run was trained on: its fingerprint is {}, the run's is {}",
+                "the run was not trained on {}: its fingerprint is {}, the run's is {}",
                 splits.name,
                 splits.sha256,
                 manifest.parts().data_sha256
@@ -69,22 +68,22 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let mut engine = Engine::new(manifest.clone(), compute, Duration::ZERO);
         engine.restore(file.snapshot()).map_err(|error: SnapshotError| {
-            Failure::data(format_args!("cannot begin with {}: {error}", config.checkpoint.display()))
+            Failure::data(format_args!("cannot start from {}: {error}", config.checkpoint.display()))
         })?;
         let outcome = local::run(&mut engine, &splits.train, &mut replay).map_err(Failure::data)?;
         reached = engine.steps_done();
         if let Outcome::Diverged { step, .. } = outcome {
             return Err(Failure::failed(format_args!(
-                "the loss or a gradient becomes NaN or infinite in step {}, where the run was to go on to {until}",
+                "the loss or a gradient becomes NaN or infinite in step {}, before the last step to replay, {until}",
                 step.0 + 1
             )));
         }
     }
     replay.progress.finish();
-    replay.tell(config, &path, from, reached)
+    replay.report(config, &path, from, reached)
 }
 
-/// `metrics.jsonl` in the folder of a file, or in the folder around that.
+/// The log of a checkpoint's run: `metrics.jsonl` in the checkpoint's folder, or in the folder above.
 fn beside(checkpoint: &Path) -> PathBuf {
     let near = checkpoint.with_file_name("metrics.jsonl");
     match checkpoint.parent().and_then(Path::parent) {
@@ -93,7 +92,7 @@ fn beside(checkpoint: &Path) -> PathBuf {
     }
 }
 
-/// The data that was asked for, or else those that the checkpoint names.
+/// The data set given by `--data`, or else the one that the checkpoint names.
 fn data_of(config: &ReplayConfig, file: &ModelFile) -> Result<String, Failure> {
     match &config.data {
         Some(data) => Ok(data.clone()),
@@ -101,14 +100,15 @@ fn data_of(config: &ReplayConfig, file: &ModelFile) -> Result<String, Failure> {
             Ok(file.input.data.clone())
         }
         None => Err(Failure::usage(format_args!(
-            "the run was trained on {}, and where that is the checkpoint does not say",
+            "the run was trained on {}, but the checkpoint does not store its path",
             file.input.data
         ))
-        .help("name it with --data")),
+        .help("give the path with --data")),
     }
 }
 
-/// The run, made longer where its epochs do not matter: it may have been so after the checkpoint.
+/// The manifest of the run, extended to `until` if the number of epochs does not affect the weights: the run may have been
+/// extended after the checkpoint.
 fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
     let manifest = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
     if until <= manifest.total_steps() {
@@ -127,21 +127,21 @@ fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
     if longer.hash() == manifest.hash() { Ok(longer) } else { Err(beyond()) }
 }
 
-/// The two sorts of hashes in a log.
+/// The two kinds of hashes in a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Hash {
-    /// That of a step.
+    /// The [`WeightsHash`] of a step.
     Weights,
-    /// `params_sha256` of an epoch.
+    /// The `params_sha256` of an epoch.
     Epoch,
 }
 
-/// What a log says: hashes of the weights after so many steps.
+/// The hashes in a log, by the number of completed steps.
 #[derive(Debug, Default)]
 struct Recorded {
     steps: BTreeMap<u64, String>,
     epochs: BTreeMap<u64, String>,
-    /// The numbers of lines that cannot be read.
+    /// The numbers of unreadable lines.
     damaged: Vec<usize>,
 }
 
@@ -149,7 +149,7 @@ impl Recorded {
     fn read(path: &Path) -> Result<Self, Failure> {
         let bytes = std::fs::read(path).map_err(|error| {
             Failure::data(format_args!("cannot read the log {}: {error}", path.display()))
-                .help("name it with --log: `nn train` writes <out>/metrics.jsonl")
+                .help("give its path with --log: `nn train` writes <out>/metrics.jsonl")
         })?;
         let mut log = Self::default();
         for (number, line) in (1..).zip(bytes.split_inclusive(|&byte| byte == b'\n')) {
@@ -167,7 +167,7 @@ impl Recorded {
                 (.., Some(steps), Some(hash)) => {
                     log.epochs.insert(steps, hash.clone()).filter(|old| *old != hash)
                 }
-                // The last line may be cut, where a run was killed or still goes on.
+                // The last line may be incomplete if the run was killed or is still running.
                 _ => {
                     if line.ends_with(b"\n") {
                         log.damaged.push(number);
@@ -185,14 +185,14 @@ impl Recorded {
         Ok(log)
     }
 
-    /// The last step of which it knows anything; 0 if none.
+    /// The last step with a hash; 0 if there is none.
     fn last(&self) -> u64 {
         let last = |hashes: &BTreeMap<u64, String>| hashes.keys().next_back().copied().unwrap_or(0);
         last(&self.steps).max(last(&self.epochs))
     }
 }
 
-/// The first step that is not as the log has it.
+/// The first step that differs from the log.
 #[derive(Debug)]
 struct Difference {
     step: u64,
@@ -200,7 +200,7 @@ struct Difference {
     computed: String,
 }
 
-/// Watches the steps, and compares.
+/// Observes the recomputed steps and compares them with the log.
 struct Replay {
     clock: Clock,
     stop: StopFlag,
@@ -211,15 +211,15 @@ struct Replay {
     began: Duration,
     samples: u64,
     compared: u64,
-    /// Steps that are not in the log: first and last.
+    /// Ranges of steps that the log lacks: first and last.
     missing: Vec<(u64, u64)>,
     difference: Option<Difference>,
 }
 
 impl Replay {
-    /// Holds a hash against the log.
-    fn hold(&mut self, step: u64, sort: Hash, computed: &str) {
-        let logged = match sort {
+    /// Compares a hash with the log.
+    fn compare(&mut self, step: u64, kind: Hash, computed: &str) {
+        let logged = match kind {
             Hash::Weights => self.log.steps.get(&step),
             Hash::Epoch => self.log.epochs.get(&step),
         };
@@ -229,8 +229,8 @@ impl Replay {
                 let (logged, computed) = (logged.clone(), computed.to_owned());
                 self.difference.get_or_insert(Difference { step, logged, computed });
             }
-            // A run's beginning is in no log.
-            None if sort == Hash::Weights && step > 0 => match self.missing.last_mut() {
+            // No log has the initial weights.
+            None if kind == Hash::Weights && step > 0 => match self.missing.last_mut() {
                 Some((_, last)) if *last + 1 == step => *last = step,
                 _ => self.missing.push((step, step)),
             },
@@ -238,50 +238,21 @@ impl Replay {
         }
     }
 
-    fn tell(self, config: &ReplayConfig, log: &Path, from: u64, reached: u64) -> Result<(), Failure> {
-        let (path, log_name) = (config.checkpoint.display(), log.display());
-        if config.json {
-            let difference = self
-                .difference
-                .as_ref()
-                .map(|d| json!({ "step": d.step, "logged": d.logged, "computed": d.computed }));
-            let text = json!({
-                "agrees": self.difference.is_none() && self.compared > 0 && reached == self.until,
-                "from": from,
-                "until": reached,
-                "compared": self.compared,
-                "missing": self.missing,
-                "damaged_lines": self.log.damaged,
-                "first_difference": difference,
-            });
-            write_stdout(format!("{text}\n"))?;
-        }
-        let mut notes = String::new();
-        if !self.missing.is_empty() {
-            let total: u64 = self.missing.iter().map(|(first, last)| last - first + 1).sum();
-            let _ = writeln!(
-                notes,
-                "not in the log, so not compared: {} ({total} in all)",
-                ranges(&self.missing)
-            );
-        }
-        if !self.log.damaged.is_empty() {
-            let lines: Vec<String> = self.log.damaged.iter().take(SHOWN).map(usize::to_string).collect();
-            let _ = writeln!(notes, "damaged lines of the log: {}", lines.join(", "));
-        }
-        if !config.json {
-            write_stdout(&notes)?;
-        }
+    /// Prints the result; fails unless all hashes agree.
+    fn report(self, config: &ReplayConfig, log: &Path, from: u64, reached: u64) -> Result<(), Failure> {
+        write_stdout(if config.json { self.as_json(from, reached) } else { self.notes() })?;
+        let (path, log) = (config.checkpoint.display(), log.display());
         if let Some(Difference { step, logged, computed }) = &self.difference {
-            let values = format!("the log has {logged}, here it is {computed}");
+            let values = format!("the log has {logged}, but the weights hash to {computed}");
             return Err(if *step == from {
-                Failure::failed(format_args!("{path} is not what the log has of step {step}: {values}"))
-                    .help("the checkpoint or the log was altered, or they are of different runs")
+                Failure::failed(format_args!("{path} does not match the log at step {step}: {values}"))
+                    .help("the checkpoint or the log was altered, or they belong to different runs")
             } else {
-                Failure::failed(format_args!(
-                    "step {step} is the first that differs from {log_name}: {values}"
-                ))
-                .help(format_args!("the {} hashes before it agree, from step {from} on", self.compared))
+                Failure::failed(format_args!("step {step} is the first that differs from {log}: {values}"))
+                    .help(format_args!(
+                        "the {} hashes before it agree, starting at step {from}",
+                        self.compared
+                    ))
             });
         }
         if reached < self.until {
@@ -292,23 +263,56 @@ impl Replay {
         }
         if self.compared == 0 {
             return Err(Failure::failed(format_args!(
-                "nothing could be compared: {log_name} has no hash from step {from} to {reached}"
+                "nothing could be compared: {log} has no hash from step {from} to {reached}"
             ))
-            .help("give the log of that run with --log; with --log-steps 0 a run logs no steps"));
+            .help("give the log of that run with --log; a run with --log-steps 0 logs no steps"));
         }
         if config.json {
             return Ok(());
         }
         write_stdout(format!(
-            "the weights are those of {log_name}: all {} hashes from step {from} to {reached} agree\n",
+            "the weights match {log}: all {} hashes from step {from} to {reached} agree\n",
             self.compared
         ))
     }
+
+    fn as_json(&self, from: u64, reached: u64) -> String {
+        let difference = self
+            .difference
+            .as_ref()
+            .map(|d| json!({ "step": d.step, "logged": d.logged, "computed": d.computed }));
+        let report = json!({
+            "agrees": self.difference.is_none() && self.compared > 0 && reached == self.until,
+            "from": from,
+            "until": reached,
+            "compared": self.compared,
+            "missing": self.missing,
+            "damaged_lines": self.log.damaged,
+            "first_difference": difference,
+        });
+        format!("{report}\n")
+    }
+
+    /// The steps and lines that could not be compared, for people to read.
+    fn notes(&self) -> String {
+        let mut notes = String::new();
+        if !self.missing.is_empty() {
+            let total: u64 = self.missing.iter().map(|(first, last)| last - first + 1).sum();
+            let steps = ranges(&self.missing);
+            notes += &format!("not in the log, so not compared: {steps} ({total} in all)\n");
+        }
+        if !self.log.damaged.is_empty() {
+            let lines: Vec<String> = self.log.damaged.iter().take(SHOWN).map(usize::to_string).collect();
+            notes += &format!("damaged lines of the log: {}\n", lines.join(", "));
+        }
+        notes
+    }
 }
 
-/// So many ranges or lines are named.
+/// The most ranges or lines that are listed.
 const SHOWN: usize = 10;
 
+/// Lists ranges of steps.
 fn ranges(ranges: &[(u64, u64)]) -> String {
     let name = |&(first, last): &(u64, u64)| match last - first {
         0 => format!("step {first}"),
@@ -327,7 +331,7 @@ impl local::Observer for Replay {
     }
 
     fn weights(&mut self, report: &StepReport, params: &[f32]) {
-        self.hold(report.step.0 + 1, Hash::Weights, &WeightsHash::of(params).to_string());
+        self.compare(report.step.0 + 1, Hash::Weights, &WeightsHash::of(params).to_string());
     }
 
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
@@ -347,7 +351,7 @@ impl local::Observer for Replay {
 
     fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
         if self.log.epochs.contains_key(&report.steps) {
-            self.hold(report.steps, Hash::Epoch, &params_sha256(params));
+            self.compare(report.steps, Hash::Epoch, &params_sha256(params));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bytes to grey pixels, upright, with every length bounded before anything is allocated.
+//! Decoding bytes to upright grey pixels, with every length bounded before anything is allocated.
 
 use std::io::Cursor;
 
@@ -8,9 +8,13 @@ use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
 use zune_jpeg::zune_core::options::DecoderOptions;
 
-use super::{LONGEST_SIDE, MOST_PIXELS};
+/// The longest side that is read, in pixels.
+pub const LONGEST_SIDE: usize = 20_000;
 
-/// A picture of one channel.
+/// The most pixels that are read. Decoding takes at most about 10 bytes per pixel, whatever the file claims.
+pub const MOST_PIXELS: usize = 64_000_000;
+
+/// A picture with one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Grey {
     pub(super) height: usize,
@@ -19,7 +23,7 @@ pub(super) struct Grey {
     pub(super) luma: Vec<u8>,
 }
 
-/// Why bytes are not a picture; the caller knows the file's name.
+/// The reason that bytes are not a picture; the caller adds the file's name.
 #[derive(Debug)]
 pub(super) enum Refused {
     NotAPicture(&'static str),
@@ -61,7 +65,7 @@ fn check_size(width: usize, height: usize) -> Result<(), Refused> {
 
 fn png(bytes: &[u8]) -> Result<Grey, Refused> {
     let damaged = |error: png::DecodingError| Refused::Damaged(error.to_string());
-    // The limit is for what the decoder keeps besides the pixels: palettes and texts.
+    // The limit covers what the decoder keeps besides pixels: palettes and texts.
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: 16 << 20 });
     decoder.set_transformations(Transformations::normalize_to_color8());
     decoder.set_ignore_text_chunk(true);
@@ -86,12 +90,12 @@ fn png(bytes: &[u8]) -> Result<Grey, Refused> {
     Ok(upright(Grey { height, width, luma }, exif.unwrap_or(1)))
 }
 
-/// Rec. 601, as the Y of a JPEG and the "L" of common imaging libraries.
+/// The luma of an RGB pixel by Rec. 601, like the Y of a JPEG and the "L" of common imaging libraries.
 fn luma(rgb: &[u8]) -> u8 {
     ((299 * u32::from(rgb[0]) + 587 * u32::from(rgb[1]) + 114 * u32::from(rgb[2]) + 500) / 1000) as u8
 }
 
-/// Lays transparent pixels `(grey, alpha)` on white; on black where white swallows them: white ink on nothing.
+/// Blends pixels `(grey, alpha)` onto white, or onto black if nothing would show on white, as with white ink.
 fn on_paper(pixels: impl Iterator<Item = (u8, u8)> + Clone) -> Vec<u8> {
     let on = |paper: u32| -> Vec<u8> {
         let mix = |(grey, alpha): (u8, u8)| {
@@ -105,12 +109,12 @@ fn on_paper(pixels: impl Iterator<Item = (u8, u8)> + Clone) -> Vec<u8> {
 }
 
 fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
-    // The decoder would fill in with grey what a truncated file lacks.
-    if !reaches_its_end(bytes) {
+    // The decoder would fill the missing part of a truncated file with grey.
+    if !has_end_marker(bytes) {
         return Err(Refused::Damaged("the JPEG's end is missing".to_owned()));
     }
     let damaged = |error: zune_jpeg::errors::DecodeErrors| Refused::Damaged(error.to_string());
-    // The decoder's own limits are lifted so that `check_size` can name the size. Nothing is allocated by it before.
+    // The decoder's own limits are lifted so that `check_size` can state the size; the headers allocate no pixels.
     let options = DecoderOptions::default().set_max_width(usize::MAX).set_max_height(usize::MAX);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
     decoder.decode_headers().map_err(damaged)?;
@@ -129,12 +133,12 @@ fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
     Ok(upright(Grey { height, width, luma }, exif.unwrap_or(1)))
 }
 
-/// Walks over a JPEG's segments and scans to its end-of-image marker. What follows it (cameras append videos) is none of
-/// our business.
-fn reaches_its_end(bytes: &[u8]) -> bool {
+/// Whether a JPEG's segments and scans lead to an end-of-image marker. Any bytes after the marker are ignored: cameras
+/// append videos.
+fn has_end_marker(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {
-        // To the next marker: an FF that is followed neither by fill (FF), nor stuffing (00), nor a restart (D0 to D7).
+        // The next marker is an FF that is not followed by fill (FF), stuffing (00) or a restart (D0 to D7).
         let Some(rest) = bytes.get(at..) else { return false };
         let marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff | 0xd0..=0xd7);
         let Some(skip) = rest.windows(2).position(marker) else { return false };
@@ -146,7 +150,7 @@ fn reaches_its_end(bytes: &[u8]) -> bool {
     }
 }
 
-/// The orientation tag of EXIF data, 1 to 8. Phones store pictures as the sensor lies and note how they were held.
+/// The orientation tag of EXIF data, 1 to 8. Phones store pictures as the sensor sees them and note how they were held.
 fn orientation(exif: &[u8]) -> Option<u8> {
     let big = match exif.get(..4)? {
         b"MM\0*" => true,
@@ -169,7 +173,7 @@ fn orientation(exif: &[u8]) -> Option<u8> {
         .filter(|value| (1..=8).contains(value))
 }
 
-/// Turns and mirrors a picture as its orientation tag says.
+/// Rotates and mirrors a picture according to its orientation tag.
 fn upright(grey: Grey, orientation: u8) -> Grey {
     let (h, w) = (grey.height, grey.width);
     let turned = orientation >= 5;

@@ -1,10 +1,30 @@
-//! Ink into the field that a model sees, as the digits of MNIST were set.
+//! Framing ink in a model's field, like the digits of MNIST.
 
-use super::Field;
 use super::ink::{Ink, LEAST_INK};
 use super::resize::resize;
 
-/// Cuts the ink's bounding box out, scales it into the field's box with its aspect ratio, and centres it.
+/// The input field of a model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Field {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
+    /// Fraction of the field's sides that the ink may fill. Below 1 the ink is centred by its centre of mass, at 1 by its
+    /// bounding box.
+    pub fill: f64,
+}
+
+impl Field {
+    /// The field of a model, with the margin that its size suggests: ink fills 20/28 of each side as in MNIST, or
+    /// everything if a side has ten pixels or fewer. For Fashion-MNIST, whose images fill the field, set `fill` to 1.
+    pub fn new(height: usize, width: usize) -> Self {
+        let fill = if height.min(width) <= 10 { 1.0 } else { 20.0 / 28.0 };
+        Self { height, width, fill }
+    }
+}
+
+/// Crops the ink to its bounding box, scales it to fit the field with its aspect ratio kept, and centres it.
 pub(super) fn frame(ink: &Ink, field: Field) -> Vec<f32> {
     let (top, bottom, first, last) = bounding_box(ink);
     let (h, w) = (bottom - top, last - first);
@@ -16,14 +36,14 @@ pub(super) fn frame(ink: &Ink, field: Field) -> Vec<f32> {
     let scaled = |old: usize, limit: usize| ((old as f64 * scale).round() as usize).clamp(1, limit);
     let (new_h, new_w) = (scaled(h, field.height), scaled(w, field.width));
     let mut small = resize(&cut, h, w, new_h, new_w);
-    // A thin pen is averaged to a pale grey, which no training sample has: the fullest ink is 1 again.
+    // Averaging turns a thin pen pale grey, unlike any training sample, so the fullest ink becomes 1 again.
     let fullest = small.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     small.iter_mut().for_each(|amount| *amount = (*amount / fullest).clamp(0.0, 1.0));
 
     let (middle_y, middle_x) = centre_of_mass(&small, new_w);
     let by_mass = field.fill < 1.0;
     let shift = |middle: f64, size: usize, limit: usize| {
-        // The digits of MNIST have their centres of mass at 14, counting pixels from 0 (measured), not at 13.5.
+        // The centres of mass of MNIST's digits are at 14, counting pixels from 0 (measured), not at 13.5.
         let shift = if by_mass { limit as f64 / 2.0 - middle } else { (limit - size) as f64 / 2.0 };
         shift.round().clamp(0.0, (limit - size) as f64) as usize
     };
@@ -35,7 +55,7 @@ pub(super) fn frame(ink: &Ink, field: Field) -> Vec<f32> {
     framed
 }
 
-/// `(top, bottom, first, last)`, the ends not included; everything where there is no ink.
+/// `(top, bottom, first, last)` of the ink, with exclusive ends; the whole picture if there is no ink.
 fn bounding_box(ink: &Ink) -> (usize, usize, usize, usize) {
     let mut found = (ink.height, 0, ink.width, 0);
     for (y, row) in ink.amount.chunks_exact(ink.width).enumerate() {
@@ -46,7 +66,7 @@ fn bounding_box(ink: &Ink) -> (usize, usize, usize, usize) {
     if found.1 == 0 { (0, ink.height, 0, ink.width) } else { found }
 }
 
-/// Row and column, counting pixels from 0.
+/// Row and column of the centre of mass, counting pixels from 0.
 pub(super) fn centre_of_mass(amount: &[f32], w: usize) -> (f64, f64) {
     let (mut mass, mut y, mut x) = (f64::MIN_POSITIVE, 0.0, 0.0);
     for (at, &amount) in amount.iter().enumerate() {

@@ -1,22 +1,33 @@
-//! Which pixels are ink, and how much.
+//! Separating ink from paper.
 
-use super::Invert;
 use super::decode::Grey;
 use super::resize::resize;
 
-/// Larger pictures are shrunk to this before ink is looked for; a digit that fills a twentieth of it keeps its strokes.
+/// Whether ink or paper is the lighter one. Networks are trained on light ink on dark paper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Invert {
+    /// The border shows the colour of the paper.
+    #[default]
+    Auto,
+    /// The ink is dark and the paper light: invert them.
+    Yes,
+    /// The ink is light and the paper dark: keep them.
+    No,
+}
+
+/// Larger pictures are shrunk to this side before ink is detected. A digit a twentieth as large keeps its strokes.
 const WORKING_SIDE: usize = 1024;
 
-/// Less contrast than this is no ink, as a fraction of black to white.
+/// The least contrast of ink, as a fraction of the range from black to white.
 const LEAST_CONTRAST: f32 = 0.06;
 
-/// Ink weaker than this, as a fraction of the strongest, neither holds strokes together nor widens the box.
+/// Ink weaker than this fraction of the fullest does not connect strokes or extend the bounding box.
 pub(super) const LEAST_INK: f32 = 0.1;
 
-/// A connected stroke with less of the ink than this fraction of the largest is dust.
+/// A connected stroke with less than this fraction of the largest stroke's ink is dust.
 const DUST: f32 = 0.02;
 
-/// How much ink each pixel has: 0 for paper, 1 for full ink.
+/// The ink of each pixel: 0 for paper, 1 for full ink.
 pub(super) struct Ink {
     pub(super) height: usize,
     pub(super) width: usize,
@@ -24,7 +35,7 @@ pub(super) struct Ink {
     pub(super) amount: Vec<f32>,
 }
 
-/// The pixels as they are, light ink on dark; `None` where all are alike.
+/// The pixels of a picture at the model's size, as light ink on dark; `None` if the picture is blank.
 pub(super) fn as_it_is(grey: &Grey, invert: Invert) -> Option<Vec<f32>> {
     let values: Vec<f32> = grey.luma.iter().map(|&luma| f32::from(luma) / 255.0).collect();
     let (darkest, lightest) = extremes(&values);
@@ -35,10 +46,10 @@ pub(super) fn as_it_is(grey: &Grey, invert: Invert) -> Option<Vec<f32>> {
     Some(values.into_iter().map(|value| if dark_ink { 1.0 - value } else { value }).collect())
 }
 
-/// Finds the ink in any picture; `None` where nothing stands out from the paper.
+/// Finds the ink in a picture of any size; `None` if nothing stands out from the paper.
 ///
-/// The paper is the median along the border, the fullest ink what differs most from it. What the border has besides paper
-/// (shadows, grain) is taken off everywhere, and dust is removed.
+/// The paper's grey is the median along the border, and the fullest ink is what differs most from it. Deviations from the
+/// paper within the border (shadows, grain) are subtracted everywhere, and dust is removed.
 pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     let values: Vec<f32> = grey.luma.iter().map(|&luma| f32::from(luma) / 255.0).collect();
     let longest = grey.height.max(grey.width);
@@ -54,13 +65,13 @@ pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     let dark_ink = is_dark_ink(&values, paper, invert);
     let mut amount: Vec<f32> =
         values.iter().map(|value| (if dark_ink { paper - value } else { value - paper }).max(0.0)).collect();
-    // The fullest ink is not one pixel: a glint or a dead pixel is stronger than any ink.
+    // A quantile rather than the maximum: a glint or a dead pixel is stronger than any ink.
     let fullest = quantile(amount.clone(), 1.0 - 1.0 / 2000.0);
     if fullest < LEAST_CONTRAST {
         return None;
     }
-    let besides = quantile(border(&amount, height, width), 0.9) / fullest;
-    let floor = (1.25 * besides).clamp(0.0, 0.5);
+    let noise = quantile(border(&amount, height, width), 0.9) / fullest;
+    let floor = (1.25 * noise).clamp(0.0, 0.5);
     for amount in &mut amount {
         *amount = ((*amount / fullest - floor) / (1.0 - floor)).clamp(0.0, 1.0);
     }
@@ -81,7 +92,7 @@ fn extremes(values: &[f32]) -> (f32, f32) {
     values.iter().fold((f32::MAX, f32::MIN), |(low, high), &v| (low.min(v), high.max(v)))
 }
 
-/// The pixels of a frame along the border, as thick as 1/32 of the shorter side.
+/// The pixels along the border, in a frame 1/32 as thick as the shorter side.
 fn border(values: &[f32], h: usize, w: usize) -> Vec<f32> {
     let thick = (h.min(w) / 32).max(1);
     let inside = |at: usize, side: usize| at >= thick && at + thick < side;
@@ -98,9 +109,9 @@ fn quantile(mut values: Vec<f32>, fraction: f64) -> f32 {
     *values.select_nth_unstable_by(at, f32::total_cmp).1
 }
 
-/// Takes away what is not connected to a stroke of some size, and the weak ink that touches no stroke.
+/// Removes small strokes, and weak ink that touches no remaining stroke.
 fn remove_dust(amount: &mut [f32], h: usize, w: usize) {
-    // 0 for what is not visited; else the number of the stroke.
+    // 0 for pixels not visited yet, else the number of the stroke.
     let mut stroke = vec![0_u32; h * w];
     let mut sizes = vec![0.0_f32];
     let mut open = Vec::new();

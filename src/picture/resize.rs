@@ -1,11 +1,11 @@
-//! Resampling: area average to make smaller, straight lines between the pixels to make larger.
+//! Resampling: area averages to shrink, linear interpolation to enlarge.
 
-/// Resamples `pixels`, row-major `[h][w]`, to `[new_h][new_w]`. Along each axis on its own, a new pixel is the mean of
-/// the area that it covers where there are fewer new pixels than old ones, else it lies between its two neighbours.
+/// Resamples `pixels`, row-major `[h][w]`, to `[new_h][new_w]`. Each axis is handled on its own: to shrink, a new pixel is
+/// the mean of the area that it covers; to enlarge, it is interpolated between its two neighbours.
 ///
 /// # Panics
-/// Where `pixels` are not `h × w`, or there are none.
-pub fn resize(pixels: &[f32], h: usize, w: usize, new_h: usize, new_w: usize) -> Vec<f32> {
+/// If the length of `pixels` is not `h × w`, or 0.
+pub(crate) fn resize(pixels: &[f32], h: usize, w: usize, new_h: usize, new_w: usize) -> Vec<f32> {
     assert_eq!(pixels.len(), h * w, "the pixels of a picture of {h}×{w}");
     assert!(!pixels.is_empty(), "a picture with pixels");
     let across = weights(w, new_w);
@@ -24,7 +24,7 @@ pub fn resize(pixels: &[f32], h: usize, w: usize, new_h: usize, new_w: usize) ->
     resized
 }
 
-/// A new pixel as a weighted mean of old ones from `first` on.
+/// A new pixel as a weighted mean of old pixels, starting at `first`.
 struct Weights {
     first: usize,
     of: Vec<f32>,
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_is_a_line_between_neighbours() {
+    fn larger_is_interpolated_between_neighbours() {
         assert_eq!(resize(&[0.0, 1.0], 1, 2, 1, 4), [0.0, 0.25, 0.75, 1.0]);
         assert_eq!(resize(&[7.0], 1, 1, 2, 2), [7.0; 4]);
     }

@@ -1,16 +1,17 @@
-//! Synthetic digits in every disguise, hostile files, and real digits blown up and brought back.
+//! Synthetic digits in many sizes, formats and colours, hostile files, and real digits enlarged and read back.
 
 use std::io::Read as _;
 
 use super::frame::centre_of_mass;
 use super::*;
 
-/// A picture of a "7", drawn with strokes as thick as `pen` inside the given box, as grey levels.
+/// A "7" drawn as ink.
 struct Drawing {
     ink: Vec<f32>,
 }
 
 impl Drawing {
+    /// Draws it in a picture of `h × w`, inside the given box, with strokes as thick as `pen`.
     fn seven(
         h: usize,
         w: usize,
@@ -20,7 +21,7 @@ impl Drawing {
         let mut ink = vec![0.0; h * w];
         for y in 0..height {
             for x in 0..width {
-                // The bar above, and the slope from its right end to the foot in the middle.
+                // The bar at the top, and the stroke from its right end to the foot in the middle.
                 let slope = width as f64 - pen as f64 - (y as f64 / height as f64) * width as f64 / 2.0;
                 if y < pen || (x as f64 - slope).abs() < pen as f64 / 2.0 {
                     ink[(top + y) * w + first + x] = 1.0;
@@ -69,7 +70,7 @@ fn correlation(a: &[f32], b: &[f32]) -> f64 {
     product(a, ma, b, mb) / (product(a, ma, a, ma) * product(b, mb, b, mb)).sqrt()
 }
 
-/// What every picture of a seven must have become.
+/// Checks the input that every picture of a seven must give.
 fn assert_is_the_seven(pixels: &[f32], what: &str) {
     assert_eq!(pixels.len(), 784, "{what}");
     assert!(pixels.iter().all(|v| (0.0..=1.0).contains(v)), "{what}: out of range");
@@ -135,7 +136,7 @@ fn colour_alpha_and_depth() {
 }
 
 #[test]
-fn a_photograph_with_shade_grain_and_dust() {
+fn a_photograph_with_shadow_grain_and_dust() {
     let drawing = Drawing::seven(480, 640, (120, 260, 240, 168), 28);
     let mut levels = drawing.levels(215, 50);
     for (at, level) in levels.iter_mut().enumerate() {
@@ -158,7 +159,7 @@ fn a_thin_pen_is_not_pale() {
 }
 
 #[test]
-fn the_models_own_size_is_taken_as_it_is() {
+fn a_picture_of_the_models_size_is_not_reframed() {
     let drawing = Drawing::seven(28, 28, (2, 1, 11, 9), 2);
     let levels = drawing.levels(0, 200);
     let expected: Vec<f32> = levels.iter().map(|&level| f32::from(level) / 255.0).collect();
@@ -205,7 +206,7 @@ fn every_cut_of_a_file_is_refused() {
     let jpeg = jpeg_bytes(40, 40, jpeg_encoder::ColorType::Luma, &levels);
     for (whole, magic) in [(&png, 8), (&jpeg, 2)] {
         assert!(read(whole, 28).is_ok());
-        // The PNG's last chunk, of 12 bytes, holds nothing, and before it are the four of a checksum.
+        // The PNG's last chunk of 12 bytes is empty, and the 4 bytes before it are a checksum.
         let end = if magic == 8 { whole.len() - 16 } else { whole.len() };
         for cut in 0..end {
             let error = read(&whole[..cut], 28).unwrap_err();
@@ -233,7 +234,7 @@ fn flipped_bytes_never_panic() {
             for value in [0, 1, 0x7f, 0xff, file[at] ^ 0x10] {
                 let mut bytes = file.clone();
                 bytes[at] = value;
-                let _ = read(&bytes, 28); // any answer will do
+                let _ = read(&bytes, 28); // any result will do
             }
         }
     }
@@ -272,7 +273,7 @@ fn blank_pictures_are_refused() {
 }
 
 #[test]
-fn what_is_no_picture_is_named() {
+fn other_formats_are_named() {
     let says = |bytes: &[u8]| read(bytes, 28).unwrap_err().to_string();
     assert_eq!(says(b""), "seven.png is empty, not a PNG or JPEG picture: save it as PNG");
     assert!(says(b"GIF89a....").contains("is a GIF"));
@@ -287,10 +288,10 @@ fn what_is_no_picture_is_named() {
 }
 
 #[test]
-fn real_digits_blown_up_and_inverted_come_back() {
+fn real_digits_survive_enlarging_and_inverting() {
     let mnist = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist/t10k-images-idx3-ubyte.gz");
     let Ok(file) = File::open(&mnist) else {
-        eprintln!("skipped: MNIST is not here");
+        eprintln!("skipped: MNIST is not beside the project");
         return;
     };
     const DIGITS: usize = 12;
@@ -298,7 +299,7 @@ fn real_digits_blown_up_and_inverted_come_back() {
     flate2::read::GzDecoder::new(file).read_exact(&mut bytes).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for (number, digit) in bytes[16..].chunks_exact(784).enumerate() {
-        // Ten times as large, black on white, in the lower right of a larger sheet.
+        // Ten times as large, black on white, in the lower right of a larger sheet of paper.
         let (h, w) = (420, 560);
         let mut sheet = vec![255; h * w];
         for y in 0..280 {

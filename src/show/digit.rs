@@ -1,29 +1,25 @@
-//! A picture of one channel in characters.
+//! A picture with one channel, drawn in characters.
 //!
-//! A character cell is about twice as high as wide. With colours, `▀` makes two square pixels of a cell: the upper one
-//! is the foreground, the lower one the background. Without, each pixel is two characters of a ramp from light to dense.
+//! A character cell is about twice as high as wide. With colours, `▀` shows two square pixels per cell: the upper in the
+//! foreground colour, the lower in the background colour. Without colours, each pixel is two characters of a ramp from
+//! light to dense.
 
 use std::fmt::Write as _;
 
 use super::style::{Block, Color, Style};
 use crate::picture::resize;
 
-/// From no ink to full ink.
+/// Characters from no ink to full ink.
 const RAMP: &[u8; 10] = b" .:-=+*#%@";
 
-/// The grey of no ink: not quite black, so that the edge of the picture shows on a black terminal.
+/// The grey of no ink. It is not quite black, so that the edge of the picture shows on a black terminal.
 const PAPER: f32 = 22.0;
 
-/// Draws `pixels`, row-major `[h][w]` with 0 for no ink and 1 for full ink, one line of text for each two rows of pixels
-/// (for each row without colours). A picture wider than the style allows is shrunk; a smaller one is never blown up.
+/// Draws `pixels`, row-major `[h][w]` with 0 for no ink and 1 for full ink. Each line of text shows two rows of pixels, or
+/// one without colours. A picture wider than the style allows is shrunk; a smaller one is never enlarged.
 ///
 /// # Panics
-/// Where `pixels` are not `h × w`.
-pub fn digit(pixels: &[f32], h: usize, w: usize, style: &Style) -> Vec<String> {
-    drawn(pixels, h, w, style).lines
-}
-
-/// [`digit`], with the width that it takes.
+/// If the length of `pixels` is not `h × w`.
 pub(super) fn drawn(pixels: &[f32], h: usize, w: usize, style: &Style) -> Block {
     assert_eq!(pixels.len(), h * w, "the pixels of a picture of {h}×{w}");
     if pixels.is_empty() {
@@ -44,7 +40,7 @@ pub(super) fn drawn(pixels: &[f32], h: usize, w: usize, style: &Style) -> Block 
     Block { width: w * per_pixel, lines }
 }
 
-/// Without colours, half as large as [`drawn`]: one character for two pixels, one above the other.
+/// Draws without colours at half the size of [`drawn`]: one character for two pixels, one above the other.
 pub(super) fn drawn_small(pixels: &[f32], h: usize, w: usize) -> Block {
     let halved = resize(pixels, h, w, h.div_ceil(2), w);
     Block {
@@ -58,18 +54,18 @@ fn ramp(value: f32) -> char {
     char::from(RAMP[(value.clamp(0.0, 1.0) * 9.0).round() as usize])
 }
 
-/// A grey as the terminal counts it: 0..=255, or an index of the palette.
+/// A grey in the terminal's terms: 0..=255, or an index of the palette.
 fn grey(value: f32, color: Color) -> u8 {
     let value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
     match color {
         Color::True => (PAPER + value * (255.0 - PAPER)).round() as u8,
-        // 233 to 255 of the palette are greys of 18, 28, … 238.
+        // Indices 233 to 255 of the palette are the greys 18, 28, … 238.
         _ => 233 + (value * 22.0).round() as u8,
     }
 }
 
-/// One line for two rows of pixels. The foreground is always the lighter of the two, so that the digit can still be read
-/// where the colours are lost on the way (copied text, logs).
+/// Draws two rows of pixels as one line. The foreground is always the lighter of the two pixels, so that the digit stays
+/// readable if colours are lost, as in copied text and logs.
 fn half_blocks(upper: &[f32], lower: Option<&[f32]>, color: Color) -> String {
     let code = |layer: u8, grey: u8| match color {
         Color::True => format!("{layer};2;{grey};{grey};{grey}"),
@@ -84,7 +80,7 @@ fn half_blocks(upper: &[f32], lower: Option<&[f32]>, color: Color) -> String {
         let below = lower.map(|row| grey(row[at], color));
         let (new_fore, new_back, character) = match below {
             None => (Some(above), None, '▀'),
-            // A cell of one grey has no seam in the middle, which some fonts leave between the halves.
+            // A full block or a space avoids the seam that some fonts leave between two halves of the same grey.
             Some(below) if below == above && above >= middle => (Some(above), back, '█'),
             Some(below) if below == above => (fore, Some(above), ' '),
             Some(below) if below < above => (Some(above), Some(below), '▀'),
@@ -114,14 +110,14 @@ mod tests {
 
     #[test]
     fn plain_text_takes_two_characters_a_pixel() {
-        let lines = digit(&SEVEN, 5, 3, &Style::plain(80));
+        let lines = drawn(&SEVEN, 5, 3, &Style::plain(80)).lines;
         assert_eq!(lines, ["@@@@@@", "    @@", "  ++++", "  @@  ", "  @@  "]);
     }
 
     #[test]
-    fn half_blocks_hold_two_rows() {
+    fn half_blocks_show_two_rows() {
         let style = Style { color: Color::True, unicode: true, width: 80 };
-        let lines = digit(&SEVEN, 5, 3, &style);
+        let lines = drawn(&SEVEN, 5, 3, &style).lines;
         assert_eq!(
             lines,
             [
@@ -130,12 +126,12 @@ mod tests {
                 "\x1b[38;2;22;22;22m▀\x1b[38;2;255;255;255m▀\x1b[38;2;22;22;22m▀\x1b[0m",
             ]
         );
-        let palette = digit(&SEVEN[..6], 2, 3, &Style { color: Color::Palette, ..style });
+        let palette = drawn(&SEVEN[..6], 2, 3, &Style { color: Color::Palette, ..style }).lines;
         assert_eq!(palette, ["\x1b[38;5;255;48;5;233m▀▀█\x1b[0m"]);
     }
 
     #[test]
-    fn greys_rise_and_strange_numbers_do_no_harm() {
+    fn greys_are_monotonic_and_strange_numbers_are_clamped() {
         for color in [Color::True, Color::Palette] {
             let greys: Vec<u8> = (0..=100).map(|v| grey(v as f32 / 100.0, color)).collect();
             assert!(greys.is_sorted());
@@ -149,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_wide_picture_is_shrunk_to_fit() {
-        let lines = digit(&vec![1.0; 200 * 100], 100, 200, &Style::plain(40));
+        let lines = drawn(&vec![1.0; 200 * 100], 100, 200, &Style::plain(40)).lines;
         assert_eq!((lines.len(), lines[0].len()), (10, 40));
     }
 }

@@ -1,21 +1,21 @@
-//! What an examination has found, line by line.
+//! Drawing the findings of `nn doctor`.
 
 use super::style::{Style, Tint, columns, left};
 
-/// How something was found to be.
+/// The verdict of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
-    /// As it should be.
+pub(crate) enum Verdict {
+    /// Everything is in order.
     Ok,
-    /// It works, but not as well as it could, or not for long.
+    /// It works, but not as well as it could, or not for much longer.
     Warning,
     /// It does not work.
     Problem,
 }
 
 impl Verdict {
-    /// In a word.
-    pub fn word(self) -> &'static str {
+    /// The verdict in one word.
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Warning => "warning",
@@ -24,21 +24,26 @@ impl Verdict {
     }
 }
 
-/// Columns of the verdict, and of what was looked at.
+/// Widths of the columns for the verdict and the name of the check.
 const VERDICT: usize = 9;
 const CHECK: usize = 13;
 
-/// Columns that a text may take at most: longer lines are hard to read.
+/// The most columns of a line of text; longer lines are hard to read.
 const WIDEST: usize = 110;
 
-/// Draws what was found: a verdict, what was looked at, how it is, and what to do about it.
+/// Draws a finding: the verdict, the name of the check, what was found, and how to fix it.
 ///
+/// ```text
+/// warning  disk         87 MiB are free
+///                       fix: free some space
 /// ```
-/// use nn::show::{Style, Verdict, finding};
-/// let text = finding(Verdict::Warning, "disk", "87 MiB are free", Some("make room"), &Style::plain(80));
-/// assert_eq!(text, "warning  disk         87 MiB are free\n                      fix: make room");
-/// ```
-pub fn finding(verdict: Verdict, check: &str, found: &str, fix: Option<&str>, style: &Style) -> String {
+pub(crate) fn finding(
+    verdict: Verdict,
+    check: &str,
+    found: &str,
+    fix: Option<&str>,
+    style: &Style,
+) -> String {
     let indent = VERDICT + CHECK;
     let width = style.width.min(WIDEST).saturating_sub(indent).max(20);
     let tint = match verdict {
@@ -59,11 +64,11 @@ pub fn finding(verdict: Verdict, check: &str, found: &str, fix: Option<&str>, st
     if style.unicode { text } else { text.replace('µ', "u").replace('…', "...") }
 }
 
-/// Breaks a text between words. A word that is too long for a line has one of its own.
+/// Wraps text between words. A word too long for a line gets a line of its own.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        // A peer may have chosen the words: nothing in them may steer the terminal.
+        // The words may come from a peer, and must not steer the terminal.
         let word: String = word.chars().filter(|c| !c.is_control()).collect();
         match lines.last_mut() {
             Some(line) if columns(line) + 1 + columns(&word) <= width => {
@@ -81,7 +86,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_texts_are_broken_and_aligned() {
+    fn a_finding_stands_above_its_fix() {
+        let style = Style::plain(80);
+        let text = finding(Verdict::Warning, "disk", "87 MiB are free", Some("free some space"), &style);
+        let golden = "\
+warning  disk         87 MiB are free
+                      fix: free some space";
+        assert_eq!(text, golden);
+    }
+
+    #[test]
+    fn long_texts_are_wrapped_and_aligned() {
         let found = "one two three four five six seven eight nine ten eleven twelve thirteen";
         let text = finding(Verdict::Problem, "a check", found, Some("do this"), &Style::plain(50));
         let lines: Vec<&str> = text.lines().collect();

@@ -1,4 +1,4 @@
-//! Rows of pictures under the answers given to them, and one picture beside its probabilities.
+//! Rows of pictures with their predictions, and one picture beside its probabilities.
 
 use std::ops::Range;
 
@@ -10,31 +10,31 @@ use crate::metrics::predicted;
 
 /// One picture in a [`gallery`].
 #[derive(Debug, Clone, Copy)]
-pub struct Tile<'a> {
+pub(crate) struct Tile<'a> {
     /// The pixels, row-major, 0 for no ink and 1 for full ink.
-    pub pixels: &'a [f32],
-    /// The class that the network answered.
-    pub answer: usize,
-    /// The output of that class, 0..1.
-    pub confidence: f32,
-    /// What it is, where that is known. Another class than the answer is marked.
-    pub truth: Option<usize>,
+    pub(crate) pixels: &'a [f32],
+    /// The predicted class.
+    pub(crate) answer: usize,
+    /// The output of that class, from 0 to 1.
+    pub(crate) confidence: f32,
+    /// The true class, if it is known. A wrong prediction is marked.
+    pub(crate) truth: Option<usize>,
 }
 
 /// Columns between two pictures.
 const GAP: usize = 3;
 
-/// Columns that a caption such as `Digit 6  100.0 %` needs.
+/// Columns of a caption such as `Digit 6  100.0 %`.
 const CAPTION: usize = 16;
 
-/// Draws pictures of `h × w` in rows, as many side by side as the style's width takes. Above each stands the answer with
-/// its probability; below a wrong one what it is: `✗ is 5`.
+/// Draws pictures of `h × w` in rows, as many side by side as the style's width allows. Above each picture stands the
+/// predicted class with its probability; below a wrong prediction stands the true class, as in `✗ is 5`.
 ///
-/// Margins that all pictures leave empty are cut, so that more fit beside each other, and small pictures are doubled.
+/// Margins that are empty in all pictures are cropped, so that more pictures fit in a row, and small pictures are doubled.
 ///
 /// # Panics
-/// Where the pixels of a tile are not `h × w`.
-pub fn gallery(tiles: &[Tile<'_>], h: usize, w: usize, names: &Names, style: &Style) -> String {
+/// If a tile does not have `h × w` pixels.
+pub(crate) fn gallery(tiles: &[Tile<'_>], h: usize, w: usize, names: &Names, style: &Style) -> String {
     let pictures: Vec<&[f32]> = tiles.iter().map(|tile| tile.pixels).collect();
     let ink = common_ink(&pictures, h, w);
     let blocks: Vec<Block> = tiles
@@ -49,12 +49,12 @@ pub fn gallery(tiles: &[Tile<'_>], h: usize, w: usize, names: &Names, style: &St
     rows.join("\n\n")
 }
 
-/// Draws one picture of `h × w`, with its answer and the `top` most probable classes beside it (below it where the
-/// terminal is narrow).
+/// Draws one picture of `h × w`, with its prediction and the `top` most probable classes beside it (below it on a narrow
+/// terminal).
 ///
 /// # Panics
-/// Where `pixels` are not `h × w`, or there are no outputs.
-pub fn prediction(
+/// If the length of `pixels` is not `h × w`, or there are no outputs.
+pub(crate) fn prediction(
     pixels: &[f32],
     (h, w): (usize, usize),
     outputs: &[f32],
@@ -84,8 +84,7 @@ pub fn prediction(
     }
 }
 
-/// A picture at a size at which it can be seen: where a character shows two pixels, small ones are doubled; where a pixel
-/// takes two characters, large ones are halved.
+/// Draws a picture at a legible size: with colours small pictures are doubled, without colours large ones are halved.
 fn sized(pixels: &[f32], h: usize, w: usize, style: &Style) -> Block {
     let small = h.max(w) <= 12;
     if style.colored() && small {
@@ -99,7 +98,7 @@ fn sized(pixels: &[f32], h: usize, w: usize, style: &Style) -> Block {
     }
 }
 
-/// The picture under its caption.
+/// A picture below its caption.
 fn captioned(tile: &Tile<'_>, picture: Block, names: &Names, style: &Style) -> Block {
     let width = picture.width.max(CAPTION.min(style.width));
     let wrong = tile.truth.filter(|&truth| truth != tile.answer);
@@ -142,7 +141,7 @@ fn cut(pixels: &[f32], w: usize, part: &Part) -> Vec<f32> {
     rows.flat_map(|row| &row[part.columns.clone()]).copied().collect()
 }
 
-/// The part outside which no picture has ink, with a margin of one pixel; everything where pictures are small.
+/// The part of the pictures that contains all ink, with a margin of one pixel; everything if the pictures are small.
 fn common_ink(pictures: &[&[f32]], h: usize, w: usize) -> Part {
     let whole = Part { rows: 0..h, columns: 0..w };
     for picture in pictures {
@@ -168,7 +167,7 @@ fn common_ink(pictures: &[&[f32]], h: usize, w: usize) -> Part {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::show::Color;
+    use crate::show::style::Color;
 
     const ONE: [f32; 9] = [0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0];
     const DASH: [f32; 9] = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
@@ -178,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn digits_stand_in_rows_under_their_answers() {
+    fn digits_stand_in_rows_below_their_predictions() {
         let tiles = [tile(&ONE, 1, Some(1)), tile(&DASH, 6, Some(5)), tile(&ONE, 1, None)];
         let text = gallery(&tiles, 3, 3, &Names::numbered(10), &Style::plain(40));
         let golden = "\
@@ -213,7 +212,7 @@ Digit 1 98.2 %
     }
 
     #[test]
-    fn empty_margins_are_cut() {
+    fn empty_margins_are_cropped() {
         let mut pixels = vec![0.0; 28 * 28];
         pixels[10 * 28 + 14] = 1.0;
         assert_eq!(common_ink(&[&pixels], 28, 28), Part { rows: 9..12, columns: 13..16 });

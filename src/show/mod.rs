@@ -1,17 +1,22 @@
 //! Drawing in the terminal: digits, bars and tables.
 //!
-//! Nothing here prints, and nothing here asks the terminal: every function takes a [`Style`] and returns text, so that
-//! a test can hold it to the letter. [`Style::detect`] is the one place where the environment is judged, and it is
-//! handed the environment too. Texts of several lines have no line feed at their end: `println!` them.
+//! Nothing here prints or queries the terminal: every function takes a [`Style`] and returns text, so that tests can
+//! compare it exactly. Only [`Style::detect`] interprets the environment, which it takes as an argument. Text of several
+//! lines does not end with a line feed.
 //!
-//! | File | Draws |
+//! | File | Contents |
 //! | --- | --- |
-//! | `style.rs` | colours, and what the terminal can do |
-//! | `names.rs` | what the classes are called |
-//! | `digit.rs` | a picture of one channel |
-//! | `findings.rs` | what an examination has found |
-//! | `gallery.rs` | rows of pictures under the answers given to them; one picture beside its probabilities |
+//! | `style.rs` | colours and other capabilities of the terminal |
+//! | `names.rs` | the names of the classes |
+//! | `digit.rs` | a picture with one channel |
+//! | `findings.rs` | the findings of `nn doctor` |
+//! | `gallery.rs` | rows of pictures with their predictions; one picture beside its probabilities |
 //! | `table.rs` | probabilities as bars, the confusion matrix, scores by class, regression errors |
+
+/// A count with its noun, such as `1 worker` or `3 workers`.
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
 
 mod digit;
 mod findings;
@@ -20,9 +25,8 @@ mod names;
 mod style;
 mod table;
 
-pub use digit::digit;
-pub use findings::{Verdict, finding};
-pub use gallery::{Tile, gallery, prediction};
-pub use names::Names;
-pub use style::{Color, Style};
-pub use table::{class_table, confusion_matrix, probabilities, regression_table};
+pub(crate) use findings::{Verdict, finding};
+pub(crate) use gallery::{Tile, gallery, prediction};
+pub(crate) use names::Names;
+pub(crate) use style::Style;
+pub(crate) use table::{class_table, confusion_matrix, probabilities, regression_table};

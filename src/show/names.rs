@@ -1,16 +1,16 @@
-//! What the classes are called.
+//! The names of the classes.
 
 /// The names of the classes, safe to write to a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
+pub(crate) struct Names {
     names: Vec<String>,
     digits: bool,
 }
 
 impl Names {
-    /// Takes the names as the data set or the model has them. Control characters, which a file could use to command
-    /// the terminal, are shown as `�`.
-    pub fn new<S: AsRef<str>>(names: &[S]) -> Self {
+    /// Takes the names from a data set or model. Control characters, with which a file could steer the terminal, become
+    /// `�`.
+    pub(crate) fn new<S: AsRef<str>>(names: &[S]) -> Self {
         let clean = |name: &str| name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
         let names: Vec<String> = names.iter().map(|name| clean(name.as_ref())).collect();
         let digits = names.len() == 10 && names.iter().enumerate().all(|(at, name)| *name == at.to_string());
@@ -18,28 +18,23 @@ impl Names {
     }
 
     /// The classes `0` to `classes - 1`, named by their numbers.
-    pub fn numbered(classes: usize) -> Self {
+    pub(crate) fn numbered(classes: usize) -> Self {
         Self::new(&(0..classes).map(|class| class.to_string()).collect::<Vec<_>>())
     }
 
-    /// How many there are.
-    pub fn len(&self) -> usize {
+    /// The number of classes.
+    pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.names.is_empty()
-    }
-
-    /// The name, for tables; `?7` for a class that has none.
-    pub fn name(&self, class: usize) -> String {
+    /// The name of a class, for tables; `?7` for a class without one.
+    pub(crate) fn name(&self, class: usize) -> String {
         self.names.get(class).cloned().unwrap_or_else(|| format!("?{class}"))
     }
 
-    /// The answer, to stand above a picture: `Digit 6` where the classes are the ten digits, `Class 6` where they are
-    /// other numbers, else the name itself.
-    pub fn caption(&self, class: usize) -> String {
+    /// A class as the caption of a picture: `Digit 6` if the classes are the ten digits, `Class 6` if they are other
+    /// numbers, else the name itself.
+    pub(crate) fn caption(&self, class: usize) -> String {
         let name = self.name(class);
         if self.digits {
             format!("Digit {name}")
@@ -64,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_command_the_terminal() {
+    fn a_name_cannot_steer_the_terminal() {
         assert_eq!(Names::new(&["\x1b[2Jgone", "a\nb"]).name(0), "\u{fffd}[2Jgone");
     }
 }

@@ -1,30 +1,30 @@
-//! What the terminal can do, and text in its colours.
+//! The capabilities of the terminal, and text in colours.
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// How many colours there are.
+/// The colours that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Color {
+pub(crate) enum Color {
     /// No escape sequences at all.
     None,
-    /// The 256 colours of the usual palette, 24 of them greys.
+    /// The common palette of 256 colours, 24 of them greys.
     Palette,
-    /// 24 bits.
+    /// 24-bit colours.
     True,
 }
 
-/// How to draw: decided once by the command, passed to every drawing function.
+/// The style of all drawing: decided once by a command, and passed to every drawing function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Style {
+pub(crate) struct Style {
     /// The colours.
-    pub color: Color,
+    pub(crate) color: Color,
     /// Whether characters beyond ASCII can be shown.
-    pub unicode: bool,
-    /// Columns that a line may take.
-    pub width: usize,
+    pub(crate) unicode: bool,
+    /// The most columns of a line.
+    pub(crate) width: usize,
 }
 
-/// What a piece of text means; [`Style::paint`] knows the colour.
+/// The meaning of a piece of text, which [`Style::paint`] turns into a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tint {
     Good,
@@ -36,16 +36,17 @@ pub(super) enum Tint {
 }
 
 impl Style {
-    /// ASCII without colours: for files, pipes and tests.
-    pub fn plain(width: usize) -> Self {
+    /// ASCII without colours, for tests.
+    #[cfg(test)]
+    pub(crate) fn plain(width: usize) -> Self {
         Self { color: Color::None, unicode: false, width }
     }
 
-    /// Decides from facts about standard output: whether it is a terminal, how wide, and the environment.
+    /// Decides from facts about standard output: whether it is a terminal, its width, and the environment.
     ///
-    /// Colours need a terminal, no `NO_COLOR` and a `TERM` that has them; `COLORTERM` or Windows Terminal tells of 24
-    /// bits. Characters beyond ASCII are used unless the locale says that its encoding is another one than UTF-8.
-    pub fn detect(terminal: bool, width: Option<usize>, env: impl Fn(&str) -> Option<String>) -> Self {
+    /// Colours require a terminal, no `NO_COLOR`, and a `TERM` with colours; `COLORTERM` or Windows Terminal indicates
+    /// 24-bit colours. Characters beyond ASCII are used unless the locale names an encoding other than UTF-8.
+    pub(crate) fn detect(terminal: bool, width: Option<usize>, env: impl Fn(&str) -> Option<String>) -> Self {
         let get = |name: &str| env(name).filter(|value| !value.is_empty());
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(get);
         let term = get("TERM").unwrap_or_default();
@@ -69,7 +70,7 @@ impl Style {
     }
 
     /// Whether escape sequences may be written.
-    pub fn colored(&self) -> bool {
+    pub(crate) fn colored(&self) -> bool {
         self.color != Color::None
     }
 
@@ -88,12 +89,13 @@ impl Style {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// The first where Unicode can be shown, else the second.
+    /// The first text if the terminal can show Unicode, else the second.
     pub(super) fn pick<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.unicode { unicode } else { ascii }
     }
 
-    /// A fraction as a percentage with one decimal, such as `98.2 %`. What is not quite 0 or 1 never reads as such.
+    /// A fraction as a percentage with one decimal, such as `98.2 %`. A fraction close to 0 or 1 is never rounded to 0 or
+    /// 100 %.
     pub(super) fn percent(&self, fraction: f64) -> String {
         if !fraction.is_finite() {
             return self.pick("–", "-").to_owned();
@@ -108,7 +110,7 @@ impl Style {
         }
     }
 
-    /// Cuts text that is too wide, marking the cut.
+    /// Truncates text that is too wide, and marks the cut.
     pub(super) fn clip(&self, text: &str, width: usize) -> String {
         if columns(text) <= width {
             return text.to_owned();
@@ -125,7 +127,7 @@ impl Style {
     }
 }
 
-/// How many columns a text without escape sequences takes.
+/// The width in columns of text without escape sequences.
 pub(super) fn columns(text: &str) -> usize {
     text.width()
 }
@@ -140,7 +142,7 @@ pub(super) fn right(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-/// Lines that all take `width` columns, escape sequences not counted: what a layout puts side by side.
+/// Lines of `width` columns each, not counting escape sequences, which can be placed side by side.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Block {
     pub(super) width: usize,
@@ -152,12 +154,12 @@ impl Block {
         Self { width, lines: Vec::new() }
     }
 
-    /// Adds a line of which `taken` columns are visible.
+    /// Adds a line with `taken` visible columns.
     pub(super) fn push(&mut self, line: &str, taken: usize) {
         self.lines.push(format!("{line}{}", " ".repeat(self.width.saturating_sub(taken))));
     }
 
-    /// Adds empty lines above and below until there are `height`, one more below than above where they do not divide.
+    /// Adds empty lines above and below up to `height` lines. Of an odd number, one more goes below.
     pub(super) fn centred(mut self, height: usize) -> Self {
         let missing = height.saturating_sub(self.lines.len());
         let blank = " ".repeat(self.width);
@@ -168,7 +170,7 @@ impl Block {
         self
     }
 
-    /// Puts blocks next to each other, their tops aligned.
+    /// Places blocks side by side, aligned at the top.
     pub(super) fn beside(blocks: &[Self], gap: usize) -> Self {
         let height = blocks.iter().map(|b| b.lines.len()).max().unwrap_or(0);
         let width = blocks.iter().map(|b| b.width).sum::<usize>() + gap * blocks.len().saturating_sub(1);
@@ -189,7 +191,7 @@ impl Block {
     }
 }
 
-/// Joins lines, without the spaces at their ends.
+/// Joins lines, without trailing spaces.
 pub(super) fn join(lines: &[String]) -> String {
     let trimmed: Vec<&str> = lines.iter().map(|line| line.trim_end_matches(' ')).collect();
     trimmed.join("\n")
@@ -219,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn another_encoding_than_utf_8_gets_ascii() {
+    fn encodings_other_than_utf_8_get_ascii() {
         assert!(detect(true, &[("TERM", "xterm")]).unicode);
         assert!(detect(true, &[("TERM", "xterm"), ("LANG", "de_DE.UTF-8")]).unicode);
         assert!(!detect(true, &[("TERM", "xterm"), ("LANG", "de_DE.ISO-8859-1")]).unicode);

@@ -4,12 +4,12 @@ use super::names::Names;
 use super::style::{Block, Style, Tint, columns, join, left, right};
 use crate::metrics::{Classification, Confusion, Regression};
 
-/// Columns that a class name may take in a table.
+/// The most columns of a class name in a table.
 const NAME: usize = 24;
 
-/// Draws the `top` greatest outputs as bars, the greatest first, equal ones by class. A full bar is 1. The class in
-/// `truth` is marked, and shown even where it is not among the greatest.
-pub fn probabilities(
+/// Draws the `top` largest outputs as bars, in descending order, ties by class. A full bar is 1. The class `truth` is
+/// marked, and shown even if it is not among the largest.
+pub(crate) fn probabilities(
     outputs: &[f32],
     names: &Names,
     top: usize,
@@ -19,7 +19,7 @@ pub fn probabilities(
     bars(outputs, names, top, truth, style).into_text()
 }
 
-/// [`probabilities`], to stand beside a picture.
+/// [`probabilities`] as a block, to place beside a picture.
 pub(super) fn bars(outputs: &[f32], names: &Names, top: usize, truth: Option<usize>, style: &Style) -> Block {
     let mut order: Vec<usize> = (0..outputs.len()).collect();
     order.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]).then(a.cmp(&b)));
@@ -52,7 +52,7 @@ pub(super) fn bars(outputs: &[f32], names: &Names, top: usize, truth: Option<usi
     block
 }
 
-/// A bar in eighths of a cell; any output above 0 shows at least the thinnest.
+/// A bar in steps of an eighth of a cell. Any output above 0 shows at least the thinnest bar.
 fn bar(value: f32, width: usize, style: &Style) -> String {
     let value = if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) };
     if !style.unicode {
@@ -64,11 +64,12 @@ fn bar(value: f32, width: usize, style: &Style) -> String {
     "█".repeat(eighths / 8) + rest
 }
 
-/// Draws the confusion matrix: a row for each true class, a column for each predicted one. Rows bear the names; columns
-/// too where all are short, else the class numbers. The diagonal is green (in brackets without colours), zeros are dots.
+/// Draws the confusion matrix: one row per true class, one column per predicted class. Rows are labelled with names;
+/// columns too if all names are short, else with class numbers. The diagonal is green (in brackets without colours), and
+/// zeros are dots.
 ///
-/// Where the terminal is too narrow for the matrix, the most frequent confusions are listed instead.
-pub fn confusion_matrix(confusion: &Confusion, names: &Names, style: &Style) -> String {
+/// If the terminal is too narrow for the matrix, the most frequent confusions are listed instead.
+pub(crate) fn confusion_matrix(confusion: &Confusion, names: &Names, style: &Style) -> String {
     let classes = confusion.classes();
     let named = (0..classes).all(|class| columns(&names.name(class)) <= 5);
     let column = |class: usize| if named { names.name(class) } else { class.to_string() };
@@ -82,7 +83,7 @@ pub fn confusion_matrix(confusion: &Confusion, names: &Names, style: &Style) -> 
     let count_width = counts.max().map_or(1, |most| most.to_string().len());
     let cell = (0..classes).map(|class| columns(&column(class))).max().unwrap_or(1).max(count_width);
     let label_width = labels.iter().map(|label| columns(label)).max().unwrap_or(0).max("true".len());
-    // Two columns between the counts; they hold the brackets around the diagonal. With colours one is enough.
+    // Two columns between counts leave room for the brackets around the diagonal. With colours, one is enough.
     let widest = label_width + 1 + classes * (cell + 2);
     let sides = match style.colored() {
         _ if widest <= style.width => 2,
@@ -120,16 +121,16 @@ pub fn confusion_matrix(confusion: &Confusion, names: &Names, style: &Style) -> 
     join(&lines)
 }
 
-/// What is shown of a matrix that does not fit.
+/// The most frequent confusions of a matrix that does not fit.
 fn top_confusions(confusion: &Confusion, names: &Names, needed: usize, style: &Style) -> String {
     const MOST: usize = 12;
     let all = confusion.confusions();
     let classes = confusion.classes();
     if all.is_empty() {
-        return format!("No class of the {classes} was taken for another.");
+        return format!("None of the {classes} classes was mistaken for another.");
     }
     let mut lines = vec![format!(
-        "The matrix of {classes} classes needs {needed} columns, here are {}. The most frequent confusions{}:",
+        "The matrix of {classes} classes needs {needed} columns, but only {} are available. Most frequent confusions{}:",
         style.width,
         if all.len() > MOST { format!(", {MOST} of {}", all.len()) } else { String::new() },
     )];
@@ -154,8 +155,8 @@ fn top_confusions(confusion: &Confusion, names: &Names, needed: usize, style: &S
     join(&lines)
 }
 
-/// Draws precision, recall, F1 and support of each class, their means, and the accuracy.
-pub fn class_table(report: &Classification, names: &Names, style: &Style) -> String {
+/// Draws precision, recall, F1 and sample count of each class, their means, and the accuracy.
+pub(crate) fn class_table(report: &Classification, names: &Names, style: &Style) -> String {
     let label = |class: usize| style.clip(&names.name(class), NAME);
     let width = report.classes.iter().map(|c| columns(&label(c.class))).max().unwrap_or(0).max("mean".len());
     let score = |score: Option<f64>| {
@@ -185,8 +186,8 @@ pub fn class_table(report: &Classification, names: &Names, style: &Style) -> Str
     join(&lines)
 }
 
-/// Draws the errors of each regression output. `names` are the outputs' names.
-pub fn regression_table(report: &Regression, names: &Names, style: &Style) -> String {
+/// Draws the errors of each regression output. `names` are the names of the outputs.
+pub(crate) fn regression_table(report: &Regression, names: &Names, style: &Style) -> String {
     let label = |at: usize| style.clip(&names.name(at), NAME);
     let width =
         (0..report.outputs.len()).map(|at| columns(&label(at))).max().unwrap_or(0).max("output".len());
@@ -206,7 +207,7 @@ pub fn regression_table(report: &Regression, names: &Names, style: &Style) -> St
     join(&lines)
 }
 
-/// A number with five significant digits, in powers of ten where it is very large or small.
+/// A number with five significant digits, in scientific notation if it is very large or small.
 fn number(value: f64) -> String {
     if value == 0.0 {
         "0".to_owned()
@@ -222,7 +223,7 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::metrics::{classification, regression};
-    use crate::show::Color;
+    use crate::show::style::Color;
 
     fn matrix(counts: &[&[usize]]) -> Confusion {
         let mut confusion = Confusion::new(counts.len());
@@ -237,7 +238,7 @@ mod tests {
     const UNICODE: Style = Style { color: Color::None, unicode: true, width: 80 };
 
     #[test]
-    fn bars_are_aligned_and_the_truth_is_always_there() {
+    fn bars_are_aligned_and_the_truth_is_always_shown() {
         let names = Names::new(&["cat", "dog", "axolotl", "owl"]);
         let style = Style { width: 37, ..UNICODE };
         let golden = "\
@@ -262,7 +263,7 @@ true    0    1    2
     }
 
     #[test]
-    fn long_names_stand_in_the_rows_alone() {
+    fn long_names_label_only_the_rows() {
         let names = Names::new(&["Trouser", "Bag"]);
         let golden = "            predicted
       true  0  1
@@ -286,7 +287,7 @@ Trouser  0 [3] 1
         (0..3).for_each(|_| confusion.add(41, 14));
         confusion.add(7, 1);
         let golden = "\
-The matrix of 100 classes needs 405 columns, here are 80. The most frequent confusions:
+The matrix of 100 classes needs 405 columns, but only 80 are available. Most frequent confusions:
   41 -> 14  3   75.0 %
    7 -> 1   1   50.0 %";
         assert_eq!(confusion_matrix(&confusion, &Names::numbered(100), &Style::plain(80)), golden);

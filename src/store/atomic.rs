@@ -1,10 +1,10 @@
-//! Files that are there whole or not at all.
+//! Atomic writes: a file is written completely or not at all.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// An error without the name of the temporary file that it happened to, which says nothing to anybody.
+/// An error without the name of the temporary file, which means nothing to the user.
 pub fn without_path(error: &io::Error) -> io::Error {
     let inner =
         error.get_ref().and_then(|wrapped| wrapped.source()).and_then(|e| e.downcast_ref::<io::Error>());
@@ -14,25 +14,25 @@ pub fn without_path(error: &io::Error) -> io::Error {
     }
 }
 
-/// Writes a file so that a crash at any moment leaves the old one or the new one: a temporary file beside it, fsync,
-/// rename, fsync of the folder. On an error the temporary file is removed.
+/// Writes a file so that a crash at any moment leaves either the old or the new contents: writes a temporary file beside
+/// it, syncs it, renames it and syncs the folder. An error removes the temporary file.
 ///
 /// # Errors
-/// What the system says; the file is then as it was.
+/// The system's error; the file is then unchanged.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    // The folder, and those around it that are made for it now.
+    // The folder and its ancestors, as far as they are created now.
     let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-    let made: Vec<&Path> = missing.collect();
+    let created: Vec<&Path> = missing.collect();
     fs::create_dir_all(folder)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".nn-").suffix(".part");
     #[cfg(unix)]
     {
-        // Temporary files are private; this one is to be as any other file of the user's: the umask applies.
+        // Temporary files are private by default; this one gets the usual permissions under the user's umask.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
@@ -41,12 +41,11 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
     sync(folder);
-    made.into_iter().filter_map(Path::parent).for_each(sync);
+    created.into_iter().filter_map(Path::parent).for_each(sync);
     Ok(())
 }
 
-/// Makes the names in a folder last. Some file systems do not let a folder be synced; what was done to it is done all the
-/// same.
+/// Makes renames in a folder durable. Some file systems cannot sync a folder; the renames have still taken place.
 fn sync(folder: &Path) {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if let Ok(folder) = File::open(folder) {
@@ -71,7 +70,7 @@ mod tests {
     #[test]
     fn an_error_leaves_no_temporary_file() {
         let folder = tempfile::tempdir().unwrap();
-        // The target is a folder: the rename fails after the temporary file was written.
+        // The target is a folder, so the rename fails after the temporary file was written.
         let path = folder.path().join("occupied");
         fs::create_dir(&path).unwrap();
         fs::write(path.join("inhabitant"), b"x").unwrap();

@@ -1,14 +1,14 @@
-//! The checkpoints of a run: the newest few and the best in a folder, each verified before it is used.
+//! The checkpoints of a run: the newest few and the best, each verified before use.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ModelFile, ModelFileError};
+use super::model_file::{ModelFile, ModelFileError};
 
-/// The name of the best.
+/// The name of the best checkpoint.
 const BEST: &str = "best.safetensors";
 
-/// What is added to the name of a file that could not be used.
+/// The suffix of an unusable file that was set aside.
 const DAMAGED: &str = ".damaged";
 
 /// A run's checkpoints: `step-000000001234.safetensors` and `best.safetensors` in a folder of their own.
@@ -18,17 +18,17 @@ pub struct Checkpoints {
     keep: usize,
 }
 
-/// What a search for a checkpoint found.
+/// The result of a search for the newest checkpoint.
 #[derive(Debug)]
 pub struct Found {
-    /// The newest that verifies, and where it is.
+    /// The newest valid checkpoint, with its path.
     pub newest: Option<(PathBuf, ModelFile)>,
-    /// Newer ones that do not, and why.
+    /// Newer files that are not valid, each with the reason.
     pub passed_over: Vec<(PathBuf, ModelFileError)>,
 }
 
 impl Checkpoints {
-    /// Those of the run in `out`, of which the newest `keep` stay; 0 counts as 1.
+    /// The checkpoints of the run in `out`, of which the newest `keep` are kept; 0 counts as 1.
     pub fn of_run(out: &Path, keep: usize) -> Self {
         Self { folder: out.join("checkpoints"), keep: keep.max(1) }
     }
@@ -36,32 +36,32 @@ impl Checkpoints {
     /// Writes a checkpoint and removes all but the newest few.
     ///
     /// # Errors
-    /// What the system says; older checkpoints are then untouched.
+    /// The system's error; older checkpoints are then unchanged.
     pub fn write(&self, file: &ModelFile) -> io::Result<PathBuf> {
         let path = self.folder.join(format!("step-{:012}.safetensors", file.run.step));
         file.write(&path)?;
-        // Those that claim to be newer do not count: they were not written by this run, and must not push out what was.
+        // Files that claim a later step do not count: this run did not write them, and they must not displace its own.
         let mut written = self.list()?;
         written.retain(|(step, _)| *step <= file.run.step);
         for (_, old) in written.into_iter().rev().skip(self.keep) {
-            // One that cannot be removed only takes room.
+            // A file that cannot be removed only takes space.
             let _ = std::fs::remove_file(old);
         }
         Ok(path)
     }
 
-    /// Writes the best checkpoint in the place of the one before.
+    /// Replaces the best checkpoint.
     ///
     /// # Errors
-    /// What the system says; the one before is then untouched.
+    /// The system's error; the previous one is then unchanged.
     pub fn write_best(&self, file: &ModelFile) -> io::Result<()> {
         file.write(&self.folder.join(BEST))
     }
 
-    /// The best checkpoint; `None` where there is none.
+    /// The best checkpoint; `None` if there is none.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`ModelFileError`] if it is not valid.
     pub fn best(&self) -> Result<Option<(PathBuf, ModelFile)>, ModelFileError> {
         let path = self.folder.join(BEST);
         match ModelFile::read_checkpoint(&path) {
@@ -73,10 +73,10 @@ impl Checkpoints {
         }
     }
 
-    /// The newest checkpoint that verifies; the best one where none of the others does.
+    /// The newest valid checkpoint, or the best one if no other is valid.
     ///
     /// # Errors
-    /// If the folder is there and cannot be read.
+    /// If the folder exists but cannot be read.
     pub fn newest(&self) -> io::Result<Found> {
         let mut passed_over = Vec::new();
         for (_, path) in self.list()?.into_iter().rev() {
@@ -88,15 +88,15 @@ impl Checkpoints {
         Ok(Found { newest: self.best().ok().flatten(), passed_over })
     }
 
-    /// Renames a file that cannot be used, so that it is neither read nor counted again, but still there. Gives its new
-    /// name; `None` where it must keep the old one.
+    /// Renames an unusable file, so that it is kept but no longer read or counted. Returns its new name, or `None` if it
+    /// could not be renamed.
     pub fn set_aside(&self, path: &Path) -> Option<PathBuf> {
         let mut name = path.as_os_str().to_owned();
         name.push(DAMAGED);
         std::fs::rename(path, &name).ok().map(|()| name.into())
     }
 
-    /// Removes all checkpoints: a new run begins where an old one was.
+    /// Removes all checkpoints, for a new run in the folder of an old one.
     ///
     /// # Errors
     /// If one of them cannot be removed.
@@ -104,7 +104,7 @@ impl Checkpoints {
         for path in self.files()? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let name = name.strip_suffix(DAMAGED).unwrap_or(name);
-            // A folder of such a name is somebody else's.
+            // We never create a folder of such a name, so it is not ours to remove.
             if (name == BEST || step_of(name).is_some()) && !path.is_dir() {
                 std::fs::remove_file(path)?;
             }
@@ -120,7 +120,7 @@ impl Checkpoints {
         Ok(found)
     }
 
-    /// All that is in the folder.
+    /// Everything in the folder.
     fn files(&self) -> io::Result<Vec<PathBuf>> {
         match std::fs::read_dir(&self.folder) {
             Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_few_are_kept_and_a_damaged_one_is_passed_over() {
+    fn the_newest_few_are_kept_and_a_damaged_one_is_skipped() {
         let out = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of_run(out.path(), 3);
         assert!(checkpoints.newest().unwrap().newest.is_none());
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_newer_ones_do_not_push_out_good_older_ones() {
+    fn damaged_newer_ones_do_not_displace_good_older_ones() {
         let out = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of_run(out.path(), 2);
         for step in [7, 8] {
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_without_the_optimizer_s_state_is_no_checkpoint() {
+    fn a_model_without_optimizer_state_is_not_a_checkpoint() {
         let out = tempfile::tempdir().unwrap();
         let checkpoints = Checkpoints::of_run(out.path(), 3);
         let model = ModelFile { moments: Default::default(), ..example(9) };
@@ -212,6 +212,9 @@ mod tests {
         let found = checkpoints.newest().unwrap();
         assert!(found.newest.is_none());
         let reasons: Vec<String> = found.passed_over.iter().map(|(_, error)| error.to_string()).collect();
-        assert!(reasons[0].contains("is a folder") && reasons[1].contains("lacks the state"), "{reasons:?}");
+        assert!(
+            reasons[0].contains("is a folder") && reasons[1].contains("lacks the state of the optimizer"),
+            "{reasons:?}"
+        );
     }
 }

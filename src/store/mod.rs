@@ -1,8 +1,9 @@
-//! What lasts: models, checkpoints and the other files of a run.
+//! Files on disk: models, checkpoints and the other files of a run.
 
 mod atomic;
 mod checkpoints;
 mod model_file;
+mod seal;
 mod weights_hash;
 
 pub use atomic::{without_path, write_atomically};

@@ -1,7 +1,9 @@
-//! One safetensors file for models and checkpoints: `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape
-//! `[out]`, and so on; in checkpoints also `optimizer.first.*` and `optimizer.second.*`, named alike. What else has to
-//! be known is JSON in the metadata under `nn`; its first entry is the SHA-256 of the rest, among which are those of the
-//! numbers, so that no byte can change unnoticed.
+//! The safetensors file of a model or checkpoint.
+//!
+//! Tensors are `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape `[out]`, and so on. Checkpoints add
+//! `optimizer.first.*` and `optimizer.second.*` with the same names. Everything else is JSON in the metadata entry `nn`. Its
+//! first field is the SHA-256 of its other fields, which include the SHA-256 of the tensors, so that any changed byte is
+//! detected.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,84 +15,84 @@ use nn_engine::{EpochSums, ManifestParts, Snapshot, params_sha256};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::write_atomically;
+use super::atomic::write_atomically;
+use super::seal::{sealed, unsealed};
 
 /// The version of the metadata.
 const FORMAT: u32 = 2;
 
-/// The largest file that is read, beyond what the largest model and its optimizer's state can take.
+/// The largest file that is read, in bytes: more than the largest model with its optimizer's state.
 const LARGEST_FILE: u64 = 32 << 30;
 
-/// What inputs looked like in training, so that they can be made to look the same again.
+/// The form of the inputs in training, so that later inputs can be given the same form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputInfo {
     /// The name of the data set.
     pub data: String,
-    /// What bytes were divided by; `None` if the samples were not bytes.
+    /// The divisor of bytes; `None` if the samples were not bytes.
     pub scale: Option<f32>,
-    /// `(height, width)` where samples are pictures.
+    /// `(height, width)` in pixels, if samples are images.
     pub image: Option<(usize, usize)>,
     /// The names of the classes; `None` for regression.
     pub classes: Option<Vec<String>>,
 }
 
-/// Where in a run the parameters were taken.
+/// The run that the parameters come from, and the step at which they were taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunInfo {
-    /// Steps done.
+    /// Completed steps.
     pub step: u64,
     /// Sums over the epoch so far.
     pub epoch: EpochSums,
-    /// The run.
+    /// The manifest of the run.
     pub manifest: ManifestParts,
-    /// Its hash.
+    /// The hash of the manifest.
     pub config_hash: String,
-    /// How often the run had been taken up again. `None` in a finished model: two runs with the same weights have the same
-    /// model file, however often one was interrupted.
+    /// How many times the run had been resumed. `None` in a finished model, so that runs with the same weights give the
+    /// same file no matter how often they were interrupted.
     pub generation: Option<u64>,
-    /// How it did on the test samples; only in the best checkpoint.
+    /// The result on the test samples; only in the best checkpoint.
     pub validation: Option<Validation>,
-    /// Lines that are still to be written to the metrics: there was no room for them.
+    /// Lines for the metrics log that could not be written yet because the disk was full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlogged: Vec<Value>,
 }
 
-/// How a network did on the test samples.
+/// The result of a network on the test samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
-    /// The epoch that was over, counted from 1.
+    /// The completed epoch, counted from 1.
     pub epoch: u64,
-    /// Test samples.
+    /// Number of test samples.
     pub samples: usize,
-    /// How many of them were answered rightly.
+    /// Number of correct predictions.
     pub correct: usize,
-    /// Their mean loss.
+    /// Mean loss over the test samples.
     pub loss: f64,
 }
 
 impl Validation {
-    /// More right answers, or as many with less loss.
+    /// Whether this result has more correct predictions, or as many with a lower loss.
     #[must_use]
     pub fn is_better_than(&self, other: &Self) -> bool {
         (self.correct, -self.loss) > (other.correct, -other.loss)
     }
 }
 
-/// A model or a checkpoint, as a file holds it.
+/// The contents of a model or checkpoint file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelFile {
     /// The network.
     pub model: Model,
-    /// Its inputs.
+    /// The form of its inputs.
     pub input: InputInfo,
-    /// Where it comes from.
+    /// The run that it comes from.
     pub run: RunInfo,
     /// Weights and biases, layer by layer.
     pub params: Vec<f32>,
-    /// The optimizer's moments, each of the size of the parameters or empty; both empty in a model.
+    /// The optimizer's moments, each empty or as long as the parameters; both empty in a finished model.
     pub moments: [Vec<f32>; 2],
 }
 
@@ -104,48 +106,29 @@ struct Metadata {
     moments_sha256: [String; 2],
 }
 
-/// Why a file is not a model.
+/// The reason that a file is not a valid model or checkpoint.
 #[derive(Debug, Error)]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum ModelFileError {
     #[error("cannot read the model {path}: {error}", path = path.display())]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{path} is a folder; give the file in it, such as {path}/model.safetensors", path = path.display())]
+    #[error("{path} is a folder; give a file in it, such as {path}/model.safetensors", path = path.display())]
     Folder { path: PathBuf },
-    #[error("{path} is no safetensors file, or a damaged one: {problem}", path = path.display())]
+    #[error("{path} is not a safetensors file, or is damaged: {problem}", path = path.display())]
     Damaged { path: PathBuf, problem: String },
     #[error("{path} was not written by nn: its metadata has no entry `nn`", path = path.display())]
     Foreign { path: PathBuf },
-    #[error("{path} is of format {got}, which this version does not know; it knows {FORMAT}", path = path.display())]
+    #[error("{path} has format {got}, but this version of nn reads only format {FORMAT}", path = path.display())]
     Version { path: PathBuf, got: u32 },
     #[error("{path} is damaged: tensor {tensor} {problem}", path = path.display())]
     Tensor { path: PathBuf, tensor: String, problem: String },
-    #[error("{path} is damaged: its {what} do not have the SHA-256 that it states", path = path.display())]
+    #[error("{path} is damaged: the SHA-256 of its {what} does not match", path = path.display())]
     Hash { path: PathBuf, what: &'static str },
     #[error(
-        "{path} is no checkpoint: it lacks the state of the optimizer, as an exported model does",
+        "{path} is not a checkpoint: like a finished model, it lacks the state of the optimizer",
         path = path.display()
     )]
     Stateless { path: PathBuf },
-}
-
-/// What the metadata begin with: the hash of what follows it.
-const SEAL: &str = "{\"metadata_sha256\":\"";
-
-/// Puts the hash of a JSON object in front of its other entries.
-fn sealed(object: &str) -> String {
-    format!("{SEAL}{}\",{}", text_sha256(object), &object[1..])
-}
-
-/// The object without the hash in front; `None` if it has none, or not that of the rest.
-fn unsealed(text: &str) -> Option<String> {
-    let (hash, rest) = text.strip_prefix(SEAL)?.split_at_checked(64)?;
-    let object = format!("{{{}", rest.strip_prefix("\",")?);
-    (text_sha256(&object) == hash).then_some(object)
-}
-
-fn text_sha256(text: &str) -> String {
-    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A tensor that borrows its numbers.
@@ -169,9 +152,10 @@ impl View for Tensor<'_> {
     }
 }
 
-/// The three buffers of a file and what their tensors' names begin with.
+/// The prefixes of the tensors' names in each of the three buffers of a file.
 const PREFIXES: [&str; 3] = ["", "optimizer.first.", "optimizer.second."];
 
+/// The tensors of a layer: name, range in a buffer, and shape.
 fn shapes(layer: &LayerLayout) -> [(&'static str, std::ops::Range<usize>, Vec<usize>); 2] {
     [
         ("weight", layer.weights.clone(), vec![layer.outputs, layer.inputs]),
@@ -180,7 +164,7 @@ fn shapes(layer: &LayerLayout) -> [(&'static str, std::ops::Range<usize>, Vec<us
 }
 
 impl ModelFile {
-    /// A checkpoint of a run; without the moments of `snapshot`, the finished model.
+    /// A checkpoint of a run, or the finished model if `snapshot` has no moments.
     pub fn new(model: Model, input: InputInfo, run: RunInfo, snapshot: Snapshot) -> Self {
         Self { model, input, run, params: snapshot.params, moments: snapshot.moments }
     }
@@ -188,9 +172,9 @@ impl ModelFile {
     /// Reads and verifies a checkpoint, which is a model with the state of the run's optimizer.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`ModelFileError`] if the file is not a valid checkpoint.
     pub fn read_checkpoint(path: &Path) -> Result<Self, ModelFileError> {
-        // A pipe in its place would be waited for.
+        // Reading a pipe would block.
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
             let problem = "it is a pipe, a socket or a device".to_owned();
             return Err(ModelFileError::Damaged { path: path.to_owned(), problem });
@@ -203,15 +187,15 @@ impl ModelFile {
         Ok(file)
     }
 
-    /// What an engine goes on from.
+    /// The snapshot from which an engine resumes.
     pub fn snapshot(self) -> Snapshot {
         Snapshot { step: self.run.step, params: self.params, moments: self.moments, epoch: self.run.epoch }
     }
 
-    /// The bytes of the file. The same model gives the same bytes.
+    /// The bytes of the file. The same model always gives the same bytes.
     ///
     /// # Errors
-    /// If the metadata cannot be written as JSON, which does not happen.
+    /// If the metadata cannot be serialised as JSON, which does not happen.
     pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let metadata = Metadata {
             format: FORMAT,
@@ -233,7 +217,7 @@ impl ModelFile {
                 }
             }
         }
-        // One entry only: the library writes the map in no certain order.
+        // A single entry, because the library writes the map in no particular order.
         let metadata = HashMap::from([("nn".to_owned(), sealed(&serde_json::to_string(&metadata)?))]);
         safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)
     }
@@ -242,10 +226,10 @@ impl ModelFile {
         [&self.params, &self.moments[0], &self.moments[1]]
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes the file atomically.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn write(&self, path: &Path) -> io::Result<()> {
         write_atomically(path, &self.to_bytes()?)
     }
@@ -253,7 +237,7 @@ impl ModelFile {
     /// Reads and verifies a file.
     ///
     /// # Errors
-    /// Says what is wrong with it.
+    /// [`ModelFileError`] if the file is not a valid model.
     pub fn read(path: &Path) -> Result<Self, ModelFileError> {
         let unreadable = |error| ModelFileError::Unreadable { path: path.to_owned(), error };
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
@@ -261,85 +245,104 @@ impl ModelFile {
             return Err(ModelFileError::Folder { path: path.to_owned() });
         }
         if metadata.len() > LARGEST_FILE {
-            let problem = format!("it has {} bytes, more than any model", metadata.len());
+            let problem = format!("it has {} bytes, more than any model needs", metadata.len());
             return Err(ModelFileError::Damaged { path: path.to_owned(), problem });
         }
         Self::from_bytes(&std::fs::read(path).map_err(unreadable)?, path)
     }
 
-    /// Reads and verifies bytes; `path` is only for messages.
+    /// Verifies and decodes the bytes of a file; `path` names them in errors.
     ///
     /// # Errors
-    /// Says what is wrong with them.
+    /// [`ModelFileError`] if they are not a valid model.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Self, ModelFileError> {
-        let path = || path.to_owned();
-        let damaged = |problem: String| ModelFileError::Damaged { path: path(), problem };
+        let damaged = |problem: String| ModelFileError::Damaged { path: path.to_owned(), problem };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
         let text = header.metadata().as_ref().and_then(|map| map.get("nn"));
-        let Some(text) = text else { return Err(ModelFileError::Foreign { path: path() }) };
-        // The format first: another one may have other fields.
-        #[derive(Deserialize)]
-        struct Version {
-            format: u32,
-        }
-        let bad = |error: serde_json::Error| damaged(format!("its metadata: {error}"));
-        let version: Version = serde_json::from_str(text).map_err(bad)?;
-        if version.format != FORMAT {
-            return Err(ModelFileError::Version { path: path(), got: version.format });
-        }
-        let object = unsealed(text).ok_or_else(|| ModelFileError::Hash { path: path(), what: "metadata" })?;
-        let metadata: Metadata = serde_json::from_str(&object).map_err(bad)?;
-        let model = metadata.model;
-        let outputs_named = metadata.input.classes.as_ref().is_none_or(|c| c.len() == model.output_width());
-        let pictures_fit =
-            metadata.input.image.is_none_or(|(h, w)| h.checked_mul(w) == Some(model.input_width()));
-        if !outputs_named
-            || !pictures_fit
-            || metadata.run.manifest.model != model
-            || metadata.input.scale.is_some_and(|s| !(s.is_finite() && s > 0.0))
-        {
-            return Err(damaged("its metadata does not fit its network".to_owned()));
-        }
-        let layers = layout(&model);
+        let text = text.ok_or_else(|| ModelFileError::Foreign { path: path.to_owned() })?;
+        let metadata = Metadata::parse(text, path)?;
+        let layers = layout(&metadata.model);
         let mut buffers: [Vec<f32>; 3] = Default::default();
         for (buffer, prefix) in buffers.iter_mut().zip(PREFIXES) {
-            if !prefix.is_empty() && tensors.tensor(&format!("{prefix}layers.0.weight")).is_err() {
-                continue;
-            }
-            for (l, layer) in layers.iter().enumerate() {
-                for (name, _, shape) in shapes(layer) {
-                    let tensor = format!("{prefix}layers.{l}.{name}");
-                    let wrong = |problem: String| ModelFileError::Tensor {
-                        path: path(),
-                        tensor: tensor.clone(),
-                        problem,
-                    };
-                    let view = tensors.tensor(&tensor).map_err(|_| wrong("is missing".to_owned()))?;
-                    if view.dtype() != Dtype::F32 || view.shape() != shape {
-                        return Err(wrong(format!(
-                            "is {:?} of shape {:?} and not F32 of shape {shape:?}",
-                            view.dtype(),
-                            view.shape()
-                        )));
-                    }
-                    let numbers = view.data().as_chunks::<4>().0;
-                    buffer.extend(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)));
-                }
+            if prefix.is_empty() || tensors.tensor(&format!("{prefix}layers.0.weight")).is_ok() {
+                *buffer = read_buffer(&tensors, prefix, &layers, path)?;
             }
         }
         let known = buffers.iter().filter(|buffer| !buffer.is_empty()).count() * layers.len() * 2;
         if tensors.len() != known {
-            return Err(damaged(format!("it has {} tensors where {known} belong", tensors.len())));
+            return Err(damaged(format!("it has {} tensors instead of {known}", tensors.len())));
+        }
+        let [hash, first_hash, second_hash] = buffers.each_ref().map(|buffer| params_sha256(buffer));
+        if hash != metadata.params_sha256 || [first_hash, second_hash] != metadata.moments_sha256 {
+            return Err(ModelFileError::Hash { path: path.to_owned(), what: "numbers" });
         }
         let [params, first, second] = buffers;
-        let hashes = [params_sha256(&params), params_sha256(&first), params_sha256(&second)];
-        let [mine, mine_first, mine_second] = hashes;
-        if mine != metadata.params_sha256 || [mine_first, mine_second] != metadata.moments_sha256 {
-            return Err(ModelFileError::Hash { path: path(), what: "numbers" });
-        }
-        Ok(Self { model, input: metadata.input, run: metadata.run, params, moments: [first, second] })
+        let Metadata { model, input, run, .. } = metadata;
+        Ok(Self { model, input, run, params, moments: [first, second] })
     }
+}
+
+impl Metadata {
+    /// Verifies and parses the metadata.
+    fn parse(text: &str, path: &Path) -> Result<Self, ModelFileError> {
+        // The format is read first, because another format may have other fields.
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let damaged = |problem: String| ModelFileError::Damaged { path: path.to_owned(), problem };
+        let not_json = |error: serde_json::Error| damaged(format!("its metadata: {error}"));
+        let Version { format } = serde_json::from_str(text).map_err(not_json)?;
+        if format != FORMAT {
+            return Err(ModelFileError::Version { path: path.to_owned(), got: format });
+        }
+        let object =
+            unsealed(text).ok_or_else(|| ModelFileError::Hash { path: path.to_owned(), what: "metadata" })?;
+        let metadata: Self = serde_json::from_str(&object).map_err(not_json)?;
+        if metadata.is_consistent() {
+            Ok(metadata)
+        } else {
+            Err(damaged("its metadata does not fit its network".to_owned()))
+        }
+    }
+
+    /// Whether the inputs and the run fit the network.
+    fn is_consistent(&self) -> bool {
+        let InputInfo { image, scale, classes, .. } = &self.input;
+        classes.as_ref().is_none_or(|names| names.len() == self.model.output_width())
+            && image.is_none_or(|(h, w)| h.checked_mul(w) == Some(self.model.input_width()))
+            && scale.is_none_or(|scale| scale.is_finite() && scale > 0.0)
+            && self.run.manifest.model == self.model
+    }
+}
+
+/// Reads the tensors of all layers whose names begin with `prefix`.
+fn read_buffer(
+    tensors: &SafeTensors<'_>,
+    prefix: &str,
+    layers: &[LayerLayout],
+    path: &Path,
+) -> Result<Vec<f32>, ModelFileError> {
+    let mut buffer = Vec::new();
+    for (l, layer) in layers.iter().enumerate() {
+        for (name, _, shape) in shapes(layer) {
+            let tensor = format!("{prefix}layers.{l}.{name}");
+            let wrong = |problem: String| ModelFileError::Tensor {
+                path: path.to_owned(),
+                tensor: tensor.clone(),
+                problem,
+            };
+            let view = tensors.tensor(&tensor).map_err(|_| wrong("is missing".to_owned()))?;
+            if view.dtype() != Dtype::F32 || view.shape() != shape {
+                let (dtype, found) = (view.dtype(), view.shape());
+                return Err(wrong(format!("is {dtype:?} of shape {found:?}, not F32 of shape {shape:?}")));
+            }
+            let numbers = view.data().as_chunks::<4>().0;
+            buffer.extend(numbers.iter().map(|&bytes| f32::from_le_bytes(bytes)));
+        }
+    }
+    Ok(buffer)
 }
 
 #[cfg(test)]
@@ -388,7 +391,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_the_bytes_are_always_the_same() {
+    fn a_file_survives_writing_and_reading_and_its_bytes_are_reproducible() {
         let file = example(5);
         let bytes = file.to_bytes().unwrap();
         assert_eq!(bytes, file.to_bytes().unwrap());
@@ -398,7 +401,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_changed_byte_is_noticed() {
+    fn every_cut_and_every_changed_bit_is_detected() {
         let file = example(5);
         let bytes = file.to_bytes().unwrap();
         for len in 0..bytes.len() {
@@ -418,12 +421,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn tensors_that_belong_to_no_layer_are_noticed() {
+    fn tensors_that_belong_to_no_layer_are_detected() {
         let mut file = example(5);
         file.moments[1].clear();
         let mut bytes = file.to_bytes().unwrap();
         assert!(ModelFile::from_bytes(&bytes, Path::new("x")).is_ok());
-        // One more, of no bytes, in the header of the same length.
+        // One more tensor, of no bytes, added to the header.
         let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         let more = format!(
             "{},\"x\":{{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[{end},{end}]}}}}",
@@ -433,7 +436,7 @@ pub(super) mod tests {
         let rest = bytes.split_off(8 + header);
         bytes = [&(more.len() as u64).to_le_bytes()[..], more.as_bytes(), &rest].concat();
         let error = ModelFile::from_bytes(&bytes, Path::new("x")).unwrap_err();
-        assert!(error.to_string().contains("9 tensors where 8 belong"), "{error}");
+        assert!(error.to_string().contains("9 tensors instead of 8"), "{error}");
     }
 
     #[test]

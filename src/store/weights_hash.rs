@@ -4,11 +4,11 @@ use std::fmt;
 
 use twox_hash::XxHash3_128;
 
-/// The XXH3-128 of the little-endian parameters, layer by layer, weights row-major `[out][in]` and then biases: the bytes
-/// of which `params_sha256` is the SHA-256.
+/// The XXH3-128 of the little-endian parameters, layer by layer, weights row-major `[out][in]` before biases: the same
+/// bytes that `params_sha256` covers.
 ///
-/// It is for comparing what honest machines computed, many times a second: it takes a twenty-fifth of the time of
-/// SHA-256, and nobody's bad intent is withstood.
+/// It compares the results of honest machines many times a second. It takes a twenty-fifth of the time of SHA-256 and
+/// offers no protection against an attacker.
 ///
 /// ```
 /// use nn::store::WeightsHash;
@@ -18,7 +18,7 @@ use twox_hash::XxHash3_128;
 pub struct WeightsHash(u128);
 
 impl WeightsHash {
-    /// Of parameters.
+    /// Hashes parameters.
     #[must_use]
     pub fn of(params: &[f32]) -> Self {
         #[cfg(target_endian = "little")]
@@ -28,7 +28,7 @@ impl WeightsHash {
         Self(hash)
     }
 
-    /// Its 32 hexadecimal digits: for the log, where formatting would take as long as hashing a small network.
+    /// The hash as 32 hexadecimal digits. For the log, where formatting would take as long as hashing a small network.
     #[must_use]
     pub fn hex(&self) -> [u8; 32] {
         let mut digits = [0; 32];

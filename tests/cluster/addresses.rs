@@ -112,7 +112,7 @@ fn a_worker_dials_from_the_interface_that_it_is_told() {
         ("nn-none0", ["--bind-to nn-none0 is neither", "127.0.0.1"]),
     ] {
         let mut wrong = worker(&place, &[], &url, &format!("--bind-to {bind_to}"));
-        wrong.ended().refused(2, &[&parts[..], &["help: there are "]].concat());
+        wrong.ended().refused(2, &[&parts[..], &["help: this machine has "]].concat());
     }
     // The name of the loopback interface is in what is said of a wrong one.
     let said = worker(&place, &[], &url, "--bind-to nn-none0").ended().stderr;

@@ -38,9 +38,9 @@ fn listening_to_other_machines_needs_certificates_or_a_token_or_a_word() {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
-    // Secrecy alone asks nobody who they are.
+    // Encryption alone authenticates nobody.
     let said = refused(&place, &format!("--listen 0.0.0.0:0 {SERVER}"));
-    assert!(said.contains("asks nobody"), "{said}");
+    assert!(said.contains("does not authenticate clients"), "{said}");
     for good in ["--insecure", TOKEN, &format!("{SERVER} {MUTUAL}"), &format!("{SERVER} {TOKEN}")] {
         let coord = Coord::at(&place, "0.0.0.0:0", good);
         let warned = coord.process.stderr().contains("--insecure");

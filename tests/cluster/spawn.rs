@@ -49,7 +49,7 @@ fn workers_of_its_own_that_do_not_end_are_ended() {
     let pids = pids(&place);
     assert!(pids.len() == 1 && runs(&pids[0]), "{pids:?}");
     let ran = coord.process.ends_well();
-    assert!(ran.stderr.contains("did not end"), "{ran:#?}");
+    assert!(ran.stderr.contains("did not exit"), "{ran:#?}");
     assert!(!runs(&pids[0]), "it was left behind: {ran:#?}");
     let _ = worker.ends_well();
 }

@@ -25,8 +25,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     replay("--log nowhere").refused(3, &["cannot read the log nowhere", "--log"]);
     let _ = place.file("line.csv", linear_csv(400));
     replay("--data line.csv").refused(3, &[]);
-    replay("--test-fraction 0.3")
-        .refused(3, &["is not what the run was trained on", "fingerprint", "help: "]);
+    replay("--test-fraction 0.3").refused(3, &["the run was not trained on", "fingerprint", "help: "]);
     let model = place.nn("replay --checkpoint run/model.safetensors");
     model.refused(
         3,
@@ -64,7 +63,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     let path = place.at(&early);
     let good = fs::read(&path).unwrap();
     change(&path, |file| file.params[7] += 0.125);
-    replay("").refused(1, &["step-000000000432.safetensors is not what the log has of step 432"]);
+    replay("").refused(1, &["step-000000000432.safetensors does not match the log at step 432"]);
     let _ = place.file(&early, &good);
     change(&path, |file| file.moments[0][7] += 0.125);
     replay("").refused(1, &["step 433 is the first that differs"]);

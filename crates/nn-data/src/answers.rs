@@ -1,16 +1,20 @@
-//! What the answers mean: classes or numbers.
+//! Interpreting labels: classes or numbers.
 //!
-//! The data decide, and options overrule:
+//! The labels decide, unless an option does:
 //!
-//! | the answers are | they become |
+//! | labels | become |
 //! | --- | --- |
 //! | text | classes, sorted by name |
-//! | whole numbers, at most 256 different ones | classes |
-//! | one-hot rows of two or more | classes |
-//! | anything else | regression |
+//! | whole numbers, at most 256 distinct ones | classes |
+//! | one-hot rows of width two or more | classes |
+//! | anything else | regression targets |
 //!
-//! Whole numbers that start at 0 and fill at least half of `0..=greatest` are the classes themselves; any others are
-//! numbered in ascending order, and the names keep what was written. With `classes` given they are taken as they are.
+//! Whole numbers that start at 0 and fill at least half of `0..=maximum` are class numbers themselves. Any others are
+//! numbered in ascending order, and the class names keep what was written. With the option `classes`, labels are always
+//! class numbers.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
 
 use nn_core::Targets;
 
@@ -18,88 +22,76 @@ use crate::error::{DataError, shown};
 use crate::raw::{Answers, Labels};
 use crate::source::{LoadOptions, Task};
 
-/// More different whole numbers than this are a quantity, not classes.
+/// More distinct whole numbers than this are a quantity, not classes.
 const MOST_CLASSES: usize = 256;
 
-/// How labels are turned into targets; decided once, over the training and the test set together.
+/// How labels are turned into targets: decided once, from the training and the test set together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Decoder {
-    /// Labels are the classes' numbers.
+    /// A label is the number of its class.
     Direct { classes: usize },
-    /// Labels are looked up among these names.
+    /// A label is one of these names.
     Names(Vec<String>),
-    /// Labels are looked up among these ascending numbers.
+    /// A label is one of these numbers, in ascending order.
     Numbers(Vec<f64>),
     /// The column that holds the 1 is the class.
     OneHot { classes: usize },
-    /// Regression.
+    /// Regression: labels are targets.
     Values,
 }
 
 impl Decoder {
-    /// Decides over all the labels there are.
+    /// Decides from all labels of the data set.
     pub(crate) fn decide(all: &[&Labels], options: &LoadOptions) -> Result<Self, DataError> {
+        let regression = options.task == Some(Task::Regression);
         if let Some(names) = &options.class_names
-            && options.task != Some(Task::Regression)
+            && !regression
         {
             return Ok(Self::Names(names.clone()));
         }
-        let mut names: Vec<&str> = Vec::new();
-        let mut numbers: Vec<f64> = Vec::new();
-        let mut width = 1;
-        for labels in all {
-            match &labels.answers {
-                Answers::Text(data) => names.extend(data.iter().map(String::as_str)),
-                Answers::Numbers { data, width: w } => {
-                    numbers.extend(data);
-                    width = *w;
-                }
-            }
-        }
-        if !names.is_empty() {
-            if options.task == Some(Task::Regression) {
-                let file = all.first().map(|l| l.file.clone()).unwrap_or_default();
-                return Err(DataError::TextForRegression { file, label: shown(names[0], 40) });
+        if let Some((file, label)) = all.iter().find_map(|labels| Some((&labels.file, first_text(labels)?))) {
+            if regression {
+                return Err(DataError::TextForRegression { file: file.clone(), label: shown(label, 40) });
             }
             if options.task.is_none() {
                 all.iter().try_for_each(|labels| refuse_stray_text(labels))?;
             }
-            // A test set may have text where the training set has numbers only: then all are names.
-            let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
-            names.extend(numbers.iter().map(String::as_str));
-            names.sort_unstable();
-            names.dedup();
-            return Ok(Self::Names(names.into_iter().map(str::to_string).collect()));
+            return Ok(Self::Names(distinct_names(all)));
         }
-        if options.task == Some(Task::Regression) {
+        if regression {
             return Ok(Self::Values);
         }
-        if width > 1 {
-            let one_hot = numbers
-                .chunks_exact(width)
-                .all(|row| row.iter().all(|&x| x == 0.0 || x == 1.0) && row.iter().sum::<f64>() == 1.0);
-            return Ok(if one_hot { Self::OneHot { classes: width } } else { Self::Values });
+        let (numbers, width) = all_numbers(all);
+        if width == 1 {
+            return Ok(Self::for_numbers(numbers, options));
         }
+        let one_hot = numbers
+            .chunks_exact(width)
+            .all(|row| row.iter().all(|&x| x == 0.0 || x == 1.0) && row.iter().sum::<f64>() == 1.0);
+        Ok(if one_hot { Self::OneHot { classes: width } } else { Self::Values })
+    }
+
+    /// Decides from single numbers where regression was not requested.
+    fn for_numbers(mut numbers: Vec<f64>, options: &LoadOptions) -> Self {
         numbers.sort_unstable_by(f64::total_cmp);
         numbers.dedup();
         let whole = numbers.iter().all(|x| x.fract() == 0.0);
-        if !(options.task == Some(Task::Classification)
-            || options.classes.is_some()
-            || whole && numbers.len() <= MOST_CLASSES)
-        {
-            return Ok(Self::Values);
+        let requested = options.task == Some(Task::Classification) || options.classes.is_some();
+        let looks_like_classes = whole && numbers.len() <= MOST_CLASSES;
+        if !(requested || looks_like_classes) {
+            return Self::Values;
         }
         if let Some(classes) = options.classes {
-            return Ok(Self::Direct { classes });
+            return Self::Direct { classes };
         }
         let (first, last) = (numbers.first().copied().unwrap_or(0.0), numbers.last().copied().unwrap_or(0.0));
         if whole && first == 0.0 && last < 2.0 * numbers.len() as f64 {
-            return Ok(Self::Direct { classes: last as usize + 1 });
+            return Self::Direct { classes: last as usize + 1 };
         }
-        Ok(Self::Numbers(numbers))
+        Self::Numbers(numbers)
     }
 
-    /// The names of the classes.
+    /// The names of the classes; `None` for regression.
     pub(crate) fn names(&self) -> Option<Vec<String>> {
         match self {
             Self::Direct { classes } | Self::OneHot { classes } => {
@@ -111,28 +103,8 @@ impl Decoder {
         }
     }
 
-    /// The targets that the labels mean.
+    /// The targets of these labels.
     pub(crate) fn apply(&self, labels: &Labels) -> Result<Targets, DataError> {
-        let outside = |sample: usize, label: String, classes: usize| DataError::LabelOutOfRange {
-            file: labels.file.clone(),
-            place: labels.places.of(sample),
-            label,
-            classes,
-        };
-        let whole = |sample: usize, label: f64| {
-            if label.fract() == 0.0 {
-                return Ok(label);
-            }
-            Err(DataError::LabelNotWhole {
-                file: labels.file.clone(),
-                place: labels.places.of(sample),
-                label: label.to_string(),
-            })
-        };
-        let look_up = |names: &[String], sample: usize, label: &str| {
-            let found = names.iter().position(|name| name == label);
-            found.map(|at| at as u32).ok_or_else(|| outside(sample, shown(label, 40), names.len()))
-        };
         match (&labels.answers, self) {
             (Answers::Numbers { data, width }, Self::Values) => {
                 let data = data.iter().map(|&x| x as f32).collect();
@@ -144,37 +116,21 @@ impl Decoder {
                 Ok(Targets::Classes { labels, classes: *classes })
             }
             (Answers::Numbers { data, .. }, Self::Direct { classes }) => {
-                let mut out = Vec::with_capacity(data.len());
-                for (sample, &label) in data.iter().enumerate() {
-                    let label = whole(sample, label)?;
-                    if label < 0.0 || label >= *classes as f64 {
-                        return Err(outside(sample, label.to_string(), *classes));
-                    }
-                    out.push(label as u32);
-                }
-                Ok(Targets::Classes { labels: out, classes: *classes })
+                let in_range = |label: f64| (0.0..*classes as f64).contains(&label).then_some(label as u32);
+                numbered(labels, data, *classes, in_range)
             }
             (Answers::Numbers { data, .. }, Self::Numbers(numbers)) => {
-                let mut out = Vec::with_capacity(data.len());
-                for (sample, &label) in data.iter().enumerate() {
-                    let label = whole(sample, label)?;
+                let rank = |label: f64| {
                     let at = numbers.partition_point(|&x| x < label);
-                    if numbers.get(at) != Some(&label) {
-                        return Err(outside(sample, label.to_string(), numbers.len()));
-                    }
-                    out.push(at as u32);
-                }
-                Ok(Targets::Classes { labels: out, classes: numbers.len() })
+                    (numbers.get(at) == Some(&label)).then_some(at as u32)
+                };
+                numbered(labels, data, numbers.len(), rank)
             }
             (Answers::Numbers { data, .. }, Self::Names(names)) => {
-                let found: Result<_, _> =
-                    data.iter().enumerate().map(|(s, x)| look_up(names, s, &x.to_string())).collect();
-                Ok(Targets::Classes { labels: found?, classes: names.len() })
+                named(labels, data.iter().map(|x| x.to_string().into()), names)
             }
             (Answers::Text(data), Self::Names(names)) => {
-                let found: Result<_, _> =
-                    data.iter().enumerate().map(|(s, x)| look_up(names, s, x)).collect();
-                Ok(Targets::Classes { labels: found?, classes: names.len() })
+                named(labels, data.iter().map(|text| text.as_str().into()), names)
             }
             (Answers::Text(data), _) => Err(DataError::TextForRegression {
                 file: labels.file.clone(),
@@ -184,7 +140,86 @@ impl Decoder {
     }
 }
 
-/// A slip of the pen must not turn a thousand numbers into names.
+/// The first label that is text.
+fn first_text(labels: &Labels) -> Option<&String> {
+    match &labels.answers {
+        Answers::Text(data) => data.first(),
+        Answers::Numbers { .. } => None,
+    }
+}
+
+/// All labels as names, sorted. A test set may have text labels where the training set has only numbers; the numbers
+/// then become names too.
+fn distinct_names(all: &[&Labels]) -> Vec<String> {
+    let mut names: Vec<Cow<'_, str>> = Vec::new();
+    for labels in all {
+        match &labels.answers {
+            Answers::Text(data) => names.extend(data.iter().map(|text| Cow::from(text.as_str()))),
+            Answers::Numbers { data, .. } => names.extend(data.iter().map(|x| Cow::from(x.to_string()))),
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    names.into_iter().map(Cow::into_owned).collect()
+}
+
+/// All numeric labels, and the width of their rows.
+fn all_numbers(all: &[&Labels]) -> (Vec<f64>, usize) {
+    let mut numbers = Vec::new();
+    let mut row_width = 1;
+    for labels in all {
+        if let Answers::Numbers { data, width } = &labels.answers {
+            numbers.extend(data);
+            row_width = *width;
+        }
+    }
+    (numbers, row_width)
+}
+
+/// Targets from numeric labels; `class` gives the class of a whole number, if it has one.
+fn numbered(
+    labels: &Labels,
+    data: &[f64],
+    classes: usize,
+    class: impl Fn(f64) -> Option<u32>,
+) -> Result<Targets, DataError> {
+    let class_of = |(sample, &label): (usize, &f64)| {
+        if label.fract() != 0.0 {
+            return Err(DataError::LabelNotWhole {
+                file: labels.file.clone(),
+                place: labels.places.of(sample),
+                label: label.to_string(),
+            });
+        }
+        class(label).ok_or_else(|| out_of_range(labels, sample, label.to_string(), classes))
+    };
+    let found = data.iter().enumerate().map(class_of).collect::<Result<_, _>>()?;
+    Ok(Targets::Classes { labels: found, classes })
+}
+
+/// Targets from labels that are names.
+fn named<'a>(
+    labels: &Labels,
+    texts: impl Iterator<Item = Cow<'a, str>>,
+    names: &[String],
+) -> Result<Targets, DataError> {
+    let mut class_of: HashMap<&str, u32> = HashMap::with_capacity(names.len());
+    for (class, name) in (0..).zip(names) {
+        class_of.entry(name).or_insert(class); // the first of two equal names counts
+    }
+    let look_up = |(sample, text): (usize, Cow<'a, str>)| {
+        let class = class_of.get(&*text).copied();
+        class.ok_or_else(|| out_of_range(labels, sample, shown(&text, 40), names.len()))
+    };
+    let found = texts.enumerate().map(look_up).collect::<Result<_, _>>()?;
+    Ok(Targets::Classes { labels: found, classes: names.len() })
+}
+
+fn out_of_range(labels: &Labels, sample: usize, label: String, classes: usize) -> DataError {
+    DataError::LabelOutOfRange { file: labels.file.clone(), place: labels.places.of(sample), label, classes }
+}
+
+/// Refuses labels that are nearly all numbers: a typo must not turn a thousand numbers into names.
 fn refuse_stray_text(labels: &Labels) -> Result<(), DataError> {
     let Answers::Text(data) = &labels.answers else { return Ok(()) };
     let is_text = |text: &String| text.parse::<f64>().is_err();
@@ -237,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn the_data_decide() {
+    fn the_labels_decide() {
         let plain = LoadOptions::default();
         assert_eq!(
             classes(&text(&["b", "a", "b"]), &plain).unwrap(),
@@ -276,12 +311,14 @@ mod tests {
             LoadOptions { class_names: Some(vec!["x".into(), "b".into(), "3".into()]), ..Default::default() };
         assert_eq!(classes(&text(&["b", "x"]), &known).unwrap().0, [1, 0]);
         assert_eq!(classes(&numbers(&[3.0]), &known).unwrap().0, [2]);
+        let twice = LoadOptions { class_names: Some(vec!["x".into(), "x".into()]), ..Default::default() };
+        assert_eq!(classes(&text(&["x"]), &twice).unwrap().0, [0], "the first of two equal names counts");
         let error = classes(&text(&["b", "new"]), &known).unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("`new`") || error.contains("new"), "{error}");
     }
 
     #[test]
-    fn a_stray_text_among_numbers_is_refused() {
+    fn stray_text_among_numbers_is_refused() {
         let mut labels = vec!["7"; 30];
         labels[4] = "o";
         let error = classes(&text(&labels), &LoadOptions::default()).unwrap_err().to_string();

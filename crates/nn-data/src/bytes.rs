@@ -1,4 +1,4 @@
-//! Reading bytes of unknown size without trusting anyone about it.
+//! Reading a bounded number of bytes from inputs whose stated size cannot be trusted.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use flate2::read::MultiGzDecoder;
 
 use crate::error::{DataError, file_name, shown};
 
-/// The error inside an [`io::Error`] when a [`Capped`] reader goes over its limit.
+/// The error inside an [`io::Error`] when a [`Capped`] reader exceeds its limit.
 #[derive(Debug)]
 struct OverLimit;
 
@@ -20,7 +20,7 @@ impl std::fmt::Display for OverLimit {
 
 impl std::error::Error for OverLimit {}
 
-/// A reader that fails, and does not just end, once more than `left` bytes come out of it.
+/// A reader that fails, rather than ends, once it has produced more than `left` bytes.
 pub(crate) struct Capped<R> {
     inner: R,
     left: u64,
@@ -43,7 +43,7 @@ impl<R: Read> Read for Capped<R> {
     }
 }
 
-/// Whether an error is that of a [`Capped`] reader, perhaps wrapped by a decoder.
+/// Whether an error comes from a [`Capped`] reader, possibly wrapped by a decoder.
 fn is_over_limit(error: &io::Error) -> bool {
     let mut inner: Option<&(dyn std::error::Error + 'static)> =
         error.get_ref().map(|e| e as &(dyn std::error::Error + 'static));
@@ -61,24 +61,24 @@ fn is_over_limit(error: &io::Error) -> bool {
     false
 }
 
-/// What a failed read of decoded bytes means.
+/// The [`DataError`] for a failed read of decoded bytes.
 pub(crate) fn decode_error(file: &str, format: &'static str, limit: u64, error: &io::Error) -> DataError {
     let file = file.to_string();
     if is_over_limit(error) {
         return DataError::TooLarge { file, claim: String::new(), limit };
     }
     let detail = match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends early".to_string(),
-        // tar's quote names and numbers as they are in the file.
+        io::ErrorKind::UnexpectedEof => "it is truncated".to_string(),
+        // The tar crate quotes names and numbers from the file unescaped.
         _ => shown(&error.to_string(), 300),
     };
     DataError::Corrupt { file, format, detail }
 }
 
-/// All bytes of a file.
+/// Reads a whole file of at most `limit` bytes.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(|e| DataError::io("open", path, e))?;
-    let size = file.metadata().map_err(|e| DataError::io("look at", path, e))?.len();
+    let size = file.metadata().map_err(|e| DataError::io("inspect", path, e))?.len();
     if size > limit {
         let claim = format!(": it has {size}");
         return Err(DataError::TooLarge { file: file_name(path), claim, limit });
@@ -94,12 +94,12 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     Ok(bytes)
 }
 
-/// Whether the bytes start as gzip does. The name is not asked: servers and browsers drop and add `.gz`.
+/// Whether the bytes start with gzip's magic number. File names do not count: servers and browsers add and drop `.gz`.
 pub(crate) fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x8b])
 }
 
-/// The bytes, decompressed where they are gzip.
+/// Decompresses gzip; any other bytes are returned as they are.
 pub(crate) fn gunzip(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
     if !is_gzip(&bytes) {
         return Ok(bytes);

@@ -1,5 +1,5 @@
-//! Folders and archives, as files by name. Nothing is ever written, so that no name in an archive can do harm: a name is
-//! only compared and shown.
+//! Folders and archives as files by name. Nothing is ever written to disk, so no name in an archive can do harm: names
+//! are only compared and shown.
 
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
@@ -11,7 +11,7 @@ use zip::ZipArchive;
 use crate::bytes::{Capped, decode_error, is_gzip, read_file};
 use crate::error::{DataError, file_name, member_name, shown};
 
-/// Folders are looked into this deep.
+/// Levels of subfolders that are searched.
 const DEPTH: usize = 4;
 
 /// A folder or archive with more files than this is not a data set.
@@ -47,12 +47,12 @@ impl Container {
         Self { path: path.to_path_buf(), form, limit }
     }
 
-    /// The path, for messages.
+    /// The path, as shown in messages.
     pub(crate) fn name(&self) -> String {
         file_name(&self.path)
     }
 
-    /// How messages call a file inside.
+    /// The name of a file inside, as shown in messages.
     pub(crate) fn display(&self, member: &str) -> String {
         match self.form {
             Form::Folder => file_name(&self.path.join(member)),
@@ -60,7 +60,7 @@ impl Container {
         }
     }
 
-    /// The names of the files inside, `/` between folders, sorted.
+    /// The names of the files inside, sorted, with `/` between folders.
     pub(crate) fn files(&self) -> Result<Vec<String>, DataError> {
         let mut names = Vec::new();
         match self.form {
@@ -79,7 +79,7 @@ impl Container {
         Ok(names)
     }
 
-    /// The contents of the files named, which are names that [`Container::files`] gave.
+    /// The contents of the given files, whose names come from [`Container::files`].
     pub(crate) fn read(&self, wanted: &[&str]) -> Result<Vec<Vec<u8>>, DataError> {
         let mut found: Vec<Option<Vec<u8>>> = vec![None; wanted.len()];
         match self.form {
@@ -120,7 +120,7 @@ impl Container {
     }
 
     fn read_member(&self, member: impl Read, file: &str) -> Result<Vec<u8>, DataError> {
-        let mut bytes = Vec::new(); // grows with what is there, never by what a header says
+        let mut bytes = Vec::new(); // grows with the data read, never to a size stated in a header
         Capped::new(member, self.limit)
             .read_to_end(&mut bytes)
             .map_err(|e| decode_error(file, self.form.name(), self.limit, &e))?;
@@ -139,7 +139,7 @@ impl Container {
         })
     }
 
-    /// Calls `take` with each file until it returns false.
+    /// Calls `take` for each file until it returns false.
     fn each_in_tar(
         &self,
         mut take: impl FnMut(String, &mut dyn Read) -> Result<bool, DataError>,
@@ -156,8 +156,8 @@ impl Container {
     }
 }
 
-/// Calls `take` with each regular file of an uncompressed tar stream until it returns false. The stream may hold `limit`
-/// bytes, skipped files too.
+/// Calls `take` for each regular file of an uncompressed tar stream until it returns false. The stream may hold at most
+/// `limit` bytes, including skipped files.
 pub(crate) fn each_in_tar(
     stream: impl Read,
     file: &str,
@@ -189,7 +189,7 @@ fn walk(folder: &Path, prefix: &str, depth: usize, names: &mut Vec<String>) -> R
         let entry = entry.map_err(unreadable)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let name = format!("{prefix}{name}");
-        // A link to a file is followed, one to a folder is not: it may lead round in a circle.
+        // Links to files are followed, links to folders are not: they may form a cycle.
         let kind = entry.file_type().map_err(unreadable)?;
         if kind.is_dir() && depth > 0 {
             walk(&entry.path(), &format!("{name}/"), depth - 1, names)?;

@@ -3,24 +3,24 @@
 use nn_core::{Dataset, Features, Targets};
 
 use crate::error::DataError;
-use crate::split::split;
+use crate::split::{TEST_FRACTION, split};
 
-/// Which of the digits are kept for testing is part of the data set: this seed and no option decides.
+/// The seed of the split. It is part of the data set, so no option changes it.
 const SEED: u64 = 0;
 
 const FILE: &str = "the embedded digits";
 
-/// The digits, divided about 80 to 20 unless `test_fraction` says otherwise.
+/// Loads the digits, split by class into a training and a test set ([`TEST_FRACTION`] unless given).
 pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset), DataError> {
     let all = whole()?;
     let samples = all.len();
-    split(&all, test_fraction.unwrap_or(0.2), SEED)
+    split(&all, test_fraction.unwrap_or(TEST_FRACTION), SEED)
         .ok_or_else(|| DataError::TooFewSamples { file: FILE.into(), samples })
 }
 
 fn whole() -> Result<Dataset, DataError> {
     let digits = smartcore::dataset::digits::load_dataset();
-    // smartcore keeps them as f32, though each is a whole number: 0 to 16 dots of ink, and 0 to 9.
+    // smartcore stores whole numbers as f32: pixels from 0 to 16, labels from 0 to 9.
     let data = digits.data.iter().map(|&x| x as u8).collect();
     let labels = digits.target.iter().map(|&y| y as u32).collect();
     Dataset::new(

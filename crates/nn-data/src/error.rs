@@ -1,34 +1,35 @@
-//! What can be wrong with data, as facts, each with a sentence that says what, where, and the remedy.
+//! Everything that can be wrong with data. Each variant holds the facts; its message says what is wrong, where, and how
+//! to fix it.
 
 use std::path::Path;
 
 use nn_core::DatasetError;
 use thiserror::Error;
 
-/// What sort of trouble a [`DataError`] is; it decides the exit code.
+/// The category of a [`DataError`], which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// What was asked for cannot be (exit code 2).
+    /// The request is invalid (exit code 2).
     Usage,
-    /// The data are missing or bad (exit code 3).
+    /// The data is missing or unusable (exit code 3).
     Data,
-    /// The network, or whoever is at its other end (exit code 4).
+    /// The network or a server failed (exit code 4).
     Network,
 }
 
-/// Why data could not be loaded. `file` is a path, or `archive: member` for a file inside an archive.
+/// The reason that data could not be loaded. `file` is a path, or `archive: member` for a file inside an archive.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum DataError {
-    #[error("there is no data set or file named `{name}`{}; give digits, mnist, fashion-mnist, or the path of \
+    #[error("there is no data set or file named `{name}`{}; give digits, mnist, fashion-mnist, or the path to \
              a file or folder", suggest(.suggestion.as_deref()))]
     UnknownSource { name: String, suggestion: Option<String> },
     #[error("{option} cannot be {value}: {problem}")]
     BadOption { option: &'static str, value: String, problem: &'static str },
     #[error(
-        "{file} has no column `{column}`; it has {available}. Give --label-column a name, or a position from \
-             0 (negative positions count from the end)"
+        "{file} has no column `{column}`; it has {available}. Give --label-column a name or a position, counting \
+             from 0 (negative positions count from the end)"
     )]
     NoSuchColumn { file: String, column: String, available: String },
 
@@ -41,40 +42,39 @@ pub enum DataError {
     #[error("{file} is neither IDX, CSV, NPY, NPZ, zip nor tar; give one of these, or a folder of them")]
     UnknownFormat { file: String },
     #[error(
-        "{file} is one IDX file, but training needs the images and the labels; give the folder or archive that \
+        "{file} is a single IDX file, but training needs both images and labels; give the folder or archive that \
              holds train-images…, train-labels…, t10k-images… and t10k-labels…"
     )]
     LoneIdx { file: String },
     #[error("{file} is not {expected}: it starts with {found}. {hint}")]
     BadMagic { file: String, expected: &'static str, found: String, hint: &'static str },
     #[error(
-        "{file} ends early: its header promises {expected} bytes of data, but there are {found}; copy or \
+        "{file} is truncated: its header promises {expected} bytes of data, but it has {found}; copy or \
              download it again"
     )]
     Truncated { file: String, expected: u64, found: u64 },
     #[error(
-        "{file} goes on after the {expected} bytes of data that its header promises; it is damaged, or not the \
-             file its name says"
+        "{file} continues after the {expected} bytes of data that its header promises; it is damaged, or not the \
+             file that its name suggests"
     )]
     TrailingBytes { file: String, expected: u64 },
     #[error(
-        "{file} would take more than {limit} bytes{claim}; a header may be damaged, or the file be a \
-             decompression bomb. Split it where it is really that big"
+        "{file} would take more than {limit} bytes{claim}; its header may be damaged, or it may be a \
+             decompression bomb. If it really is that large, split it"
     )]
     TooLarge { file: String, claim: String, limit: u64 },
     #[error("{file} is a damaged {format}: {detail}; copy or download it again")]
     Corrupt { file: String, format: &'static str, detail: String },
     #[error(
-        "{file} lacks {missing}{found}; a data set is the images and labels of both a training and a test set"
+        "{file} lacks {missing}{found}; a data set consists of images and labels for both training and testing"
     )]
     MissingMembers { file: String, missing: String, found: String },
     #[error(
-        "{file} has no data set inside: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays, and no \
-             CSV"
+        "{file} contains no data set: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays and no CSV"
     )]
     NothingInside { file: String },
     #[error(
-        "{file} holds more than one candidate for {what}: {candidates}; give the path of the one that is meant"
+        "{file} holds more than one candidate for {what}: {candidates}; give the path of the one you mean"
     )]
     Ambiguous { file: String, what: String, candidates: String },
     #[error(
@@ -82,44 +82,44 @@ pub enum DataError {
     )]
     CountMismatch { images: String, image_count: usize, labels: String, label_count: usize },
     #[error(
-        "a sample of {first} has {first_width} numbers, but one of {second} has {second_width}; training and test \
-             samples must be alike"
+        "samples of {first} have {first_width} numbers, but samples of {second} have {second_width}; training and \
+             test samples must have the same shape"
     )]
     WidthsDiffer { first: String, first_width: usize, second: String, second_width: usize },
     #[error("the samples of {file} have {found} features, but the network takes {expected}")]
     WrongWidth { file: String, found: usize, expected: usize },
-    #[error("{file} has only {samples} samples; there must be at least 2, one to train and one to test")]
+    #[error("{file} has only {}; at least 2 are needed, one for training and one for testing",
+            counted(*.samples, "sample"))]
     TooFewSamples { file: String, samples: usize },
 
     #[error(
-        "column {column} is called `{first_name}` in {first}, but `{second_name}` in {second}; the columns of training \
-             and test samples must be the same, in the same order"
+        "column {column} is called `{first_name}` in {first}, but `{second_name}` in {second}; training and test \
+             samples must have the same columns in the same order"
     )]
     ColumnsDiffer { column: usize, first: String, first_name: String, second: String, second_name: String },
     #[error("{file} has a header (line 1) but no rows")]
     OnlyHeader { file: String },
-    #[error("{file}, line {line}: {found} cells where line {first} has {expected}; every row needs as many")]
+    #[error("{file}, line {line}: {}, but line {first} has {expected}; every row needs the same number of cells",
+            counted(*.found, "cell"))]
     RaggedRow { file: String, line: u64, found: usize, first: u64, expected: usize },
     #[error(
-        "{file} has one column only; there must be features and a label, separated by commas, semicolons or tabs"
+        "{file} has only one column; it needs features and a label, separated by commas, semicolons or tabs"
     )]
     OneColumn { file: String },
     #[error(
         "{file}, line {line}, column {column}: `{text}` is not a number; only the label may be text (--label-column \
-             says which that is, --header yes says that line 1 holds names)"
+             selects its column, --header yes reads line 1 as names)"
     )]
     NotANumber { file: String, line: u64, column: String, text: String },
-    #[error("{file}, line {line}, column {column}: the cell is empty; fill it in, or leave out the row")]
+    #[error("{file}, line {line}, column {column}: the cell is empty; fill it in or remove the row")]
     EmptyCell { file: String, line: u64, column: String },
-    #[error(
-        "{file}, {place}: the value is not finite (NaN or infinity); fill it in, or leave out the sample"
-    )]
+    #[error("{file}, {place}: the value is not finite (NaN or infinity); replace it or remove the sample")]
     NonFinite { file: String, place: String },
     #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8")]
     NotUtf8 { file: String, line: u64 },
 
     #[error(
-        "{file} has elements of type {dtype}, which is not supported; save it as uint8, int32, float32 or the like"
+        "{file} has elements of type {dtype}, which is not supported; save it as uint8, int32, float32 or similar"
     )]
     UnsupportedDtype { file: String, dtype: String },
     #[error("{file} has the shape {shape:?}; {wanted}")]
@@ -131,23 +131,23 @@ pub enum DataError {
     )]
     LabelOutOfRange { file: String, place: String, label: String, classes: usize },
     #[error(
-        "{file}, {place}: the label {label} is not a whole number, as classes need; give --task regression to \
-             predict numbers"
+        "{file}, {place}: the label {label} is not a whole number, so it cannot be a class; give --task regression \
+             to predict numbers"
     )]
     LabelNotWhole { file: String, place: String, label: String },
     #[error(
         "{file}, {place}: the label `{label}` is not a number, though nearly all labels are; correct it, or give \
-             --task classification to take labels as names"
+             --task classification to treat labels as names"
     )]
     StrayTextLabel { file: String, place: String, label: String },
     #[error(
-        "{file}: the labels are text such as `{label}`, and regression needs numbers; give --task classification"
+        "{file}: the labels are text such as `{label}`, but regression needs numbers; give --task classification"
     )]
     TextForRegression { file: String, label: String },
     #[error("{file}: {source}")]
     Unusable { file: String, source: DatasetError },
 
-    #[error("there is no folder to keep fetched data in: set NN_CACHE_DIR to one")]
+    #[error("there is no cache folder for fetched data; set NN_CACHE_DIR to one")]
     NoCacheDir,
     #[error("could not fetch {name}:{}\n{remedy}", bullets(.attempts))]
     Fetch { name: &'static str, attempts: Vec<String>, remedy: String },
@@ -157,12 +157,17 @@ fn suggest(name: Option<&str>) -> String {
     name.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default()
 }
 
+/// A count with its noun, such as `1 sample` or `3 samples`.
+fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 fn bullets(lines: &[String]) -> String {
     lines.iter().map(|line| format!("\n  - {line}")).collect()
 }
 
 impl DataError {
-    /// What sort of trouble this is.
+    /// The category of this error.
     pub fn kind(&self) -> Kind {
         match self {
             Self::UnknownSource { .. } | Self::BadOption { .. } | Self::NoSuchColumn { .. } => Kind::Usage,
@@ -172,7 +177,7 @@ impl DataError {
         }
     }
 
-    /// A failed file operation; a file that is not there is [`DataError::Missing`].
+    /// A failed file operation; a file that does not exist gives [`DataError::Missing`].
     pub(crate) fn io(what: &'static str, path: &Path, source: std::io::Error) -> Self {
         let file = path.display().to_string();
         match source.kind() {
@@ -187,7 +192,8 @@ pub(crate) fn member_name(archive: &Path, member: &str) -> String {
     format!("{}: {}", archive.display(), shown(member, 120))
 }
 
-/// Text out of a file, for a message: as long as the file likes it may be, and full of what a terminal would obey.
+/// Text from a file, made safe for a message: at most `most` characters, without control characters, which could steer
+/// the terminal.
 pub(crate) fn shown(text: &str, most: usize) -> String {
     let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     let mut out: String = text.chars().take(most).map(plain).collect();
@@ -197,7 +203,7 @@ pub(crate) fn shown(text: &str, most: usize) -> String {
     out
 }
 
-/// The first of many names.
+/// A list of names for a message, cut after the first few.
 pub(crate) fn listed(names: &[&str]) -> String {
     const MOST: usize = 12;
     let mut out = names.iter().take(MOST).map(|name| shown(name, 60)).collect::<Vec<_>>().join(", ");

@@ -6,16 +6,16 @@
 //! "nn-data/1\0"                                 version of this serialisation
 //! then for the training set, and for the test set:
 //!   u64 samples, u64 width
-//!   u8 0                                        no picture, or
-//!   u8 1, u64 height, u64 width                 a picture
+//!   u8 0                                        no image, or
+//!   u8 1, u64 height, u64 width                 the shape of an image
 //!   u8 0, f32 scale, u64 length, bytes          features as bytes, or
-//!   u8 1, u64 length, f32 …                     features as numbers
-//!   u8 0, u64 classes, u64 length, u32 …        labels, or
-//!   u8 1, u64 width, u64 length, f32 …          numbers
+//!   u8 1, u64 length, f32 …                     features as floats
+//!   u8 0, u64 classes, u64 length, u32 …        class labels, or
+//!   u8 1, u64 width, u64 length, f32 …          regression targets
 //! ```
 //!
-//! Lengths count elements. What the samples came in (a folder, `.gz`, `.zip`, `.tar.gz`, CSV or NPZ) and what their
-//! classes are called do not enter, only what the network sees.
+//! Lengths count elements. The fingerprint covers only what the network sees: the container (a folder, `.gz`, `.zip`,
+//! `.tar.gz`, CSV or NPZ) and the names of the classes do not affect it.
 
 use nn_core::{Dataset, Features, Targets};
 use sha2::{Digest, Sha256};
@@ -73,7 +73,7 @@ fn add(hash: &mut Sha256, set: &Dataset) {
     }
 }
 
-/// Hashes through a buffer, since a call for every number would cost more than the hash.
+/// Hashes numbers through a buffer, since one call per number would cost more than the hash itself.
 fn add_words<T: Copy>(hash: &mut Sha256, data: &[T], bytes: impl Fn(T) -> [u8; 4]) {
     let mut buffer = Vec::with_capacity(16 * 1024);
     for chunk in data.chunks(4 * 1024) {
@@ -83,7 +83,7 @@ fn add_words<T: Copy>(hash: &mut Sha256, data: &[T], bytes: impl Fn(T) -> [u8; 4
     }
 }
 
-/// Lower-case hexadecimal.
+/// Bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_the_network_sees_enters() {
+    fn everything_that_the_network_sees_is_covered() {
         let base = set(vec![1, 2], 255.0, vec![0]);
         let of = |other: &Dataset| fingerprint(&base, other);
         let different = [

@@ -1,8 +1,6 @@
-//! What must hold of every file, however hostile: for the fuzz targets in `fuzz/` and the property tests beside this
-//! module, and built for nothing else. Each check takes bytes, reads them as the program would, and panics where a
-//! promise is broken: what is accepted can be written and read again, and what is refused is refused in a few words.
-
-#![allow(missing_docs)] // one sentence each says it all
+//! Properties that must hold for every file, however hostile. Only the fuzz targets in `fuzz/` and the property tests
+//! beside this module build it. Each check reads bytes as the program would, and panics if a property is violated:
+//! accepted input survives being written and read again, and refused input gets a short, printable message.
 
 use std::io::Write;
 use std::path::Path;
@@ -18,23 +16,24 @@ use crate::source::{Header, LoadOptions, Source};
 use crate::table::Table;
 use crate::{Silent, bytes, idx, load_inputs};
 
-/// How much a file, member or stream may hold here. Small, so that what is taken beyond it shows.
+/// The size limit of a file, member or stream. It is small, so that exceeding it shows.
 pub const LIMIT: u64 = 1 << 16;
 
-/// No message is longer: a hostile file must not fill the terminal, or the log.
+/// The longest permitted message: a hostile file must not fill the terminal or the log.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
-fn refused(error: &DataError) {
+/// Checks the message of an error.
+fn check_message(error: &DataError) {
     let text = error.to_string();
     assert!(!text.is_empty() && text.len() <= LONGEST_MESSAGE, "a message of {} bytes", text.len());
-    assert!(!text.chars().any(char::is_control), "a terminal would obey {text:?}");
+    assert!(!text.chars().any(char::is_control), "control characters in {text:?}");
 }
 
-/// IDX images and labels: what is accepted is, byte for byte, what a writer makes of it.
+/// IDX images and labels: writing accepted input reproduces it byte for byte.
 pub fn check_idx(bytes: &[u8]) {
     let plain = || bytes::gunzip(bytes.to_vec(), "x", LIMIT + 1024);
     match idx::images(bytes, "x", LIMIT) {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(images) => {
             let Values::Bytes(data) = &images.values else { panic!("IDX pixels are bytes") };
             assert_eq!(data.len(), images.samples * images.width);
@@ -42,27 +41,27 @@ pub fn check_idx(bytes: &[u8]) {
                 Some((height, width)) => vec![images.samples, height, width],
                 None => vec![images.samples, images.width],
             };
-            assert_eq!(write_idx(&dimensions, data), plain().expect("it was read before"));
+            assert_eq!(write_idx(&dimensions, data), plain().expect("gunzip succeeded before"));
         }
     }
     match idx::labels(bytes, "y", LIMIT) {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(labels) => {
-            let Answers::Numbers { data, width: 1 } = labels.answers else { panic!("a byte a sample") };
+            let Answers::Numbers { data, width: 1 } = labels.answers else { panic!("one byte per sample") };
             let data: Vec<u8> = data.iter().map(|&label| label as u8).collect();
-            assert_eq!(write_idx(&[data.len()], &data), plain().expect("it was read before"));
+            assert_eq!(write_idx(&[data.len()], &data), plain().expect("gunzip succeeded before"));
         }
     }
 }
 
-/// NPY: what is accepted comes back the same when it is written in the plainest way.
+/// NPY: accepted input survives being written as little-endian `f32` in C order and read again.
 pub fn check_npy(bytes: &[u8]) {
     let array = match Array::parse(bytes, "x", LIMIT) {
         Ok(array) => array,
-        Err(error) => return refused(&error),
+        Err(error) => return check_message(&error),
     };
     match array.inputs() {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(inputs) => {
             let shape = match inputs.image {
                 Some((height, width)) => format!("({}, {height}, {width})", inputs.samples),
@@ -73,19 +72,18 @@ pub fn check_npy(bytes: &[u8]) {
             let data: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
             let again = write_npy("<f4", &shape, &data);
             let again = Array::parse(&again, "x", 16 * LIMIT).and_then(|array| array.inputs());
-            let again = again.expect("it was written by us");
+            let again = again.expect("our own output is valid");
             assert_eq!((again.samples, again.width, again.image), (samples, width, inputs.image));
             assert_eq!(again.values.into_floats(), values);
         }
     }
     match array.labels() {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(labels) => assert!(labels.answers.len() as u64 <= LIMIT),
     }
 }
 
-/// CSV; the first byte says what is known of the header and the label. What is accepted comes back the same when it is
-/// written anew.
+/// CSV: accepted input survives being written and read again. The first byte selects the header and label options.
 pub fn check_csv(bytes: &[u8]) {
     let Some((&how, bytes)) = bytes.split_first() else { return };
     let header = [Header::Auto, Header::Yes, Header::No][usize::from(how % 3)];
@@ -102,7 +100,7 @@ pub fn check_csv(bytes: &[u8]) {
     };
     let (label, inputs, labels) = match read() {
         Ok(read) => read,
-        Err(error) => return refused(&error),
+        Err(error) => return check_message(&error),
     };
     let width = inputs.width;
     let (samples, values) = (inputs.samples, inputs.values.into_floats());
@@ -116,7 +114,7 @@ pub fn check_csv(bytes: &[u8]) {
     if samples == 0 || width == 0 {
         return;
     }
-    // With a byte order mark of its own, because the first label may begin with one.
+    // Starts with a byte order mark, because the first label may begin with one.
     let mut again = b"\xef\xbb\xbf".to_vec();
     for sample in 0..samples {
         let mut row: Vec<String> = values[sample * width..][..width].iter().map(f32::to_string).collect();
@@ -126,15 +124,15 @@ pub fn check_csv(bytes: &[u8]) {
         again.extend(row.join(",").bytes());
         again.push(b'\n');
     }
-    let table = Table::open(&again, "x", Header::No).expect("it was written by us");
-    let (inputs, labels) = table.read(label).expect("it was written by us");
+    let table = Table::open(&again, "x", Header::No).expect("our own output is valid");
+    let (inputs, labels) = table.read(label).expect("our own output is valid");
     assert_eq!((inputs.samples, inputs.width, inputs.values.into_floats()), (samples, width, values));
     assert_eq!(labels.map(|labels| labels.answers), answers);
 }
 
-/// Files of any format, and folders in one file: zip, tar and gzip. The first byte says how the rest is put to disk: as it
-/// is, packed by gzip, or as the members of an archive, whose reader must then give them back. Nothing may appear in
-/// `folder`, which is the caller's to use, beside the file itself.
+/// Files of any format, including zip, tar and gzip archives. The first byte selects how the rest is written to disk: as it
+/// is, compressed by gzip, or as the members of an archive, which must then return the same contents. The check writes one
+/// file to `folder`, a temporary folder of the caller, and no other file may appear in it.
 pub fn check_archive(bytes: &[u8], folder: &Path) {
     let Some((&how, rest)) = bytes.split_first() else { return };
     let members = members(rest);
@@ -154,12 +152,12 @@ pub fn check_archive(bytes: &[u8], folder: &Path) {
         _ => None,
     };
     if let Some(form) = form {
-        give_back(&Container::new(&path, form, LIMIT), &members);
+        check_members(&Container::new(&path, form, LIMIT), &members);
     }
     let test_fraction = (how & 0x80 != 0).then_some(0.5);
     let options = LoadOptions { max_bytes: LIMIT, test_fraction, ..LoadOptions::default() };
     match crate::load(&Source::Path(path.clone()), &options, &Silent) {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(splits) => {
             assert!(!splits.train.is_empty() && !splits.test.is_empty());
             assert_eq!(splits.train.input_width(), splits.test.input_width());
@@ -170,20 +168,20 @@ pub fn check_archive(bytes: &[u8], folder: &Path) {
         }
     }
     match load_inputs(&path, 2, &options) {
-        Err(error) => refused(&error),
+        Err(error) => check_message(&error),
         Ok(inputs) => assert_eq!(inputs.width, 2),
     }
-    let there = std::fs::read_dir(folder).expect("it is there").count();
-    std::fs::remove_file(&path).expect("it is there");
-    assert_eq!(there, 1, "something beside the file was written");
+    let files = std::fs::read_dir(folder).expect("the folder exists").count();
+    std::fs::remove_file(&path).expect("the file exists");
+    assert_eq!(files, 1, "another file was written beside the archive");
 }
 
-/// The members of an archive that was just made, as far as it can hold them.
-fn give_back(container: &Container, members: &[(String, Vec<u8>)]) {
+/// Checks that an archive returns the members that it was made from, as far as it can hold them.
+fn check_members(container: &Container, members: &[(String, Vec<u8>)]) {
     let files = match container.files() {
         Ok(files) => files,
-        // All of a tar stream has a limit.
-        Err(error) => return refused(&error),
+        // The limit applies to a tar stream as a whole.
+        Err(error) => return check_message(&error),
     };
     for (name, content) in members {
         let twice = members.iter().filter(|(other, _)| other == name).count() > 1;
@@ -193,13 +191,13 @@ fn give_back(container: &Container, members: &[(String, Vec<u8>)]) {
         }
         match container.read(&[name]) {
             Ok(read) => assert_eq!(&read[0], content, "{name:?}"),
-            Err(error) => refused(&error),
+            Err(error) => check_message(&error),
         }
     }
 }
 
-/// Names and contents: a length, a name, two bytes of length, a content. A content of odd length is that of zeros which
-/// compress well.
+/// Parses names and contents: a length, a name, two bytes of length, a content. A length beyond the end of the input
+/// stands for twice as many zeros, which compress well.
 fn members(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut members = Vec::new();
     while let Some((&length, rest)) = bytes.split_first() {
@@ -209,7 +207,7 @@ fn members(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
         let bomb = length > rest.len();
         let (content, rest) = rest.split_at(if bomb { 0 } else { length });
         let content = if bomb { vec![0; length * 2] } else { content.to_vec() };
-        // What the writers below take: some text without NUL.
+        // The writers below take non-empty text without NUL.
         let name = String::from_utf8_lossy(name).replace('\0', "_");
         if !name.is_empty() && members.len() < 16 {
             members.push((name, content));
@@ -219,7 +217,7 @@ fn members(mut bytes: &[u8]) -> Vec<(String, Vec<u8>)> {
     members
 }
 
-/// Members as [`check_archive`] takes them, after the byte that says how.
+/// Packs members as [`check_archive`] takes them, after the byte `how` that selects the archive.
 pub fn pack(how: u8, members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![how];
     for (name, content) in members {
@@ -247,7 +245,7 @@ fn write_npy(descr: &str, shape: &str, data: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The same array with its elements column by column. The header keeps its length.
+/// The same bytes declared to be in Fortran order. The header keeps its length.
 fn fortran(npy: &[u8]) -> Vec<u8> {
     let at = npy.windows(6).position(|word| word == b"False,").expect("written by us");
     [&npy[..at], b"True, ", &npy[at + 6..]].concat()
@@ -264,7 +262,7 @@ fn zip(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     let method = zip::CompressionMethod::Deflated;
     for (name, bytes) in members {
         let options = zip::write::SimpleFileOptions::default().compression_method(method);
-        // It refuses a name that it has.
+        // The writer refuses duplicate names.
         if zip.start_file(name.as_str(), options).is_ok() {
             zip.write_all(bytes).expect("memory");
         }
@@ -278,7 +276,7 @@ fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
-        // By hand, because the library would refuse what leads out of the folder.
+        // Written by hand, because the library refuses names that lead out of the folder.
         let most = name.len().min(99);
         header.as_mut_bytes()[..most].copy_from_slice(&name.as_bytes()[..most]);
         header.set_cksum();
@@ -287,7 +285,7 @@ fn tar(members: &[(String, Vec<u8>)]) -> Vec<u8> {
     tar.into_inner().expect("memory")
 }
 
-/// Small files that are right, for each check by name: where a fuzzer begins, and what tests damage.
+/// Small valid files for the check of the given name: the initial corpus of the fuzzer, and input for tests to damage.
 pub fn seeds(check: &str) -> Vec<Vec<u8>> {
     let images = write_idx(&[3, 2, 2], &[0, 50, 255, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
     let labels = write_idx(&[3], &[1, 0, 1]);

@@ -1,5 +1,5 @@
-//! IDX, the format of MNIST: two zero bytes, the element type, the rank, the dimensions as big-endian `u32`, the
-//! elements. <http://yann.lecun.com/exdb/mnist/> describes it.
+//! IDX, the format of MNIST: two zero bytes, the element type, the rank, the dimensions as big-endian `u32`, then the
+//! elements. Described at <http://yann.lecun.com/exdb/mnist/>.
 
 use std::io::Read;
 
@@ -9,7 +9,7 @@ use crate::bytes::{decode_error, is_gzip};
 use crate::error::DataError;
 use crate::raw::{Answers, Inputs, Labels, Pixels, Places, Values};
 
-/// The type of unsigned bytes, the only one that is supported.
+/// The code of unsigned bytes, the only element type that is supported.
 const UNSIGNED_BYTE: u8 = 0x08;
 
 #[derive(Debug)]
@@ -18,11 +18,11 @@ struct Array {
     data: Vec<u8>,
 }
 
-/// Pictures (rank 3: samples, height, width; or rank 2: samples, features), plain or gzip.
+/// Reads images (rank 3: samples, height, width; or rank 2: samples, features), plain or gzip.
 pub(crate) fn images(bytes: &[u8], file: &str, limit: u64) -> Result<Inputs, DataError> {
     let array = read(bytes, file, limit, "IDX images", |rank| match rank {
         2 | 3 => Ok(()),
-        1 => Err("It holds labels: have the two files been swapped?"),
+        1 => Err("It holds labels: are the two files swapped?"),
         _ => Err("Images have rank 3: samples, height and width."),
     })?;
     let (image, width) = match array.dimensions[..] {
@@ -42,12 +42,12 @@ pub(crate) fn images(bytes: &[u8], file: &str, limit: u64) -> Result<Inputs, Dat
     Ok(Inputs { file: file.into(), values, samples, width, image, pixels: Pixels::Always })
 }
 
-/// Labels (rank 1), plain or gzip.
+/// Reads labels (rank 1), plain or gzip.
 pub(crate) fn labels(bytes: &[u8], file: &str, limit: u64) -> Result<Labels, DataError> {
     let array = read(bytes, file, limit, "IDX labels", |rank| match rank {
         1 => Ok(()),
-        3 => Err("It holds images: have the two files been swapped?"),
-        _ => Err("Labels have rank 1: one byte a sample."),
+        3 => Err("It holds images: are the two files swapped?"),
+        _ => Err("Labels have rank 1: one byte per sample."),
     })?;
     let data = array.data.into_iter().map(f64::from).collect();
     Ok(Labels { file: file.into(), answers: Answers::Numbers { data, width: 1 }, places: Places::Samples })
@@ -71,7 +71,7 @@ fn read(
     let mut reader: Box<dyn Read> =
         if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
     let mut take = |n: u64, into: &mut Vec<u8>| {
-        // `take` and not a buffer of n: a header must not make us allocate what the file does not have.
+        // `take` rather than a buffer of n bytes: a header must not make us allocate more than the file holds.
         reader.as_mut().take(n).read_to_end(into).map_err(|e| decode_error(file, "gzip file", limit, &e))
     };
     let truncated = |expected: u64, found: usize| DataError::Truncated {
@@ -95,12 +95,14 @@ fn read(
         hint,
     };
     if (zero, zero_too) != (0, 0) {
-        return Err(wrong("An IDX file starts with two zero bytes; is it another format, or damaged?"));
+        return Err(wrong(
+            "An IDX file starts with two zero bytes: is this one damaged, or in another format?",
+        ));
     }
     if element != UNSIGNED_BYTE {
         return Err(DataError::UnsupportedDtype {
             file: file.into(),
-            dtype: format!("0x{element:02x} (only unsigned bytes, 0x08, are)"),
+            dtype: format!("0x{element:02x} (not 0x08, unsigned bytes)"),
         });
     }
     check_rank(rank).map_err(wrong)?;
@@ -200,7 +202,7 @@ mod tests {
             let error = error_of(&huge).to_string();
             assert!(error.contains("4294967295 ×"), "{error}");
         }
-        // Within the limit, but not there: only what is there is held.
+        // A size within the limit that the file does not have: only the bytes that exist are held.
         assert!(matches!(
             images(&idx(&[1 << 30, 1, 1], &[]), "x", 1 << 40),
             Err(DataError::Truncated { .. })

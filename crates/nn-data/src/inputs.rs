@@ -1,4 +1,4 @@
-//! Samples to predict from, which need no labels.
+//! Unlabelled samples for prediction.
 
 use std::path::Path;
 
@@ -15,34 +15,33 @@ use crate::raw::{Answers, Inputs as RawInputs, Pixels, Values};
 use crate::source::LoadOptions;
 use crate::table::Table;
 
-/// What 8-bit pictures are divided by where no model says otherwise.
-const PICTURES: f32 = 255.0;
+/// The divisor of 8-bit images when no model states another one.
+const IMAGE_SCALE: f32 = 255.0;
 
-/// Samples without answers.
+/// Samples to predict for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
-    /// What the network sees, row-major `[samples][width]`.
+    /// The network's inputs, row-major `[samples][width]`.
     pub features: Features,
-    /// How many samples there are.
+    /// Number of samples.
     pub samples: usize,
-    /// Features of one sample.
+    /// Features per sample.
     pub width: usize,
-    /// `(height, width)` where the file says that samples are pictures.
+    /// `(height, width)` in pixels, if the file says that samples are images.
     pub image: Option<(usize, usize)>,
-    /// The labels as they were written, where a CSV has a column more than the network takes.
+    /// The labels as written, if a CSV has one column more than the network has inputs.
     pub labels: Option<Vec<String>>,
 }
 
-/// Reads samples for a network that takes `width` features, from IDX images, NPY, NPZ (its array `x`, `x_test` or the
-/// like, or its only one) or CSV, the first, second and last also as `.gz`. A CSV with `width + 1` columns has a label
-/// too; `options.label_column` says which, or it is found as in [`crate::load`].
+/// Reads samples for a network with `width` inputs, from IDX images, NPY, NPZ (its array `x`, `x_test` or similar, or its
+/// only array) or CSV. All but NPZ may be gzipped. A CSV with `width + 1` columns has a label column, which
+/// `options.label_column` names; otherwise it is found as in [`crate::load`].
 ///
-/// `options.scale` is what the model's training set divided bytes by: whole numbers from 0 to 255 are divided by it, and
-/// any other numbers are taken as what the network sees. Without it, numbers stay as they are, but for IDX images, which
-/// are divided by 255.
+/// `options.scale` is the divisor of bytes in the model's training set: whole numbers from 0 to 255 are divided by it, and
+/// any other numbers are used unchanged. Without a scale only IDX images are divided, by 255.
 ///
 /// # Errors
-/// Says what is wrong, where, and what to do.
+/// [`DataError`], which says what is wrong, where, and how to fix it.
 pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<Inputs, DataError> {
     options.validate()?;
     let file = file_name(path);
@@ -67,8 +66,7 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
             } else {
                 None
             };
-            let wrong = table.columns() - usize::from(label.is_some()) != width;
-            if wrong {
+            if table.columns() - usize::from(label.is_some()) != width {
                 return Err(DataError::WrongWidth {
                     file: file.clone(),
                     found: table.columns(),
@@ -94,9 +92,9 @@ fn finish(
     if raw.width != width {
         return Err(DataError::WrongWidth { file: raw.file, found: raw.width, expected: width });
     }
-    let pictures = (raw.pixels == Pixels::Always).then_some(PICTURES);
+    let image_scale = (raw.pixels == Pixels::Always).then_some(IMAGE_SCALE);
     let (samples, image) = (raw.samples, raw.image);
-    let features = match (raw.values, options.scale.or(pictures)) {
+    let features = match (raw.values, options.scale.or(image_scale)) {
         (Values::Bytes(data), Some(scale)) => Features::U8 { data, scale },
         (values, _) => Features::F32(values.into_floats()),
     };

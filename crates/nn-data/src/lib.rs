@@ -8,7 +8,7 @@
 //!                                                    │
 //!                      idx, npy, table: bytes → raw::Samples
 //!                                                    │
-//!             pixel rule, answers, split: decisions → Splits (+ fingerprint)
+//!               pixel rule, answers, split: Samples → Splits (+ fingerprint)
 //! ```
 //!
 //! ```
@@ -20,8 +20,8 @@
 //! # Ok::<(), nn_data::DataError>(())
 //! ```
 //!
-//! Bytes of any origin are hostile: nothing panics on them, nothing is allocated because a header says so, everything
-//! decompressed is capped, and archives are never unpacked to disk. Nothing here knows training, or reads a clock.
+//! All input bytes are treated as hostile: they never cause a panic, no allocation trusts a header, decompressed output
+//! is capped, and archives are never unpacked to disk. Nothing here knows about training or reads a clock.
 
 mod answers;
 mod bytes;
@@ -49,5 +49,6 @@ pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
 pub use fingerprint::fingerprint;
 pub use inputs::{Inputs, load_inputs};
 pub use load::{Splits, load};
-pub use progress::{Progress, Silent};
+pub use progress::{LoadProgress, Silent};
 pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Source, Task};
+pub use split::TEST_FRACTION;

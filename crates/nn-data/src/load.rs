@@ -1,4 +1,4 @@
-//! From a source to a training and a test set.
+//! Loading a source into a training and a test set.
 
 use std::fs;
 use std::io::Read;
@@ -13,53 +13,55 @@ use crate::error::{DataError, file_name};
 use crate::fetch::{Mirrors, Remote, default_cache_dir, fetch};
 use crate::fingerprint::fingerprint;
 use crate::members::{self, Found};
-use crate::progress::Progress;
+use crate::progress::LoadProgress;
 use crate::raw::{Samples, pixel_rule};
 use crate::source::{LoadOptions, Source};
+use crate::split::{TEST_FRACTION, split};
 use crate::table::Table;
 use crate::{digits, idx, npy};
 
-/// The part of the samples that is kept for testing if nobody says otherwise.
-const TEST_FRACTION: f64 = 0.2;
-
-/// Samples to train and samples to test with.
+/// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Splits {
     /// The training set.
     pub train: Dataset,
     /// The test set.
     pub test: Dataset,
-    /// What the data set is called: `digits`, `mnist`, `fashion-mnist`, or the last part of its path.
+    /// The name of the data set: `digits`, `mnist`, `fashion-mnist`, or the last part of its path.
     pub name: String,
     /// The names of the classes in order; `None` for regression.
     pub classes: Option<Vec<String>>,
-    /// The content fingerprint: see [`fingerprint`].
+    /// The content hash: see [`fingerprint`].
     pub sha256: String,
-    /// What was decided about the data where nothing said so, one sentence each, for people.
+    /// Decisions made about the data where no option decided, one sentence each, for people to read.
     pub notes: Vec<String>,
 }
 
-/// Loads data.
+/// Loads a data set.
 ///
-/// A path may be a folder, `.zip`, `.tar`, `.tar.gz` or `.tgz` with either
-/// - the four IDX files of MNIST and its relatives, plain or `.gz`, in subfolders too: names have `train`, or `t10k` or
-///   `test`, and `images` or `labels` in them. Without the two test files `test_fraction` must be given;
+/// A path may be a folder, `.zip`, `.tar`, `.tar.gz` or `.tgz` that holds one of
+/// - the four IDX files of MNIST and its relatives, plain or `.gz`, possibly in subfolders. Their names contain `train`, or
+///   `t10k` or `test`, and `images` or `labels`. Without the two test files, `test_fraction` must be given;
 /// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`);
-/// - one CSV, or one with `train` and one with `test` in its name;
+/// - one CSV, or one with `train` and one with `test` in its name.
 ///
-/// or an `.npz` of such arrays, a CSV (`.gz` too), or one of two `.npy` files whose names differ by `x` and `y`. Contents
-/// and not names decide about the format.
+/// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), or one of two `.npy` files whose names differ only by
+/// `x` and `y`. The format follows from the contents of a file, not from its name.
 ///
-/// In a CSV the label is the column that `label_column` says; else the one called label, target, class or y; else the only
-/// one that is mostly text; else, among pixels, the first, or the last if the first is the same everywhere; else the last.
-/// Whole numbers from 0 to 255 stay bytes if a sample has at least 64; they are divided by 1, 16 or 255, whichever first
-/// is no less than the greatest. Whole-number labels and text are classes, other numbers regression.
+/// The label of a CSV is the column given by `label_column`; else the one called label, target, class or y; else the only
+/// one that is mostly text; else, in a table of pixels, the first, or the last if the first is constant; else the last.
+/// Whole numbers from 0 to 255 stay bytes if a sample has at least 64 of them; they are divided by the smallest of 1, 16
+/// and 255 that is not below the maximum. Text and whole-number labels are classes; other numbers mean regression.
 ///
-/// Data without a test set are split by class, `test_fraction` (0.2) of them for testing.
+/// Data without a test set is split by class, with `test_fraction` ([`TEST_FRACTION`] by default) held out for testing.
 ///
 /// # Errors
-/// Says what is wrong, where, and what to do; [`DataError::kind`] sorts it.
-pub fn load(source: &Source, options: &LoadOptions, progress: &dyn Progress) -> Result<Splits, DataError> {
+/// [`DataError`], which says what is wrong, where, and how to fix it; [`DataError::kind`] gives its category.
+pub fn load(
+    source: &Source,
+    options: &LoadOptions,
+    progress: &dyn LoadProgress,
+) -> Result<Splits, DataError> {
     options.validate()?;
     match source {
         Source::Digits => {
@@ -78,7 +80,7 @@ pub fn load(source: &Source, options: &LoadOptions, progress: &dyn Progress) -> 
     }
 }
 
-fn remote(remote: Remote, options: &LoadOptions, progress: &dyn Progress) -> Result<Splits, DataError> {
+fn remote(remote: Remote, options: &LoadOptions, progress: &dyn LoadProgress) -> Result<Splits, DataError> {
     let cache = options.cache_dir.clone().or_else(default_cache_dir).ok_or(DataError::NoCacheDir)?;
     let folder = fetch(remote, &cache, &Mirrors::from_env(remote), progress)?;
     progress.report(&format!("reading {}", folder.display()), 0, None);
@@ -88,7 +90,7 @@ fn remote(remote: Remote, options: &LoadOptions, progress: &dyn Progress) -> Res
     Ok(splits)
 }
 
-/// What a file is, by its first bytes.
+/// The format of a file, recognised by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Format {
     Container(Form),
@@ -97,13 +99,13 @@ pub(crate) enum Format {
     Csv,
 }
 
-/// Where the five letters `ustar` stand in a tar file.
+/// The offset of the letters `ustar` in a tar file.
 const USTAR: usize = 257;
 
-/// Looks at the first bytes of a file, and into gzip. Where the name promises a format that the bytes are not, the file is
-/// taken for a damaged one of that format.
+/// Recognises a file by its first bytes, looking into gzip. If the name promises a format that the bytes do not have, the
+/// file counts as a damaged one of that format.
 pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
-    let metadata = fs::metadata(path).map_err(|e| DataError::io("look at", path, e))?;
+    let metadata = fs::metadata(path).map_err(|e| DataError::io("inspect", path, e))?;
     if metadata.is_dir() {
         return Ok(Format::Container(Form::Folder));
     }
@@ -117,7 +119,7 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
     if packed {
         let mut inside = Vec::new();
         let decoder = flate2::read::MultiGzDecoder::new(&start[..]);
-        // What is damaged is told by whoever reads all of it.
+        // Damage is reported later, by the reader of the whole file.
         let _ = decoder.take(512).read_to_end(&mut inside);
         start = inside;
     }
@@ -185,20 +187,23 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
         None => {
             let fraction = options.test_fraction.unwrap_or(TEST_FRACTION);
             let samples = train.len();
-            crate::split::split(&train, fraction, options.seed)
-                .ok_or(DataError::TooFewSamples { file, samples })?
+            split(&train, fraction, options.seed).ok_or(DataError::TooFewSamples { file, samples })?
         }
     };
     if has_test && options.test_fraction.is_some() {
-        notes.push("the data have a test set of their own; --test-fraction is not used".into());
+        notes.push("the data has its own test set, so --test-fraction is ignored".into());
     } else if !has_test {
-        notes.push(format!("{} of {} samples are kept for testing", test.len(), train.len() + test.len()));
+        notes.push(format!(
+            "{} of {} samples are held out for testing",
+            test.len(),
+            train.len() + test.len()
+        ));
     }
     let sha256 = fingerprint(&train, &test);
     Ok(Splits { train, test, name, classes: decoder.names(), sha256, notes })
 }
 
-/// Whether the parts fit together.
+/// Checks that samples match labels, and the training set the test set.
 fn check(train: &Samples, test: Option<&Samples>) -> Result<(), DataError> {
     for samples in [Some(train), test].into_iter().flatten() {
         let labels = &samples.labels;

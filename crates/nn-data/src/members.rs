@@ -1,4 +1,4 @@
-//! Which of the files in a folder or archive are the data set.
+//! Finding the files of a data set in a folder or archive.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::raw::{Inputs, Samples};
 use crate::source::LoadOptions;
 use crate::table::Table;
 
-/// What was found, undecided.
+/// The samples that were read, before labels and pixels are interpreted.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) train: Samples,
@@ -19,7 +19,7 @@ pub(crate) struct Found {
     pub(crate) notes: Vec<String>,
 }
 
-/// The samples in a folder or archive.
+/// Reads the samples of a folder or archive.
 pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Found, DataError> {
     let files = container.files()?;
     let files: Vec<&str> = files.iter().map(String::as_str).filter(|name| !is_hidden(name)).collect();
@@ -40,7 +40,7 @@ pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Found
     read_tables(container, &tables, options)
 }
 
-/// Files that systems add: `__MACOSX/._x`, `.DS_Store`.
+/// Whether an operating system added the file, as with `__MACOSX/._x` and `.DS_Store`.
 fn is_hidden(name: &str) -> bool {
     name.split('/').any(|part| part.starts_with('.') && part != "." && part != ".." || part == "__MACOSX")
 }
@@ -49,7 +49,7 @@ fn base(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 
-/// The four files, in the order in which they are asked for.
+/// The four files of an IDX data set, in the order in which they are read.
 const SLOTS: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -57,7 +57,7 @@ const SLOTS: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// Which of [`SLOTS`] a file is by its name.
+/// The index in [`SLOTS`] of the file with this name.
 fn slot(name: &str) -> Option<usize> {
     let name = base(name).to_lowercase();
     if !(name.contains("idx") || name.contains("ubyte")) {
@@ -80,7 +80,7 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
     for (at, chosen) in chosen.iter_mut().enumerate() {
         let mut candidates: Vec<&str> = files.iter().copied().filter(|name| slot(name) == Some(at)).collect();
         let depth = |name: &str| name.matches('/').count();
-        // The least deep; of a file and its .gz the former.
+        // Prefer the shallowest file, and a plain file to its .gz.
         candidates.sort_by_key(|name| (depth(name), name.len(), *name));
         *chosen = candidates.first().copied();
         if let [first, second, ..] = candidates[..]
@@ -101,7 +101,7 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
         let found: Vec<&str> = chosen.iter().flatten().copied().collect();
         let mut found = format!(" (it has {})", listed(&found));
         if missing == SLOTS[2..] {
-            found.push_str("; --test-fraction would split the training set");
+            found.push_str("; --test-fraction would split off a test set");
         }
         return Err(DataError::MissingMembers {
             file: container.name(),
@@ -167,7 +167,7 @@ fn pair_of_arrays(x: &[u8], x_name: &str, y: &[u8], y_name: &str, limit: u64) ->
     Ok(Samples { inputs, labels })
 }
 
-/// The array of inputs in an `.npz` that need not have labels.
+/// Reads the array of inputs of an `.npz`, which need not have labels.
 pub(crate) fn read_inputs(container: &Container, limit: u64) -> Result<Inputs, DataError> {
     let files = container.files()?;
     let arrays: Vec<&str> =
@@ -182,7 +182,7 @@ pub(crate) fn read_inputs(container: &Container, limit: u64) -> Result<Inputs, D
     Array::parse(&container.read(&[x])?[0], &container.display(x), limit)?.inputs()
 }
 
-/// One `.npy` file with its sibling: `x.npy` beside `y.npy`, `x_train.npy` beside `y_train.npy`.
+/// Reads a `.npy` file and its sibling: `x.npy` beside `y.npy`, `x_train.npy` beside `y_train.npy`.
 pub(crate) fn read_npy_pair(path: &Path, limit: u64) -> Result<Found, DataError> {
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (x, y) = match name.chars().next() {
@@ -206,9 +206,9 @@ pub(crate) fn read_npy_pair(path: &Path, limit: u64) -> Result<Found, DataError>
     Ok(Found { train, test: None, notes: Vec::new() })
 }
 
-/// A table with its label.
+/// Reads a table with the given label column.
 pub(crate) fn read_table(table: &Table<'_>, label: usize) -> Result<Found, DataError> {
-    let header = if table.has_header() { "line 1 holds names" } else { "there is no header" };
+    let header = if table.has_header() { "line 1 is a header" } else { "there is no header" };
     let notes = vec![format!("{header}; the label is column {}", table.column_name(label))];
     Ok(Found { train: samples(table, label)?, test: None, notes })
 }
@@ -247,7 +247,7 @@ fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) ->
         let (bytes, file) = contents(test)?;
         let test = Table::open(&bytes, &file, options.header)?;
         if test.columns() + 1 == table.columns() {
-            found.notes.push(format!("{file} has no label column, and is not used"));
+            found.notes.push(format!("{file} has no label column, so it is ignored"));
         } else if test.columns() != table.columns() {
             return Err(DataError::WidthsDiffer {
                 first: found.train.inputs.file.clone(),

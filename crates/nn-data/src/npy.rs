@@ -1,16 +1,16 @@
-//! NPY, numpy's array format: a magic string, a version, and a Python dict of three keys, then the elements.
-//! <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html> describes it.
+//! NPY, numpy's array format: a magic string, a version and a Python dict of three keys, then the elements.
+//! Described at <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>.
 
 use crate::error::{DataError, shown};
 use crate::raw::{Answers, Inputs, Labels, Pixels, Places, Values};
 
-/// How an NPY file starts.
+/// The first bytes of an NPY file.
 pub(crate) const MAGIC: &[u8] = b"\x93NUMPY";
 
-/// A dict of three keys takes about 100 bytes; numpy itself refuses more than 10,000.
+/// The longest header that is read. A dict of three keys takes about 100 bytes; numpy itself refuses more than 10,000.
 const LONGEST_HEADER: usize = 10_000;
 
-/// A shape has few dimensions; numpy stops at 64.
+/// The most dimensions that are read; numpy stops at 64 too.
 const HIGHEST_RANK: usize = 64;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +46,17 @@ impl<'a> Array<'a> {
         let (length, rest) = match rest {
             [1, _, a, b, rest @ ..] => (usize::from(u16::from_le_bytes([*a, *b])), rest),
             [2 | 3, _, a, b, c, d, rest @ ..] => (u32::from_le_bytes([*a, *b, *c, *d]) as usize, rest),
-            [1..=3, ..] | [] => return Err(corrupt("it ends within its header")),
+            [1..=3, ..] | [] => return Err(corrupt("its header is truncated")),
             [version, ..] => return Err(corrupt(&format!("its format version {version} is unknown"))),
         };
         if length > LONGEST_HEADER {
             return Err(corrupt("its header is too long"));
         }
         let (header, data) =
-            rest.split_at_checked(length).ok_or_else(|| corrupt("it ends within its header"))?;
+            rest.split_at_checked(length).ok_or_else(|| corrupt("its header is truncated"))?;
         let header = std::str::from_utf8(header).map_err(|_| corrupt("its header is not text"))?;
-        let header = Header::parse(header).ok_or_else(|| {
-            corrupt(
-                "its header is not a dict of descr, \
-             fortran_order and shape",
-            )
-        })?;
+        let header = Header::parse(header)
+            .ok_or_else(|| corrupt("its header is not a dict of descr, fortran_order and shape"))?;
         let (big_endian, element, size) = dtype(&header.descr).ok_or_else(|| {
             DataError::UnsupportedDtype { file: file.into(), dtype: shown(&header.descr, 40) }
         })?;
@@ -86,20 +82,20 @@ impl<'a> Array<'a> {
         DataError::UnsupportedShape { file: self.file.into(), shape, wanted }
     }
 
-    /// The inputs of samples: `[samples, features]`, `[samples, height, width]`, or the latter with one channel, first
-    /// or last.
+    /// The inputs of samples, from `[samples, features]`, or from `[samples, height, width]` with or without a channel
+    /// axis of length 1, first or last.
     pub(crate) fn inputs(&self) -> Result<Inputs, DataError> {
         let image = match self.shape[..] {
             [_, _] => None,
             [_, height, width] | [_, height, width, 1] | [_, 1, height, width] => Some((height, width)),
             _ => {
                 return Err(self.bad_shape(
-                    "inputs need [samples, features], [samples, height, width], or the latter with one channel",
+                    "inputs need [samples, features] or [samples, height, width], the latter also with one channel",
                 ));
             }
         };
         let samples = self.shape[0];
-        // The shape's product has been checked, so that this one cannot overflow.
+        // The product of the whole shape was checked, so this product cannot overflow.
         let width: usize = if samples == 0 { 0 } else { self.shape[1..].iter().product() };
         if width == 0 {
             return Err(self.bad_shape("there must be at least one sample of at least one feature"));
@@ -122,7 +118,7 @@ impl<'a> Array<'a> {
         Ok(Inputs { file: self.file.into(), values, samples, width, image, pixels })
     }
 
-    /// The answers: `[samples]` or `[samples, outputs]`.
+    /// The labels of samples, from `[samples]` or `[samples, outputs]`.
     pub(crate) fn labels(&self) -> Result<Labels, DataError> {
         let width = match self.shape[..] {
             [_] => 1,
@@ -142,7 +138,7 @@ impl<'a> Array<'a> {
         })
     }
 
-    /// Every element in C order (the last index moves fastest), with its position in that order.
+    /// Calls `take` for every element in C order (the last index moves fastest), with its position in that order.
     fn each(&self, mut take: impl FnMut(usize, f64)) {
         let count = self.data.len() / self.size;
         if !self.fortran || self.shape.len() < 2 {
@@ -187,7 +183,7 @@ impl<'a> Array<'a> {
     }
 }
 
-/// Whether big-endian, what, and of how many bytes.
+/// Whether elements are big-endian, their type, and their size in bytes.
 fn dtype(descr: &str) -> Option<(bool, Element, usize)> {
     let (order, code) = descr.split_at_checked(1)?;
     let big_endian = match order {
@@ -220,8 +216,8 @@ struct Header {
 }
 
 impl Header {
-    /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`. A `descr` that is no string (a structured
-    /// type) is kept as its text, which is then no known type.
+    /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`. A `descr` that is not a string (a structured
+    /// type) is kept as text, which later is not a known type.
     fn parse(text: &str) -> Option<Self> {
         let mut rest = text.trim().strip_prefix('{')?.strip_suffix('}')?.trim();
         let (mut descr, mut fortran, mut shape) = (None, None, None);
@@ -231,7 +227,7 @@ impl Header {
             rest = match key {
                 "descr" if value.starts_with('[') => {
                     let end = value.rfind(']')? + 1;
-                    // Its end cannot be found without parsing it; what follows the last bracket has no other list.
+                    // The list ends at the last bracket, since no other value is a list.
                     descr = Some(value[..end].to_string());
                     &value[end..]
                 }
@@ -251,7 +247,7 @@ impl Header {
                 "shape" => {
                     let (inside, after) = value.strip_prefix('(')?.split_once(')')?;
                     let parts = inside.split(',').map(str::trim).filter(|part| !part.is_empty());
-                    // Python 2 wrote 3L.
+                    // Python 2 wrote numbers as 3L.
                     let sizes = parts.map(|part| part.trim_end_matches('L').parse().ok());
                     let sizes: Vec<u64> = sizes.collect::<Option<_>>()?;
                     shape = (sizes.len() <= HIGHEST_RANK).then_some(sizes);

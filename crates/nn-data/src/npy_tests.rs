@@ -60,14 +60,14 @@ element_types! {
 }
 
 #[test]
-fn truth_values_and_other_spellings() {
+fn booleans_and_other_spellings() {
     assert_eq!(numbers(&npy("|b1", "False", "(3,)", &[0, 1, 1])), [0.0, 1.0, 1.0]);
     assert_eq!(numbers(&npy("|u1", "False", "(3L,)", &[1, 2, 3])), [1.0, 2.0, 3.0]);
     assert_eq!(numbers(&npy("|u1", "False", "()", &[4])), [4.0]);
 }
 
 #[test]
-fn fortran_order_is_turned() {
+fn fortran_order_is_transposed() {
     // [[0, 1, 2], [3, 4, 5]] by columns
     assert_eq!(numbers(&npy("|u1", "True", "(2, 3)", &[0, 3, 1, 4, 2, 5])), [0., 1., 2., 3., 4., 5.]);
     let cube: Vec<f64> = (0..24).map(f64::from).collect();
@@ -122,7 +122,7 @@ fn bad_files() {
         let error = error_of(&npy("<f4", "False", "(1, 2)", &data)).to_string();
         assert!(error.contains("sample 0, feature 1") && error.contains("not finite"), "{error}");
     }
-    // Finite, but not as f32.
+    // Finite as f64, but not as f32.
     assert!(matches!(error_of(&npy("<f8", "False", "(1, 1)", &1e300f64.to_le_bytes())), E::NonFinite { .. }));
 }
 

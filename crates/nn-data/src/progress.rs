@@ -1,20 +1,20 @@
-//! Being told how far a load or a fetch is.
+//! Progress of loading and fetching.
 
-/// Is told what happens; the caller draws it (or does not).
-pub trait Progress {
-    /// `what` is going on; `done` bytes of `total` are through, where the total is known.
+/// Receives progress reports while data is fetched and loaded. The caller decides whether and how to show them.
+pub trait LoadProgress {
+    /// Reports the current activity `what`, with `done` bytes finished of `total`, if the total is known.
     fn report(&self, what: &str, done: u64, total: Option<u64>);
 }
 
-/// Tells nobody.
+/// Discards all progress reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 
-impl Progress for Silent {
+impl LoadProgress for Silent {
     fn report(&self, _what: &str, _done: u64, _total: Option<u64>) {}
 }
 
-impl<F: Fn(&str, u64, Option<u64>)> Progress for F {
+impl<F: Fn(&str, u64, Option<u64>)> LoadProgress for F {
     fn report(&self, what: &str, done: u64, total: Option<u64>) {
         self(what, done, total);
     }

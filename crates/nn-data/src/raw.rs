@@ -1,8 +1,8 @@
-//! Samples as a file gives them, before anything is decided about them.
+//! Samples as read from a file, before labels and pixels are interpreted.
 
 use nn_core::Features;
 
-/// Numbers that stay bytes for as long as every one of them is a whole number from 0 to 255.
+/// Numbers that stay bytes as long as all of them are whole numbers from 0 to 255.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
     Bytes(Vec<u8>),
@@ -38,7 +38,7 @@ impl Values {
     }
 }
 
-/// The answers, one row a sample.
+/// The labels, one row per sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answers {
     Text(Vec<String>),
@@ -61,7 +61,7 @@ impl Answers {
     }
 }
 
-/// Where a sample stood, for messages.
+/// The position of each sample in its file, for messages.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Places {
     Samples,
@@ -86,26 +86,26 @@ pub(crate) struct Inputs {
     pub(crate) values: Values,
     pub(crate) samples: usize,
     pub(crate) width: usize,
-    /// The shape of one sample, where the file says that it is a picture.
+    /// `(height, width)` of a sample, if the file says that it is an image.
     pub(crate) image: Option<(usize, usize)>,
     pub(crate) pixels: Pixels,
 }
 
-/// Whether whole numbers from 0 to 255 are pixels.
+/// Whether whole numbers from 0 to 255 count as pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pixels {
-    /// The format says so: scale 255.
+    /// The format says so; the scale is 255.
     Always,
-    /// They are bytes in the shape of pictures, but the scale is seen from the greatest value.
+    /// Bytes in the shape of images do; the scale follows from the maximum.
     ByType,
-    /// They are if a sample has at least [`PIXELS`] of them.
+    /// They do if a sample has at least [`PIXELS`] of them.
     ByWidth,
 }
 
-/// From how many features on a table of bytes is taken for pictures: the 8×8 digits are the smallest in common use.
+/// The fewest features for which rows of bytes count as images: the 8×8 digits are the smallest images in common use.
 pub(crate) const PIXELS: usize = 64;
 
-/// The answers of one file.
+/// The labels of one file.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Labels {
     pub(crate) file: String,
@@ -113,25 +113,27 @@ pub(crate) struct Labels {
     pub(crate) places: Places,
 }
 
-/// Inputs with their answers.
+/// Inputs with their labels.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Samples {
     pub(crate) inputs: Inputs,
     pub(crate) labels: Labels,
 }
 
-/// What [`pixel_rule`] found.
+/// The interpretation of bytes as pixels, by [`pixel_rule`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Pixel {
     pub(crate) scale: f32,
     pub(crate) image: Option<(usize, usize)>,
 }
 
-/// The rule for numbers that might be pixels, which looks at values and never at how they were written, so that the
-/// same samples have the same fingerprint in every format: if every feature is a whole number from 0 to 255 and a
-/// sample has at least 64 of them (or they are bytes of rank 3), they stay bytes. A byte is divided by 1 if none is
-/// greater than 1 (ink or none), by 16 if none is greater than 16 (the UCI digits), else by 255. A square number of
-/// them is a square picture. A scale that is known overrules all but the first condition.
+/// Decides whether numbers are pixels. The rule depends only on values, never on how they were written, so that the
+/// same samples have the same fingerprint in every format.
+///
+/// Numbers stay bytes if every feature is a whole number from 0 to 255 and a sample has at least 64 features (or is an
+/// array of bytes of rank 3). Bytes are divided by 1 if the maximum is at most 1 (black and white), by 16 if it is at
+/// most 16 (the UCI digits), else by 255. A square number of pixels is a square image. A known scale overrides
+/// everything except the condition that all numbers are bytes.
 pub(crate) fn pixel_rule(blocks: &[&Inputs], known_scale: Option<f32>) -> Option<Pixel> {
     let mut greatest = 0;
     for block in blocks {
@@ -155,7 +157,7 @@ pub(crate) fn pixel_rule(blocks: &[&Inputs], known_scale: Option<f32>) -> Option
 }
 
 impl Inputs {
-    /// The features, and the shape of a picture.
+    /// The features, and the shape of a sample that is an image.
     pub(crate) fn into_features(self, pixel: Option<Pixel>) -> (Features, Option<(usize, usize)>) {
         match (self.values, pixel) {
             (Values::Bytes(data), Some(Pixel { scale, image })) => (Features::U8 { data, scale }, image),
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scale_is_seen_from_the_greatest_value() {
+    fn the_maximum_decides_the_scale() {
         for (greatest, scale) in [(1.0, 1.0), (16.0, 16.0), (17.0, 255.0), (255.0, 255.0)] {
             let mut values = vec![0.0; 64];
             values[3] = greatest;

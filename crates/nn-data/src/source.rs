@@ -1,20 +1,20 @@
-//! What can be asked for, and how.
+//! Data sources and the options for reading them.
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::DataError;
 
-/// Where data come from.
+/// The source of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// The UCI 8×8 digits, which are part of the program.
+    /// The UCI 8×8 digits, which are built into the program.
     Digits,
     /// The MNIST handwritten digits, fetched on first use.
     Mnist,
     /// Zalando's Fashion-MNIST, fetched on first use.
     FashionMnist,
-    /// A file, folder or archive of the user's.
+    /// A file, folder or archive of the user.
     Path(PathBuf),
 }
 
@@ -24,8 +24,8 @@ const NAMES: [(&str, Source); 3] =
 impl FromStr for Source {
     type Err = DataError;
 
-    /// `digits`, `mnist`, `fashion-mnist`, or a path. A bare word (no slash, no dot) that is neither a name nor
-    /// something that exists is an error here; any other path is only looked at when it is loaded.
+    /// Parses `digits`, `mnist`, `fashion-mnist`, or a path. A bare word (no slash, no dot) that is neither a known name
+    /// nor an existing file is an error. Any other path is checked only when it is loaded.
     fn from_str(text: &str) -> Result<Self, DataError> {
         if let Some((_, source)) = NAMES.iter().find(|(name, _)| *name == text) {
             return Ok(source.clone());
@@ -58,7 +58,7 @@ impl std::fmt::Display for Source {
     }
 }
 
-/// How many letters must be put in, taken out, changed or swapped with a neighbour to make `a` into `b`.
+/// The edit distance of two words: insertions, deletions, substitutions and swaps of neighbouring letters.
 fn distance(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
     let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
@@ -79,25 +79,25 @@ fn distance(a: &str, b: &str) -> usize {
     rows[a.len()][b.len()]
 }
 
-/// Whether the first line of a CSV holds names.
+/// Whether the first line of a CSV is a header of column names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It does if, in some column, its cell is no number while that of the second line is one; or if it is the only
-    /// line, and no cell in it is a number.
+    /// It is a header if some column has text in it above a number in the second line. A CSV of one line is a header if
+    /// none of its cells is a number.
     #[default]
     Auto,
-    /// It does.
+    /// It is a header.
     Yes,
-    /// It does not.
+    /// It is a row of data.
     No,
 }
 
-/// What the network is to learn.
+/// The kind of prediction to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Task {
-    /// One of several classes.
+    /// Predict one of several classes.
     Classification,
-    /// Numbers.
+    /// Predict numbers.
     Regression,
 }
 
@@ -123,34 +123,34 @@ words!(Header, "--header", "give auto, yes or no", "auto" => Self::Auto, "yes" =
 words!(Task, "--task", "give classification or regression",
     "classification" => Self::Classification, "regression" => Self::Regression);
 
-/// How much one file, member of an archive, or decompressed stream may hold unless the caller says otherwise: 4 GiB.
+/// The default size limit of a file, archive member or decompressed stream: 4 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 4 << 30;
 
-/// How to read data. The default lets the data decide everything.
+/// Options for reading data. By default the data decides everything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LoadOptions {
-    /// The part of the samples that is kept for testing, between 0 and 1, where the data have no test set of their
-    /// own; 0.2 if not given.
+    /// Fraction of the samples held out for testing, in (0, 1), if the data has no test set of its own. `None` means
+    /// [`crate::TEST_FRACTION`].
     pub test_fraction: Option<f64>,
-    /// The column of a CSV that holds the label: its name, or else its position from 0, or from the end if negative.
-    /// If not given: see [`crate::load`].
+    /// The label column of a CSV: its name, or its position from 0, or from the end if negative. `None` means the column
+    /// that [`crate::load`] finds.
     pub label_column: Option<String>,
     /// Whether a CSV has a header.
     pub header: Header,
-    /// What is to be learnt, where the data should not decide.
+    /// The kind of prediction. `None` lets the labels decide.
     pub task: Option<Task>,
-    /// The number of classes: labels are then taken as they are, and must be in `0..classes`.
+    /// The number of classes. Labels then are class numbers, and must be in `0..classes`.
     pub classes: Option<usize>,
-    /// The names of the classes in order, as a trained model knows them; labels must be among them.
+    /// The names of a trained model's classes, in order. Labels must be among them.
     pub class_names: Option<Vec<String>>,
-    /// What bytes are divided by, as a trained model knows it, where the values should not decide. Data that are not
-    /// all whole numbers from 0 to 255 stay as they are.
+    /// The divisor of bytes in a trained model's data. `None` lets the values decide. Data with any other numbers than
+    /// whole ones from 0 to 255 is not divided.
     pub scale: Option<f32>,
-    /// Which samples are kept for testing; the same seed chooses the same ones.
+    /// The seed that selects the samples held out for testing.
     pub seed: u64,
-    /// Where fetched data are kept; if not given: see [`crate::default_cache_dir`].
+    /// The cache folder for fetched data. `None` means [`crate::default_cache_dir`].
     pub cache_dir: Option<PathBuf>,
-    /// How many bytes one file, member of an archive or decompressed stream may hold.
+    /// The most bytes that a file, archive member or decompressed stream may hold.
     pub max_bytes: u64,
 }
 
@@ -172,10 +172,10 @@ impl Default for LoadOptions {
 }
 
 impl LoadOptions {
-    /// Whether the options make sense by themselves.
+    /// Checks the options on their own, without the data.
     ///
     /// # Errors
-    /// Names the option that does not.
+    /// [`DataError::BadOption`] names the invalid option.
     pub fn validate(&self) -> Result<(), DataError> {
         if let Some(fraction) = self.test_fraction
             && !(fraction > 0.0 && fraction < 1.0)
@@ -183,7 +183,7 @@ impl LoadOptions {
             return Err(DataError::BadOption {
                 option: "--test-fraction",
                 value: fraction.to_string(),
-                problem: "it must be between 0 and 1, both excluded",
+                problem: "it must be above 0 and below 1",
             });
         }
         if self.classes == Some(0) {

@@ -1,16 +1,18 @@
-//! Which samples are kept for testing.
+//! Splitting samples into a training and a test set.
 //!
-//! Randomness is addressed, not drawn: a sample's rank is a hash of the seed and its index, so that the choice needs no
-//! generator, and is the same everywhere.
+//! Randomness is addressed, not drawn: a sample's rank is a hash of the seed and its index. The split needs no generator
+//! and is the same on every machine.
 
 use nn_core::{Dataset, Targets};
 
-/// SplitMix64's finaliser over two words (Steele, Lea and Flood, *Fast splittable pseudorandom number generators*).
+/// Fraction of the samples that is held out for testing when the data has no test set of its own.
+pub const TEST_FRACTION: f64 = 0.2;
+
+/// The hash that orders samples: SplitMix64's finaliser over the seed and the index (Steele, Lea and Flood, *Fast
+/// splittable pseudorandom number generators*).
 fn rank(seed: u64, sample: usize) -> u64 {
-    let mut z =
-        mix(seed ^ 0x6e6e_2d73_706c_6974).wrapping_add((sample as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    z = mix(z);
-    z
+    let address = (sample as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mix(mix(seed ^ 0x6e6e_2d73_706c_6974).wrapping_add(address)) // "nn-split"
 }
 
 fn mix(mut z: u64) -> u64 {
@@ -20,9 +22,9 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Divides samples into a training and a test set, class by class for classification, so that both have the same mix.
-/// Each keeps the order that the samples had. A class of one sample goes to training. `None` if there are fewer than
-/// two samples.
+/// Splits samples into a training and a test set, class by class for classification, so that both have the same mix of
+/// classes. Both sets keep the original order. A class with a single sample goes to training. `None` for fewer than two
+/// samples.
 pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dataset, Dataset)> {
     let (train, test) = indices(all, test_fraction, seed)?;
     Some((all.select(&train), all.select(&test)))
@@ -53,7 +55,7 @@ fn indices(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Vec<usize>, 
         chosen += wanted;
     }
     if chosen == 0 {
-        // Too few samples of each class to divide: one is enough to test with.
+        // No class has enough samples to split, so a single sample of any class becomes the test set.
         let first = (0..n).min_by_key(|&sample| (rank(seed, sample), sample))?;
         tests[first] = true;
     }

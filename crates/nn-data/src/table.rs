@@ -1,4 +1,4 @@
-//! CSV: rows of numbers, one column of which may be a label.
+//! CSV: rows of numbers, of which one column may be a label.
 
 use csv::{ByteRecord, ReaderBuilder, Trim};
 
@@ -6,10 +6,10 @@ use crate::error::{DataError, shown};
 use crate::raw::{Answers, Inputs, Labels, PIXELS, Pixels, Places, Values};
 use crate::source::Header;
 
-/// So many rows are looked at to see what a table is.
+/// Rows that are inspected to recognise a table's structure.
 const SAMPLE: usize = 200;
 
-/// What a table is, seen from its first rows.
+/// A CSV whose structure was recognised from its first rows.
 #[derive(Debug)]
 pub(crate) struct Table<'a> {
     file: &'a str,
@@ -25,7 +25,7 @@ pub(crate) struct Table<'a> {
 
 impl<'a> Table<'a> {
     pub(crate) fn open(bytes: &'a [u8], file: &'a str, header: Header) -> Result<Self, DataError> {
-        // A byte order mark is no part of the first name.
+        // A byte order mark is not part of the first name.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let delimiter = delimiter(bytes);
         let mut table =
@@ -60,7 +60,7 @@ impl<'a> Table<'a> {
         self.columns
     }
 
-    /// How a message calls a column.
+    /// A column as shown in messages: its position and name.
     pub(crate) fn column_name(&self, column: usize) -> String {
         match self.names.as_ref().and_then(|names| names.get(column)) {
             Some(name) => format!("{column} (`{}`)", short(name)),
@@ -68,7 +68,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Whether the columns of another table have the same names, where both have names.
+    /// Checks that the columns of another table have the same names, if both tables have names.
     pub(crate) fn check_names(&self, other: &Table<'_>) -> Result<(), DataError> {
         let (Some(ours), Some(theirs)) = (&self.names, &other.names) else { return Ok(()) };
         let pairs = ours.iter().zip(theirs);
@@ -84,14 +84,14 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Whether line 1 holds names.
+    /// Whether line 1 is a header.
     pub(crate) fn has_header(&self) -> bool {
         self.names.is_some()
     }
 
-    /// The column of the label: the one that is named or numbered; else the one called label, target, class or y; else
-    /// the only one that is mostly text; else, in a table of pixels (whole numbers from 0 to 255, a square number of at
-    /// least 64 beside the label), the first, or the last if the first is the same everywhere; else the last.
+    /// The label column: the `wanted` name or position; else the column called label, target, class or y; else the only
+    /// column that is mostly text; else, in a table of pixels (a label and a square number of at least 64 whole numbers
+    /// from 0 to 255), the first, or the last if the first is constant; else the last.
     pub(crate) fn label_column(&self, wanted: Option<&str>) -> Result<usize, DataError> {
         if self.columns < 2 {
             return Err(DataError::OneColumn { file: self.file.into() });
@@ -132,7 +132,7 @@ impl<'a> Table<'a> {
             return at;
         }
         let cells = |column: usize| self.sample.iter().filter_map(move |row| row.get(column));
-        // Most cells and not any: one slip of the pen among numbers makes no column of text.
+        // Most cells rather than any: a typo among numbers does not make a column text.
         let is_text = |&c: &usize| 2 * cells(c).filter(|cell| !is_number(cell)).count() > self.sample.len();
         let mut texts = (0..self.columns).filter(is_text);
         if let (Some(only), None) = (texts.next(), texts.next()) {
@@ -148,7 +148,7 @@ impl<'a> Table<'a> {
         if pixels && bytes() && (!constant(0) || constant(last)) { 0 } else { last }
     }
 
-    /// All rows. `label` is the column that is not a feature.
+    /// Reads all rows. `label` is the column that is not a feature.
     pub(crate) fn read(&self, label: Option<usize>) -> Result<(Inputs, Option<Labels>), DataError> {
         let mut values = Values::new();
         let (mut texts, mut lines) = (Vec::new(), Vec::new());
@@ -196,7 +196,7 @@ impl<'a> Table<'a> {
     fn answers(&self, texts: Vec<String>, lines: &[u64], column: usize) -> Result<Answers, DataError> {
         let numbers: Option<Vec<f64>> = texts.iter().map(|text| text.parse().ok()).collect();
         let Some(data) = numbers else { return Ok(Answers::Text(texts)) };
-        // A target is trained on as f32.
+        // Training uses targets as f32.
         match data.iter().position(|&x| !(x as f32).is_finite()) {
             Some(at) => Err(self.non_finite(lines.get(at).copied().unwrap_or(0), column)),
             None => Ok(Answers::Numbers { data, width: 1 }),
@@ -240,7 +240,7 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// The line on which a record starts. csv gives the end of the record before, so blank lines are counted here.
+    /// The line on which a record starts. The csv crate gives the end of the previous record, so blank lines are added.
     fn line(&self, record: &ByteRecord) -> u64 {
         let Some(position) = record.position() else { return 0 };
         let rest = self.bytes.get(position.byte() as usize..).unwrap_or_default();
@@ -251,7 +251,7 @@ impl<'a> Table<'a> {
     fn records(&self) -> csv::Reader<&'a [u8]> {
         ReaderBuilder::new()
             .has_headers(false)
-            .flexible(true) // a ragged row is told with its line, and not as csv does
+            .flexible(true) // our own error for a ragged row states its line
             .trim(Trim::All)
             .delimiter(self.delimiter)
             .from_reader(self.bytes)
@@ -266,7 +266,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The separator that the first line has most of.
+/// The most frequent separator of the first line.
 fn delimiter(bytes: &[u8]) -> u8 {
     let first = bytes.split(|&b| b == b'\n' || b == b'\r').find(|line| !line.is_empty()).unwrap_or_default();
     let mut counts = [(b',', 0), (b';', 0), (b'\t', 0)];
@@ -292,7 +292,7 @@ fn is_number(cell: &[u8]) -> bool {
     byte(cell).is_some() || std::str::from_utf8(cell).is_ok_and(|text| text.parse::<f32>().is_ok())
 }
 
-/// A whole number from 0 to 255 in digits, quickly: pictures are made of them.
+/// A whole number from 0 to 255 in digits. This is the fast path for images, which consist of such numbers.
 fn byte(cell: &[u8]) -> Option<u8> {
     if cell.is_empty() || cell.len() > 3 {
         return None;
@@ -302,7 +302,7 @@ fn byte(cell: &[u8]) -> Option<u8> {
     u8::try_from(number).ok()
 }
 
-/// A hostile cell may be as long as its file.
+/// A cell's text for a message, shortened: a hostile cell may be as long as its file.
 fn short(text: &str) -> String {
     shown(text, 40)
 }

@@ -17,7 +17,7 @@ fn error_of(text: &str) -> DataError {
 }
 
 #[test]
-fn a_header_is_seen() {
+fn a_header_is_recognised() {
     assert!(open("a,b,label\n1,2,x\n").has_header());
     assert!(!open("1,2,x\n3,4,y\n").has_header());
     assert!(!open("1,2,3\n").has_header());
@@ -39,8 +39,8 @@ fn the_label_column_is_found() {
         ("1,2,setosa\n3,4,virginica\n", 2),
         ("dog,2,3\ncat,4,3\n", 0),
         ("1,2,3\n4,5,6\n", 2),
-        (&pixels(5, 9, 0), 0),  // the first differs: MNIST as CSV
-        (&pixels(0, 9, 7), 64), // the first is blank everywhere: the UCI digits
+        (&pixels(5, 9, 0), 0),  // the first column varies: MNIST as CSV
+        (&pixels(0, 9, 7), 64), // the first column is constant: the UCI digits
     ] {
         assert_eq!(open(text).label_column(None).unwrap(), at, "{text}");
     }
@@ -75,9 +75,9 @@ fn bad_tables() {
         ("", "t.csv is empty"),
         ("\n\n", "t.csv is empty"),
         ("a,b\n", "no rows"),
-        ("1\n2\n", "one column"),
-        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells where line 1 has 2"),
-        ("a,b\n1,2\n\n1\n", "line 4: 1 cells"),
+        ("1\n2\n", "only one column"),
+        ("a,b\n1,2\n1,2,3\n", "line 3: 3 cells, but line 1 has 2"),
+        ("a,b\n1,2\n\n1\n", "line 4: 1 cell, but line 1 has 2"),
         ("a,b,y\n1,two,0\n3,4,0\n", "line 2, column 1 (`b`): `two` is not a number"),
         ("a,b\n1,2\n,4\n", "line 3, column 0 (`a`): the cell is empty"),
         ("a,b\n1,2\n1,\n", "line 3, column 1 (`b`): the cell is empty"),

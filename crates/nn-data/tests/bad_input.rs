@@ -1,4 +1,4 @@
-//! Bad files are told apart, named, and never cause a panic.
+//! Each kind of bad file gives a distinct error that names the file, and none causes a panic.
 
 mod common;
 
@@ -76,15 +76,15 @@ fn missing_and_empty() {
 fn one_of_the_four_is_bad() {
     let [images, labels, ..] = four();
     for (at, bytes, says) in [
-        (0, images[..100].to_vec(), "promises 2560 bytes of data, but there are 84"),
-        (2, [images.clone(), vec![0]].concat(), "goes on after the 2560 bytes"),
-        (1, images.clone(), "It holds images: have the two files been swapped?"),
-        (0, labels.clone(), "It holds labels: have the two files been swapped?"),
+        (0, images[..100].to_vec(), "promises 2560 bytes of data, but it has 84"),
+        (2, [images.clone(), vec![0]].concat(), "continues after the 2560 bytes"),
+        (1, images.clone(), "It holds images: are the two files swapped?"),
+        (0, labels.clone(), "It holds labels: are the two files swapped?"),
         (0, idx(&[u32::MAX as usize, 28, 28], &[0; 50]), "claims 4294967295 × 28 × 28"),
         (3, b"hello, world".to_vec(), "starts with bytes 68 65 6c 6c"),
-        (0, gz(&images)[..200].to_vec(), "damaged gzip file: it ends early"),
+        (0, gz(&images)[..200].to_vec(), "damaged gzip file: it is truncated"),
         (1, idx(&[7], &[1; 7]), "has 40 samples, but"),
-        (2, idx(&[20, 4, 4], &[1; 320]), "a sample of"),
+        (2, idx(&[20, 4, 4], &[1; 320]), "have 64 numbers, but samples of"),
     ] {
         let error = folder_error(&[(at, bytes)]).to_string();
         assert_says(&error, &[says, NAMES[at]]);
@@ -106,10 +106,10 @@ fn a_label_out_of_range() {
 }
 
 #[test]
-fn one_of_the_four_lacks() {
-    for (lacking, name) in NAMES.iter().enumerate() {
+fn one_of_the_four_is_missing() {
+    for (absent, name) in NAMES.iter().enumerate() {
         let mut files = named();
-        files.remove(lacking);
+        files.remove(absent);
         let place = Place::new();
         let archives = [("d.zip", zip(&files)), ("d.tar", tar(&files)), ("d.tgz", gz(&tar(&files)))]
             .map(|(n, b)| place.file(n, &b));
@@ -198,13 +198,13 @@ fn bombs() {
 
 #[test]
 fn other_files() {
-    assert_says(&file_error("images", &four()[0]), &["one IDX file", "folder"]);
+    assert_says(&file_error("images", &four()[0]), &["a single IDX file", "folder"]);
     assert_says(&file_error("photo.jpg", &[0xff, 0xd8, 0, 0, 1, 2, 3]), &["neither IDX"]);
     assert_says(&file_error("t.csv", b"a,b\n"), &["t.csv has a header (line 1) but no rows"]);
     assert_says(&file_error("t.csv", b"a,b\n1,2\n1,2,3\n"), &["t.csv, line 3: 3 cells"]);
     assert_says(&file_error("t.csv", b"a,b,c\n1,x,2\n1,2,3\n"), &["t.csv, line 2, column 1 (`b`): `x`"]);
     assert_says(&file_error("t.csv", b"a,b\n1,2\nNaN,3\n"), &["t.csv, line 3, column 0 (`a`)", "not finite"]);
-    assert_says(&file_error("t.csv", b"1,2\n"), &["only 1 samples"]);
+    assert_says(&file_error("t.csv", b"1,2\n"), &["only 1 sample;"]);
     assert_says(&file_error("x.npy", &npy("<f4", false, "(1, 1)", &[0; 4])), &["lacks its sibling", "y.npy"]);
     let place = Place::new();
     let _ = place.file("y.npy", &npy("<f4", false, "(1,)", &f32::NAN.to_le_bytes()));
@@ -229,7 +229,7 @@ fn usage() {
     assert_eq!("nmist".parse::<Source>().unwrap_err().kind(), Kind::Usage);
 }
 
-/// Valid files, to be damaged.
+/// Valid files for the tests to damage.
 fn valid(which: usize) -> (&'static str, Vec<u8>) {
     let arrays = [
         ("x.npy".to_string(), npy("<f4", true, "(3, 2)", &[1; 24])),
@@ -287,7 +287,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_damaged_was_valid() {
+fn the_files_to_damage_are_valid() {
     for which in 0..6 {
         let place = Place::new();
         let (name, bytes) = valid(which);

@@ -1,4 +1,4 @@
-//! The same samples in every format have the same fingerprint, and what the data decide is decided right.
+//! The same samples have the same fingerprint in every format, and labels and pixels are interpreted correctly.
 
 mod common;
 
@@ -56,7 +56,7 @@ fn one_fingerprint_in_every_container() {
         ("x_test.npy".into(), npy("<f8", false, "(20, 64)", &wide(&pixels(TEST)))),
         ("y_test.npy".into(), npy("|u1", false, "(20, 1)", &labels(TEST))),
     ];
-    // A folder of arrays that says the shape of its pictures in one of the two would not fit together.
+    // Arrays that give the shape of images in only one of the two sets would not fit together.
     let npz: Vec<_> = npz
         .into_iter()
         .map(|(n, b)| match n == "x_test.npy" {
@@ -194,12 +194,12 @@ fn the_embedded_digits() {
     assert_eq!((splits.train.len() + splits.test.len(), splits.name.as_str()), (1797, "digits"));
 }
 
-/// MNIST itself, where the tests' data are beside the project; nothing else needs them.
+/// MNIST itself, if it lies beside the project. No other test needs it.
 #[test]
 fn real_mnist() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/mnist");
     if !folder.exists() {
-        println!("skipped: there is no MNIST beside the project");
+        println!("skipped: MNIST is not beside the project");
         return;
     }
     let splits = load(&folder).unwrap();

@@ -1,4 +1,4 @@
-//! The private CA: keys, certificates, and how they are told apart.
+//! The private CA: its key, and the certificates that it signs.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -15,12 +15,12 @@ use crate::certificate::Certificate;
 use crate::config::Host;
 use crate::failure::Failure;
 
-/// Clocks on a LAN differ: what is made now should be valid on a machine whose clock is behind, too.
+/// The time by which certificates are backdated, so that they are valid on machines whose clocks are behind.
 const EARLIER: Duration = Duration::from_secs(24 * 3600);
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A CA that can sign.
+/// A CA with its key.
 #[derive(Debug)]
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -29,29 +29,29 @@ pub(super) struct Authority {
     pem: String,
 }
 
-/// Whose certificate it is to be, which decides what it can be used for: a worker's cannot play the coordinator.
+/// The holder of a certificate, who decides its purpose: a worker's certificate cannot serve as the coordinator's.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Holder<'a> {
     Coordinator { hosts: &'a [Host] },
     Worker { name: &'a str },
 }
 
-/// A certificate that was signed, as PEM.
+/// A signed certificate.
 #[derive(Debug)]
 pub(super) struct Signed {
     pub(super) pem: String,
     pub(super) ends: SystemTime,
-    /// Whether it ends sooner than asked, since its CA does.
+    /// Whether it expires earlier than requested, because its CA does.
     pub(super) shortened: bool,
 }
 
 impl Authority {
-    /// Makes a CA: its key signs nothing but certificates, and those can sign none.
-    pub(super) fn make(days: u32, now: SystemTime) -> Result<Self, Failure> {
+    /// Creates a CA. Its key signs only certificates, and those cannot sign further ones.
+    pub(super) fn new(days: u32, now: SystemTime) -> Result<Self, Failure> {
         let key = new_key()?;
         let (begins, ends) = (now - EARLIER, now + DAY * days);
         let mut params = CertificateParams::default();
-        // Two CAs of one name would be taken for each other by whoever looks for an issuer by its name.
+        // The name is unique, because software that looks up an issuer by name would confuse two CAs of the same name.
         let id: String = key.der_bytes().iter().skip(1).take(4).map(|byte| format!("{byte:02x}")).collect();
         params.distinguished_name = common_name(&format!("nn private CA {id}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -61,7 +61,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), begins, ends, pem })
     }
 
-    /// Reads the CA of a folder.
+    /// Reads the CA in a folder.
     pub(super) fn read(folder: &Path, now: SystemTime) -> Result<Self, Failure> {
         let (certificate, pem) = read_certificate(&folder.join("ca.pem"))?;
         if certificate.ca.is_none() {
@@ -70,7 +70,7 @@ impl Authority {
                 folder.join("ca.pem").display(),
                 certificate.subject
             ))
-            .help("put the CA's certificate back in its place"));
+            .help("put the CA's certificate back there"));
         }
         let key = read_key(&folder.join("ca.key"))?;
         if key.subject_public_key_info() != certificate.public_key {
@@ -78,21 +78,23 @@ impl Authority {
                 "ca.key and ca.pem in {} do not belong together",
                 folder.display()
             ))
-            .help("put both files of the same CA there, or make a new CA in another folder: nn certs init --dir NEW"));
+            .help("put both files of the same CA there, or create a new CA in another folder: nn certs init --dir NEW"));
         }
         if certificate.ends <= now {
             return Err(Failure::failed(format_args!(
-                "the CA in {} cannot sign any more: it is valid {}",
+                "the CA in {} can no longer sign: it is valid {}",
                 folder.display(),
                 certificate.validity(now)
             ))
-            .help("make a new one in another folder, and give everybody new certificates: nn certs init --dir NEW"));
+            .help(
+                "create a new one in another folder, and replace all certificates: nn certs init --dir NEW",
+            ));
         }
         let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(cannot_sign)?;
         Ok(Self { issuer, begins: certificate.begins, ends: certificate.ends, pem })
     }
 
-    /// Signs a certificate for the key given. It does not outlive the CA.
+    /// Signs a certificate for a key. The certificate does not outlive the CA.
     pub(super) fn sign(
         &self,
         holder: Holder<'_>,
@@ -125,26 +127,26 @@ impl Authority {
         Ok(Signed { pem, ends, shortened: ends < wanted })
     }
 
-    /// Its certificate.
+    /// The CA's certificate as PEM.
     pub(super) fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Until when it is valid.
+    /// The end of its validity.
     pub(super) fn ends(&self) -> SystemTime {
         self.ends
     }
 
-    /// Its key. A secret.
+    /// The CA's secret key.
     pub(super) fn key(&self) -> &KeyPair {
         self.issuer.key()
     }
 }
 
-/// A new key, of the sort that every TLS library takes.
+/// A new key, of a type that every TLS library supports.
 pub(super) fn new_key() -> Result<KeyPair, Failure> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)
-        .map_err(|error| Failure::failed(format_args!("cannot make a key: {error}")))
+        .map_err(|error| Failure::failed(format_args!("cannot create a key: {error}")))
 }
 
 fn common_name(name: &str) -> DistinguishedName {
@@ -154,45 +156,45 @@ fn common_name(name: &str) -> DistinguishedName {
 }
 
 fn cannot_sign(error: rcgen::Error) -> Failure {
-    Failure::failed(format_args!("cannot make the certificate: {error}"))
+    Failure::failed(format_args!("cannot create the certificate: {error}"))
 }
 
-/// The first certificate of a PEM file of the CA's folder.
+/// The first certificate of a PEM file in the CA's folder, and the text of the file.
 pub(super) fn read_certificate(path: &Path) -> Result<(Certificate, String), Failure> {
     let text = read_text(path)?;
     let mut all = Certificate::all(text.as_bytes()).map_err(|error| unusable(path, &error))?;
     Ok((all.swap_remove(0), text))
 }
 
-/// A key of the CA's folder.
+/// A key in the CA's folder.
 pub(super) fn read_key(path: &Path) -> Result<KeyPair, Failure> {
-    // What rcgen says of a key that it cannot read has nothing of the key in it.
+    // rcgen's errors do not quote the key.
     KeyPair::from_pem(&read_text(path)?).map_err(|error| unusable(path, &error))
 }
 
 fn read_text(path: &Path) -> Result<String, Failure> {
     let bytes = read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => Failure::usage(format_args!("there is no {}", path.display())).help(
-            "nn certs init makes a CA; with --dir, name the folder that it is in, on the machine that it was made on",
+            "create a CA with nn certs init, or run this on the machine that has the CA and give its folder with --dir",
         ),
         _ => Failure::failed(format_args!("cannot read {}: {error}", path.display())),
     })?;
-    String::from_utf8(bytes).map_err(|_| unusable(path, &"it is no PEM file"))
+    String::from_utf8(bytes).map_err(|_| unusable(path, &"it is not a PEM file"))
 }
 
 fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::data(format_args!("{} cannot be used: {why}", path.display()))
-        .help("put a good copy in its place")
+        .help("replace it with an intact copy")
 }
 
-/// The names of a certificate as hosts.
+/// The hosts of a certificate.
 pub(super) fn hosts_of(certificate: &Certificate) -> Vec<Host> {
     let host =
         |text: &String| text.parse::<IpAddr>().map_or_else(|_| Host::Name(text.clone()), Host::Address);
     certificate.hosts.iter().map(host).collect()
 }
 
-/// The paths of what `nn certs` makes for one holder.
+/// The paths of a holder's certificate and key.
 pub(super) fn paths(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
     (folder.join(format!("{name}.pem")), folder.join(format!("{name}.key")))
 }

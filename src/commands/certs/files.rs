@@ -1,4 +1,4 @@
-//! Files of secrets: private, whole or not there at all, and never written over something by accident.
+//! Writing secret files: private, atomic, and never overwriting a file by accident.
 
 use std::fs;
 use std::io::{self, Write};
@@ -9,33 +9,33 @@ use tempfile::NamedTempFile;
 use crate::failure::Failure;
 use crate::store::without_path;
 
-/// What a file may be read by.
+/// The users who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// By its owner only.
+    /// Only its owner.
     Secret,
-    /// By whom the umask lets.
+    /// Everyone whom the umask permits.
     Public,
 }
 
-/// Whether there may be a file already.
+/// The treatment of an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Existing {
-    /// No: it would be lost.
+    /// Keep it and fail.
     Keep,
-    /// Yes, the user has said so.
+    /// Replace it, as the user requested.
     Replace,
 }
 
-/// Files that come into being together: all are written beside their places first, and then moved there one by one.
-/// Dropped before the end it leaves nothing.
+/// Files that are created together: each is first written to a temporary file beside its path, and then all are renamed.
+/// Dropping this before [`Staged::commit`] leaves nothing behind.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
     files: Vec<(NamedTempFile, PathBuf, Existing)>,
 }
 
 impl Staged {
-    /// Writes a file beside its place.
+    /// Writes a file to a temporary file beside its path.
     pub(super) fn add(
         &mut self,
         path: PathBuf,
@@ -53,7 +53,7 @@ impl Staged {
             builder.permissions(fs::Permissions::from_mode(mode));
         }
         #[cfg(not(unix))]
-        let _ = access; // a user's files are the user's there
+        let _ = access; // elsewhere, a user's files are private by default
         let written = builder.tempfile_in(folder.unwrap_or(Path::new("."))).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.as_file().sync_all()?;
@@ -64,8 +64,8 @@ impl Staged {
         Ok(())
     }
 
-    /// Moves all files to their places, in the order in which they were added. Where one cannot go there, those before it
-    /// are removed again, unless they have replaced something.
+    /// Renames all files to their paths, in the order in which they were added. If one fails, the previous ones are removed
+    /// again, except for those that replaced a file.
     pub(super) fn commit(self) -> Result<(), Failure> {
         let mut moved: Vec<(PathBuf, Existing)> = Vec::new();
         for (file, path, existing) in self.files {
@@ -82,7 +82,7 @@ impl Staged {
             moved.push((path, existing));
         }
         for (path, _) in &moved {
-            // So that the names last too; not every file system lets a folder be synced.
+            // Makes the renames durable. Not every file system can sync a folder.
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
             if let Ok(folder) = fs::File::open(folder.unwrap_or(Path::new("."))) {
                 let _ = folder.sync_all();
@@ -95,26 +95,26 @@ impl Staged {
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     let failure = Failure::failed(format_args!("cannot write {}: {error}", path.display()));
     match error.kind() {
-        io::ErrorKind::AlreadyExists => failure.help("somebody else has just made it: look at it first"),
+        io::ErrorKind::AlreadyExists => failure.help("another process has just created it; check it first"),
         io::ErrorKind::StorageFull => {
-            failure.help("make room, and run the same command again: nothing was written")
+            failure.help("nothing was written; free some space and run the same command again")
         }
-        _ => failure.help("nothing was written; choose a place that can be written to"),
+        _ => failure.help("nothing was written; choose a writable folder"),
     }
 }
 
-/// A folder that only its owner can look into, and whether it was made now.
+/// A folder that only its owner can read. Dropping this removes a newly created folder, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    made: bool,
+    created: bool,
 }
 
 impl Folder {
-    /// Makes the folder if it is not there.
-    pub(super) fn make(path: &Path) -> Result<Self, Failure> {
+    /// Creates the folder if it does not exist.
+    pub(super) fn create(path: &Path) -> Result<Self, Failure> {
         if path.is_dir() {
-            return Ok(Self { path: path.to_owned(), made: false });
+            return Ok(Self { path: path.to_owned(), created: false });
         }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             fs::create_dir_all(parent).map_err(|error| no_folder(path, &error))?;
@@ -123,30 +123,30 @@ impl Folder {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(path).map_err(|error| no_folder(path, &error))?;
-        Ok(Self { path: path.to_owned(), made: true })
+        Ok(Self { path: path.to_owned(), created: true })
     }
 
-    /// What went into it stays.
+    /// Keeps the folder.
     pub(super) fn keep(mut self) {
-        self.made = false;
+        self.created = false;
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        if self.made {
-            // Only if it is empty.
+        if self.created {
+            // This removes only an empty folder.
             let _ = fs::remove_dir(&self.path);
         }
     }
 }
 
 fn no_folder(path: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format_args!("cannot make the folder {}: {error}", path.display()))
-        .help("name another one with --dir")
+    Failure::failed(format_args!("cannot create the folder {}: {error}", path.display()))
+        .help("give another one with --dir")
 }
 
-/// Reads a file that should be small.
+/// Reads a file of at most 1 MiB.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     const MOST: u64 = 1 << 20;
     let mut bytes = Vec::new();

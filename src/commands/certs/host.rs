@@ -1,4 +1,4 @@
-//! What this machine can be dialled by.
+//! The names and addresses of this machine.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,14 +6,14 @@ use crate::commands::cluster::{interfaces, machine_name};
 use crate::config::Host;
 use crate::failure::Failure;
 
-/// The names of a coordinator on this machine: first `given`, then those that others may dial, then those that only this
-/// machine can.
+/// The hosts of a coordinator on this machine: first `given`, then those that other machines can reach, then those that
+/// only this machine can.
 ///
 /// # Errors
-/// If the system does not list its interfaces.
+/// If the system cannot list its interfaces.
 pub(super) fn hosts_of_this_machine(given: &[Host]) -> Result<Vec<Host>, Failure> {
     let mut hosts = given.to_vec();
-    // Bridges of virtual machines and containers last: the first address is the one that is proposed to workers.
+    // Bridges of virtual machines and containers come last, because workers are told to use the first address.
     let (inner, outer): (Vec<_>, Vec<_>) = interfaces()?.into_iter().partition(|(name, _)| {
         ["docker", "br-", "virbr", "veth", "lxc", "podman", "cni"].iter().any(|p| name.starts_with(p))
     });

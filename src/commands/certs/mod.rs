@@ -1,4 +1,5 @@
-//! `nn certs`: a private CA, and certificates for the coordinator and its workers, so that mutual TLS takes two commands.
+//! `nn certs`: create a private CA and certificates for a coordinator and its workers, so that mutual TLS takes two
+//! commands.
 
 mod authority;
 mod files;
@@ -12,21 +13,22 @@ use std::time::SystemTime;
 use crate::certificate::date;
 use crate::cli::CertsConfig;
 use crate::clock;
+use crate::commands::cluster::security::random_token;
 use crate::config::Host;
 use crate::failure::{Failure, write_stdout};
 use authority::{Authority, Holder, Signed, hosts_of, new_key, paths, read_certificate, read_key};
 use files::{Access, Existing, Folder, Staged};
 use host::hosts_of_this_machine;
 
-/// Does what was asked.
+/// Runs the subcommand.
 pub(crate) fn certs(config: &CertsConfig) -> Result<(), Failure> {
     let now = clock::date();
     match config {
-        CertsConfig::Init { dir, keep: true, .. } if all_there(dir, &["ca", "coordinator"]) => stays(dir),
+        CertsConfig::Init { dir, keep: true, .. } if all_there(dir, &["ca", "coordinator"]) => kept(dir),
         CertsConfig::Worker { name, dir, keep: true, .. } if all_there(dir, &[name]) => {
-            stays(&paths(dir, name).0)
+            kept(&paths(dir, name).0)
         }
-        CertsConfig::Token { file, keep: true } if file.exists() => stays(file),
+        CertsConfig::Token { file, keep: true } if file.exists() => kept(file),
         CertsConfig::Init { dir, hosts, days, ca_days, .. } => init(dir, hosts, *days, *ca_days, now),
         CertsConfig::Worker { name, dir, days, replace, .. } => worker(name, dir, *days, *replace, now),
         CertsConfig::Coordinator { dir, hosts, days, replace } => {
@@ -37,43 +39,46 @@ pub(crate) fn certs(config: &CertsConfig) -> Result<(), Failure> {
     }
 }
 
-/// Whether these have both a certificate and a key.
+/// Whether all holders have both a certificate and a key.
 fn all_there(dir: &Path, names: &[&str]) -> bool {
     names.iter().map(|name| paths(dir, name)).all(|(pem, key)| pem.exists() && key.exists())
 }
 
-/// With `--keep`, what is there already is as good.
-fn stays(what: &Path) -> Result<(), Failure> {
-    write_stdout(format!("{} is there already, and stays\n", what.display()))
+/// Reports that `--keep` left an existing file or folder unchanged.
+fn kept(path: &Path) -> Result<(), Failure> {
+    write_stdout(format!("{} already exists and is kept\n", path.display()))
+}
+
+/// The failure of a command that would overwrite a file.
+fn exists(path: &Path) -> Failure {
+    Failure::usage(format_args!("{} already exists and is not overwritten", path.display()))
 }
 
 fn init(dir: &Path, hosts: &[Host], days: u32, ca_days: u32, now: SystemTime) -> Result<(), Failure> {
     let (ca_pem, ca_key) = paths(dir, "ca");
     let (pem, key_path) = paths(dir, "coordinator");
     if ca_pem.exists() && ca_key.exists() {
-        return Err(Failure::usage(format_args!("there is a CA in {} already, and it stays", dir.display())).help(
-            format_args!(
-                "for another certificate of the coordinator: nn certs coordinator --replace{}; for a second CA: \
-                 nn certs init --dir NEW; to give this one up, with all certificates of its, remove that folder",
-                next::dir_flag(dir)
-            ),
-        ));
-    }
-    if let Some(there) = [&ca_pem, &ca_key, &pem, &key_path].into_iter().find(|path| path.exists()) {
         return Err(Failure::usage(format_args!(
-            "{} exists already, and is not written over",
-            there.display()
+            "there is already a CA in {}, which is kept",
+            dir.display()
         ))
-        .help("name another folder with --dir, or move that file away"));
+        .help(format_args!(
+            "for a new certificate of the coordinator: nn certs coordinator --replace{}; for a second CA: \
+                 nn certs init --dir NEW; to discard this CA and all its certificates, remove that folder",
+            next::dir_flag(dir)
+        )));
+    }
+    if let Some(path) = [&ca_pem, &ca_key, &pem, &key_path].into_iter().find(|path| path.exists()) {
+        return Err(exists(path).help("give another folder with --dir, or move that file away"));
     }
     let hosts = hosts_of_this_machine(hosts)?;
-    let ca = Authority::make(ca_days, now)?;
+    let ca = Authority::new(ca_days, now)?;
     let key = new_key()?;
     let signed = ca.sign(Holder::Coordinator { hosts: &hosts }, &key, days, now)?;
 
-    let folder = Folder::make(dir)?;
+    let folder = Folder::create(dir)?;
     let mut staged = Staged::default();
-    // The CA's key first: of two that do this at the same time, the other one fails here.
+    // The CA's key comes first, so that of two concurrent commands the second one fails here.
     staged.add(ca_key.clone(), &ca.key().serialize_pem(), Access::Secret, Existing::Keep)?;
     staged.add(ca_pem.clone(), ca.pem(), Access::Public, Existing::Keep)?;
     staged.add(key_path.clone(), &key.serialize_pem(), Access::Secret, Existing::Keep)?;
@@ -83,13 +88,14 @@ fn init(dir: &Path, hosts: &[Host], days: u32, ca_days: u32, now: SystemTime) ->
 
     let mut text = next::files(&[
         (&ca_pem, format!("the CA's certificate, valid until {}", date(ca.ends()))),
-        (&ca_key, "its key, which signs: it stays here, and nobody else gets it".to_owned()),
+        (&ca_key, "its secret key, for signing: never copy it to another machine".to_owned()),
         (&pem, format!("the coordinator's certificate, {}", until(&signed))),
         (&key_path, "its key".to_owned()),
     ]);
     text += &next::names(&hosts);
     text += &next::coordinator(dir);
-    text += &format!("\nFor each worker, here:\n\n  nn certs worker NAME{}\n", next::dir_flag(dir));
+    text +=
+        &format!("\nFor each worker, on this machine:\n\n  nn certs worker NAME{}\n", next::dir_flag(dir));
     write_stdout(text)
 }
 
@@ -101,7 +107,7 @@ fn worker(name: &str, dir: &Path, days: u32, replace: bool, now: SystemTime) -> 
         (&pem, format!("the certificate of the worker {name}, {}", until(&signed))),
         (&key_path, "its key".to_owned()),
     ]);
-    // Where the coordinator has no certificate of this CA, its host is for the user to fill in.
+    // If this CA has no coordinator's certificate, the user has to fill in the host.
     let hosts = read_certificate(&dir.join("coordinator.pem")).map(|(certificate, _)| hosts_of(&certificate));
     text += &next::worker(dir, name, &hosts.unwrap_or_default());
     write_stdout(text)
@@ -123,7 +129,7 @@ fn coordinator(dir: &Path, hosts: &[Host], days: u32, replace: bool, now: System
         before.iter().filter(|host| !hosts.contains(host)).map(ToString::to_string).collect();
     if !gone.is_empty() {
         text += &format!(
-            "It is no longer for {}, as the one before it was; --host adds what is missing.\n",
+            "Unlike the previous certificate, it is not valid for {}; add missing hosts with --host.\n",
             gone.join(", ")
         );
     }
@@ -131,8 +137,8 @@ fn coordinator(dir: &Path, hosts: &[Host], days: u32, replace: bool, now: System
     write_stdout(text)
 }
 
-/// Signs a certificate and puts it and its key into their places. A key that is there stays, so that replacing is the
-/// replacing of one file: there is no moment at which the certificate is another key's.
+/// Signs a certificate, and writes it and its key. An existing key is kept, so that a replacement changes a single file and
+/// the certificate always matches the key.
 fn issue(
     ca: &Authority,
     holder: Holder<'_>,
@@ -141,9 +147,10 @@ fn issue(
     replace: bool,
     now: SystemTime,
 ) -> Result<Signed, Failure> {
-    if !replace && let Some(there) = [pem, key_path].into_iter().find(|path| path.exists()) {
-        return Err(Failure::usage(format_args!("{} exists already, and is not written over", there.display()))
-            .help("add --replace for a new certificate of the same key; for a new key too, remove the old one first"));
+    if !replace && let Some(path) = [pem, key_path].into_iter().find(|path| path.exists()) {
+        return Err(exists(path).help(
+            "add --replace for a new certificate with the same key; for a new key, remove the old one first",
+        ));
     }
     let mut staged = Staged::default();
     let key = if key_path.exists() {
@@ -165,23 +172,14 @@ fn until(signed: &Signed) -> String {
     format!("valid until {}{why}", date(signed.ends))
 }
 
-/// How many random bytes a token has: nobody guesses 256 bits.
-const TOKEN_BYTES: usize = 32;
-
 fn token(file: &Path) -> Result<(), Failure> {
     if file.exists() {
-        return Err(Failure::usage(format_args!(
-            "{} exists already, and is not written over",
-            file.display()
-        ))
-        .help("name another file, or remove that one: whoever has only the old token is then not let in"));
+        return Err(exists(file)
+            .help("give another file, or remove that one; workers with the old token will then be refused"));
     }
-    let mut random = [0; TOKEN_BYTES];
-    getrandom::fill(&mut random)
-        .map_err(|error| Failure::failed(format_args!("the system gives no random numbers: {error}")))?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = random_token()?;
     let mut staged = Staged::default();
     staged.add(file.to_owned(), &format!("{token}\n"), Access::Secret, Existing::Keep)?;
     staged.commit()?;
-    write_stdout(next::files(&[(file, "a token: whoever has it is let in".to_owned())]) + &next::token(file))
+    write_stdout(next::files(&[(file, "a token: whoever has it can join".to_owned())]) + &next::token(file))
 }

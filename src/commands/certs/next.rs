@@ -1,4 +1,4 @@
-//! What `nn certs` says at its end: which files there are, and which command comes next on which machine.
+//! The final output of `nn certs`: the new files, and the next command to run on each machine.
 
 use std::path::Path;
 
@@ -6,29 +6,29 @@ use nn_net::DEFAULT_PORT;
 
 use crate::config::Host;
 
-/// The files that were made, and what each is.
+/// A list of the new files with descriptions.
 pub(super) fn files(files: &[(&Path, String)]) -> String {
     let width = files.iter().map(|(path, _)| path.display().to_string().len()).max().unwrap_or(0);
     files.iter().map(|(path, what)| format!("{:<width$}  {what}\n", path.display().to_string())).collect()
 }
 
-/// What the coordinator's certificate is for.
+/// The hosts for which the coordinator's certificate is valid.
 pub(super) fn names(hosts: &[Host]) -> String {
     let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    format!("\nThe coordinator can be dialled as {}; for more, add --host NAME_OR_IP.\n", hosts.join(", "))
+    format!("\nWorkers can reach the coordinator as {}; add more with --host NAME_OR_IP.\n", hosts.join(", "))
 }
 
-/// How the coordinator is started.
+/// The command that starts the coordinator.
 pub(super) fn coordinator(dir: &Path) -> String {
     let [pem, key, ca] = ["coordinator.pem", "coordinator.key", "ca.pem"].map(|name| quoted(&dir.join(name)));
     format!(
-        "\nOn the coordinator's machine, with the training options that you like:\n\n  \
+        "\nOn the coordinator's machine, with any training options:\n\n  \
          nn-coord --listen 0.0.0.0:{DEFAULT_PORT} --tls-cert {pem} --tls-key {key} \\\n    \
          --tls-ca {ca} --require-client-cert\n"
     )
 }
 
-/// What a worker needs, and how it is started. `hosts` are the coordinator's names, the best first.
+/// The files that a worker needs, and the command that starts it. `hosts` are the coordinator's hosts, best first.
 pub(super) fn worker(dir: &Path, name: &str, hosts: &[Host]) -> String {
     let [ca, pem, key] = ["ca.pem".to_owned(), format!("{name}.pem"), format!("{name}.key")]
         .map(|name| quoted(&dir.join(name)));
@@ -37,32 +37,32 @@ pub(super) fn worker(dir: &Path, name: &str, hosts: &[Host]) -> String {
     format!(
         "\nCopy these three files to the worker's machine, for example:\n\n  \
          scp {ca} {pem} {key} USER@MACHINE:\n\n\
-         There:\n\n  \
+         On that machine:\n\n  \
          nn-worker --coordinator https://{host}:{DEFAULT_PORT} --tls-ca ca.pem \\\n    \
          --tls-cert {name}.pem --tls-key {name}.key\n\n\
-         If that does not work, nn doctor with the same flags says why.\n"
+         If that fails, run nn doctor with the same flags to find out why.\n"
     )
 }
 
-/// How a token is used.
+/// The commands that use a token.
 pub(super) fn token(file: &Path) -> String {
     let path = quoted(file);
     let copied = file.file_name().map_or_else(|| path.clone(), |name| quoted(Path::new(name)));
     format!(
-        "\nOn the coordinator's machine, with the training options that you like:\n\n  \
+        "\nOn the coordinator's machine, with any training options:\n\n  \
          nn-coord --listen 0.0.0.0:{DEFAULT_PORT} --token-file {path}\n\n\
-         Copy the file to each worker's machine. There:\n\n  \
+         Copy the file to each worker's machine. On that machine:\n\n  \
          nn-worker --coordinator COORDINATOR --token-file {copied}\n\n\
-         Without TLS (nn certs init) the token can be read off the network.\n"
+         Without TLS (see nn certs init), the token can be read from network traffic.\n"
     )
 }
 
-/// The flag that names the folder, if it has to be said.
+/// The flag that gives the folder, unless it is the default.
 pub(super) fn dir_flag(dir: &Path) -> String {
     if dir == Path::new("certs") { String::new() } else { format!(" --dir {}", quoted(dir)) }
 }
 
-/// A path as a shell takes it.
+/// A path quoted for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     if !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+:@%=,".contains(c)) {

@@ -1,4 +1,4 @@
-//! `nn certs show`.
+//! `nn certs show`: print the contents of certificates.
 
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -7,7 +7,7 @@ use super::files::read;
 use crate::certificate::Certificate;
 use crate::failure::{Failure, write_stdout};
 
-/// Prints what is in the files.
+/// Prints the certificates in the files.
 pub(super) fn show(files: &[PathBuf], now: SystemTime) -> Result<(), Failure> {
     for file in files {
         let bytes = read(file).map_err(|error| {
@@ -15,7 +15,7 @@ pub(super) fn show(files: &[PathBuf], now: SystemTime) -> Result<(), Failure> {
         })?;
         let all = Certificate::all(&bytes).map_err(|error| {
             Failure::data(format_args!("{}: {error}", file.display()))
-                .help("give a certificate, which is a file such as certs/ca.pem")
+                .help("give a certificate, such as certs/ca.pem")
         })?;
         for certificate in all {
             let text = format!("{}\n", file.display()) + &describe(&certificate, now);

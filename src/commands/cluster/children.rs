@@ -1,4 +1,4 @@
-//! Workers that the coordinator starts on its own machine, for a first try.
+//! Workers that the coordinator starts on its own machine, for a quick trial.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -10,15 +10,16 @@ use super::worker::share_of_threads;
 use crate::clock::Clock;
 use crate::failure::Failure;
 
-/// How long they may take to end once the run is over.
+/// The time that they may take to exit once the run is over.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Workers on this machine. They are ended when this is dropped: however the coordinator ends, none is left behind.
+/// Workers on this machine. Dropping this kills them, so that none outlives the coordinator.
 #[derive(Debug, Default)]
 pub(super) struct Children(Vec<Child>);
 
 impl Children {
-    /// Starts so many, from the program beside this one. They are given the token through a pipe, where nobody else sees it.
+    /// Starts `count` workers, from the program beside this one. They receive the token through a pipe, which no other
+    /// process can read.
     pub(super) fn spawn(count: usize, coordinator: SocketAddr, token: &str) -> Result<Self, Failure> {
         let name = format!("nn-worker{}", std::env::consts::EXE_SUFFIX);
         let program =
@@ -37,7 +38,7 @@ impl Children {
                     Failure::failed(format_args!("cannot start {}: {error}", program.display()))
                         .help("put nn-worker beside nn-coord: cargo build --release builds both")
                 })?;
-            // One that has ended already is noticed later.
+            // A worker that has already exited is noticed later.
             if let Some(mut pipe) = child.stdin.take() {
                 let _ = pipe.write_all(token.as_bytes());
             }
@@ -46,11 +47,11 @@ impl Children {
         Ok(children)
     }
 
-    /// Waits for them to end. Gives the number of those that did not, and were ended.
+    /// Waits for the workers to exit. Returns the number of workers that did not and had to be killed.
     pub(super) fn finish(mut self) -> usize {
         let clock = Clock::start();
         loop {
-            // One that cannot be asked any more has ended.
+            // An error also means that the worker has exited.
             self.0.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
             if self.0.is_empty() || clock.now() >= GRACE {
                 return self.0.len();

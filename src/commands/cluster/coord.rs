@@ -1,12 +1,12 @@
-//! `nn-coord`.
+//! `nn-coord`: coordinate a run.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use nn_engine::Cluster;
 use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Times, Token, serve};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
 use super::children::Children;
 use super::security::{self, Doorman};
@@ -14,29 +14,20 @@ use super::{runtime, stopped, table};
 use crate::cli::CoordConfig;
 use crate::commands::train::Job;
 use crate::failure::{Failure, write_stdout};
-use crate::progress::{Table, above};
+use crate::progress::{Table, above, warn};
+use crate::show::counted;
+use crate::signals::StopFlag;
 
 /// Coordinates a run to its end.
 pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let security = security::server(&config.security)?;
     let runtime = runtime()?;
-    // Before the data are loaded: a port that is taken should not cost that time.
+    // Ports are bound before data is loaded, so that a port in use is reported at once.
     let listener = runtime.block_on(bind(&config.listen))?;
     let address = listener.local_addr().map_err(Failure::network)?;
     security::check_exposure(&config.listen, address, &security, config.security.insecure)?;
-    // Workers of its own have a door of their own: what the others must show, they have not got.
-    let mut doors = Vec::new();
-    let token = random_token()?;
-    let inside = match config.spawn {
-        0 => None,
-        _ => {
-            let door = runtime.block_on(bind("127.0.0.1:0"))?;
-            let address = door.local_addr().map_err(Failure::network)?;
-            let token = Token::parse(&token).map_err(|error| Failure::failed(&error))?;
-            doors.push(Door::new(door, ServerSecurity::default().with_token(token)));
-            Some(address)
-        }
-    };
+    let inner = if config.spawn > 0 { Some(InnerDoor::open(&runtime)?) } else { None };
+
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
     let cluster = Cluster {
         min_workers: config.min_workers,
@@ -48,49 +39,75 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let engine = engine.with_cluster(cluster);
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
-    if !config.train.quiet {
+    let quiet = config.train.quiet;
+    if !quiet {
         let text = format!("listening on {address}; workers join with: {}\n", join(config, address));
         above(|| write_stdout(text))?;
     }
-    doors.push(Door::new(listener, security));
-    let children = match inside {
-        None => Children::default(),
-        Some(inside) => Children::spawn(config.spawn, inside, &token)?,
-    };
-    let handle = coordinator.handle();
-    let quiet = config.train.quiet;
-    let served = runtime.block_on(async {
-        let show = tokio::spawn(show(handle.clone(), quiet));
-        let told = handle.clone();
-        let served = serve(doors, handle, stopped(rest.stop.clone())).await;
-        show.abort();
-        let _ = show.await;
-        if !quiet {
-            Doorman::new().tell(&told);
-        }
-        served
-    });
-    // The engine's outcome counts even where the socket failed.
-    let finished = coordinator.join().map_err(|error| Failure::failed(&error))?;
-    let ended = children.finish();
-    if ended > 0 {
-        let workers = if ended == 1 { "worker" } else { "workers" };
-        let text = format!("warning: {ended} {workers} of its own did not end, and had to be ended");
-        above(|| {
-            let _ = writeln!(std::io::stderr(), "{text}");
-        });
+    let (mut doors, mut children) = (Vec::new(), Children::default());
+    if let Some(InnerDoor { door, address, token }) = inner {
+        children = Children::spawn(config.spawn, address, &token)?;
+        doors.push(door);
     }
-    served.map_err(|error| Failure::network(&error))?;
+    doors.push(Door::new(listener, security));
+
+    let served = runtime.block_on(serve_and_show(doors, coordinator.handle(), quiet, rest.stop.clone()));
+    // The engine's outcome counts even if the socket failed.
+    let finished = coordinator.join().map_err(|error| Failure::failed(&error))?;
+    let killed = children.finish();
+    if killed > 0 {
+        warn(format_args!(
+            "{} started by this coordinator did not exit and had to be killed",
+            counted(killed, "worker")
+        ));
+    }
+    served?;
     let (mut watch, times) = (finished.observer, finished.times);
     watch.summarise_cluster(summary_of(&times));
     rest.conclude(&config.train, &finished.engine, watch, finished.outcome)?;
     if !quiet && times.steps > 0 {
-        write_stdout(format!("{}\n", where_the_time_went(&times)))?;
+        write_stdout(format!("{}\n", time_of_steps(&times)))?;
     }
     Ok(())
 }
 
-/// How workers elsewhere join.
+/// A door for the workers that the coordinator starts itself. They have a token for it, but not the credentials that other
+/// workers must show.
+struct InnerDoor {
+    door: Door,
+    address: SocketAddr,
+    token: String,
+}
+
+impl InnerDoor {
+    fn open(runtime: &Runtime) -> Result<Self, Failure> {
+        let listener = runtime.block_on(bind("127.0.0.1:0"))?;
+        let address = listener.local_addr().map_err(Failure::network)?;
+        let token = security::random_token()?;
+        let parsed = Token::parse(&token).map_err(|error| Failure::failed(&error))?;
+        let door = Door::new(listener, ServerSecurity::default().with_token(parsed));
+        Ok(Self { door, address, token })
+    }
+}
+
+/// Serves the run until its end, and meanwhile shows the workers and reports refused connections.
+async fn serve_and_show(
+    doors: Vec<Door>,
+    handle: CoordinatorHandle,
+    quiet: bool,
+    stop: StopFlag,
+) -> Result<(), Failure> {
+    let show = tokio::spawn(show(handle.clone(), quiet));
+    let served = serve(doors, handle.clone(), stopped(stop)).await;
+    show.abort();
+    let _ = show.await;
+    if !quiet {
+        Doorman::new().report(&handle);
+    }
+    served.map_err(|error| Failure::network(&error))
+}
+
+/// The command with which workers on other machines join.
 fn join(config: &CoordConfig, address: SocketAddr) -> String {
     let security = &config.security;
     let scheme = if security.identity.is_some() { "https" } else { "http" };
@@ -107,15 +124,7 @@ fn join(config: &CoordConfig, address: SocketAddr) -> String {
     command
 }
 
-/// A token that nobody can guess: 256 bits.
-fn random_token() -> Result<String, Failure> {
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| Failure::failed(format_args!("the system has no randomness: {error}")))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// What `summary.json` says of the cluster.
+/// The cluster's entry in `summary.json`.
 fn summary_of(times: &Times) -> serde_json::Value {
     serde_json::json!({
         "steps": times.steps,
@@ -129,13 +138,13 @@ fn summary_of(times: &Times) -> serde_json::Value {
     })
 }
 
-/// For people who wonder whether more workers would help.
-fn where_the_time_went(times: &Times) -> String {
+/// The mean time of a step and its parts, which shows whether more workers would help.
+fn time_of_steps(times: &Times) -> String {
     let all = times.compute + times.wire + times.reduce + times.wait + times.observe;
     let percent = |time: Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
     format!(
-        "a step took {:.3} ms on average: workers computing {:.0} %, the wire {:.0} %, reducing and stepping {:.0} %, waiting \
-         for workers {:.0} %, evaluation and files {:.0} %",
+        "a step took {:.3} ms on average: workers computing {:.0} %, network {:.0} %, reduction and optimizer {:.0} %, \
+         waiting for workers {:.0} %, evaluation and files {:.0} %",
         all.as_secs_f64() * 1e3 / times.steps as f64,
         percent(times.compute),
         percent(times.wire),
@@ -145,20 +154,20 @@ fn where_the_time_went(times: &Times) -> String {
     )
 }
 
-/// Listens, or explains why not.
+/// Listens on an address, or explains why that failed.
 async fn bind(listen: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|error| {
         let failure = |says: String| Failure::network(format!("cannot listen on {listen}: {says}"));
         match error.kind() {
             std::io::ErrorKind::AddrInUse => {
-                failure("another program has that port".to_owned()).help("end it, or choose another port")
+                failure("another program uses that port".to_owned()).help("stop it, or choose another port")
             }
             std::io::ErrorKind::AddrNotAvailable => {
                 failure("this machine does not have that address".to_owned())
-                    .help("0.0.0.0 listens on all of its addresses, 127.0.0.1 for this machine only")
+                    .help("use 0.0.0.0 for all of its addresses, or 127.0.0.1 for this machine only")
             }
             std::io::ErrorKind::PermissionDenied => {
-                failure("that is not permitted".to_owned()).help("choose a port above 1023")
+                failure("permission denied".to_owned()).help("choose a port above 1023")
             }
             std::io::ErrorKind::InvalidInput => {
                 Failure::usage(format_args!("--listen {listen} is not an address and a port"))
@@ -169,7 +178,7 @@ async fn bind(listen: &str) -> Result<TcpListener, Failure> {
     })
 }
 
-/// The address that a worker on this machine can dial.
+/// The address at which a worker on this machine reaches the coordinator.
 fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
@@ -181,7 +190,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// Shows the workers: a table on a terminal, a line elsewhere whenever whom it waits for, or how many there are, changes.
+/// Shows the workers: a table on a terminal; elsewhere a line whenever the number of workers, or what the run waits for,
+/// changes.
 async fn show(handle: CoordinatorHandle, quiet: bool) {
     let mut last = String::new();
     let table = Table::new(quiet);
@@ -190,28 +200,27 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
     loop {
         let status = handle.status();
         if !quiet {
-            doorman.tell(&handle);
+            doorman.report(&handle);
         }
         if table.is_drawn() {
             let (width, height) = table.room();
             let mut lines = workers.lines(&status, table::Room { width, height });
-            if table::stands(&status) {
+            if table::is_stalled(&status) {
                 lines.push(table::headline(&status));
             }
             table.draw(&lines);
         } else if !quiet {
             let line = match status.workers.len() {
-                _ if table::stands(&status) => format!("waiting for {}", status.waiting_for),
+                _ if table::is_stalled(&status) => format!("waiting for {}", status.waiting_for),
                 0 => String::new(), // nothing is known yet
-                1 => "1 worker takes part".to_owned(),
-                workers => format!("{workers} workers take part"),
+                workers => format!("training with {}", counted(workers, "worker")),
             };
             if line != last && !line.is_empty() {
                 let _ = above(|| write_stdout(format!("{line}\n")));
                 last = line;
             }
         }
-        // A table that changes more often cannot be read; a line should come before those that follow from it.
+        // A table that changes more often is unreadable; a line should appear before the output that follows from it.
         let pause = if table.is_drawn() { 250 } else { 20 };
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }

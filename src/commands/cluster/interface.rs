@@ -1,4 +1,4 @@
-//! `--bind-to`: the interface, or the address, that a worker dials from.
+//! `--bind-to`: the interface or address from which a worker connects.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, UdpSocket};
@@ -7,13 +7,13 @@ use nn_net::LocalAddresses;
 
 use crate::failure::Failure;
 
-/// The addresses that a name of an interface, or an address, stands for.
+/// The local addresses for an interface's name or an address.
 ///
 /// # Errors
-/// Exit code 2, with what there is to choose from.
+/// Exit code 2, with a list of the available interfaces.
 pub(super) fn addresses(text: &str) -> Result<LocalAddresses, Failure> {
     if let Ok(address) = text.parse::<IpAddr>() {
-        // Only the system knows: the loopback interface, for one, has more addresses than it lists.
+        // Binding is the only reliable test: the loopback interface, for one, has more addresses than it lists.
         return match UdpSocket::bind((address, 0)) {
             Ok(_) => Ok(address.into()),
             Err(error) => Err(Failure::usage(format_args!(
@@ -34,14 +34,14 @@ pub(super) fn addresses(text: &str) -> Result<LocalAddresses, Failure> {
 
 pub(in crate::commands) type Interfaces = BTreeMap<String, Vec<IpAddr>>;
 
-/// The interfaces of this machine that can be dialled from, and their addresses.
+/// The interfaces of this machine with the addresses from which it can connect.
 pub(in crate::commands) fn interfaces() -> Result<Interfaces, Failure> {
     let all = if_addrs::get_if_addrs()
         .map_err(|error| Failure::failed(format_args!("cannot list this machine's interfaces: {error}")))?;
     let mut interfaces = Interfaces::new();
     for interface in all {
         let address = interface.ip();
-        // A link-local address means something only together with its interface, which a socket is not told here.
+        // A link-local address is meaningful only together with its interface, which is not passed to the socket here.
         if !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()) {
             interfaces.entry(interface.name).or_default().push(address);
         }
@@ -49,7 +49,7 @@ pub(in crate::commands) fn interfaces() -> Result<Interfaces, Failure> {
     Ok(interfaces)
 }
 
-/// The first address of either family.
+/// The first address of each family.
 fn pick(addresses: &[IpAddr]) -> LocalAddresses {
     let mut picked = LocalAddresses::default();
     for address in addresses {
@@ -61,7 +61,7 @@ fn pick(addresses: &[IpAddr]) -> LocalAddresses {
     picked
 }
 
-/// What there is, for people.
+/// A list of the available interfaces.
 fn choice(interfaces: &Interfaces) -> String {
     let list: Vec<String> = interfaces
         .iter()
@@ -70,7 +70,7 @@ fn choice(interfaces: &Interfaces) -> String {
             format!("{name} ({})", addresses.join(", "))
         })
         .collect();
-    format!("there are {}", list.join(", "))
+    format!("this machine has {}", list.join(", "))
 }
 
 #[cfg(test)]
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_address_of_either_family_is_picked() {
+    fn the_first_address_of_each_family_is_picked() {
         let all = ["10.0.0.1", "10.0.0.2", "fd00::1", "fd00::2"].map(|address| address.parse().unwrap());
         let picked = pick(&all);
         assert_eq!((picked.v4, picked.v6), (Some([10, 0, 0, 1].into()), Some("fd00::1".parse().unwrap())));

@@ -1,4 +1,4 @@
-//! The cluster's programs: `nn-coord`, `nn-worker`, `nn status`.
+//! The programs of a cluster: `nn-coord`, `nn-worker` and `nn status`.
 
 mod children;
 mod coord;
@@ -19,7 +19,7 @@ pub(crate) use worker::worker;
 use crate::failure::Failure;
 use crate::signals::StopFlag;
 
-/// An async runtime for the wire; numbers are computed elsewhere.
+/// An async runtime for the network. Training computes on other threads.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -29,7 +29,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| Failure::failed(format_args!("cannot start the network's threads: {error}")))
 }
 
-/// Ready once a signal has come.
+/// Completes once a signal has arrived.
 async fn stopped(stop: StopFlag) {
     while !stop.is_set() {
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -1,8 +1,8 @@
-//! Reads certificates, keys and tokens, and says who was not let in.
+//! Reading certificates, keys and tokens, and reporting refused connections.
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -15,12 +15,15 @@ use nn_net::{
 use crate::cli::{ClientSecurityConfig, ServerSecurityConfig};
 use crate::clock::Clock;
 use crate::failure::Failure;
-use crate::progress::above;
+use crate::progress::warn;
 
-/// More than any certificate, key or token has; a wrong path may lead to something endless.
+/// More bytes than any certificate, key or token has. A wrong path may lead to an endless file.
 const LONGEST: u64 = 1 << 20;
 
-/// What a coordinator asks of those who dial it.
+/// A certificate with fewer days left gives a warning.
+pub(in crate::commands) const EXPIRES_SOON: i64 = 14;
+
+/// The proofs that a coordinator demands from its peers.
 pub(super) fn server(config: &ServerSecurityConfig) -> Result<ServerSecurity, Failure> {
     let mut security = ServerSecurity::default();
     if let Some((cert, key)) = &config.identity {
@@ -35,7 +38,7 @@ pub(super) fn server(config: &ServerSecurityConfig) -> Result<ServerSecurity, Fa
     Ok(security)
 }
 
-/// What one who dials shows and trusts.
+/// The proofs that a client shows, and the authorities that it trusts.
 pub(in crate::commands) fn client(config: &ClientSecurityConfig) -> Result<ClientSecurity, Failure> {
     let mut security = ClientSecurity::default();
     if config.tls {
@@ -57,7 +60,7 @@ pub(in crate::commands) fn client(config: &ClientSecurityConfig) -> Result<Clien
     Ok(security)
 }
 
-/// Refuses to listen to other machines without knowing who they are.
+/// Refuses to listen to other machines without authenticating them.
 pub(super) fn check_exposure(
     listen: &str,
     address: SocketAddr,
@@ -67,20 +70,20 @@ pub(super) fn check_exposure(
     if address.ip().to_canonical().is_loopback() || security.knows_its_peers() {
         return Ok(());
     }
-    let who = "whoever can reach this port could join the run, read its data and its weights, and bend the training";
+    let risk = "anyone who can reach this port could join the run, read its data and weights, and manipulate the training";
     if insecure {
-        warn(&format!("--insecure: {who}"));
+        warn(format_args!("--insecure: {risk}"));
         return Ok(());
     }
-    let but = if security.has_tls() {
-        ", as --tls-cert alone hides what is said, but asks nobody who they are"
+    let tls_alone = if security.has_tls() {
+        "; --tls-cert alone encrypts connections but does not authenticate clients"
     } else {
         ""
     };
-    Err(Failure::usage(format_args!("--listen {listen} is open to other machines, and {who}{but}")).help(
-        "let only those in who show a certificate (nn certs init, then --tls-cert, --tls-key, --tls-ca and \
-         --require-client-cert) or a token (nn certs token, then --token-file); --listen 127.0.0.1:PORT is for this \
-         machine only; --insecure does without, on a network where you trust everybody",
+    Err(Failure::usage(format_args!("--listen {listen} is open to other machines: {risk}{tls_alone}")).help(
+        "require a certificate (nn certs init, then --tls-cert, --tls-key, --tls-ca and --require-client-cert) or a \
+         token (nn certs token, then --token-file); or use --listen 127.0.0.1:PORT for this machine only; or \
+         --insecure on a network where you trust everyone",
     ))
 }
 
@@ -91,16 +94,13 @@ fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
     let days = identity.facts().days_left();
     if days < EXPIRES_SOON {
         let days = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
-        warn(&format!(
-            "the certificate in {} expires in {days}; make a new one with nn certs, and restart with it",
+        warn(format_args!(
+            "the certificate in {} expires in {days}; create a new one with nn certs, and restart with it",
             cert.display()
         ));
     }
     Ok(identity)
 }
-
-/// Days before which nothing is said.
-const EXPIRES_SOON: i64 = 14;
 
 fn authority(path: &Path) -> Result<Authorities, Failure> {
     Authorities::from_pem(&pem(path)?).map_err(wrong)
@@ -117,10 +117,18 @@ fn token(path: &Path) -> Result<Token, Failure> {
         warn_if_others_can_read(path);
         read(path)?
     };
-    // What is wrong with it is said without repeating it.
+    // Errors must not quote the token.
     let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::usage(format_args!("{name} holds no token: it is not text")))?;
+        .map_err(|_| Failure::usage(format_args!("{name} does not hold a token: it is not text")))?;
     Token::parse(&text).map_err(|error| Failure::usage(format_args!("{name}: {error}")))
+}
+
+/// A random token in hexadecimal. Nobody can guess its 256 bits.
+pub(in crate::commands) fn random_token() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed(format_args!("the system provides no random numbers: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn pem(path: &Path) -> Result<Pem, Failure> {
@@ -134,7 +142,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = File::open(path).map_err(cannot)?.take(LONGEST + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if read as u64 > LONGEST {
         return Err(Failure::usage(format_args!(
-            "{} has more than {LONGEST} bytes, and is no certificate, key or token",
+            "{} has more than {LONGEST} bytes, so it is not a certificate, key or token",
             path.display()
         )));
     }
@@ -145,7 +153,7 @@ fn wrong(error: SecurityError) -> Failure {
     Failure::usage(error)
 }
 
-/// A secret that all users of a machine can read is none.
+/// Warns if all users of this machine can read a secret.
 #[cfg(unix)]
 fn warn_if_others_can_read(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
@@ -154,58 +162,53 @@ fn warn_if_others_can_read(path: &Path) {
         && facts.permissions().mode() & 0o004 != 0
     {
         let path = path.display();
-        warn(&format!("everybody on this machine can read {path}, which is a secret: chmod 600 {path}"));
+        warn(format_args!("everyone on this machine can read {path}, which is secret: chmod 600 {path}"));
     }
 }
 
 #[cfg(not(unix))]
 fn warn_if_others_can_read(_: &Path) {}
 
-fn warn(text: &str) {
-    above(|| {
-        let _ = writeln!(std::io::stderr(), "warning: {text}");
-    });
-}
-
-/// Tells who was not let in: at once, and if it goes on, how often, now and then.
+/// Warns about refused connections: the first time at once, repetitions as a count at intervals.
 #[derive(Debug)]
 pub(super) struct Doorman {
     clock: Clock,
-    told: HashMap<(Option<IpAddr>, &'static str), (Duration, u64)>,
+    /// By address and reason: the time of the last warning, and the refusals since then.
+    warned: HashMap<(Option<IpAddr>, &'static str), (Duration, u64)>,
 }
 
-/// How often the same is said of the same address.
-const AGAIN: Duration = Duration::from_secs(10);
-/// So many sorts of refusals are told apart.
-const TOLD: usize = 256;
+/// The interval between warnings with the same address and reason.
+const INTERVAL: Duration = Duration::from_secs(10);
+/// The most pairs of address and reason that are tracked.
+const TRACKED: usize = 256;
 
 impl Doorman {
     pub(super) fn new() -> Self {
-        Self { clock: Clock::start(), told: HashMap::new() }
+        Self { clock: Clock::start(), warned: HashMap::new() }
     }
 
-    /// Says what is new.
-    pub(super) fn tell(&mut self, handle: &CoordinatorHandle) {
+    /// Warns about the refusals since the last call.
+    pub(super) fn report(&mut self, handle: &CoordinatorHandle) {
         let now = self.clock.now();
         for refusal in handle.take_refusals() {
             let key = (refusal.address, refusal.what);
-            if !self.told.contains_key(&key) {
-                if self.told.len() >= TOLD {
-                    self.told.retain(|_, (last, kept)| *kept > 0 || now.saturating_sub(*last) < AGAIN);
-                }
-                if self.told.len() >= TOLD {
-                    continue; // nobody reads so many
-                }
-                warn(&refusal.to_string());
-                self.told.insert(key, (now, 0));
-            } else if let Some((_, kept)) = self.told.get_mut(&key) {
-                *kept += refusal.times;
+            if let Some((_, repeated)) = self.warned.get_mut(&key) {
+                *repeated += refusal.times;
+                continue;
+            }
+            if self.warned.len() >= TRACKED {
+                self.warned
+                    .retain(|_, (last, repeated)| *repeated > 0 || now.saturating_sub(*last) < INTERVAL);
+            }
+            if self.warned.len() < TRACKED {
+                warn(&refusal);
+                self.warned.insert(key, (now, 0));
             }
         }
-        for (&(address, what), (last, kept)) in &mut self.told {
-            if *kept > 0 && now.saturating_sub(*last) >= AGAIN {
-                warn(&Refusal::new(address, what, *kept).to_string());
-                (*last, *kept) = (now, 0);
+        for (&(address, what), (last, repeated)) in &mut self.warned {
+            if *repeated > 0 && now.saturating_sub(*last) >= INTERVAL {
+                warn(Refusal::new(address, what, *repeated));
+                (*last, *repeated) = (now, 0);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `nn status`: what a coordinator's run is at.
+//! `nn status`: show a coordinator's progress.
 
 use nn_net::{DialOptions, proto as pb};
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use super::{runtime, security, table};
 use crate::cli::StatusConfig;
 use crate::failure::{Failure, write_stdout};
 
-/// Asks and prints.
+/// Queries the coordinator and prints its status.
 pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
     let options = DialOptions { security: security::client(&config.security)?, ..DialOptions::default() };
     let asked = nn_net::status(&config.coordinator, &options);
@@ -26,12 +26,12 @@ pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
     }
     if status.refused > 0 || status.reissued > 0 {
         text += &format!(
-            "{} contributions did not count, {} nodes were given out again\n",
+            "{} contributions were rejected, {} nodes were reissued\n",
             status.refused, status.reissued
         );
     }
     if status.connections_refused > 0 {
-        text += &format!("{} connections were not let in\n", status.connections_refused);
+        text += &format!("{} connections were refused\n", status.connections_refused);
     }
     write_stdout(text)
 }
@@ -57,14 +57,14 @@ fn as_json(status: &pb::RunStatus) -> Value {
                 "silent_seconds": w.silent_seconds,
                 "bytes_queued": w.bytes_queued,
                 "refused": w.refused,
-                // Only where certificates are asked for.
+                // Only if the coordinator requires certificates.
                 "certificate": (!w.certificate.is_empty()).then_some(&w.certificate),
             })
         })
         .collect();
     json!({
         "state": word(status.state().as_str_name(), "RUN_STATE_"),
-        // There is none before the end.
+        // A run has no outcome before its end.
         "outcome": match status.outcome() {
             pb::Outcome::Unspecified => Value::Null,
             outcome => word(outcome.as_str_name(), "OUTCOME_").into(),

@@ -1,4 +1,4 @@
-//! A run's status as people read it.
+//! Drawing a run's status for people.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use indicatif::{HumanCount, HumanDuration};
 use nn_net::proto as pb;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-/// Whether the run stands still. Each step waits for its workers for a moment, which is not worth a word.
-pub(super) fn stands(status: &pb::RunStatus) -> bool {
+/// Whether the run is stalled. Every step waits for its workers for a moment, which does not count.
+pub(super) fn is_stalled(status: &pb::RunStatus) -> bool {
     !status.waiting_for.is_empty()
-        && (status.state() == pb::RunState::Waiting || status.waiting_seconds >= STANDS_AFTER)
+        && (status.state() == pb::RunState::Waiting || status.waiting_seconds >= STALLED_AFTER)
 }
 
-/// Seconds in one step from which on people may want to know what the matter is.
-const STANDS_AFTER: f64 = 3.0;
+/// The seconds of waiting within one step after which the run counts as stalled.
+const STALLED_AFTER: f64 = 3.0;
 
-/// One line on where the run is, or whom it waits for.
+/// The progress of the run, or what it waits for, in one line.
 pub(super) fn headline(status: &pb::RunStatus) -> String {
     if status.state() == pb::RunState::Over {
         let outcome = status.outcome().as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
         let outcome = outcome.replace('_', " ");
         return format!("the run is over: {outcome} after step {} of {}", status.step, status.total_steps);
     }
-    if stands(status) {
+    if is_stalled(status) {
         let time = Duration::from_secs(status.waiting_seconds as u64);
         return format!("waiting for {} (for {})", status.waiting_for, HumanDuration(time));
     }
@@ -37,16 +37,17 @@ pub(super) fn headline(status: &pb::RunStatus) -> String {
     )
 }
 
-/// A column of the table: its heading, which is also its least width unless `least` is more.
+/// A column of the table.
 struct Column {
     heading: &'static str,
+    /// The least width, if more than that of the heading.
     least: usize,
-    /// Words stand to the left, numbers to the right.
+    /// Words are aligned to the left, numbers to the right.
     words: bool,
     cell: fn(&pb::WorkerStatus) -> String,
 }
 
-/// The columns, from left to right. Least widths are those of usual values, so that the table keeps still.
+/// The columns, from left to right. Least widths fit typical values, so that the layout stays stable.
 const COLUMNS: [Column; 8] = [
     Column { heading: "worker", least: 10, words: true, cell: |w| clip(&format!("{} {}", w.worker, w.name)) },
     Column { heading: "address", least: 15, words: true, cell: |w| w.address.clone() },
@@ -68,13 +69,13 @@ const COLUMNS: [Column; 8] = [
     },
 ];
 
-/// The columns that go first where there is no room for all.
+/// The columns that are dropped on a narrow terminal, in this order.
 const DISPENSABLE: [&str; 5] = ["address", "threads", "network MB/s", "last heard", "share"];
 
-/// The longest name of a worker that is shown whole.
+/// The longest worker's name that is shown in full.
 const NAME: usize = 24;
 
-/// The room that there is for a table, in columns and lines.
+/// The space available for a table, in columns and lines.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Room {
     pub(super) width: usize,
@@ -82,21 +83,21 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Where nobody counts columns.
+    /// Unlimited space.
     pub(super) const ENDLESS: Self = Self { width: usize::MAX, height: usize::MAX };
 }
 
-/// Tables of workers that are drawn one after the other: columns become wider, never narrower.
+/// A table of workers that is drawn repeatedly. It keeps the widths of its columns, which only grow.
 #[derive(Debug, Default)]
 pub(super) struct Workers([usize; COLUMNS.len()]);
 
 impl Workers {
-    /// The workers, one line each, under a line of headings; nothing where there are none.
+    /// A line of headings, and one line per worker; nothing if there are no workers.
     pub(super) fn lines(&mut self, status: &pb::RunStatus, room: Room) -> Vec<String> {
         if status.workers.is_empty() {
             return Vec::new();
         }
-        // A line for the headings, one for those that are left out.
+        // One line is for the headings, one for the count of omitted workers.
         let shown = match status.workers.len() {
             all if all < room.height => all,
             _ => room.height.saturating_sub(2).max(1),
@@ -111,12 +112,12 @@ impl Workers {
         let mut lines: Vec<String> = rows.iter().map(|row| self.line(row, &kept)).collect();
         let rest = status.workers.len() - shown;
         if rest > 0 {
-            lines.push(format!("… and {rest} more, which `nn status` shows"));
+            lines.push(format!("… and {rest} more; `nn status` shows all"));
         }
         lines
     }
 
-    /// The columns for which there is room.
+    /// The columns that fit.
     fn kept(&self, room: usize) -> Vec<usize> {
         let mut kept: Vec<usize> = (0..COLUMNS.len()).collect();
         for name in DISPENSABLE {
@@ -141,11 +142,11 @@ impl Workers {
     }
 }
 
-/// Between two columns.
+/// The space between two columns.
 const GAP: &str = "  ";
 
 fn samples_per_second(worker: &pb::WorkerStatus) -> String {
-    // Not there before it is measured.
+    // There is no rate before the first measurement.
     worker.samples_per_second.map_or_else(|| "–".to_owned(), |rate| HumanCount(rate as u64).to_string())
 }
 
@@ -153,7 +154,7 @@ fn state(worker: &pb::WorkerStatus) -> String {
     worker.state().as_str_name().trim_start_matches("WORKER_STATE_").to_lowercase()
 }
 
-/// A name of a bearable length.
+/// A name, truncated to [`NAME`] columns.
 fn clip(name: &str) -> String {
     if name.width() <= NAME {
         return name.to_owned();
@@ -193,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_keeps_still() {
+    fn the_layout_is_stable() {
         let mut table = Workers::default();
         assert!(table.lines(&run(Vec::new()), Room::ENDLESS).is_empty());
         let status = run(vec![worker(1, "ada"), worker(22, "grace")]);
@@ -204,7 +205,7 @@ mod tests {
             "22 grace    10.0.0.22:40000        4   50 %     12,345           2.5  computing   0.1 s ago",
         ];
         assert_eq!(lines, want);
-        // Once it was wide, it stays so.
+        // A column that has been wide stays wide.
         let wide = table.lines(&run(vec![worker(1, "a-long-name-of-a-machine")]), Room::ENDLESS);
         let again = table.lines(&status, Room::ENDLESS);
         assert_eq!(wide[0], again[0]);
@@ -212,14 +213,14 @@ mod tests {
     }
 
     #[test]
-    fn a_table_in_a_small_room() {
+    fn a_table_on_a_small_terminal() {
         let status = run((1..=30).map(|number| worker(number, "ada")).collect());
         for (width, missing) in
             [(100, None), (80, Some("address")), (60, Some("threads")), (44, Some("network"))]
         {
             let lines = Workers::default().lines(&status, Room { width, height: 10 });
             assert_eq!(lines.len(), 10);
-            assert_eq!(lines[9], "… and 22 more, which `nn status` shows");
+            assert_eq!(lines[9], "… and 22 more; `nn status` shows all");
             assert!(lines.iter().all(|line| line.width() <= width), "{width}: {lines:#?}");
             assert!(missing.is_none_or(|name| !lines[0].contains(name)), "{lines:#?}");
             assert!(lines[0].contains("worker") && lines[0].contains("state"), "{lines:#?}");

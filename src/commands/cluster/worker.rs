@@ -1,4 +1,4 @@
-//! `nn-worker`.
+//! `nn-worker`: compute for a coordinator.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::signals::StopFlag;
 /// Works until the run is over.
 pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     let stop = StopFlag::install()?;
-    // Before the data are loaded: what is mistyped should not cost that time.
+    // Checked before data is loaded, so that a typo does not cost that time.
     let bind_to = config.bind_to.as_deref().map(interface::addresses).transpose()?.unwrap_or_default();
     let security = security::client(&config.security)?;
     let data = match &config.data {
@@ -36,16 +36,16 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     options.cache = config.cache_dir.clone().or_else(default_cache_dir);
     options.stay = config.stay;
     let quiet = config.quiet;
-    let mut said = String::new();
+    let mut last = String::new();
     let tell = move |event: WorkerEvent<'_>| {
         if quiet {
             return;
         }
         let text = sentence(&event);
-        // The same reason again and again is said once.
-        if !text.is_empty() && text != said {
+        // A repeated message is printed once.
+        if !text.is_empty() && text != last {
             let _ = writeln!(std::io::stderr(), "{text}");
-            said = text;
+            last = text;
         }
     };
     match runtime()?.block_on(work(options, tell, stopped(stop))) {
@@ -64,7 +64,7 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     }
 }
 
-/// What an event is in words; empty for those that nobody wants to read.
+/// An event in words; empty for events that are not worth printing.
 fn sentence(event: &WorkerEvent<'_>) -> String {
     match event {
         WorkerEvent::Waiting { error, .. } => format!("waiting: {error}; trying again"),
@@ -72,7 +72,7 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
             let widths: Vec<String> = manifest.model().widths().iter().map(ToString::to_string).collect();
             format!("joined {coordinator} as worker {worker}: network {}", widths.join("-"))
         }
-        WorkerEvent::Loading { done, total } if done == total => "the training samples are here".to_owned(),
+        WorkerEvent::Loading { done, total } if done == total => "training samples received".to_owned(),
         WorkerEvent::Receiving { from: 0, total } => {
             format!("receiving the training samples ({})", HumanBytes(*total))
         }
@@ -81,20 +81,20 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
             HumanBytes(total - from),
             HumanBytes(*total)
         ),
-        WorkerEvent::Ready { at_hand: true } => "the training samples were at hand; computing".to_owned(),
+        WorkerEvent::Ready { at_hand: true } => "training samples already at hand; computing".to_owned(),
         WorkerEvent::Ready { at_hand: false } => "computing".to_owned(),
-        WorkerEvent::Refused { message, .. } => format!("a contribution did not count: {message}"),
-        WorkerEvent::Lost { reason } => format!("the connection is lost: {reason}; dialling again"),
+        WorkerEvent::Refused { message, .. } => format!("a contribution was rejected: {message}"),
+        WorkerEvent::Lost { reason } => format!("the connection is lost: {reason}; reconnecting"),
         _ => String::new(),
     }
 }
 
-/// What to call this machine.
+/// The default name of a worker: that of this machine, if known.
 fn host_name() -> String {
     machine_name().unwrap_or_else(|| "worker".to_owned())
 }
 
-/// The name of this machine, as far as it is known.
+/// The name of this machine; `None` if it is unknown.
 pub(in crate::commands) fn machine_name() -> Option<String> {
     let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let name = [
@@ -105,7 +105,7 @@ pub(in crate::commands) fn machine_name() -> Option<String> {
     name.iter().map(|name| name.trim()).find(|name| !name.is_empty()).map(str::to_owned)
 }
 
-/// How many threads each of `workers` on this machine gets.
+/// The number of threads for each of `workers` on this machine.
 pub(super) fn share_of_threads(workers: usize) -> usize {
     (defaults::available_threads().get() / workers.max(1)).max(1)
 }

@@ -1,23 +1,23 @@
-//! What a container or the system lets a process have, as Linux tells it below `/proc` and `/sys`.
+//! The limits that a container or the system sets for a process, as Linux reports them in `/proc` and `/sys`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What was found; `None` where there is no limit, or where it is not told.
+/// The limits of a control group; `None` if there is no limit or it is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Limits {
-    /// Processors' worth of time that the group may use.
+    /// The processor time that the group may use, in processors.
     pub(super) cpus: Option<f64>,
-    /// The fraction of periods in which it was held back for that.
+    /// The fraction of periods in which the group was throttled.
     pub(super) throttled: Option<f64>,
-    /// Bytes that the group may have, and those that it has.
+    /// The bytes that the group may use, and the bytes in use.
     pub(super) memory: Option<(u64, u64)>,
 }
 
-/// No limit at all, in the words of version 1: some huge number that depends on the page size.
-const ENDLESS: u64 = 1 << 60;
+/// A limit this large means no limit: version 1 reports some huge number that depends on the page size.
+const UNLIMITED: u64 = 1 << 60;
 
-/// The limits of this process, below `root`, which is `/` but in tests.
+/// Reads the limits of this process below `root`, which is `/` except in tests.
 pub(super) fn read(root: &Path) -> Limits {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut limits = Limits::default();
@@ -49,8 +49,8 @@ pub(super) fn read(root: &Path) -> Limits {
     limits
 }
 
-/// A group's folder and all above it, for each may set a limit. In a container the path of the group may be one that is
-/// only seen outside; then the folder at the top is the container's own.
+/// A group's folder and its ancestors, each of which may set a limit. In a container the path of the group may exist only
+/// outside; then the top folder is the container's own.
 fn folders(base: &Path, path: &str) -> Vec<PathBuf> {
     let below = Path::new(path.trim_start_matches('/'));
     below.ancestors().map(|part| base.join(part)).filter(|folder| folder.is_dir()).collect()
@@ -84,7 +84,7 @@ impl Limits {
     }
 
     fn memory(&mut self, limit: Option<u64>, used: Option<u64>) {
-        if let (Some(limit), Some(used)) = (limit.filter(|&limit| limit < ENDLESS), used) {
+        if let (Some(limit), Some(used)) = (limit.filter(|&limit| limit < UNLIMITED), used) {
             let room = |(limit, used): (u64, u64)| limit.saturating_sub(used);
             if self.memory.is_none_or(|known| room((limit, used)) < room(known)) {
                 self.memory = Some((limit, used));
@@ -109,7 +109,7 @@ fn text(folder: &Path, name: &str) -> Option<String> {
     fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned())
 }
 
-/// `None` for "max" and for -1, which mean that there is no limit.
+/// Reads a number; `None` for "max" and for -1, which mean no limit.
 fn number(folder: &Path, name: &str) -> Option<u64> {
     text(folder, name)?.parse().ok()
 }

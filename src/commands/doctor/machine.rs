@@ -1,4 +1,4 @@
-//! This machine: what it computes with, how much there is of it, and what holds it back.
+//! Checks of this machine: its processor, memory and clock, and what slows it down.
 
 use std::fs;
 use std::path::Path;
@@ -9,20 +9,22 @@ use nn_core::Isa;
 use nn_engine::{ARITHMETIC, arithmetic_fingerprint};
 use serde_json::json;
 
-use super::{Finding, limits};
+use super::limits;
+use super::report::Finding;
 use crate::certificate::date;
 use crate::clock::{self, Clock};
 use crate::config::defaults::available_threads;
+use crate::show::counted;
 
-/// This program is younger than this day, 2026-11-01; a clock that says otherwise is wrong.
+/// 2026-11-01. This program was written later, so a clock that shows an earlier date is wrong.
 const WRITTEN: Duration = Duration::from_secs(1_793_491_200);
 
-/// A clock this far ahead of that day is wrong too, more likely than not: twenty years.
+/// Twenty years. A clock this far ahead of [`WRITTEN`] is probably wrong too.
 const OUTDATED: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 
 const MIB: u64 = 1 << 20;
 
-/// Looks at everything, the quick things first.
+/// Runs all checks, quick ones first.
 pub(super) fn look(tell: &mut dyn FnMut(Finding)) {
     let root = Path::new("/");
     let limits = limits::read(root);
@@ -54,7 +56,7 @@ fn processor(root: &Path) -> Finding {
     let figures = json!({ "instructions": best });
     let found = format!("{model}; it computes with {best}");
     if best == "portable" && cfg!(target_arch = "x86_64") {
-        let fix = "use a processor with AVX2, or have the virtual machine pass its processor's instructions on \
+        let fix = "use a processor with AVX2, or make the virtual machine expose the host's instructions \
                    (QEMU: -cpu host)";
         return Finding::warning("processor", format!("{found}, which is many times slower than avx2"), fix)
             .figures(figures);
@@ -62,7 +64,7 @@ fn processor(root: &Path) -> Finding {
     match std::env::var("NN_ISA") {
         Ok(name) => Finding::warning(
             "processor",
-            format!("{model}; NN_ISA asks for {name}, where {best} would be used"),
+            format!("{model}; NN_ISA selects {name} instead of {best}"),
             "unset NN_ISA, which is for tests",
         ),
         Err(_) => Finding::ok("processor", found),
@@ -70,7 +72,7 @@ fn processor(root: &Path) -> Finding {
     .figures(figures)
 }
 
-/// Computes the self-test with all instructions that there are.
+/// Runs the self-test with every available instruction set.
 fn arithmetic() -> Finding {
     let started = Clock::start();
     let wrong: Vec<&str> = Isa::available()
@@ -88,43 +90,45 @@ fn arithmetic() -> Finding {
         );
         return Finding::ok("arithmetic", found).figures(figures);
     }
-    let found =
-        format!("the self-test gives wrong bits with {}: coordinators refuse this machine", wrong.join(", "));
-    let fix = "test this machine's memory and processor, and undo overclocking; if it is sound, report this";
+    let found = format!(
+        "the self-test gives wrong bits with {}, so coordinators refuse this machine",
+        wrong.join(", ")
+    );
+    let fix =
+        "test this machine's memory and processor, and undo overclocking; if both are sound, report this";
     Finding::problem("arithmetic", found, fix).figures(figures)
 }
 
-/// How many processors the system has, for whomever.
+/// The number of processors in the system, whether or not this process may use them.
 fn processors(root: &Path) -> Option<usize> {
     let about = fs::read_to_string(root.join("proc/cpuinfo")).ok()?;
     Some(about.lines().filter(|line| line.starts_with("processor")).count()).filter(|&count| count > 0)
 }
 
-/// Being held back in more than so many periods is felt.
-const HELD_BACK: f64 = 0.05;
+/// The fraction of throttled periods above which a run is noticeably slower.
+const THROTTLED: f64 = 0.05;
 
 fn threads(threads: usize, processors: Option<usize>, limits: &limits::Limits) -> Finding {
     let figures = json!({ "threads": threads, "processors": processors, "quota": limits.cpus });
-    let count = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-    let mut found = count(threads, "thread");
+    let mut found = counted(threads, "thread");
     if let Some(processors) = processors {
-        found += &format!(" on {}", count(processors, "processor"));
+        found += &format!(" on {}", counted(processors, "processor"));
     }
     let finding = match limits.cpus {
         Some(quota) if quota < threads as f64 => Finding::warning(
             "threads",
-            format!("{found}, but the container may use {quota:.1} of them at a time"),
-            format!("give it a whole processor (docker: --cpus {}), or more", threads),
+            format!("{found}, but the container may use only {quota:.1} of them at a time"),
+            format!("give the container at least a whole processor (docker: --cpus {threads})"),
         ),
         Some(quota) => {
-            let held = limits.throttled.filter(|&held| held > HELD_BACK);
+            let throttled = limits.throttled.filter(|&throttled| throttled > THROTTLED);
             let found = format!("{found}; the container may use {quota:.1}");
-            match held {
+            match throttled {
                 None => Finding::ok("threads", found),
-                Some(held) => Finding::warning(
+                Some(throttled) => Finding::warning(
                     "threads",
-                    format!("{found}, and was held back {:.0} % of the time", held * 100.0),
-                    "give it more processors (docker: --cpus), or use fewer --threads",
+                    format!("{found}, and was throttled {:.0} % of the time", throttled * 100.0),
+                    "give the container more processors (docker: --cpus), or use fewer --threads",
                 ),
             }
         }
@@ -137,11 +141,11 @@ fn load(root: &Path, threads: usize) -> Option<Finding> {
     let text = fs::read_to_string(root.join("proc/loadavg")).ok()?;
     let load: f64 = text.split_whitespace().next()?.parse().ok()?;
     let figures = json!({ "load": load });
-    let found = format!("{load:.1} tasks wanted a processor in the last minute");
+    let found = format!("on average {load:.1} tasks wanted a processor in the last minute");
     Some(
         if load > threads as f64 * 0.75 {
-            let fix =
-                "end what else computes here, or use fewer --threads: a step waits for its slowest part";
+            let fix = "stop other programs that compute here, or use fewer --threads: a step waits for its \
+                       slowest part";
             Finding::warning("load", found, fix)
         } else {
             Finding::ok("load", found)
@@ -150,7 +154,7 @@ fn load(root: &Path, threads: usize) -> Option<Finding> {
     )
 }
 
-/// Whether the processor is told to save power. What these two drivers call "powersave" speeds up when there is work.
+/// Checks whether the processor saves power. With two of the drivers, "powersave" still speeds up under load.
 fn governor(root: &Path) -> Option<Finding> {
     let folder = root.join("sys/devices/system/cpu/cpu0/cpufreq");
     let read = |name: &str| fs::read_to_string(folder.join(name)).ok().map(|text| text.trim().to_owned());
@@ -174,7 +178,7 @@ fn governor(root: &Path) -> Option<Finding> {
     })
 }
 
-/// What a larger network with its data needs, and what nothing runs in.
+/// The memory that a larger network and its data need, and the memory below which nothing runs.
 const SCARCE: u64 = 512 * MIB;
 const NOTHING: u64 = 64 * MIB;
 
@@ -188,41 +192,53 @@ fn memory(root: &Path, limits: &limits::Limits) -> Option<Finding> {
     let mut found = format!("{} free of {}", HumanBytes(free), HumanBytes(total));
     if let Some((limit, used)) = limits.memory {
         free = free.min(limit.saturating_sub(used));
-        found += &format!("; the container may have {}, and has {}", HumanBytes(limit), HumanBytes(used));
+        found += &format!(
+            "; the container may use {}, of which {} are in use",
+            HumanBytes(limit),
+            HumanBytes(used)
+        );
     }
     let figures = json!({ "free_bytes": free, "total_bytes": total });
     let waits = stalled(root);
     let finding = if free < NOTHING {
-        Finding::problem("memory", found, "end other programs, or give the container more (docker: --memory)")
+        Finding::problem(
+            "memory",
+            found,
+            "stop other programs, or give the container more (docker: --memory)",
+        )
     } else if free < SCARCE {
-        Finding::warning("memory", found, "end other programs, or give the container more (docker: --memory)")
+        Finding::warning(
+            "memory",
+            found,
+            "stop other programs, or give the container more (docker: --memory)",
+        )
     } else if let Some(waits) = waits.filter(|&waits| waits > 5.0) {
         let found = format!("{found}; but tasks waited for memory {waits:.0} % of the last ten seconds");
-        Finding::warning("memory", found, "end other programs: this machine is swapping")
+        Finding::warning("memory", found, "stop other programs: this machine is swapping")
     } else {
         Finding::ok("memory", found)
     };
     Some(finding.figures(figures))
 }
 
-/// The percentage of the last ten seconds in which something waited for memory.
+/// The percentage of the last ten seconds in which some task waited for memory.
 fn stalled(root: &Path) -> Option<f64> {
     let pressure = fs::read_to_string(root.join("proc/pressure/memory")).ok()?;
     let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
     some.split_whitespace().find_map(|field| field.strip_prefix("avg10="))?.parse().ok()
 }
 
-/// A coordinator has one open file for each worker, and some of its own.
+/// Checks the limit on open files. A coordinator needs one per worker, and some more.
 #[cfg(unix)]
 fn open_files() -> Option<Finding> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let found = format!(
-        "{limit} at once, enough for a coordinator of {} workers",
+        "at most {limit} at once, enough for a coordinator with {} workers",
         limit.saturating_sub(64).min(1024)
     );
     let fix = "raise the limit before starting: ulimit -n 4096 (systemd: LimitNOFILE=)";
     let finding = match limit {
-        0..96 => Finding::problem("open files", format!("{limit} at once, which is hardly enough"), fix),
+        0..96 => Finding::problem("open files", format!("at most {limit} at once, which is too few"), fix),
         96..256 => Finding::warning("open files", found, fix),
         _ => Finding::ok("open files", found),
     };
@@ -236,12 +252,12 @@ fn open_files() -> Option<Finding> {
 
 fn date_of(now: SystemTime) -> Finding {
     let written = UNIX_EPOCH + WRITTEN;
-    let found = format!("it is {} (UTC) here", date(now));
-    let fix = "set the clock, best by NTP (timedatectl set-ntp true): certificates are valid by the date";
+    let found = format!("{} (UTC)", date(now));
+    let fix = "set the clock, best by NTP (timedatectl set-ntp true): certificates are valid only between two dates";
     if now < written {
-        Finding::problem("date", format!("{found}, before this program was written"), fix)
+        Finding::problem("date", format!("{found}, which is before this program was written"), fix)
     } else if now > written + OUTDATED {
-        Finding::warning("date", format!("{found}, long after this program was written"), fix)
+        Finding::warning("date", format!("{found}, which is long after this program was written"), fix)
     } else {
         Finding::ok("date", found)
     }
@@ -295,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quota_that_holds_threads_back_is_found() {
+    fn a_quota_that_throttles_threads_is_found() {
         let limits = |cpus, throttled| limits::Limits { cpus, throttled, memory: None };
         assert_eq!(threads(4, Some(4), &limits(None, None)).verdict, Verdict::Ok);
         assert_eq!(threads(2, Some(8), &limits(Some(2.5), Some(0.01))).verdict, Verdict::Ok);

@@ -1,4 +1,4 @@
-//! The path to a coordinator, from its name to its bandwidth: each step is looked at once the one before it works.
+//! Checks of the path to a coordinator, from its name to its bandwidth. Each check runs only if the previous ones passed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,35 +11,36 @@ use serde_json::json;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::{Finding, peer};
+use super::peer;
+use super::report::Finding;
 use crate::clock::Clock;
 use crate::commands::isa;
 
-/// How long looking a name up, and connecting to an address, may take.
+/// The time limit for looking up a name, and for connecting to an address.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How many pings there are, if they do not take too long.
+/// The number of pings, and the time after which no more are sent.
 const PINGS: usize = 200;
 const PING_FOR: Duration = Duration::from_secs(2);
 
-/// Where others measure too, it takes a moment until it is this one's turn.
-const AGAIN: usize = 4;
+/// The retries of a bandwidth measurement while others measure too, and the pause before each.
+const RETRIES: usize = 4;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Beyond these a cluster is slower than one of its machines, for most networks.
+/// Beyond these figures a cluster is slower than one of its machines, for most networks.
 const SLOW_LATENCY: Duration = Duration::from_millis(5);
 const SLOW_BYTES: f64 = 10e6;
 
-/// Clocks that differ by more seconds are worth a word, and worth a problem.
+/// The differences between clocks, in seconds, that give a warning and a problem.
 const CLOCK_WARNING: f64 = 5.0;
 const CLOCK_PROBLEM: f64 = 12.0 * 3600.0;
 
-/// Looks at the path, as far as it goes.
+/// Checks the path, up to the first problem.
 pub(super) async fn look(url: &str, options: &DialOptions, tell: &mut dyn FnMut(Finding)) {
     let Some(addresses) = names(url, tell).await else { return };
     let Some(reached) = ports(&addresses, options, tell).await else { return };
     if url.starts_with("https://") {
-        // On the same connections: a coordinator reports those that come to nothing.
+        // On the connections that are already open: a coordinator logs connections without a handshake.
         let mut trusted = 0;
         for (address, stream) in reached {
             match certificate(url, stream, options).await {
@@ -58,7 +59,7 @@ pub(super) async fn look(url: &str, options: &DialOptions, tell: &mut dyn FnMut(
     measure(&mut prober, tell).await;
 }
 
-/// Every address of the host.
+/// All addresses of the host.
 async fn names(url: &str, tell: &mut dyn FnMut(Finding)) -> Option<Vec<SocketAddr>> {
     const CHECK: &str = "name";
     let authority = url.split_once("://").map_or(url, |(_, authority)| authority);
@@ -69,7 +70,7 @@ async fn names(url: &str, tell: &mut dyn FnMut(Finding)) -> Option<Vec<SocketAdd
     let clock = Clock::start();
     let found: io::Result<Vec<SocketAddr>> = match timeout(PATIENCE, lookup_host(authority)).await {
         Ok(found) => found.map(Iterator::collect),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name servers do not answer")),
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the name servers do not respond")),
     };
     let took = clock.now();
     let mut addresses = match found {
@@ -91,18 +92,14 @@ async fn names(url: &str, tell: &mut dyn FnMut(Finding)) -> Option<Vec<SocketAdd
     let list: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     let found = format!("{host} is {} ({})", list.join(", "), short(took));
     tell(if took > Duration::from_secs(1) {
-        Finding::warning(
-            CHECK,
-            found,
-            "give its IP address, or have the name servers of this machine checked",
-        )
+        Finding::warning(CHECK, found, "give its IP address, or check this machine's name servers")
     } else {
         Finding::ok(CHECK, found)
     });
     Some(addresses)
 }
 
-/// Those addresses that a connection can be made to, and it.
+/// The addresses that accept connections, with an open connection to each.
 async fn ports(
     addresses: &[SocketAddr],
     options: &DialOptions,
@@ -125,7 +122,7 @@ async fn ports(
         let error = match result {
             Ok(stream) => {
                 let micros = took.as_micros() as u64;
-                let found = format!("{address} takes connections ({})", short(took));
+                let found = format!("{address} accepts connections ({})", short(took));
                 tell(Finding::ok(CHECK, found).figures(json!({ "connect_micros": micros })));
                 reached.push((address, stream));
                 continue;
@@ -141,14 +138,14 @@ async fn ports(
         tell(if !some {
             Finding { found, ..trouble }
         } else {
-            // Workers try all of them, one after the other.
-            Finding::warning(CHECK, found, "give an address that works instead of the name, or mend this one")
+            // Workers try all addresses in turn, so one that works is enough.
+            Finding::warning(CHECK, found, "give a working address instead of the name, or fix this one")
         });
     }
     some.then_some(reached)
 }
 
-/// Whether it is a coordinator, one of this version, and one that lets this side in.
+/// Checks that the peer is a coordinator that accepts this machine, and that both run the same version.
 async fn coordinator(url: &str, options: &DialOptions, tell: &mut dyn FnMut(Finding)) -> Option<Prober> {
     const CHECK: &str = "coordinator";
     let (mut prober, serves) = match connect(url, options).await {
@@ -173,10 +170,10 @@ async fn coordinator(url: &str, options: &DialOptions, tell: &mut dyn FnMut(Find
     let own = concat!("nn ", env!("CARGO_PKG_VERSION"));
     let build: String = pong.build.chars().take(64).collect();
     tell(if serves {
-        Finding::ok(CHECK, "it speaks gRPC, lets this side in and takes workers")
+        Finding::ok(CHECK, "it speaks gRPC and accepts this machine and new workers")
     } else {
         let fix = "start the next run, or --resume this one";
-        Finding::warning(CHECK, "it speaks gRPC and lets this side in, but its run is over", fix)
+        Finding::warning(CHECK, "it speaks gRPC and accepts this machine, but its run is over", fix)
     });
     let same = "use the same version of nn on all machines";
     tell(if pong.protocol != proto::PROTOCOL {
@@ -186,16 +183,16 @@ async fn coordinator(url: &str, options: &DialOptions, tell: &mut dyn FnMut(Find
     } else if build != own {
         Finding::warning("version", format!("it is {build}, this is {own}; the protocol is the same"), same)
     } else {
-        Finding::ok("version", format!("it is {build}, as this; protocol {}", pong.protocol))
+        Finding::ok("version", format!("both are {build} with protocol {}", pong.protocol))
     });
-    let Ok(isa) = isa() else { return Some(prober) }; // NN_ISA, which is looked at above
+    let Ok(isa) = isa() else { return Some(prober) }; // a bad NN_ISA is reported by the check of the processor
     let here = arithmetic_fingerprint(isa);
     tell(if here == pong.arithmetic {
         Finding::ok("fingerprint", format!("both compute the same bits ({}…)", &here[..12]))
     } else {
-        let found = "the two machines compute different bits, and the coordinator refuses this one";
+        let found = "the two machines compute different bits, so the coordinator refuses this one";
         let fix =
-            "use the same version of nn on both; nn doctor on each tells which of them computes wrongly";
+            "use the same version of nn on both; run nn doctor on each to see which one computes wrongly";
         Finding::problem("fingerprint", found, fix)
     });
     Some(prober)
@@ -219,7 +216,7 @@ async fn measure(prober: &mut Prober, tell: &mut dyn FnMut(Finding)) {
     tell(latency_finding(latency));
     tell(clocks(&pong));
     let mut measured = prober.bandwidth(latency.median).await;
-    for _ in 0..AGAIN {
+    for _ in 0..RETRIES {
         if matches!(measured, Err(ProbeError::Exhausted(_))) {
             tokio::time::sleep(PAUSE).await;
             measured = prober.bandwidth(latency.median).await;
@@ -230,7 +227,7 @@ async fn measure(prober: &mut Prober, tell: &mut dyn FnMut(Finding)) {
         Err(ProbeError::Exhausted(why)) => tell(Finding::warning(
             "bandwidth",
             format!("not measured: {why}"),
-            "try again later: so that nobody can slow a run down, there is little room for measuring",
+            "try again later: coordinators limit measurements so that they cannot slow a run down",
         )),
         Err(error) => tell(lost("bandwidth", error)),
     }
@@ -245,7 +242,7 @@ fn lost(check: &'static str, error: ProbeError) -> Finding {
 
 fn latency_finding(latency: Latency) -> Finding {
     let Latency { pings, median, p99 } = latency;
-    let found = format!("{} there and back; 1 in 100 takes {} ({pings} pings)", short(median), short(p99));
+    let found = format!("{} round trip; 1 in 100 takes {} ({pings} pings)", short(median), short(p99));
     let fix = "use a cable instead of a radio link, and no VPN: a step waits for the network at least once";
     let finding = if median > SLOW_LATENCY {
         Finding::warning("latency", found, fix)
@@ -260,7 +257,8 @@ fn clocks(pong: &Pong) -> Finding {
     let off = pong.ahead.abs();
     let unsure = pong.round_trip.as_secs_f64() / 2.0;
     let figures = json!({ "ahead_seconds": pong.ahead, "unsure_seconds": unsure });
-    let fix = "set both clocks by NTP (timedatectl set-ntp true): certificates are valid by the date";
+    let fix =
+        "set both clocks by NTP (timedatectl set-ntp true): certificates are valid only between two dates";
     let way = if pong.ahead > 0.0 { "ahead of" } else { "behind" };
     let apart = Duration::from_secs_f64(off.min(1e12));
     let found = format!("the coordinator's is {} {way} this machine's", short(apart));
@@ -269,7 +267,7 @@ fn clocks(pong: &Pong) -> Finding {
     } else if off > CLOCK_WARNING {
         Finding::warning("clock", found, fix)
     } else if off <= unsure {
-        Finding::ok("clock", format!("both are the same, to {}", short(Duration::from_secs_f64(unsure))))
+        Finding::ok("clock", format!("both agree to within {}", short(Duration::from_secs_f64(unsure))))
     } else {
         Finding::ok("clock", found)
     };
@@ -284,13 +282,13 @@ fn bandwidth_finding(there: f64, back: f64) -> Finding {
     let found = format!("{} MB/s to the coordinator, {} MB/s from it", mega(there), mega(back));
     let figures = json!({ "bytes_per_second_there": there, "bytes_per_second_back": back });
     if there.min(back) < SLOW_BYTES {
-        let fix = "use gigabit Ethernet, and check cable and switch: every step carries 4 bytes a parameter both ways";
+        let fix = "use gigabit Ethernet, and check cable and switch: every step moves 4 bytes per parameter both ways";
         return Finding::warning("bandwidth", found, fix).figures(figures);
     }
     Finding::ok("bandwidth", found).figures(figures)
 }
 
-/// A time with three digits or so.
+/// A time with about three significant digits.
 fn short(time: Duration) -> String {
     let seconds = time.as_secs_f64();
     match seconds {
@@ -319,7 +317,7 @@ mod tests {
 
     #[test]
     fn clocks_that_differ() {
-        assert_eq!(clocks(&pong(0.0004)).found, "both are the same, to 500 µs");
+        assert_eq!(clocks(&pong(0.0004)).found, "both agree to within 500 µs");
         let behind = clocks(&pong(-2.5));
         assert_eq!((behind.verdict, behind.found.contains("2.5 s behind")), (Verdict::Ok, true));
         let ahead = clocks(&pong(61.0));
@@ -336,7 +334,7 @@ mod tests {
         };
         assert_eq!(latency(1).verdict, Verdict::Ok);
         assert_eq!(latency(40).verdict, Verdict::Warning);
-        assert_eq!(latency(40).found, "40.0 ms there and back; 1 in 100 takes 80.0 ms (9 pings)");
+        assert_eq!(latency(40).found, "40.0 ms round trip; 1 in 100 takes 80.0 ms (9 pings)");
         assert_eq!(bandwidth_finding(1e8, 1e8).verdict, Verdict::Ok);
         let slow = bandwidth_finding(1e8, 5.4e6);
         assert_eq!(slow.verdict, Verdict::Warning);

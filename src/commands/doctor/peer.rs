@@ -1,30 +1,32 @@
-//! Certificates, and what is wrong between two who cannot talk, as findings.
+//! Findings about certificates and failed connections.
 
 use std::path::Path;
 
 use nn_net::{CertificateFacts, ConnectError};
 use serde_json::json;
 
-use super::Finding;
+use super::report::Finding;
 use crate::certificate::Certificate;
 use crate::clock;
+use crate::commands::cluster::security::EXPIRES_SOON;
 
-/// The check of addresses and ports, which is before all others.
+/// The name of the check of addresses and ports.
 pub(super) const PORT: &str = "port";
 
-/// Days before which a certificate that expires is no news.
-const EXPIRES_SOON: i64 = 14;
-
-/// Looks at the certificate that this side shows.
+/// Checks the certificate that this machine shows.
 pub(super) fn own_certificate(path: &Path, tell: &mut dyn FnMut(Finding)) {
     const CHECK: &str = "certificate";
     let shown = path.display();
-    // It has been read and checked against its key before; it may have vanished since.
+    // It was read and checked against its key before, but may have been removed since.
     let bytes = std::fs::read(path).unwrap_or_default();
     let own = match Certificate::all(&bytes) {
         Ok(mut all) => all.swap_remove(0),
         Err(error) => {
-            tell(Finding::problem(CHECK, format!("{shown}: {error}"), "nn certs worker NAME makes one"));
+            tell(Finding::problem(
+                CHECK,
+                format!("{shown}: {error}"),
+                "create one with nn certs worker NAME",
+            ));
             return;
         }
     };
@@ -33,25 +35,21 @@ pub(super) fn own_certificate(path: &Path, tell: &mut dyn FnMut(Finding)) {
     let seconds = own.ends.duration_since(now).map_or(0, |left| left.as_secs());
     let days = (seconds / (24 * 3600)) as i64;
     tell(if !own.client || own.ca.is_some() {
-        let found =
-            format!("{shown} is {}'s, which is {}: no coordinator takes it", own.subject, own.purpose());
-        Finding::problem(CHECK, found, "nn certs worker NAME makes one for this side")
+        let (subject, purpose) = (&own.subject, own.purpose());
+        let found = format!("{shown} is {subject}'s, which is {purpose}: no coordinator accepts it");
+        Finding::problem(CHECK, found, "create one for this machine with nn certs worker NAME")
     } else if own.begins > now {
-        Finding::problem(
-            CHECK,
-            found,
-            "set the clocks of this machine and of the one that made it, best by NTP",
-        )
+        Finding::problem(CHECK, found, "set the clocks of this machine and of the CA's machine, best by NTP")
     } else if seconds == 0 {
-        Finding::problem(CHECK, found, "make a new one where the CA is: nn certs worker NAME --replace")
+        Finding::problem(CHECK, found, "create a new one on the CA's machine: nn certs worker NAME --replace")
     } else if days < EXPIRES_SOON {
-        Finding::warning(CHECK, found, "make a new one where the CA is: nn certs worker NAME --replace")
+        Finding::warning(CHECK, found, "create a new one on the CA's machine: nn certs worker NAME --replace")
     } else {
         Finding::ok(CHECK, found).figures(json!({ "days_left": days }))
     });
 }
 
-/// What a coordinator's certificate, which can be trusted, says.
+/// Reports a trusted certificate of a coordinator.
 pub(super) fn certificate(facts: &CertificateFacts, address: &str) -> Finding {
     const CHECK: &str = "TLS";
     let days = facts.days_left();
@@ -65,7 +63,7 @@ pub(super) fn certificate(facts: &CertificateFacts, address: &str) -> Finding {
         Finding::warning(
             CHECK,
             found,
-            "where the CA is: nn certs coordinator --replace; then restart nn-coord with it",
+            "create a new one on the CA's machine: nn certs coordinator --replace; then restart nn-coord with it",
         )
     } else {
         Finding::ok(CHECK, found)
@@ -73,31 +71,30 @@ pub(super) fn certificate(facts: &CertificateFacts, address: &str) -> Finding {
     finding.figures(json!({ "days_left": days, "hosts": facts.hosts, "issuer": facts.issuer }))
 }
 
-/// Why something did not work, and what to do about it.
+/// The reason that a connection failed, and how to fix it.
 pub(super) fn trouble(check: &'static str, error: &ConnectError) -> Finding {
-    let firewall =
-        "check that this machine and the coordinator are on one network, and that no firewall drops the port";
+    let firewall = "check that this machine and the coordinator are on one network, and that no firewall blocks the port";
     let (found, fix) = match error {
         ConnectError::Untrusted { why, remedy, .. } => {
             (format!("its certificate cannot be trusted: {why}"), (*remedy).to_owned())
         }
         ConnectError::CertificateRefused { why, remedy, .. } => {
-            (format!("the coordinator does not let this side in: {why}"), (*remedy).to_owned())
+            (format!("the coordinator refuses this machine: {why}"), (*remedy).to_owned())
         }
         ConnectError::TokenRefused { why, .. } => (
-            format!("the coordinator does not let this side in: {why}"),
+            format!("the coordinator refuses this machine: {why}"),
             "give --token-file a copy of the file that nn-coord was started with".to_owned(),
         ),
         ConnectError::NotTls { .. } => (
-            "what listens there does not speak TLS".to_owned(),
-            "write http:// if that is meant, or start nn-coord with --tls-cert and --tls-key".to_owned(),
+            "the server there does not speak TLS".to_owned(),
+            "use http:// if that is intended, or start nn-coord with --tls-cert and --tls-key".to_owned(),
         ),
         ConnectError::NoTls { .. } => {
-            ("TLS was not set up".to_owned(), "say with --tls-ca whom to trust".to_owned())
+            ("TLS was not set up".to_owned(), "give the trusted CA with --tls-ca".to_owned())
         }
         ConnectError::Refused { .. } => (
             "nothing listens there: the connection was refused".to_owned(),
-            "start nn-coord there, check the port, and have it --listen on 0.0.0.0, [::] or that address"
+            "start nn-coord there, check the port, and make it --listen on 0.0.0.0, [::] or that address"
                 .to_owned(),
         ),
         ConnectError::UnknownHost { why, .. } => (
@@ -107,31 +104,31 @@ pub(super) fn trouble(check: &'static str, error: &ConnectError) -> Finding {
         ConnectError::Unreachable { why, .. } => {
             (format!("it cannot be reached ({why})"), firewall.to_owned())
         }
-        // The port is open: what is behind it says nothing.
+        // The port is open, but the server behind it is silent.
         ConnectError::TimedOut { after, .. } if check != PORT => (
-            format!("what listens there takes connections, but said nothing for {after:.0?}"),
+            format!("the server there accepts connections, but sent nothing for {after:.0?}"),
             "check that it is nn-coord's port, and that nn-coord is not stopped or overloaded".to_owned(),
         ),
         ConnectError::TimedOut { after, .. } => {
-            (format!("there was no answer within {after:.0?}"), firewall.to_owned())
+            (format!("there was no response within {after:.0?}"), firewall.to_owned())
         }
         ConnectError::NeedsTls { .. } => (
-            "what listens there speaks TLS".to_owned(),
-            "write https://, and say with --tls-ca whom to trust".to_owned(),
+            "the server there speaks TLS".to_owned(),
+            "use https://, and give the trusted CA with --tls-ca".to_owned(),
         ),
         ConnectError::NotHttp2 { why, .. } => (
-            format!("what listens there does not speak HTTP/2 ({why})"),
+            format!("the server there does not speak HTTP/2 ({why})"),
             "check that it is nn-coord's port".to_owned(),
         ),
         ConnectError::HungUp { .. } => (
-            "what listens there hung up without an answer".to_owned(),
-            "check that it is nn-coord's port; if nn-coord speaks TLS, write https:// and give --tls-ca"
+            "the server there closed the connection without a response".to_owned(),
+            "check that it is nn-coord's port; if nn-coord uses TLS, write https:// and give --tls-ca"
                 .to_owned(),
         ),
         ConnectError::NotCoordinator { why, .. } => {
-            (format!("what listens there is not an nn coordinator ({why})"), "check the port".to_owned())
+            (format!("the server there is not an nn coordinator ({why})"), "check the port".to_owned())
         }
-        other => (other.to_string(), "check that nn-coord runs there, and what it says".to_owned()),
+        other => (other.to_string(), "check that nn-coord runs there, and read its messages".to_owned()),
     };
     Finding::problem(check, found, fix)
 }

@@ -1,4 +1,4 @@
-//! Downloading over HTTP, with resumption.
+//! Resumable downloads over HTTP.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -9,33 +9,33 @@ use sha2::{Digest, Sha256};
 use ureq::http::{Response, StatusCode, header};
 use ureq::{Agent, Body};
 
-use super::FileSpec;
+use super::spec::FileSpec;
 use super::store::{Refused, place};
 use crate::fingerprint::hex;
-use crate::progress::Progress;
+use crate::progress::LoadProgress;
 
-/// How often one file is asked for when a connection breaks.
+/// Requests for one file before giving up on broken connections.
 const TRIES: usize = 5;
 
-/// No request takes longer than this, however slowly the bytes drip.
+/// The most time that one request may take, however slowly bytes arrive.
 const LONGEST: Duration = Duration::from_secs(30 * 60);
 
-/// By so much gzip may make a file longer.
+/// The most bytes that gzip may add to a file.
 const SLACK: u64 = 1 << 20;
 
 pub(super) struct Client {
     agent: Agent,
 }
 
-/// How one request ended.
+/// The result of one request.
 enum End {
-    /// All that the server wanted to send is in the part.
+    /// The part holds everything that the server sent.
     Complete,
     /// The connection broke.
     Broken(String),
-    /// The server has nothing beyond what the part holds.
+    /// The server has no bytes beyond those in the part.
     NothingMore,
-    /// There is no such file.
+    /// The server does not have the file.
     Absent(StatusCode),
 }
 
@@ -55,37 +55,37 @@ impl Client {
         Self { agent: config.new_agent() }
     }
 
-    /// Fetches a file from below `base` into the folder, verified.
+    /// Downloads a file from below `base`, verifies it, and places it in the folder.
     pub(super) fn download(
         &self,
         base: &str,
         spec: &FileSpec,
         folder: &Path,
-        progress: &dyn Progress,
+        progress: &dyn LoadProgress,
     ) -> Result<(), String> {
         let base = base.trim_end_matches('/');
         match self.download_url(&format!("{base}/{}.gz", spec.name), spec, folder, progress)? {
             None => Ok(()),
             Some(_) => match self.download_url(&format!("{base}/{}", spec.name), spec, folder, progress)? {
                 None => Ok(()),
-                Some(status) => Err(format!("{} is not there ({status})", spec.name)),
+                Some(status) => Err(format!("it does not have {} ({status})", spec.name)),
             },
         }
     }
 
-    /// `Some` status if there is no such file.
+    /// Downloads one URL. Returns the status if the server does not have the file.
     fn download_url(
         &self,
         url: &str,
         spec: &FileSpec,
         folder: &Path,
-        progress: &dyn Progress,
+        progress: &dyn LoadProgress,
     ) -> Result<Option<StatusCode>, String> {
-        // A part is of one address: two mirrors may have compressed a file differently.
+        // A part belongs to one URL: two mirrors may have compressed a file differently.
         let of_url = hex(&Sha256::digest(url.as_bytes())[..4]);
         let part = folder.join(format!(".{}.{of_url}.part", spec.name));
         let mut last = String::new();
-        // Whether the part was put together over more than one request, or more than one run.
+        // Whether the part comes from more than one request, or from more than one run.
         let mut pieced = length(&part) > 0;
         for _ in 0..TRIES {
             let before = length(&part);
@@ -96,7 +96,7 @@ impl Client {
                     last = reason;
                     pieced |= length(&part) > 0;
                     if length(&part) == before && before == 0 {
-                        break; // not one byte: this mirror is not worth another try
+                        break; // not a single byte arrived: this mirror is not worth another try
                     }
                 }
                 End::Complete | End::NothingMore => {
@@ -106,7 +106,7 @@ impl Client {
                             let _ = fs::remove_file(&part);
                             return Ok(None);
                         }
-                        // A server that closes early without having said how much there is.
+                        // The server closed early without having announced a length.
                         Err(refused @ Refused::Short) if matches!(end, End::Complete) => {
                             last = refused.to_string();
                             pieced = true;
@@ -117,7 +117,7 @@ impl Client {
                             if !std::mem::take(&mut pieced) {
                                 return Err(refused.to_string());
                             }
-                            last = refused.to_string(); // the pieces may not have belonged together
+                            last = refused.to_string(); // the pieces may come from different versions of the file
                         }
                     }
                 }
@@ -129,13 +129,13 @@ impl Client {
         Err(last)
     }
 
-    /// Asks once, for what the part does not have yet.
+    /// Makes one request, for the bytes that the part lacks.
     fn request(
         &self,
         url: &str,
         part: &Path,
         spec: &FileSpec,
-        progress: &dyn Progress,
+        progress: &dyn LoadProgress,
     ) -> Result<End, String> {
         let have = length(part);
         let mut request = self.agent.get(url);
@@ -147,17 +147,17 @@ impl Client {
             Err(error) => return Ok(End::Broken(error.to_string())),
         };
         let start = match response.status() {
-            StatusCode::OK => 0, // the whole file, whatever was asked for
+            StatusCode::OK => 0, // the whole file, whatever range was requested
             StatusCode::PARTIAL_CONTENT if starts_at(&response) == Some(have) => have,
             StatusCode::PARTIAL_CONTENT => {
                 let _ = fs::remove_file(part);
-                return Ok(End::Broken("the server sent another range than was asked for".into()));
+                return Ok(End::Broken("the server sent a different range than requested".into()));
             }
             StatusCode::RANGE_NOT_SATISFIABLE => return Ok(End::NothingMore),
             status @ (StatusCode::NOT_FOUND | StatusCode::FORBIDDEN | StatusCode::GONE) => {
                 return Ok(End::Absent(status));
             }
-            status => return Err(format!("the server answered {status}")),
+            status => return Err(format!("the server responded with {status}")),
         };
         let mut file = File::options()
             .create(true)
@@ -181,7 +181,7 @@ impl Client {
             if done > spec.size + SLACK {
                 drop(file);
                 let _ = fs::remove_file(part);
-                return Err(format!("{} is longer than it can be", spec.name));
+                return Err(format!("{} is longer than expected", spec.name));
             }
             file.write_all(&buffer[..n]).map_err(|e| cache_error(&e))?;
         }

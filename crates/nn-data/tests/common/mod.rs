@@ -1,5 +1,5 @@
-//! Makers of valid files, for the tests to use and to damage.
-#![allow(dead_code)] // each test binary uses its own part
+//! Writers of valid files, for tests to use and to damage.
+#![allow(dead_code)] // each test binary uses only some of them
 
 use std::io::{Cursor, Write};
 use std::path::Path;
@@ -8,7 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nn_data::{DataError, LoadOptions, Silent, Source, Splits};
 
-/// The four names as MNIST has them.
+/// The names of MNIST's four files.
 pub(crate) const NAMES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -16,14 +16,14 @@ pub(crate) const NAMES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// Samples of the small data set.
+/// Training samples of the small data set.
 pub(crate) const TRAIN: usize = 40;
-/// Samples of its test set.
+/// Test samples of the small data set.
 pub(crate) const TEST: usize = 20;
-/// Its pictures are square.
+/// Side of its square images, in pixels.
 pub(crate) const SIDE: usize = 8;
 
-/// Pixels of a set of samples, the greatest 255.
+/// Pixels of a number of samples, up to 255.
 pub(crate) fn pixels(samples: usize) -> Vec<u8> {
     (0..samples * SIDE * SIDE).map(|i| (i * 37 % 256) as u8).collect()
 }
@@ -51,12 +51,12 @@ pub(crate) fn four() -> [Vec<u8>; 4] {
     ]
 }
 
-/// Names with contents.
+/// The small data set as names with contents.
 pub(crate) fn named() -> Vec<(String, Vec<u8>)> {
     NAMES.iter().map(|name| name.to_string()).zip(four()).collect()
 }
 
-/// Compressed with gzip.
+/// Bytes compressed with gzip.
 pub(crate) fn gz(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
@@ -75,7 +75,7 @@ pub(crate) fn zip(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     zip.finish().unwrap().into_inner()
 }
 
-/// A tar archive; names may be as hostile as they like.
+/// A tar archive, whose names may be hostile.
 pub(crate) fn tar(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut tar = tar::Builder::new(Vec::new());
     for (name, bytes) in files {
@@ -105,12 +105,12 @@ pub(crate) fn load(path: &Path) -> Result<Splits, DataError> {
     load_with(path, &LoadOptions::default())
 }
 
-/// Loads a path.
+/// Loads a path with the given options.
 pub(crate) fn load_with(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
     nn_data::load(&Source::Path(path.to_path_buf()), options, &Silent)
 }
 
-/// Writes files into a folder, making subfolders.
+/// Writes files into a folder, creating subfolders.
 pub(crate) fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) {
     for (name, bytes) in files {
         let path = folder.join(name);
