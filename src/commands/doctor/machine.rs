@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indicatif::HumanBytes;
 use nn_core::Isa;
 use nn_engine::{ARITHMETIC, arithmetic_fingerprint};
+use nn_net::utc_date;
 use serde_json::json;
 
 use super::{Finding, limits};
-use crate::certificate::date;
 use crate::clock::{self, Clock};
 use crate::config::defaults::available_threads;
 
@@ -218,7 +218,7 @@ fn open_files() -> Option<Finding> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let found = format!(
         "{limit} at once, enough for a coordinator of {} workers",
-        limit.saturating_sub(64).min(1024)
+        limit.saturating_sub(64).min(nn_engine::MAX_WORKERS as u64)
     );
     let fix = "raise the limit before starting: ulimit -n 4096 (systemd: LimitNOFILE=)";
     let finding = match limit {
@@ -236,7 +236,7 @@ fn open_files() -> Option<Finding> {
 
 fn date_of(now: SystemTime) -> Finding {
     let written = UNIX_EPOCH + WRITTEN;
-    let found = format!("it is {} (UTC) here", date(now));
+    let found = format!("it is {} (UTC) here", utc_date(now));
     let fix = "set the clock, best by NTP (timedatectl set-ntp true): certificates are valid by the date";
     if now < written {
         Finding::problem("date", format!("{found}, before this program was written"), fix)

@@ -34,8 +34,8 @@
 //! anything changes; a bad one leaves no trace but counters and a typed reason. All weights that can be seen from
 //! outside are those of a complete step, but for layers that are broadcast ahead.
 //!
-//! One file per concern: `protocol` (events and actions), `validate`, `reduce` (lanes and trees) and `wire` (received
-//! bytes), `weights` (two buffers), `step` (from contribution to commit), `members` (who comes and goes), `state` (workers and
+//! One file per concern: `protocol` (events and actions), `validate`, `reduce` (lanes and trees) and `received` (received
+//! numbers), `weights` (two buffers), `step` (from contribution to commit), `members` (who comes and goes), `state` (workers and
 //! what they hold), `round`
 //! (who is given what, and when again), `plan`, `deadlines`, `clock`, `status`, `report`.
 
@@ -45,6 +45,7 @@ mod deadlines;
 mod members;
 mod plan;
 mod protocol;
+mod received;
 mod reduce;
 mod report;
 mod round;
@@ -53,7 +54,6 @@ mod status;
 mod step;
 mod validate;
 mod weights;
-mod wire;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -69,6 +69,7 @@ pub use self::protocol::{
     Action, Assignment, Attempt, Contribution, Event, Generation, Join, Member, Part, Release, Step, Values,
     WorkerId,
 };
+pub use self::received::Received;
 pub use self::report::{EpochReport, EpochSums, Outcome, Snapshot, SnapshotError, StepReport};
 pub use self::status::{Quarantine, Status, Waiting, WorkerState, WorkerStatus};
 pub use self::validate::Rejection;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use nn_core::{Node, NodeStats};
 
+use super::received::Received;
 use super::report::{EpochReport, Outcome, StepReport};
 use super::validate::Rejection;
 
@@ -45,9 +45,8 @@ pub enum Values {
     /// Computed by the kernels of this very process: what they say about NaN and infinity is believed, not looked up.
     /// The buffer comes back with [`Action::Recycle`].
     Own(Vec<f32>),
-    /// As received: little-endian `f32` in as many pieces as they came in, each of whole numbers. They are checked, and
-    /// reduced out of these bytes.
-    Wire(Vec<Bytes>),
+    /// As received. They are checked, and reduced out of these bytes.
+    Received(Received),
 }
 
 /// A part of a node, computed.

@@ -1,25 +1,61 @@
-//! Received numbers: checked, added and decoded where they lie, in the pieces that they came in.
+//! Received numbers: checked, added and decoded where they lie, in the pieces that they arrived in.
+
+use std::ops::Range;
 
 use bytes::Bytes;
 
-/// Little-endian `f32` in pieces of whole numbers, together as many as belong to what they are.
+use crate::encoding::Encoding;
+
+/// Encoded numbers in the pieces that they arrived in. None of it is copied.
+///
+/// What a peer sent need not be whole numbers, nor as many as it should be: the engine checks both before it reads them.
 #[derive(Debug)]
-pub(super) struct Wire(Vec<Bytes>);
+pub struct Received {
+    encoding: Encoding,
+    pieces: Vec<Bytes>,
+}
 
-/// Numbers that are looked at between two looks at whether to stop.
-const BLOCK: usize = 1 << 14;
-
-impl Wire {
-    /// No piece may be [`ragged`].
-    pub(super) fn new(pieces: Vec<Bytes>) -> Self {
-        Self(pieces)
+impl Received {
+    /// Pieces of one encoding, unchecked.
+    #[must_use]
+    pub fn new(encoding: Encoding, pieces: Vec<Bytes>) -> Self {
+        Self { encoding, pieces }
     }
 
-    /// The numbers of a range, without copying them.
-    pub(super) fn slice(&self, from: usize, to: usize) -> Self {
-        let (mut skip, mut want) = (from * 4, (to - from) * 4);
+    /// The encoding of the pieces.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// The pieces, in order.
+    #[must_use]
+    pub fn pieces(&self) -> &[Bytes] {
+        &self.pieces
+    }
+
+    /// The length of the first piece that ends within a block.
+    pub(super) fn ragged(&self) -> Option<usize> {
+        self.pieces.iter().map(Bytes::len).find(|&len| self.encoding.is_ragged(len))
+    }
+
+    /// The numbers in the pieces, a surplus in the last block included.
+    pub(super) fn numbers(&self) -> usize {
+        self.pieces.iter().map(|piece| self.encoding.numbers_in(piece.len())).sum()
+    }
+
+    /// True if no number is NaN or infinite.
+    pub(super) fn all_finite(&self) -> bool {
+        self.pieces.iter().all(|piece| self.encoding.all_finite(piece))
+    }
+
+    /// The numbers of a range. A block begins at its start.
+    pub(super) fn slice(&self, range: Range<usize>) -> Self {
+        debug_assert!(self.encoding.begins_block(range.start));
+        let (mut skip, mut want) =
+            (self.encoding.bytes_for(range.start), self.encoding.bytes_for(range.len()));
         let mut pieces = Vec::new();
-        for piece in &self.0 {
+        for piece in &self.pieces {
             if skip >= piece.len() {
                 skip -= piece.len();
                 continue;
@@ -31,31 +67,31 @@ impl Wire {
             pieces.push(piece.slice(skip..skip + take));
             (skip, want) = (0, want - take);
         }
-        Self(pieces)
+        Self { encoding: self.encoding, pieces }
     }
 
-    /// Writes the numbers from number `from` on to `out`.
+    /// Writes the numbers from number `from` on to `out`. A block begins at `from`.
     pub(super) fn read(&self, from: usize, out: &mut [f32]) {
-        self.each(from, out, |x, y| *x = y);
+        self.each(from, out, |bytes, out| self.encoding.decode(bytes, out));
     }
 
-    /// Adds the numbers from number `from` on to `sum`.
+    /// Adds the numbers from number `from` on to `sum`. A block begins at `from`.
     pub(super) fn add_to(&self, from: usize, sum: &mut [f32]) {
-        self.each(from, sum, |x, y| *x += y);
+        self.each(from, sum, |bytes, sum| self.encoding.add(bytes, sum));
     }
 
-    fn each(&self, from: usize, mut out: &mut [f32], f: impl Fn(&mut f32, f32)) {
-        let mut skip = from * 4;
-        for piece in &self.0 {
+    /// Calls `f` with the bytes of each piece and the numbers that they are for.
+    fn each(&self, from: usize, mut out: &mut [f32], f: impl Fn(&[u8], &mut [f32])) {
+        debug_assert!(self.encoding.begins_block(from));
+        let mut skip = self.encoding.bytes_for(from);
+        for piece in &self.pieces {
             if skip >= piece.len() {
                 skip -= piece.len();
                 continue;
             }
-            let numbers = piece[skip..].as_chunks::<4>().0;
-            let (here, rest) = out.split_at_mut(numbers.len().min(out.len()));
-            for (x, bytes) in here.iter_mut().zip(numbers) {
-                f(x, f32::from_le_bytes(*bytes));
-            }
+            let bytes = &piece[skip..];
+            let (here, rest) = out.split_at_mut(self.encoding.numbers_in(bytes.len()).min(out.len()));
+            f(bytes, here);
             (out, skip) = (rest, 0);
             if out.is_empty() {
                 return;
@@ -64,74 +100,50 @@ impl Wire {
     }
 }
 
-/// The first piece that ends within a number.
-pub(super) fn ragged(pieces: &[Bytes]) -> Option<usize> {
-    pieces.iter().map(Bytes::len).find(|len| !len.is_multiple_of(4))
-}
-
-/// How many numbers the pieces hold.
-pub(super) fn numbers(pieces: &[Bytes]) -> usize {
-    pieces.iter().map(|piece| piece.len() / 4).sum()
-}
-
-/// True if no number is NaN or infinite.
-pub(super) fn all_finite(pieces: &[Bytes]) -> bool {
-    // Blocks, so that the loop inside has no exit and becomes vector code.
-    pieces.iter().flat_map(|piece| piece.as_chunks::<4>().0.chunks(BLOCK)).all(|block| {
-        let bad = block.iter().fold(0_u32, |bad, bytes| {
-            bad | u32::from(u32::from_le_bytes(*bytes) & 0x7f80_0000 == 0x7f80_0000)
-        });
-        bad == 0
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn pieces(values: &[f32], cuts: &[usize]) -> Vec<Bytes> {
-        let all: Bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into();
+    fn received(values: &[f32], cuts: &[usize]) -> Received {
+        let encoding = Encoding::F32;
+        let mut all = vec![0; encoding.bytes_for(values.len())];
+        encoding.encode(values, &mut all);
+        let all = Bytes::from(all);
         let mut at = 0;
-        let mut out = Vec::new();
+        let mut pieces = Vec::new();
         for &cut in cuts.iter().chain([&values.len()]) {
-            out.push(all.slice(at * 4..cut * 4));
+            pieces.push(all.slice(encoding.bytes_for(at)..encoding.bytes_for(cut)));
             at = cut;
         }
-        out
+        Received::new(encoding, pieces)
     }
 
     #[test]
-    fn pieces_are_the_numbers_wherever_they_are_cut() {
+    fn pieces_hold_the_numbers_wherever_they_are_cut() {
         let values: Vec<f32> = (0..23_u8).map(|i| f32::from(i) - 7.5).collect();
         for cuts in [&[][..], &[1], &[5, 5, 20], &[0, 22]] {
-            let pieces = pieces(&values, cuts);
-            assert_eq!((numbers(&pieces), ragged(&pieces)), (23, None));
-            assert!(all_finite(&pieces));
-            let wire = Wire::new(pieces);
+            let received = received(&values, cuts);
+            assert_eq!((received.numbers(), received.ragged()), (23, None));
+            assert!(received.all_finite());
             for (from, to) in [(0, 23), (3, 3), (4, 9), (5, 20), (22, 23)] {
                 let mut out = vec![0.0; to - from];
-                wire.slice(from, to).read(0, &mut out);
+                received.slice(from..to).read(0, &mut out);
                 assert_eq!(out, values[from..to]);
-                wire.slice(from, to).add_to(0, &mut out);
+                received.slice(from..to).add_to(0, &mut out);
                 assert!(out.iter().zip(&values[from..to]).all(|(&x, &y)| x == y + y));
-                wire.read(from, &mut out);
+                received.read(from, &mut out);
                 assert_eq!(out, values[from..to]);
-                wire.slice(2, 23).add_to(from.max(2) - 2, &mut out[from.max(2) - from..]);
+                received.slice(2..23).add_to(from.max(2) - 2, &mut out[from.max(2) - from..]);
                 assert!(out.iter().zip(&values[from..to]).skip(2).all(|(&x, &y)| x == y + y));
             }
         }
     }
 
     #[test]
-    fn what_is_not_finite_or_not_whole_is_found() {
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN] {
-            for at in [0, 1, BLOCK, 2 * BLOCK] {
-                let mut values = vec![f32::MAX; 2 * BLOCK + 1];
-                assert!(all_finite(&pieces(&values, &[BLOCK + 1])));
-                values[at] = bad;
-                assert!(!all_finite(&pieces(&values, &[BLOCK + 1])), "{bad} at {at}");
-            }
-        }
-        assert_eq!(ragged(&[Bytes::from_static(&[0; 8]), Bytes::from_static(&[0; 7])]), Some(7));
+    fn ragged_pieces_and_numbers_that_are_not_finite_are_found() {
+        assert!(!received(&[0.0, 1.0, f32::NAN], &[1]).all_finite());
+        assert!(!received(&[f32::INFINITY, 1.0], &[1]).all_finite());
+        let pieces = vec![Bytes::from_static(&[0; 8]), Bytes::from_static(&[0; 7])];
+        assert_eq!(Received::new(Encoding::F32, pieces).ragged(), Some(7));
     }
 }

@@ -14,6 +14,7 @@ use super::protocol::{Action, Assignment, Attempt, Part, Step, WorkerId};
 use super::reduce::LeafSet;
 use super::report::Outcome;
 use super::state::{Issue, Progress, Standing};
+use crate::encoding::Encoding;
 
 /// What has been given out in this step.
 #[derive(Debug, Default)]
@@ -260,7 +261,8 @@ impl Engine {
         if let Some(transfer) = self.transfer {
             return transfer;
         }
-        let seconds = self.params().len() as f64 * 4.0 / self.cluster.link_bytes_per_second.max(1.0);
+        let bytes = Encoding::F32.bytes_for(self.params().len());
+        let seconds = bytes as f64 / self.cluster.link_bytes_per_second.max(1.0);
         Duration::from_secs_f64(seconds.min(86_400.0))
     }
 

@@ -11,7 +11,6 @@ use super::report::{EpochReport, Outcome, StepReport};
 use super::state::{Issue, Progress, Standing};
 use super::validate::Rejection;
 use super::weights::StepConstants;
-use super::wire::Wire;
 
 /// How much the newest step counts in what carrying a node takes.
 const NEWEST: f64 = 0.1;
@@ -77,17 +76,16 @@ impl Engine {
         }
         let mut result = Ok(());
         match (c.part, c.values) {
-            (Part::Layer(layer), Values::Wire(pieces)) => {
+            (Part::Layer(layer), Values::Received(received)) => {
                 let layer = layer as usize;
                 if !self.reduction.has_layer(layer, node) {
                     actions.push(Action::Counted { worker, step, node, part: c.part });
-                    let sum = Sum::Wire(Wire::new(pieces));
-                    result = self.add_layer(layer, node, sum, constants, actions);
+                    result = self.add_layer(layer, node, Sum::Received(received), constants, actions);
                 }
             }
             (part, values) => {
                 let values = match values {
-                    Values::Wire(pieces) => Ok(Wire::new(pieces)),
+                    Values::Received(received) => Ok(received),
                     Values::Own(buffer) => Err(buffer),
                 };
                 let start = self.part_range(part).map_or(0, |range| range.start);
@@ -101,7 +99,7 @@ impl Engine {
                     let range = range.start - start..range.end - start;
                     actions.push(Action::Counted { worker, step, node, part: this });
                     let sum = match &values {
-                        Ok(wire) => Sum::Wire(wire.slice(range.start, range.end)),
+                        Ok(received) => Sum::Received(received.slice(range)),
                         Err(own) => {
                             let mut buffer = self.reduction.take(layer);
                             buffer.copy_from_slice(&own[range]);

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use nn_core::Node;
 use thiserror::Error;
 
+use super::Engine;
 use super::protocol::{Contribution, Part, Values};
-use super::{Engine, wire};
 
 /// Why what a worker sent was refused. Each message ends with the remedy where there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -196,11 +196,11 @@ impl Engine {
         }
         let (got, want) = match &c.values {
             Values::Own(buffer) => (buffer.len(), range.len()),
-            Values::Wire(pieces) => {
-                if let Some(bytes) = wire::ragged(pieces) {
+            Values::Received(received) => {
+                if let Some(bytes) = received.ragged() {
                     return Err(Rejection::Ragged(bytes));
                 }
-                (wire::numbers(pieces), range.len())
+                (received.numbers(), received.encoding().whole_blocks(range.len()))
             }
         };
         if got != want {
@@ -209,7 +209,7 @@ impl Engine {
         let loss = c.stats.is_none_or(|stats| stats.loss.is_finite());
         let finite = match &c.values {
             Values::Own(_) => c.finite && loss,
-            Values::Wire(pieces) => loss && wire::all_finite(pieces),
+            Values::Received(received) => loss && received.all_finite(),
         };
         match (finite, c.finite) {
             (false, true) => Err(Rejection::HiddenNonFinite),
