@@ -29,7 +29,6 @@
 // They panic once a pipe is closed: see `failure::write_stdout`.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-mod certificate;
 pub mod cli;
 mod clock;
 mod commands;

@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // For the reflection service.
     std::fs::write(out.join("nn.v1.bin"), files.encode_to_vec())?;
-    // Payloads are slices of what was read from the socket, not copies.
+    // Payloads are slices of the bytes read from the socket, not copies.
     tonic_prost_build::configure().bytes(".nn.v1").compile_fds(files)?;
     Ok(())
 }

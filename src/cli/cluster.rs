@@ -105,7 +105,7 @@ impl CoordArgs {
 }
 
 /// The most workers that can be asked for.
-const MAX_WORKERS: u64 = 1024;
+const MAX_WORKERS: u64 = nn_engine::MAX_WORKERS as u64;
 
 /// The longest wait that can be asked for, in seconds: a year.
 const MAX_WAIT: u64 = 365 * 24 * 3600;

@@ -168,9 +168,9 @@ fn who_may_not_take_part_is_told_why_on_both_sides() {
         (&with, "--tls-ca certs/ca.pem", "none was shown", "showed no certificate"),
         (&with, eve, "the authority that signed", "did not sign"),
         (&with, trusting_others, "none of the authorities", "does not trust the authority"),
-        (&with, &server_as_client, "does not take the certificate", "not a worker's"),
+        (&with, &server_as_client, "does not accept the certificate", "not a worker's"),
         (&with, &format!("{ALICE} --tls-name x.lan"), "not for x.lan", "another host"),
-        (&with, ALICE, "a token is asked for", "showed no token"),
+        (&with, ALICE, "a token is required", "showed no token"),
         (&with, &format!("{ALICE} --token-file token2"), "not the run's", "a token that is not this run's"),
     ] {
         let ran = worker(&place, &[], url, flags).ended();

@@ -205,7 +205,7 @@ def messages_before_hello(world):
         name, message = early(stream.message, world)[index]
         # That a Hello follows does not help.
         stream.say(message, stream.message(hello=hello_of(world)))
-        stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", f"{name} is not expected now, but Hello")
+        stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", f"expected Hello, got {name}")
 
 
 @scenario
@@ -213,19 +213,19 @@ def messages_before_ready(world):
     for name, index in [("GradientHeader", 3), ("TensorChunk", 4)]:
         peer = Peer(world).greet()
         peer.say(early(peer.message, world)[index][1])
-        peer.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", f"{name} is not expected now, but Ready")
+        peer.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", f"expected Ready, got {name}")
 
 
 @scenario
 def two_hellos(world):
     peer = Peer(world).greet()
     peer.say(peer.make(hello=hello_of(world)))
-    peer.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "Hello is not expected now")
+    peer.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "expected Ready, got Hello")
     # In one go, before the first can have been answered.
     stream = greeting(world)
     stream.say(stream.message(hello=hello_of(world)))
     equal(stream.must_hear().WhichOneof("body"), "welcome", "the answer to the first")
-    stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "Hello is not expected now")
+    stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "expected Ready, got Hello")
 
 
 @scenario

@@ -46,7 +46,7 @@ def header(name, *words, **changes):
 
 header("one_number_too_many", "numbers", elements=lambda n: n + 1)
 header("one_number_too_few", "numbers", elements=lambda n: n - 1)
-header("no_numbers", "said to have 0 numbers", elements=lambda _: 0)
+header("no_numbers", "announces 0 numbers", elements=lambda _: 0)
 header("the_bytes_instead_of_the_numbers", "numbers", elements=lambda n: n * 4)
 header("one_chunk_too_many", "3 chunks", chunks=lambda n: n + 1)
 header("no_chunks", "0 chunks", chunks=lambda _: 0)
@@ -66,38 +66,38 @@ def chunk(name, which, *words, **changes):
             setattr(of, field, change(getattr(of, field)))
 
 
-chunk("a_chunk_out_of_order", 0, "chunk 1 came where chunk 0 of 2 belongs", index=lambda _: 1)
-chunk("a_chunk_beyond_the_last", 1, "chunk 2 came where chunk 1 of 2 belongs", index=lambda _: 2)
-chunk("a_chunk_far_beyond_the_last", 0, f"chunk {U32} came where", index=lambda _: U32)
-chunk("a_chunk_of_another_number_of_chunks", 0, "belongs", total=lambda _: 3)
-chunk("a_chunk_of_one_layer", 0, "belongs", layer=lambda _: 0)
-chunk("a_first_chunk_that_is_short", 0, f"where {CHUNK} belong", data=lambda data: data[:-4])
-chunk("a_chunk_above_the_size_of_chunks", 0, f"where {CHUNK} belong", data=lambda data: data + b"1234")
-chunk("a_last_chunk_that_is_short", 1, "belong", data=lambda data: data[:-4])
-chunk("a_last_chunk_that_is_long", 1, "belong", data=lambda data: data + b"1234")
-chunk("a_chunk_that_ends_within_a_number", 1, "belong", data=lambda data: data[:-1])
+chunk("a_chunk_out_of_order", 0, "expected chunk 0 of 2", "got chunk 1", index=lambda _: 1)
+chunk("a_chunk_beyond_the_last", 1, "expected chunk 1 of 2", "got chunk 2", index=lambda _: 2)
+chunk("a_chunk_far_beyond_the_last", 0, f"got chunk {U32}", index=lambda _: U32)
+chunk("a_chunk_of_another_number_of_chunks", 0, "of the announced tensor", total=lambda _: 3)
+chunk("a_chunk_of_one_layer", 0, "of the announced tensor", layer=lambda _: 0)
+chunk("a_first_chunk_that_is_short", 0, f"instead of {CHUNK}", data=lambda data: data[:-4])
+chunk("a_chunk_above_the_size_of_chunks", 0, f"instead of {CHUNK}", data=lambda data: data + b"1234")
+chunk("a_last_chunk_that_is_short", 1, "instead of", data=lambda data: data[:-4])
+chunk("a_last_chunk_that_is_long", 1, "instead of", data=lambda data: data + b"1234")
+chunk("a_chunk_that_ends_within_a_number", 1, "instead of", data=lambda data: data[:-1])
 chunk("an_empty_chunk", 0, "0 bytes", data=lambda _: b"")
 chunk("a_wrong_checksum_of_a_chunk", 0, "checksum of chunk 0", crc32=lambda crc: crc ^ 1)
 chunk("a_wrong_checksum_of_the_last_chunk", 1, "checksum of chunk 1", crc32=lambda crc: crc ^ 1)
 chunk("another_bit_in_a_chunk", 0, "checksum of chunk 0", data=lambda data: b"\1" + data[1:])
 
 
-@spoilt("chunks_in_the_wrong_order", TENSOR, "chunk 1 came where chunk 0")
+@spoilt("chunks_in_the_wrong_order", TENSOR, "expected chunk 0 of 2", "got chunk 1")
 def _(messages, _):
     messages[1], messages[2] = messages[2], messages[1]
 
 
-@spoilt("a_chunk_twice", TENSOR, "chunk 0 came where chunk 1")
+@spoilt("a_chunk_twice", TENSOR, "expected chunk 1 of 2", "got chunk 0")
 def _(messages, _):
     messages.insert(1, messages[1])
 
 
-@spoilt("two_headers", TENSOR, "begins before the one before it is complete")
+@spoilt("two_headers", TENSOR, "begins before the previous one is complete")
 def _(messages, _):
     messages.insert(1, messages[0])
 
 
-@spoilt("a_header_between_chunks", TENSOR, "begins before the one before it is complete")
+@spoilt("a_header_between_chunks", TENSOR, "begins before the previous one is complete")
 def _(messages, _):
     messages.insert(2, messages[0])
 
@@ -128,12 +128,12 @@ elsewhere("a_chunk_of_another_generation", "generation", 1)
 elsewhere("a_chunk_of_another_attempt", "attempt", 2)
 
 
-@spoilt("a_gradient_without_a_node", MESSAGE, "GradientHeader lacks its field node")
+@spoilt("a_gradient_without_a_node", MESSAGE, "GradientHeader lacks the field node")
 def _(messages, _):
     messages[0].gradient_header.ClearField("node")
 
 
-@spoilt("a_gradient_without_a_tensor", MESSAGE, "GradientHeader lacks its field tensor")
+@spoilt("a_gradient_without_a_tensor", MESSAGE, "GradientHeader lacks the field tensor")
 def _(messages, _):
     messages[0].gradient_header.ClearField("tensor")
 
@@ -153,17 +153,17 @@ def _(messages, _):
     messages[2:] = [bytes(16 << 20)]
 
 
-@spoilt("a_hello_within_a_tensor", MESSAGE, "Hello is not expected now")
+@spoilt("a_hello_within_a_tensor", MESSAGE, "got Hello")
 def _(messages, peer):
     messages.insert(2, peer.make(hello=hello_of(peer.world)))
 
 
-@spoilt("ready_again", MESSAGE, "Ready is not expected now")
+@spoilt("ready_again", MESSAGE, "got Ready")
 def _(messages, peer):
     messages[:] = [peer.make(ready={"data_sha256": peer.welcome.data.sha256})]
 
 
-@spoilt("a_request_for_data_within_the_run", MESSAGE, "DataRequest is not expected now")
+@spoilt("a_request_for_data_within_the_run", MESSAGE, "got DataRequest")
 def _(messages, peer):
     messages[:] = [peer.make(data_request={"sha256": peer.welcome.data.sha256})]
 

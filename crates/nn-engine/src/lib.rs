@@ -8,16 +8,19 @@
 //!
 //! Invariants: nothing in here reads a clock, draws randomness, opens a file or a socket, or knows an async runtime.
 
+mod encoding;
 mod engine;
 mod fingerprint;
 pub mod local;
 mod manifest;
 mod recipe;
 
+pub use encoding::Encoding;
 pub use engine::{
     Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Rejection, Release,
-    Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
+    Generation, Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Received, Rejection,
+    Release, Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState,
+    WorkerStatus,
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};

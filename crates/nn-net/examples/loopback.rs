@@ -1,9 +1,9 @@
 //! Measures steps over loopback, with workers in processes of their own:
 //! `cargo run --release -p nn-net --example loopback -- --widths 784-30-10 --batch 10 --workers 2` (and `--activation`,
-//! `--steps`, `--threads` of each worker, `--io-threads` of each async runtime). It prints one JSON object, times in
-//! microseconds: `benches/compare_ddp.py` reads it. `--tls` has both sides show certificates. `--alone` times the same steps in this process first, and compares the
-//! weights.
-#![allow(clippy::print_stdout, clippy::disallowed_methods)] // it is for reading the clock and printing
+//! `--steps`, `--threads` of each worker, `--io-threads` of each async runtime). It prints one JSON object, with times in
+//! microseconds, which `benches/compare_ddp.py` reads. With `--tls` both sides show certificates. `--alone` first times the
+//! same steps in this process, and compares the weights.
+#![allow(clippy::print_stdout, clippy::disallowed_methods)] // it reads the clock and prints
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -17,19 +17,20 @@ use std::time::{Duration, Instant};
 use nn_core::{Activation, Cost, Dataset, Features, Isa, Model, Output, Targets, Threads};
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, Snapshot, StepReport,
+    Cluster, Compute, Encoding, Engine, EpochReport, Manifest, ManifestParts, Recipe, Snapshot, StepReport,
     params_sha256,
 };
 use nn_net::{
-    Authorities, ClientSecurity, Coordinator, CoordinatorOptions, Door, Identity, Pem, ServerSecurity,
-    WorkerOptions, serve, work,
+    Authorities, ClientSecurity, Coordinator, CoordinatorHandle, CoordinatorOptions, Door, Finished,
+    Identity, Pem, ServerSecurity, WorkerOptions, serve, work,
 };
 use rcgen::{CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-/// Steps that are not counted: workers join, and the planner learns how fast they are.
+/// The first steps, which are not counted: workers join, and the planner learns their speed.
 const WARM_UP: usize = 20;
 
 struct Laps {
@@ -72,7 +73,7 @@ impl Observer for Laps {
     fn snapshot(&mut self, _: Snapshot) {}
 }
 
-/// `--name value` pairs; a name alone is true.
+/// `--name value` pairs; a name alone means true.
 struct Flags(BTreeMap<String, String>);
 
 impl Flags {
@@ -96,118 +97,163 @@ impl Flags {
     }
 }
 
+/// What to measure.
+struct Setup {
+    widths: Vec<usize>,
+    activation: Activation,
+    batch: usize,
+    workers: usize,
+    steps: usize,
+    threads: usize,
+    io_threads: usize,
+}
+
+impl Setup {
+    fn parse(flags: &Flags) -> Result<Self, Box<dyn Error>> {
+        let widths: String = flags.get("widths", "784-30-10")?;
+        Ok(Self {
+            widths: widths.split('-').map(str::parse).collect::<Result<_, _>>()?,
+            activation: match flags.get::<String>("activation", "sigmoid")?.as_str() {
+                "relu" => Activation::Relu,
+                "tanh" => Activation::Tanh,
+                _ => Activation::Sigmoid,
+            },
+            batch: flags.get("batch", "10")?,
+            workers: flags.get("workers", "2")?,
+            steps: flags.get("steps", "1000")?,
+            threads: flags.get("threads", "1")?,
+            io_threads: flags.get("io-threads", "1")?,
+        })
+    }
+
+    /// An epoch is a hundred steps.
+    fn samples(&self) -> usize {
+        self.batch * 100
+    }
+
+    fn data(&self) -> Result<Arc<Dataset>, Box<dyn Error>> {
+        let (inputs, classes) = (self.widths[0], self.widths[self.widths.len() - 1]);
+        let bytes = (0..self.samples() * inputs)
+            .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3])
+            .collect();
+        let labels = (0..self.samples() as u32).map(|i| i % classes as u32).collect();
+        let features = Features::U8 { data: bytes, scale: 255.0 };
+        Ok(Arc::new(Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)?))
+    }
+
+    fn manifest(&self) -> Result<Manifest, Box<dyn Error>> {
+        Ok(Manifest::new(ManifestParts {
+            model: Model::new(self.widths.clone(), self.activation, Output::Softmax, Cost::CrossEntropy)?,
+            recipe: Recipe {
+                learning_rate: 0.1,
+                batch_size: self.batch,
+                shard_size: self.batch.div_ceil(8).min(32),
+                epochs: ((self.steps + WARM_UP) as u32).div_ceil(100),
+                ..Recipe::book()
+            },
+            train_samples: self.samples(),
+            data_sha256: "00".repeat(32),
+        })?)
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let flags = Flags::parse();
-    let (threads, io_threads) = (flags.get("threads", "1")?, flags.get("io-threads", "1")?);
+    let setup = Setup::parse(&flags)?;
     let connect: String = flags.get("connect", "")?;
     if !connect.is_empty() {
-        return run_worker(&connect, threads, io_threads, &flags.get::<String>("certs", "")?);
+        return run_worker(&connect, &setup, &flags.get::<String>("certs", "")?);
     }
-    let widths: String = flags.get("widths", "784-30-10")?;
-    let (batch, workers, steps): (usize, usize, usize) =
-        (flags.get("batch", "10")?, flags.get("workers", "2")?, flags.get("steps", "1000")?);
-    let activation = match flags.get::<String>("activation", "sigmoid")?.as_str() {
-        "relu" => Activation::Relu,
-        "tanh" => Activation::Tanh,
-        _ => Activation::Sigmoid,
-    };
-    let widths: Vec<usize> = widths.split('-').map(str::parse).collect::<Result<_, _>>()?;
-
-    let (inputs, classes) = (widths[0], widths[widths.len() - 1]);
-    let samples = batch * 100;
-    let bytes =
-        (0..samples * inputs).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
-    let labels = (0..samples as u32).map(|i| i % classes as u32).collect();
-    let features = Features::U8 { data: bytes, scale: 255.0 };
-    let data = Arc::new(Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)?);
-    let manifest = Manifest::new(ManifestParts {
-        model: Model::new(widths, activation, Output::Softmax, Cost::CrossEntropy)?,
-        recipe: Recipe {
-            learning_rate: 0.1,
-            batch_size: batch,
-            shard_size: batch.div_ceil(8).min(32),
-            epochs: ((steps + WARM_UP) as u32).div_ceil(100),
-            ..Recipe::book()
-        },
-        train_samples: samples,
-        data_sha256: "00".repeat(32),
-    })?;
+    let (data, manifest) = (setup.data()?, setup.manifest()?);
     let engine = |threads: usize| -> Result<Engine, Box<dyn Error>> {
         let compute = Compute { isa: Isa::best(), threads: Arc::new(Threads::new(threads)?) };
         Ok(Engine::new(manifest.clone(), compute, Duration::ZERO))
     };
-
     let alone = if flags.get("alone", "false")? {
-        let mut alone = engine(threads * workers)?;
+        let mut alone = engine(setup.threads * setup.workers)?;
         let mut laps = Laps::new();
         local::run(&mut alone, &data, &mut laps)?;
         Some((laps.summary()[0], params_sha256(alone.params())))
     } else {
         None
     };
-
-    let cluster = Cluster { min_workers: workers, ..Cluster::default() };
-    let options = CoordinatorOptions::default();
     let before = cpu_seconds();
     let certs = if flags.get("tls", "false")? { Some(certificates()?) } else { None };
-    let security = match &certs {
-        None => ServerSecurity::default(),
-        Some(folder) => {
-            let (identity, authority) = read(folder.path())?;
-            ServerSecurity::default().with_tls(identity, Some(&authority), true)?
-        }
-    };
-    let coordinator = Coordinator::start(engine(1)?.with_cluster(cluster), data, Laps::new(), options)?;
-    runtime(io_threads)?.block_on(async {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let scheme = if security.has_tls() { "https" } else { "http" };
-        let url = format!("{scheme}://{}", listener.local_addr()?);
-        let children: Vec<Child> = (0..workers)
-            .map(|_| {
-                let (threads, io_threads) = (threads.to_string(), io_threads.to_string());
-                let mut command = Command::new(std::env::current_exe()?);
-                command.args(["--connect", &url, "--threads", &threads, "--io-threads", &io_threads]);
-                if let Some(folder) = &certs {
-                    command.arg("--certs").arg(folder.path());
-                }
-                command.spawn()
-            })
-            .collect::<Result<_, _>>()?;
-        serve(vec![Door::new(listener, security)], coordinator.handle(), std::future::pending()).await?;
-        for mut child in children {
-            child.wait()?;
-        }
-        Ok::<(), Box<dyn Error>>(())
-    })?;
+    let cluster = Cluster { min_workers: setup.workers, ..Cluster::default() };
+    let engine = engine(1)?.with_cluster(cluster);
+    let coordinator = Coordinator::start(engine, data, Laps::new(), CoordinatorOptions::default())?;
+    runtime(setup.io_threads)?.block_on(serve_workers(
+        &setup,
+        coordinator.handle(),
+        certs.as_ref().map(TempDir::path),
+    ))?;
     let finished = coordinator.join()?;
-    let [median, fast, slow] = finished.observer.summary();
-    let times = finished.times;
-    let per_step = |time: Duration| micros(&time) / times.steps as f64;
-    let bytes = |all: u64| all as f64 / times.steps as f64 / workers as f64;
-    println!(
-        "{}",
-        json!({
-            "steps": times.steps,
-            "step_us": median,
-            "step_us_tenth": fast,
-            "step_us_ninetieth": slow,
-            "alone_us": alone.as_ref().map(|(median, _)| median),
-            "same_weights": alone.map(|(_, hash)| hash == params_sha256(finished.engine.params())),
-            "compute_us": per_step(times.compute),
-            "reduce_us": per_step(times.reduce),
-            "wait_us": per_step(times.wait),
-            "wire_us": per_step(times.wire),
-            "bytes_to_a_worker": bytes(times.bytes_sent),
-            "bytes_from_a_worker": bytes(times.bytes_received),
-            "parameter_bytes": manifest.model().parameters() * 4,
-            "coordinator_cpu_us": (cpu_seconds() - before) * 1e6 / times.steps as f64,
-            "coordinator_peak_mib": peak_mib(),
-        })
-    );
+    let cpu = cpu_seconds() - before;
+    println!("{}", report(&setup, &finished, alone, cpu));
     Ok(())
 }
 
-/// Processor time of this process, where the system tells it in hundredths of a second.
+/// Serves the run to workers in processes of their own, until it is over and they have ended.
+async fn serve_workers(
+    setup: &Setup,
+    handle: CoordinatorHandle,
+    certs: Option<&Path>,
+) -> Result<(), Box<dyn Error>> {
+    let security = match certs {
+        None => ServerSecurity::default(),
+        Some(folder) => {
+            let (identity, authority) = read(folder)?;
+            ServerSecurity::default().with_tls(identity, Some(&authority), true)?
+        }
+    };
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let scheme = if security.has_tls() { "https" } else { "http" };
+    let url = format!("{scheme}://{}", listener.local_addr()?);
+    let children: Vec<Child> = (0..setup.workers)
+        .map(|_| {
+            let (threads, io_threads) = (setup.threads.to_string(), setup.io_threads.to_string());
+            let mut command = Command::new(std::env::current_exe()?);
+            command.args(["--connect", &url, "--threads", &threads, "--io-threads", &io_threads]);
+            if let Some(folder) = certs {
+                command.arg("--certs").arg(folder);
+            }
+            command.spawn()
+        })
+        .collect::<Result<_, _>>()?;
+    serve(vec![Door::new(listener, security)], handle, std::future::pending()).await?;
+    for mut child in children {
+        child.wait()?;
+    }
+    Ok(())
+}
+
+/// The result as JSON. `alone` has the median step and the hash of the weights of the run in this process.
+fn report(setup: &Setup, finished: &Finished<Laps>, alone: Option<(f64, String)>, cpu: f64) -> Value {
+    let [median, fast, slow] = finished.observer.summary();
+    let times = finished.times;
+    let per_step = |time: Duration| micros(&time) / times.steps as f64;
+    let bytes = |all: u64| all as f64 / times.steps as f64 / setup.workers as f64;
+    let params = finished.engine.params();
+    json!({
+        "steps": times.steps,
+        "step_us": median,
+        "step_us_tenth": fast,
+        "step_us_ninetieth": slow,
+        "alone_us": alone.as_ref().map(|(median, _)| median),
+        "same_weights": alone.map(|(_, hash)| hash == params_sha256(params)),
+        "compute_us": per_step(times.compute),
+        "reduce_us": per_step(times.reduce),
+        "wait_us": per_step(times.wait),
+        "wire_us": per_step(times.wire),
+        "bytes_to_a_worker": bytes(times.bytes_sent),
+        "bytes_from_a_worker": bytes(times.bytes_received),
+        "parameter_bytes": Encoding::F32.bytes_for(params.len()),
+        "coordinator_cpu_us": cpu * 1e6 / times.steps as f64,
+        "coordinator_peak_mib": peak_mib(),
+    })
+}
+
+/// The processor time of this process, on systems that count it in hundredths of a second.
 fn cpu_seconds() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();
@@ -216,7 +262,7 @@ fn cpu_seconds() -> f64 {
     ticks / 100.0
 }
 
-/// The most memory that this process has had, in MiB.
+/// The peak memory of this process, in MiB.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;
@@ -231,8 +277,8 @@ fn runtime(threads: usize) -> std::io::Result<Runtime> {
     }
 }
 
-/// An authority, and one certificate that serves for both sides, in a folder that is removed at the end.
-fn certificates() -> Result<tempfile::TempDir, Box<dyn Error>> {
+/// An authority, and one certificate for both sides, in a folder that is removed at the end.
+fn certificates() -> Result<TempDir, Box<dyn Error>> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
@@ -254,12 +300,13 @@ fn read(folder: &Path) -> Result<(Identity, Authorities), Box<dyn Error>> {
     Ok((Identity::from_pem(&pem("certificate")?, &pem("key")?)?, Authorities::from_pem(&pem("ca")?)?))
 }
 
-fn run_worker(url: &str, threads: usize, io_threads: usize, certs: &str) -> Result<(), Box<dyn Error>> {
-    let mut options = WorkerOptions::new(vec![url.to_owned()], Arc::new(Threads::new(threads)?), Isa::best());
+fn run_worker(url: &str, setup: &Setup, certs: &str) -> Result<(), Box<dyn Error>> {
+    let threads = Arc::new(Threads::new(setup.threads)?);
+    let mut options = WorkerOptions::new(vec![url.to_owned()], threads, Isa::best());
     if !certs.is_empty() {
         let (identity, authority) = read(Path::new(certs))?;
         options.dial.security = ClientSecurity::default().with_tls(authority, Some(identity))?;
     }
-    runtime(io_threads)?.block_on(work(options, |_| {}, std::future::pending()))?;
+    runtime(setup.io_threads)?.block_on(work(options, |_| {}, std::future::pending()))?;
     Ok(())
 }

@@ -1,16 +1,15 @@
-//! What must hold of everything that comes over the network or out of a worker's cache, however hostile: for the fuzz
-//! targets in `fuzz/` and the property tests beside this module, and built for nothing else.
+//! Promises about all input from the network or a worker's cache, however hostile: for the fuzz targets in `fuzz/` and the
+//! property tests beside this module. It is built for nothing else.
 //!
-//! Each check panics where a promise is broken. Two of them run the real thing on a script, which is the fuzzer's bytes
-//! read as operations: [`check_coordinator`] lets strangers loose on a running coordinator that has one honest worker,
-//! [`check_worker`] lets a worker talk to a coordinator that says anything.
+//! Each check panics if a promise is broken. Two of them run the real code on a script, which is the fuzzer's bytes read as
+//! operations: [`check_coordinator`] has hostile clients connect to a coordinator with one honest worker, and
+//! [`check_worker`] has a worker join a hostile coordinator.
 
-#![allow(missing_docs)] // one sentence each says it all
-
-mod fixture;
+pub(crate) mod fixture;
 pub(crate) mod script;
 #[cfg(test)]
 mod tests;
+pub(crate) mod text;
 
 use std::path::Path;
 
@@ -22,7 +21,8 @@ use tonic::body::Body;
 
 pub use crate::client::hostile::check as check_worker;
 pub use crate::server::hostile::check as check_coordinator;
-pub(crate) use fixture::{FIXTURE, Fed, Fixture, GENERATION, poll_once, runtime};
+use fixture::{Fed, poll_once};
+use text::{LONGEST_TEXT, is_plain};
 
 use crate::data::{self, TrainingSet};
 use crate::proto as pb;
@@ -31,16 +31,8 @@ use crate::wire::error::WireError;
 use crate::wire::hex;
 use crate::wire::stream::{Messages, frame};
 
-/// No message for people is longer, whatever a peer says.
-pub(crate) const LONGEST_TEXT: usize = 4096;
-
-/// A sentence for a terminal or a log.
-pub(crate) fn is_plain(text: &str) -> bool {
-    text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control)
-}
-
-/// gRPC's frames in both directions: however the bytes are cut, the same messages come out of them, and then the same
-/// error; what is a message can be written and read again.
+/// gRPC's frames in both directions: however the bytes are cut, they give the same messages and then the same error; every
+/// message can be written and read again.
 pub fn check_stream(bytes: &[u8]) {
     let Some((&how, bytes)) = bytes.split_first() else { return };
     let cuts = [usize::MAX, usize::from(how >> 1).max(1), 1];
@@ -62,10 +54,10 @@ fn same<M: Message + Default + Clone + PartialEq>(
     read: &[Read<M>; 3],
     convert: impl Fn(M) -> Option<WireError>,
 ) {
-    assert!(read[0] == read[1] && read[0] == read[2], "it matters how the bytes are cut");
+    assert!(read[0] == read[1] && read[0] == read[2], "the result depends on how the bytes are cut");
     for message in &read[0].0 {
         let again = read_all::<M>(&frame(message), usize::MAX);
-        // Not compared as messages: they may hold NaN.
+        // Compared as bytes, because messages may hold NaN.
         assert_eq!(again.0.len(), 1);
         assert_eq!(again.0[0].encode_to_vec(), message.encode_to_vec());
         if let Some(error) = convert(message.clone()) {
@@ -80,13 +72,13 @@ fn same<M: Message + Default + Clone + PartialEq>(
 fn read_all<M: Message + Default>(bytes: &[u8], cut: usize) -> Read<M> {
     let (feed, fed) = Fed::new();
     for piece in bytes.chunks(cut.min(bytes.len().max(1))) {
-        feed.send(Bytes::copy_from_slice(piece)).expect("the other end is here");
+        feed.send(Bytes::copy_from_slice(piece)).expect("the receiver exists");
     }
     drop(feed);
     let mut messages = Messages::<M>::new(Body::new(fed));
     let mut read = Vec::new();
     loop {
-        let next = poll_once(messages.message()).expect("all there is to come has come");
+        let next = poll_once(messages.message()).expect("all bytes have arrived");
         match next {
             Ok(Some(message)) => read.push(message),
             Ok(None) => return (read, None),
@@ -95,7 +87,7 @@ fn read_all<M: Message + Default>(bytes: &[u8], cut: usize) -> Read<M> {
     }
 }
 
-/// A run's manifest as JSON: what is accepted can be asked anything, and comes back the same.
+/// A run's manifest as JSON: an accepted manifest answers all questions, and survives being written and read again.
 pub fn check_manifest(bytes: &[u8]) {
     let parts: ManifestParts = match serde_json::from_slice(bytes) {
         Ok(parts) => parts,
@@ -114,14 +106,14 @@ pub fn check_manifest(bytes: &[u8]) {
         assert!(!rate.is_nan(), "a learning rate of {rate}");
     }
     let text = serde_json::to_string(&manifest).expect("it can be written");
-    let again: ManifestParts = serde_json::from_str(&text).expect("it was written by us");
-    let again = Manifest::new(again).expect("it was accepted before");
+    let again: ManifestParts = serde_json::from_str(&text).expect("we wrote it");
+    let again = Manifest::new(again).expect("it was accepted");
     assert_eq!((again.hash(), again.differences(&manifest).len()), (manifest.hash(), 0));
     assert!(data::most_bytes(&manifest) > 0);
 }
 
-/// A training set as a worker keeps it in `folder`: what is accepted is, byte for byte, what a coordinator would send, and
-/// what is not is removed. The first byte says whether the file's name is that of its content.
+/// A training set in a worker's cache, `folder`: an accepted file is, byte for byte, what a coordinator would send, and any
+/// other is removed. The first byte decides whether the file's name matches its content.
 pub fn check_training_set(bytes: &[u8], folder: &Path) {
     let Some((&how, bytes)) = bytes.split_first() else { return };
     let manifest = &fixture::training_manifests()[usize::from(how >> 1) % 3];
@@ -132,17 +124,17 @@ pub fn check_training_set(bytes: &[u8], folder: &Path) {
     let path = folder.join(format!("{hash}.train"));
     std::fs::write(&path, bytes).expect("the caller's folder can be written to");
     let kept = crate::client::load_kept(folder, manifest, &hash);
-    assert_eq!(path.exists(), kept.is_some(), "a set that is not right is removed");
+    assert_eq!(path.exists(), kept.is_some(), "a bad file is removed");
     if let Some(dataset) = kept {
         assert_eq!(how & 1, 0);
         let set = TrainingSet::new(std::sync::Arc::new(dataset));
-        // A set may be followed by more in the file, which is not part of it: but then the hash is another one.
+        // Further bytes in the file would change its hash.
         assert_eq!((set.sha256(), set.bytes()), (hash.as_str(), bytes.len() as u64));
-        std::fs::remove_file(&path).expect("it is there");
+        std::fs::remove_file(&path).expect("it exists");
     }
 }
 
-/// Where a fuzzer begins, and what tests damage, for each check by name.
+/// The inputs that a fuzzer starts from and that tests corrupt, for each check by name.
 pub fn seeds(check: &str) -> Vec<Vec<u8>> {
     match check {
         "stream" => fixture::streams(),

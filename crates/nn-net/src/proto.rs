@@ -4,8 +4,8 @@
 
 tonic::include_proto!("nn.v1");
 
-/// All of `proto/nn/v1` as a descriptor, for the reflection service.
+/// The descriptor of `proto/nn/v1`, for the reflection service.
 pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nn.v1.bin"));
 
-/// The version of the protocol that this crate speaks.
+/// The version of the protocol.
 pub const PROTOCOL: u32 = 1;

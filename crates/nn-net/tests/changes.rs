@@ -1,4 +1,4 @@
-//! Workers that come and go, data that are shipped and kept, runs that follow one another.
+//! Workers that come and go, data that are sent and kept, runs that follow one another.
 
 mod common;
 
@@ -39,13 +39,13 @@ async fn a_worker_joins_in_mid_run() {
     let second = tokio::spawn(work(served.options(), tell, std::future::pending()));
     let (outcome, hash) = served.finish().await;
     assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
-    assert!(nodes.load(Ordering::Relaxed) > 0, "the second worker has computed something");
+    assert!(nodes.load(Ordering::Relaxed) > 0, "the second worker has computed nodes");
     within(first).await.unwrap().unwrap();
     within(second).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_is_cut_off_in_mid_run() {
+async fn a_worker_disappears_in_mid_run() {
     let run = long_run();
     let served = slow(&run, 2).await;
     let (first, second) = (worker(served.options()), worker(served.options()));
@@ -53,7 +53,7 @@ async fn a_worker_is_cut_off_in_mid_run() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     second.abort();
-    // Too few are left to begin a step, so another one has to come.
+    // Too few workers are left to begin a step, so another one has to join.
     let third = worker(served.options());
     let (outcome, hash) = served.finish().await;
     assert_eq!((outcome, hash), (Outcome::Complete, run.expected()));
@@ -97,7 +97,7 @@ async fn the_operator_ends_the_run() {
     }
 }
 
-/// One worker, two runs at the same address, and nobody there in between and before.
+/// One worker and two runs at the same address, with no coordinator before and between.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_staying_worker_waits_for_runs() {
     let address = {
@@ -125,7 +125,7 @@ async fn a_staying_worker_waits_for_runs() {
     assert_eq!(within(staying).await.unwrap().unwrap(), WorkerEnd::ShutDown);
 }
 
-/// Whether the training set was sent, or at hand.
+/// Whether the worker already had the training set.
 async fn at_hand(run: &Run, change: impl FnOnce(&mut nn_net::WorkerOptions)) -> Result<bool, WorkerError> {
     let served = run.serve(1).await;
     let mut options = served.options();
@@ -149,7 +149,7 @@ async fn at_hand(run: &Run, change: impl FnOnce(&mut nn_net::WorkerOptions)) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn training_sets_are_sent_once_and_kept() {
     let folder = tempfile::tempdir().unwrap();
-    // Larger than a chunk, and no multiple of one.
+    // Larger than a chunk, and not a multiple of one.
     let run = Run::new(&[700, 5, 4], 2000, 500, 1);
     let cached = |options: &mut nn_net::WorkerOptions| options.cache = Some(folder.path().join("cache"));
     assert!(!at_hand(&run, cached).await.unwrap());
@@ -162,7 +162,7 @@ async fn training_sets_are_sent_once_and_kept() {
     assert!(!at_hand(&run, cached).await.unwrap());
     assert!(at_hand(&run, cached).await.unwrap());
     assert_eq!(std::fs::read_dir(folder.path().join("cache")).unwrap().count(), 1);
-    // Its own data are as good, if they are the same.
+    // The worker's own data serve as well, if they are the same.
     let own = Arc::new(TrainingSet::new(run.data.clone()));
     assert!(at_hand(&run, |options| options.data = Some(own)).await.unwrap());
     let other = Run::new(&[700, 5, 4], 1999, 500, 1);
@@ -176,7 +176,7 @@ async fn training_sets_are_sent_once_and_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn numbers_and_regression_are_shipped_too() {
+async fn training_sets_of_numbers_are_sent_too() {
     let samples = 300;
     let values = |n: usize| (0..n).map(|i| (i % 17) as f32 * 0.25 - 1.0).collect::<Vec<f32>>();
     let mut run = Run::with(&[1001, 4, 3], samples, 50, 1, |parts| {

@@ -1,4 +1,4 @@
-//! The law across the wire: the same parameters as one process gets, however many workers there are.
+//! The law over the network: the same parameters as in one process, for any number of workers.
 
 mod common;
 

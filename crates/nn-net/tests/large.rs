@@ -25,11 +25,11 @@ async fn layers_larger_than_4_mib() {
     }
 }
 
-/// A worker that heartbeats but never reads: what waits for it stays below three sets of weights and a little, however
-/// many steps are taken without it.
+/// A worker sends heartbeats but never reads: the bytes that wait for it stay below three sets of weights and a little,
+/// however many steps are done without it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_reader_does_not_grow_memory() {
-    // More than HTTP/2 takes before the peer's window is full.
+    // More than HTTP/2 accepts before the peer's window is full.
     let run = Run::new(&[1000, 700, 4], 160, 8, 2);
     let weights = run.manifest.model().parameters() as u64 * 4;
     let cluster = Cluster { min_workers: 2, ..Cluster::default() };
@@ -53,7 +53,7 @@ async fn a_slow_reader_does_not_grow_memory() {
     });
     assert_eq!(served.finish().await, (Outcome::Complete, run.expected()));
     let most = within(watching).await.unwrap();
-    assert!(most > 0, "something has waited");
+    assert!(most > 0, "bytes have waited");
     assert!(most <= 3 * weights + (1 << 20), "{most} bytes for weights of {weights}");
     within(honest).await.unwrap().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Probes: who answers, how far it is, and that they cannot be made a burden.
+//! Probes: who answers, how fast the path is, and that probes cannot become a burden.
 
 mod common;
 
@@ -23,7 +23,7 @@ async fn a_path_is_measured_and_the_run_does_not_notice() {
     assert!(pong.build.starts_with("nn "), "{}", pong.build);
     assert_eq!(latency.pings, 40);
     assert!(pong.round_trip <= latency.median && latency.median <= latency.p99, "{latency:?}");
-    // It is the same clock; the question may have taken the whole of the round trip.
+    // It is the same clock; the question may have taken all of the round trip.
     assert!(pong.ahead.abs() <= pong.round_trip.as_secs_f64(), "{pong:?}");
     let (there, back) = within(prober.bandwidth(latency.median)).await.unwrap();
     assert!(there > 1e6 && back > 1e6, "{there} {back}");
@@ -34,7 +34,7 @@ async fn a_path_is_measured_and_the_run_does_not_notice() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_measures_too_much_is_told_to_wait() {
+async fn callers_that_measure_too_much_have_to_wait() {
     let run = Run::new(&[20, 12, 4], 110, 16, 1);
     let served = run.serve(1).await;
     let options = DialOptions::default();
@@ -45,11 +45,11 @@ async fn who_measures_too_much_is_told_to_wait() {
             Ok(_) => measured += 1,
             Err(error) => break error,
         }
-        assert!(measured < 20, "nobody counts");
+        assert!(measured < 20, "the budget is never used up");
     };
-    // The budget is everybody's, but a ping costs nothing.
+    // All callers share the budget, but a ping costs nothing.
     let mut another = Prober::connect(&served.url, &options).await.unwrap();
-    assert!(matches!(&error, ProbeError::Exhausted(text) if text.contains("come again")), "{error:?}");
+    assert!(matches!(&error, ProbeError::Exhausted(text) if text.contains("try again")), "{error:?}");
     assert!(matches!(another.bandwidth(Duration::ZERO).await, Err(ProbeError::Exhausted(_))));
     another.ping().await.unwrap();
     assert!((4..=8).contains(&measured), "{measured}");

@@ -1,4 +1,4 @@
-//! Peers that do not keep to the protocol: each is refused for the reason that it deserves, and changes nothing.
+//! Peers that violate the protocol: each is refused for the right reason, and changes nothing.
 
 mod common;
 
@@ -15,7 +15,7 @@ fn run() -> Run {
     Run::new(&[20, 12, 4], 110, 16, 3)
 }
 
-/// An honest worker ends the run, with the hash that it must have.
+/// An honest worker finishes the run, with the expected hash.
 async fn ends_well(run: &Run, served: Served) {
     let honest = worker(served.options());
     let (outcome, hash) = served.finish().await;
@@ -24,7 +24,7 @@ async fn ends_well(run: &Run, served: Served) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_and_strangers_at_the_door() {
+async fn garbage_from_strangers() {
     let run = run();
     let served = run.serve(1).await;
     for garbage in
@@ -38,7 +38,7 @@ async fn garbage_and_strangers_at_the_door() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_that_may_not_take_part() {
+async fn workers_that_may_not_join() {
     let run = run();
     let served = run.serve(1).await;
     let cases = [
@@ -71,7 +71,7 @@ async fn workers_that_may_not_take_part() {
 async fn messages_out_of_turn() {
     let run = run();
     let served = run.serve(1).await;
-    // Before hello, twice hello, without a body, before being ready, for data that are not there.
+    // Hello twice, a gradient before Ready, no body, another training set, a chunk beyond the last.
     let mut twice = Peer::greet(&served.url, hello()).await;
     twice.say(0, 0, Say::Hello(hello())).await;
     assert_eq!(twice.reject().await.0, RejectReason::Message);
@@ -92,7 +92,7 @@ async fn messages_out_of_turn() {
     ends_well(&run, served).await;
 }
 
-/// A stream that was overtaken by a later one of the same worker is told so.
+/// A stream that is older than another one of the same worker is rejected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_comes_too_late() {
     let run = run();
@@ -113,9 +113,9 @@ async fn a_stream_that_comes_too_late() {
     ends_well(&run, served).await;
 }
 
-/// Nobody is left to wait for an answer that does not come.
+/// Every peer gets an answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn silence_and_requests_that_have_no_answer() {
+async fn empty_streams_and_impossible_requests() {
     let run = run();
     let served = run.serve(1).await;
     let mut client = pb::coordinator_client::CoordinatorClient::connect(served.url.clone()).await.unwrap();
@@ -137,7 +137,7 @@ async fn silence_and_requests_that_have_no_answer() {
     ends_well(&run, served).await;
 }
 
-/// A message of another life of the run must not let anyone in, nor keep a place; only gradients are answered for each.
+/// Messages of another generation must not admit a worker, nor keep its place. Only gradients get a refusal each.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn messages_of_another_generation() {
     let run = run();
@@ -163,7 +163,7 @@ async fn messages_of_another_generation() {
     ends_well(&run, served).await;
 }
 
-/// What is wrong with a tensor ends the stream, before anything is kept of it.
+/// A malformed tensor ends the stream before any of it is kept.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tensors_that_do_not_fit() {
     let run = run();
@@ -176,9 +176,9 @@ async fn tensors_that_do_not_fit() {
         ("numbers", |header, _| header.elements = u64::MAX),
         ("chunks", |header, _| header.chunks = u32::MAX),
         ("no layer", |header, _| header.layer = Some(9)),
-        ("belong", |_, chunk| chunk.data = chunk.data.slice(..chunk.data.len() - 4)),
-        ("belongs", |_, chunk| chunk.index = 1),
-        ("belongs", |_, chunk| chunk.layer = Some(0)),
+        ("instead of", |_, chunk| chunk.data = chunk.data.slice(..chunk.data.len() - 4)),
+        ("expected chunk 0 of 1", |_, chunk| chunk.index = 1),
+        ("expected chunk 0 of 1", |_, chunk| chunk.layer = Some(0)),
         ("checksum of chunk", |_, chunk| chunk.crc32 ^= 1),
         ("checksum of the tensor", |header, _| header.crc32 ^= 1),
     ];
@@ -208,7 +208,7 @@ async fn tensors_that_do_not_fit() {
     ends_well(&run, served).await;
 }
 
-/// What the engine refuses is told, and the stream goes on.
+/// The worker is told what the engine refuses, and the stream continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn contributions_that_do_not_count() {
     let run = run();
@@ -240,7 +240,7 @@ async fn contributions_that_do_not_count() {
     peer.say.send(pb::WorkerMessage { body: chunk, ..old }).await.unwrap();
     assert_eq!(peer.refusal().await, RefusalReason::Generation);
 
-    // The peer leaves its node behind, and an honest worker does it.
+    // The peer leaves its node unfinished, and an honest worker computes it.
     let honest = worker(served.options());
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     drop(peer);
@@ -249,7 +249,7 @@ async fn contributions_that_do_not_count() {
     honest.await.unwrap().unwrap();
 }
 
-/// A worker that another one has overtaken says nothing new.
+/// A worker is too slow, and its answer is for a finished step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_that_are_over() {
     let run = Run::new(&[20, 12, 4], 110, 16, 60);
@@ -260,7 +260,7 @@ async fn steps_that_are_over() {
     let honest = worker(served.options());
     let mut peer = Peer::join(&served.url).await;
     let (step, attempt, nodes) = peer.assignment().await;
-    // Nobody else is slow: the node is given to the honest worker, which goes on.
+    // The node is reassigned to the honest worker, which finishes the step.
     while served.handle.status().step <= step {
         peer.say(step, attempt, Say::Heartbeat(pb::Heartbeat::default())).await;
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -268,7 +268,7 @@ async fn steps_that_are_over() {
     let late = Gradient { node: nodes[0], values: vec![9.0; parameters], samples: 16, finite: true };
     late.send(&peer, step, attempt).await;
     assert_eq!(peer.refusal().await, RefusalReason::StaleStep);
-    // Two workers are wanted.
+    // The run needs two workers.
     drop(peer);
     let other = worker(served.options());
     let (outcome, hash) = served.finish().await;
@@ -277,7 +277,7 @@ async fn steps_that_are_over() {
     other.await.unwrap().unwrap();
 }
 
-/// Bytes as messages.
+/// A codec that sends bytes as they are.
 struct Raw;
 
 impl tonic::codec::Codec for Raw {
@@ -305,9 +305,9 @@ impl tonic::codec::Encoder for Raw {
     }
 }
 
-/// gRPC, but no messages of ours, or too large ones.
+/// gRPC, but with malformed or too large messages.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn messages_that_are_none() {
+async fn malformed_messages() {
     let run = run();
     let served = run.serve(1).await;
     for garbage in [vec![0xff; 100], vec![0x22, 0xff, 0xff, 0xff, 0xff, 0x0f], vec![0x42; 3 << 20]] {
@@ -325,9 +325,9 @@ async fn messages_that_are_none() {
     ends_well(&run, served).await;
 }
 
-/// What cannot be right is counted over all of a worker's connections; connections that break are not.
+/// Malformed messages are counted over all connections of a worker; broken connections are not counted.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rubbish_again_and_again_leads_to_quarantine() {
+async fn repeated_malformed_messages_lead_to_quarantine() {
     let run = run();
     let served = run.serve(1).await;
     for _ in 0..4 {

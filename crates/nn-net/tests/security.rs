@@ -1,4 +1,4 @@
-//! Who is let in: certificates and tokens, good ones and all sorts of bad ones, over real sockets.
+//! Authentication: valid and invalid certificates and tokens, over real sockets.
 
 mod common;
 
@@ -13,10 +13,10 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-/// An authority with which certificates of every kind can be made.
+/// An authority that can sign certificates of every kind.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What is to be in a certificate. By default it is a good one.
+/// The contents of a certificate.
 struct Wish {
     hosts: &'static [&'static str],
     days: std::ops::Range<i64>,
@@ -39,14 +39,14 @@ impl Authority {
         Authorities::from_pem(&pem("ca.pem", &self.0.pem())).unwrap()
     }
 
-    /// Certificate and key.
+    /// Makes a certificate and its key.
     fn make(&self, name: &str, wish: &Wish) -> (Pem, Pem) {
         let key = KeyPair::generate().unwrap();
         let certificate = params(name, wish).signed_by(&key, &self.0).unwrap();
         (pem("cert.pem", &certificate.pem()), pem("key.pem", &key.serialize_pem()))
     }
 
-    /// Not for those that have expired, which are refused here already.
+    /// Makes an identity. The certificate must be valid today.
     fn identity(&self, name: &str, wish: &Wish) -> Identity {
         let (certificate, key) = self.make(name, wish);
         Identity::from_pem(&certificate, &key).unwrap()
@@ -81,7 +81,7 @@ fn mutual(authority: &Authority) -> ServerSecurity {
     ServerSecurity::default().with_tls(identity, Some(&authority.authorities()), true).unwrap()
 }
 
-/// How a worker fares that nobody has let in before.
+/// The fate of a worker that was never admitted before.
 async fn fate(url: &str, security: ClientSecurity) -> Result<WorkerEnd, ConnectError> {
     let mut options = options(url);
     options.dial.security = security;
@@ -92,7 +92,7 @@ async fn fate(url: &str, security: ClientSecurity) -> Result<WorkerEnd, ConnectE
     }
 }
 
-/// The sentences that a coordinator has about those whom it did not let in.
+/// The coordinator's sentences about the clients that it refused.
 async fn refusals(served: &Served) -> String {
     for _ in 0..200 {
         let refusals = served.handle.take_refusals();
@@ -101,11 +101,11 @@ async fn refusals(served: &Served) -> String {
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
-    panic!("nobody was refused");
+    panic!("no client was refused");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn workers_with_good_certificates_train_to_the_same_bits() {
+async fn workers_with_valid_certificates_train_to_the_same_bits() {
     let (run, authority) = (run(), Authority::new("good"));
     let served = serve(&run, mutual(&authority)).await;
     let workers: Vec<_> = ["alice", "bob"]
@@ -125,7 +125,7 @@ async fn workers_with_good_certificates_train_to_the_same_bits() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_a_worker_is_comes_from_its_certificate() {
+async fn a_worker_is_named_by_its_certificate() {
     let (run, authority) = (Run::new(&[20, 12, 4], 110, 16, 2), Authority::new("good"));
     let cluster = Cluster { min_workers: 2, ..Cluster::default() };
     let behind = (mutual(&authority), DoorLimits::default());
@@ -150,7 +150,7 @@ async fn who_a_worker_is_comes_from_its_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_certificates_of_workers_are_refused_on_both_sides() {
+async fn both_sides_explain_an_invalid_worker_certificate() {
     let (run, authority, other) = (run(), Authority::new("good"), Authority::new("other"));
     let of_the_same_name = Authority::new("good");
     let served = serve(&run, mutual(&authority)).await;
@@ -163,9 +163,9 @@ async fn bad_certificates_of_workers_are_refused_on_both_sides() {
     for (identity, told, seen) in [
         (None, "none was shown", "showed no certificate"),
         (Some(other.identity("alice", &CLIENT)), "the authority", "did not sign"),
-        (Some(of_the_same_name.identity("alice", &CLIENT)), "does not take", "did not sign"),
+        (Some(of_the_same_name.identity("alice", &CLIENT)), "does not accept", "did not sign"),
         (Some(self_made), "the authority", "did not sign"),
-        (Some(authority.identity("coordinator", &SERVER)), "does not take", "not a worker's"),
+        (Some(authority.identity("coordinator", &SERVER)), "does not accept", "not a worker's"),
     ] {
         let error = fate(&served.url, trusting(identity)).await.unwrap_err();
         assert!(matches!(error, ConnectError::CertificateRefused { .. }), "{seen}: {error:?}");
@@ -173,18 +173,18 @@ async fn bad_certificates_of_workers_are_refused_on_both_sides() {
         let refusals = refusals(&served).await;
         assert!(refusals.contains(seen) && refusals.contains("127.0.0.1"), "{seen}: {refusals}");
     }
-    // The status is told to nobody else either.
+    // Such clients are not told the status either.
     let error =
         status(&served.url, &DialOptions { security: trusting(None), ..DialOptions::default() }).await;
     assert!(matches!(error, Err(ConnectError::CertificateRefused { .. })), "{error:?}");
     within(served.stop_and_finish()).await;
 }
 
-/// A certificate that has expired is refused by the side that has it; but clocks differ, and so the other side looks too.
+/// The side that has an expired certificate refuses it. (Clocks differ, so the other side checks, too.)
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_has_expired_is_refused_where_it_is() {
+async fn expired_certificates_are_refused_by_their_owner() {
     let authority = Authority::new("good");
-    for (days, words) in [(-20..-1, "expired on"), (1..20, "is valid from")] {
+    for (days, words) in [(-20..-1, "expired on"), (1..20, "is valid only from")] {
         let (certificate, key) = authority.make("alice", &Wish { days, ..CLIENT });
         let error = Identity::from_pem(&certificate, &key).unwrap_err();
         assert!(matches!(error, SecurityError::Dates { .. }), "{error:?}");
@@ -193,7 +193,7 @@ async fn what_has_expired_is_refused_where_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_certificates_of_coordinators_are_refused_on_both_sides() {
+async fn both_sides_explain_an_invalid_coordinator_certificate() {
     let (run, authority, other) = (run(), Authority::new("good"), Authority::new("other"));
     let trusting = ClientSecurity::default().with_tls(authority.authorities(), None).unwrap();
     let elsewhere = Wish { hosts: &["elsewhere.lan", "10.9.8.7"], ..SERVER };
@@ -214,7 +214,7 @@ async fn bad_certificates_of_coordinators_are_refused_on_both_sides() {
         assert!(refusals.contains(seen), "{seen}: {refusals}");
         within(served.stop_and_finish()).await;
     }
-    // A name to expect makes another address good.
+    // With an expected name, the address does not matter.
     let served = serve(
         &run,
         ServerSecurity::default().with_tls(authority.identity("c", &elsewhere), None, false).unwrap(),
@@ -226,7 +226,7 @@ async fn bad_certificates_of_coordinators_are_refused_on_both_sides() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_speaks_tls_to_who_does_not_is_told() {
+async fn tls_on_one_side_only_is_explained() {
     let (run, authority) = (run(), Authority::new("good"));
     let trusting = ClientSecurity::default().with_tls(authority.authorities(), None).unwrap();
     let served = serve(&run, ServerSecurity::default()).await;
@@ -243,12 +243,12 @@ async fn who_speaks_tls_to_who_does_not_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_opens_the_door() {
+async fn a_token_admits_workers() {
     let run = run();
     let token = || Token::parse("open-sesame-open-sesame").unwrap();
     let served = serve(&run, ServerSecurity::default().with_token(token())).await;
     for (shown, told, seen) in [
-        (None, "a token is asked for", "showed no token"),
+        (None, "a token is required", "showed no token"),
         (Some("open-sesame-open-sesamE"), "not the run's", "not this run's"),
     ] {
         let mut security = ClientSecurity::default();
@@ -276,14 +276,17 @@ async fn a_token_opens_the_door() {
         }
     })
     .await;
-    assert!(!format!("{told:?} {good:?} {:?}", served.handle).contains("sesame"), "a secret is not shown");
+    assert!(
+        !format!("{told:?} {good:?} {:?}", served.handle).contains("sesame"),
+        "printing does not reveal a secret"
+    );
     assert!(matches!(fate(&served.url, good).await, Ok(WorkerEnd::RunOver(_))));
     assert_eq!(within(served.finish()).await, (Outcome::Complete, run.expected()));
 }
 
-/// Where both are asked for, one of them is not enough.
+/// If both are required, one of them is not enough.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_certificate_does_not_stand_for_a_token() {
+async fn a_certificate_does_not_replace_a_token() {
     let (run, authority) = (run(), Authority::new("good"));
     let token = Token::parse("open-sesame-open-sesame").unwrap();
     let served = serve(&run, mutual(&authority).with_token(token.clone())).await;
@@ -300,9 +303,9 @@ async fn a_certificate_does_not_stand_for_a_token() {
     assert_eq!(within(served.finish()).await, (Outcome::Complete, run.expected()));
 }
 
-/// A worker that was let in before goes on dialling a coordinator that it does not trust now: it may be put right.
+/// A worker that was admitted before keeps dialling a coordinator that it does not trust now: the mistake may be corrected.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_worker_that_was_let_in_before_does_not_give_up() {
+async fn a_worker_that_was_admitted_before_does_not_give_up() {
     let (run, authority, other) =
         (Run::new(&[20, 12, 4], 110, 16, 400), Authority::new("a"), Authority::new("b"));
     let first = serve(&run, mutual(&authority)).await;
@@ -317,7 +320,7 @@ async fn a_worker_that_was_let_in_before_does_not_give_up() {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     within(first.stop_and_finish()).await;
-    // The wrong one answers for a while, and then the right one again.
+    // Another coordinator answers for a while, and then the right one again.
     let cluster = Cluster { min_workers: 1, ..Cluster::default() };
     let wrong = (mutual(&other), DoorLimits::default());
     let wrong = run.serve_behind(cluster.clone(), Clock::new(), Some(address), wrong).await;
@@ -332,7 +335,7 @@ async fn a_worker_that_was_let_in_before_does_not_give_up() {
 }
 
 #[test]
-fn what_is_no_certificate_or_key_is_refused_with_its_file() {
+fn errors_in_certificates_and_keys_name_the_file() {
     let authority = Authority::new("good");
     let (certificate, key) = authority.make("alice", &CLIENT);
     let (_, other_key) = authority.make("bob", &CLIENT);
@@ -344,10 +347,10 @@ fn what_is_no_certificate_or_key_is_refused_with_its_file() {
     for (certificate, key, words) in [
         (&none, &key, "no PEM certificate"),
         (&half, &key, "x.pem"),
-        (&key, &key, "holds a key where"),
+        (&key, &key, "holds a key instead"),
         (&not_der, &key, "cannot be used"),
         (&certificate, &none, "no PEM key"),
-        (&certificate, &certificate, "holds a certificate where"),
+        (&certificate, &certificate, "holds a certificate instead"),
         (&certificate, &encrypted, "encrypted"),
     ] {
         let error = Identity::from_pem(certificate, key).unwrap_err().to_string();
@@ -357,5 +360,5 @@ fn what_is_no_certificate_or_key_is_refused_with_its_file() {
     let error = ClientSecurity::default().with_tls(authority.authorities(), Some(mixed)).unwrap_err();
     assert!(matches!(error, SecurityError::KeyOfAnother { .. }), "{error:?}");
     assert!(Authorities::from_pem(&none).is_err() && Authorities::from_pem(&not_der).is_err());
-    assert!(!format!("{key:?}").contains("PRIVATE"), "a key is not shown");
+    assert!(!format!("{key:?}").contains("PRIVATE"), "printing does not reveal a key");
 }

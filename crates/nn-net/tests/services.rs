@@ -1,4 +1,4 @@
-//! Health, reflection, status; and what one is told when there is no coordinator.
+//! Health, reflection, status; and the errors when there is no coordinator.
 
 mod common;
 
@@ -50,7 +50,7 @@ async fn health_reflection_and_status() {
     assert_eq!(now.manifest_hash, run.manifest.hash());
     assert!(now.waiting_for.contains("1 worker"), "{}", now.waiting_for);
 
-    // It is made anew for who asks.
+    // It is renewed on request.
     tokio::time::sleep(Duration::from_millis(20)).await;
     let later = status(&served.url, &DialOptions::default()).await.unwrap();
     assert!(later.seconds - now.seconds >= 0.02, "{} and {}", now.seconds, later.seconds);
@@ -88,7 +88,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     assert!(matches!(failure("https://127.0.0.1:1").await, ConnectError::NoTls { .. }));
     assert!(matches!(failure("http://127.0.0.1:1/path").await, ConnectError::Url { .. }));
 
-    // A web server of the old kind.
+    // An HTTP/1.1 server.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = tokio::spawn(async move {
@@ -100,7 +100,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     assert!(matches!(error, ConnectError::NotHttp2 { .. } | ConnectError::HungUp { .. }), "{error:?}");
     server.abort();
 
-    // Some other gRPC server.
+    // Another gRPC server.
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (_, health) = tonic_health::server::health_reporter();
@@ -112,7 +112,7 @@ async fn a_worker_says_why_it_cannot_connect() {
     server.abort();
 }
 
-/// The second address is as good as the first.
+/// If the first address fails, the second one is dialled.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_addresses_are_tried() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();

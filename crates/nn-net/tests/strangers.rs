@@ -1,4 +1,4 @@
-//! Connections that are of no use: half-open, silent, garbage, too many. Training goes on, and memory stays small.
+//! Useless connections: half-open, silent, garbage, too many. Training continues, and memory stays small.
 
 mod common;
 
@@ -10,7 +10,7 @@ use nn_net::{ClientSecurity, DialOptions, DoorLimits, Rate, ServerSecurity, Toke
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// So many connections, for so long; and as many dials as one likes.
+/// Limits on connections without a worker and on the handshake, but none on dialling.
 fn limits(guests: usize, handshake: u64) -> DoorLimits {
     let endless = Rate { burst: 1e9, second: 1e9 };
     let handshake = Duration::from_millis(handshake);
@@ -38,13 +38,13 @@ async fn connect(served: &Served) -> TcpStream {
     TcpStream::connect(served.url.trim_start_matches("http://")).await.unwrap()
 }
 
-/// Whether the coordinator has ended a connection; what it says until then does not matter.
+/// Waits until the coordinator ends a connection, whatever it says before.
 async fn ends(stream: &mut TcpStream) {
     let mut rest = [0; 4096];
     within(async { while matches!(stream.read(&mut rest).await, Ok(read) if read > 0) {} }).await;
 }
 
-/// Waits until so many were refused for something.
+/// Waits until `times` connections were refused for a reason with these words.
 async fn refused(served: &Served, words: &str, times: u64) {
     let mut seen = 0;
     within(async {
@@ -58,15 +58,15 @@ async fn refused(served: &Served, words: &str, times: u64) {
     assert_eq!(seen, times, "{words}");
 }
 
-/// HTTP/2's greeting: the preface and empty settings.
-const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// HTTP/2's preface and empty settings.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_says_nothing_is_sent_away() {
+async fn silent_connections_are_disconnected() {
     let run = Run::new(&[20, 12, 4], 110, 16, 1);
     let served = serve(&run, false, limits(64, 300)).await;
-    // Nothing at all, half a greeting, a whole one and no request.
-    for said in [&b""[..], &GREETING[..7], GREETING] {
+    // Nothing at all, half a preface, a whole one without a request.
+    for said in [&b""[..], &PREFACE[..7], PREFACE] {
         let mut stream = connect(&served).await;
         stream.write_all(said).await.unwrap();
         ends(&mut stream).await;
@@ -80,8 +80,8 @@ async fn a_stranger_cannot_fill_the_memory() {
     let run = Run::new(&[20, 12, 4], 110, 16, 1);
     let served = serve(&run, true, limits(64, 60_000)).await;
     let mut stream = connect(&served).await;
-    stream.write_all(GREETING).await.unwrap();
-    // Settings without end, which are of no use but allowed.
+    stream.write_all(PREFACE).await.unwrap();
+    // Endless settings, which are useless but allowed.
     let settings = b"\0\0\0\x04\0\0\0\0\0".repeat(1000);
     let mut written = 0;
     within(async {
@@ -96,7 +96,7 @@ async fn a_stranger_cannot_fill_the_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_too_many_the_oldest_goes_and_who_works_stays() {
+async fn the_oldest_of_too_many_connections_is_cut_and_workers_stay() {
     let run = Run::new(&[20, 12, 4], 110, 16, 300);
     let served = serve(&run, true, limits(8, 60_000)).await;
     let mut options = served.options();
@@ -112,7 +112,7 @@ async fn of_too_many_the_oldest_goes_and_who_works_stays() {
     }
     ends(&mut first).await;
     refused(&served, "too many connections", 193).await;
-    // In the midst of it there is room for somebody who has something to say.
+    // A client with a request still gets through.
     let seen = status(&served.url, &dial()).await.unwrap();
     assert_eq!(seen.workers.len(), 1, "the worker is still there: {seen:?}");
     assert_eq!(within(served.finish()).await, (Outcome::Complete, run.expected()));
@@ -121,7 +121,7 @@ async fn of_too_many_the_oldest_goes_and_who_works_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_dials_too_often_is_turned_away_for_a_while() {
+async fn dialling_too_often_is_refused_for_a_while() {
     let run = Run::new(&[20, 12, 4], 110, 16, 1);
     let slow = Rate { burst: 5.0, second: 4.0 };
     let served = serve(&run, false, DoorLimits { each: slow, ..limits(64, 60_000) }).await;
@@ -141,7 +141,7 @@ async fn who_dials_too_often_is_turned_away_for_a_while() {
     within(served.stop_and_finish()).await;
 }
 
-/// Garbage of several sorts from several connections at once, while two workers train.
+/// Several kinds of garbage on several connections at once, while two workers train.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_does_not_change_a_bit() {
     let run = Run::new(&[30, 20, 4], 220, 16, 40);
@@ -156,11 +156,11 @@ async fn garbage_does_not_change_a_bit() {
                         if let Ok(mut stream) = TcpStream::connect(&url).await {
                             let said: Vec<u8> = match kind % 4 {
                                 0 => Vec::new(),
-                                1 => GREETING.to_vec(),
+                                1 => PREFACE.to_vec(),
                                 2 => (0..5000_u32)
                                     .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
                                     .collect(),
-                                _ => [GREETING, &[0xff; 3000]].concat(),
+                                _ => [PREFACE, &[0xff; 3000]].concat(),
                             };
                             let _ = stream.write_all(&said).await;
                         }

@@ -1,4 +1,4 @@
-//! Connections that break or are slow: what has come of the training set is not sent again, and nobody is to blame.
+//! Broken and slow connections: chunks of the training set are sent only once, and no worker is blamed.
 
 mod common;
 
@@ -17,10 +17,10 @@ use tokio::net::{TcpListener, TcpStream};
 
 const MIB: u64 = 1 << 20;
 
-/// Between a worker and a coordinator: what it has passed on to the worker, connection by connection. The first
-/// connections are cut after so many bytes.
+/// A proxy between a worker and a coordinator. It cuts the first connections after given numbers of bytes.
 struct Proxy {
     url: String,
+    /// Bytes passed on to the worker, by connection.
     passed: Arc<Mutex<Vec<u64>>>,
 }
 
@@ -59,7 +59,7 @@ async fn pass(near: TcpStream, far: TcpStream, limit: u64, log: Arc<Mutex<Vec<u6
         }
         log.lock().unwrap()[at] = passed;
     }
-    // Time for the worker to read what is under way.
+    // Gives the worker time to read the bytes in transit.
     if passed >= limit {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -67,8 +67,8 @@ async fn pass(near: TcpStream, far: TcpStream, limit: u64, log: Arc<Mutex<Vec<u6
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_transfer_goes_on_where_it_broke() {
-    // 8 MB of samples, to begin with.
+async fn a_broken_transfer_resumes_where_it_broke() {
+    // 8 MB of samples.
     let run = Run::new(&[4000, 3, 2], 2000, 1000, 1);
     let expected = run.expected();
     for in_memory in [false, true] {
@@ -92,12 +92,12 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
         within(working).await.unwrap().unwrap();
 
         assert_eq!(breaks.load(Ordering::Relaxed), 2);
-        // Whole chunks count: three of the first connection, two of the second.
+        // Whole chunks count: three from the first connection, two from the second.
         let begun = begun.lock().unwrap().clone();
         assert_eq!(begun, [(0, whole), (3 * MIB, whole), (5 * MIB, whole)]);
         let passed = proxy.passed.lock().unwrap().clone();
         assert_eq!(passed.len(), 3);
-        // The last one carries the rest of the set, and the weights of two steps, which are 100 kB.
+        // The last connection carries the rest of the set, and the weights of two steps, which are 100 kB.
         let rest = whole - 5 * MIB;
         assert!((rest..rest + MIB / 2).contains(&passed[2]), "{passed:?} of {whole}");
         let files: Vec<String> = std::fs::read_dir(folder.path())
@@ -109,9 +109,9 @@ async fn a_broken_transfer_goes_on_where_it_broke() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_that_breaks_again_and_again_is_not_the_worker_s_fault() {
+async fn a_worker_is_not_blamed_for_broken_connections() {
     let run = Run::new(&[20, 12, 4], 110, 16, 30);
-    // More often than a member may send what is malformed.
+    // Fewer strikes than there will be broken connections.
     let cluster = Cluster { strikes: 2, ..Cluster::default() };
     let served = run.serve_with(cluster, Clock::slow(Duration::from_millis(1)), None).await;
     let proxy = Proxy::start(&served.url, vec![30_000; 4]).await;
@@ -124,7 +124,7 @@ async fn a_link_that_breaks_again_and_again_is_not_the_worker_s_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_sends_a_large_gradient_slowly_is_not_silent() {
+async fn a_worker_that_sends_a_large_gradient_slowly_is_not_silent() {
     // Six chunks.
     let run = Run::new(&[1100, 1300, 2], 8, 8, 2);
     let silence = Duration::from_secs(2);
@@ -141,7 +141,7 @@ async fn who_sends_a_large_gradient_slowly_is_not_silent() {
     peer.say(step, attempt, Say::GradientHeader(header)).await;
     // Its heartbeats wait behind the gradient.
     for (index, data) in (0..).zip(chunks) {
-        // Together longer than the silence that is allowed; a busy machine may add to each.
+        // In all, longer than the allowed silence; a busy machine may add to each pause.
         tokio::time::sleep(silence / 4).await;
         let data = data.to_vec();
         let chunk = pb::TensorChunk { layer: None, index, total, crc32: crc(&data), data: data.into() };

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use nn_net::CertificateFacts;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
@@ -11,7 +12,6 @@ use rcgen::{
 use time::OffsetDateTime;
 
 use super::files::read;
-use crate::certificate::Certificate;
 use crate::config::Host;
 use crate::failure::Failure;
 
@@ -64,7 +64,7 @@ impl Authority {
     /// Reads the CA in a folder.
     pub(super) fn read(folder: &Path, now: SystemTime) -> Result<Self, Failure> {
         let (certificate, pem) = read_certificate(&folder.join("ca.pem"))?;
-        if certificate.ca.is_none() {
+        if !certificate.is_ca {
             return Err(Failure::data(format_args!(
                 "{} is not a CA's certificate but {}'s",
                 folder.join("ca.pem").display(),
@@ -80,7 +80,7 @@ impl Authority {
             ))
             .help("put both files of the same CA there, or create a new CA in another folder: nn certs init --dir NEW"));
         }
-        if certificate.ends <= now {
+        if certificate.not_after <= now {
             return Err(Failure::failed(format_args!(
                 "the CA in {} can no longer sign: it is valid {}",
                 folder.display(),
@@ -91,7 +91,7 @@ impl Authority {
             ));
         }
         let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(cannot_sign)?;
-        Ok(Self { issuer, begins: certificate.begins, ends: certificate.ends, pem })
+        Ok(Self { issuer, begins: certificate.not_before, ends: certificate.not_after, pem })
     }
 
     /// Signs a certificate for a key. The certificate does not outlive the CA.
@@ -160,9 +160,9 @@ fn cannot_sign(error: rcgen::Error) -> Failure {
 }
 
 /// The first certificate of a PEM file in the CA's folder, and the text of the file.
-pub(super) fn read_certificate(path: &Path) -> Result<(Certificate, String), Failure> {
+pub(super) fn read_certificate(path: &Path) -> Result<(CertificateFacts, String), Failure> {
     let text = read_text(path)?;
-    let mut all = Certificate::all(text.as_bytes()).map_err(|error| unusable(path, &error))?;
+    let mut all = CertificateFacts::all(text.as_bytes()).map_err(|error| unusable(path, &error))?;
     Ok((all.swap_remove(0), text))
 }
 
@@ -188,7 +188,7 @@ fn unusable(path: &Path, why: &dyn std::fmt::Display) -> Failure {
 }
 
 /// The hosts of a certificate.
-pub(super) fn hosts_of(certificate: &Certificate) -> Vec<Host> {
+pub(super) fn hosts_of(certificate: &CertificateFacts) -> Vec<Host> {
     let host =
         |text: &String| text.parse::<IpAddr>().map_or_else(|_| Host::Name(text.clone()), Host::Address);
     certificate.hosts.iter().map(host).collect()

@@ -10,7 +10,8 @@ mod show;
 use std::path::Path;
 use std::time::SystemTime;
 
-use crate::certificate::date;
+use nn_net::utc_date;
+
 use crate::cli::CertsConfig;
 use crate::clock;
 use crate::commands::cluster::security::random_token;
@@ -87,7 +88,7 @@ fn init(dir: &Path, hosts: &[Host], days: u32, ca_days: u32, now: SystemTime) ->
     folder.keep();
 
     let mut text = next::files(&[
-        (&ca_pem, format!("the CA's certificate, valid until {}", date(ca.ends()))),
+        (&ca_pem, format!("the CA's certificate, valid until {}", utc_date(ca.ends()))),
         (&ca_key, "its secret key, for signing: never copy it to another machine".to_owned()),
         (&pem, format!("the coordinator's certificate, {}", until(&signed))),
         (&key_path, "its key".to_owned()),
@@ -169,7 +170,7 @@ fn issue(
 
 fn until(signed: &Signed) -> String {
     let why = if signed.shortened { ", as long as the CA" } else { "" };
-    format!("valid until {}{why}", date(signed.ends))
+    format!("valid until {}{why}", utc_date(signed.ends))
 }
 
 fn token(file: &Path) -> Result<(), Failure> {

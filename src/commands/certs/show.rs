@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use nn_net::CertificateFacts;
+
 use super::files::read;
-use crate::certificate::Certificate;
 use crate::failure::{Failure, write_stdout};
 
 /// Prints the certificates in the files.
@@ -13,7 +14,7 @@ pub(super) fn show(files: &[PathBuf], now: SystemTime) -> Result<(), Failure> {
         let bytes = read(file).map_err(|error| {
             Failure::data(format_args!("cannot read {}: {error}", file.display())).help("check the path")
         })?;
-        let all = Certificate::all(&bytes).map_err(|error| {
+        let all = CertificateFacts::all(&bytes).map_err(|error| {
             Failure::data(format_args!("{}: {error}", file.display()))
                 .help("give a certificate, such as certs/ca.pem")
         })?;
@@ -25,13 +26,13 @@ pub(super) fn show(files: &[PathBuf], now: SystemTime) -> Result<(), Failure> {
     Ok(())
 }
 
-fn describe(certificate: &Certificate, now: SystemTime) -> String {
-    let issuer = if certificate.self_made { "itself" } else { &certificate.issuer };
+fn describe(certificate: &CertificateFacts, now: SystemTime) -> String {
+    let issuer = if certificate.is_self_issued { "itself" } else { &certificate.issuer };
     let hosts = if certificate.hosts.is_empty() { "none".to_owned() } else { certificate.hosts.join(", ") };
     let lines = [
         ("subject", certificate.subject.clone()),
         ("signed by", issuer.to_owned()),
-        ("purpose", certificate.purpose()),
+        ("purpose", certificate.purpose().to_owned()),
         ("hosts", hosts),
         ("valid", certificate.validity(now)),
         ("key", certificate.key.clone()),

@@ -13,7 +13,7 @@ use nn_net::{
 };
 
 use crate::cli::{ClientSecurityConfig, ServerSecurityConfig};
-use crate::clock::Clock;
+use crate::clock::{self, Clock};
 use crate::failure::Failure;
 use crate::progress::warn;
 
@@ -91,7 +91,7 @@ fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {
     let certificate = pem(cert)?;
     warn_if_others_can_read(key);
     let identity = Identity::from_pem(&certificate, &pem(key)?).map_err(wrong)?;
-    let days = identity.facts().days_left();
+    let days = identity.facts().days_left(clock::date());
     if days < EXPIRES_SOON {
         let days = if days == 1 { "1 day".to_owned() } else { format!("{days} days") };
         warn(format_args!(

@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use indicatif::HumanBytes;
 use nn_core::Isa;
 use nn_engine::{ARITHMETIC, arithmetic_fingerprint};
+use nn_net::utc_date;
 use serde_json::json;
 
 use super::limits;
 use super::report::Finding;
-use crate::certificate::date;
 use crate::clock::{self, Clock};
 use crate::config::defaults::available_threads;
 use crate::show::counted;
@@ -234,7 +234,7 @@ fn open_files() -> Option<Finding> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
     let found = format!(
         "at most {limit} at once, enough for a coordinator with {} workers",
-        limit.saturating_sub(64).min(1024)
+        limit.saturating_sub(64).min(nn_engine::MAX_WORKERS as u64)
     );
     let fix = "raise the limit before starting: ulimit -n 4096 (systemd: LimitNOFILE=)";
     let finding = match limit {
@@ -252,7 +252,7 @@ fn open_files() -> Option<Finding> {
 
 fn date_of(now: SystemTime) -> Finding {
     let written = UNIX_EPOCH + WRITTEN;
-    let found = format!("{} (UTC)", date(now));
+    let found = format!("{} (UTC)", utc_date(now));
     let fix = "set the clock, best by NTP (timedatectl set-ntp true): certificates are valid only between two dates";
     if now < written {
         Finding::problem("date", format!("{found}, which is before this program was written"), fix)

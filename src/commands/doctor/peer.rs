@@ -6,7 +6,6 @@ use nn_net::{CertificateFacts, ConnectError};
 use serde_json::json;
 
 use super::report::Finding;
-use crate::certificate::Certificate;
 use crate::clock;
 use crate::commands::cluster::security::EXPIRES_SOON;
 
@@ -19,7 +18,7 @@ pub(super) fn own_certificate(path: &Path, tell: &mut dyn FnMut(Finding)) {
     let shown = path.display();
     // It was read and checked against its key before, but may have been removed since.
     let bytes = std::fs::read(path).unwrap_or_default();
-    let own = match Certificate::all(&bytes) {
+    let own = match CertificateFacts::all(&bytes) {
         Ok(mut all) => all.swap_remove(0),
         Err(error) => {
             tell(Finding::problem(
@@ -32,15 +31,14 @@ pub(super) fn own_certificate(path: &Path, tell: &mut dyn FnMut(Finding)) {
     };
     let now = clock::date();
     let found = format!("{shown} is {}'s, valid {}", own.subject, own.validity(now));
-    let seconds = own.ends.duration_since(now).map_or(0, |left| left.as_secs());
-    let days = (seconds / (24 * 3600)) as i64;
-    tell(if !own.client || own.ca.is_some() {
+    let days = own.days_left(now);
+    tell(if !own.is_for_clients || own.is_ca {
         let (subject, purpose) = (&own.subject, own.purpose());
         let found = format!("{shown} is {subject}'s, which is {purpose}: no coordinator accepts it");
         Finding::problem(CHECK, found, "create one for this machine with nn certs worker NAME")
-    } else if own.begins > now {
+    } else if own.not_before > now {
         Finding::problem(CHECK, found, "set the clocks of this machine and of the CA's machine, best by NTP")
-    } else if seconds == 0 {
+    } else if own.not_after <= now {
         Finding::problem(CHECK, found, "create a new one on the CA's machine: nn certs worker NAME --replace")
     } else if days < EXPIRES_SOON {
         Finding::warning(CHECK, found, "create a new one on the CA's machine: nn certs worker NAME --replace")
@@ -52,11 +50,11 @@ pub(super) fn own_certificate(path: &Path, tell: &mut dyn FnMut(Finding)) {
 /// Reports a trusted certificate of a coordinator.
 pub(super) fn certificate(facts: &CertificateFacts, address: &str) -> Finding {
     const CHECK: &str = "TLS";
-    let days = facts.days_left();
+    let days = facts.days_left(clock::date());
     let hosts = if facts.hosts.is_empty() { "no host".to_owned() } else { facts.hosts.join(", ") };
     let found = format!(
         "{address} shows a certificate for {hosts}, signed by {}, {days} {} left",
-        facts.issuer,
+        facts.issuer_name,
         if days == 1 { "day" } else { "days" }
     );
     let finding = if days < EXPIRES_SOON {
@@ -68,7 +66,7 @@ pub(super) fn certificate(facts: &CertificateFacts, address: &str) -> Finding {
     } else {
         Finding::ok(CHECK, found)
     };
-    finding.figures(json!({ "days_left": days, "hosts": facts.hosts, "issuer": facts.issuer }))
+    finding.figures(json!({ "days_left": days, "hosts": facts.hosts, "issuer": facts.issuer_name }))
 }
 
 /// The reason that a connection failed, and how to fix it.

@@ -9,6 +9,7 @@ use super::Engine;
 use super::ids::{Attempt, Step, WorkerId};
 use super::plan::{Candidate, plan};
 use super::protocol::{Action, Assignment};
+use crate::encoding::Encoding;
 
 impl Engine {
     /// Assigns all leaves that have not been counted and that no worker holds.
@@ -124,7 +125,8 @@ impl Engine {
         if let Some(transfer) = self.transfer {
             return transfer;
         }
-        let seconds = self.params().len() as f64 * 4.0 / self.cluster.link_bytes_per_second.max(1.0);
+        let bytes = Encoding::F32.bytes_for(self.params().len());
+        let seconds = bytes as f64 / self.cluster.link_bytes_per_second.max(1.0);
         Duration::from_secs_f64(seconds.min(86_400.0))
     }
 

@@ -40,7 +40,7 @@
 //! | --- | --- |
 //! | `ids`, `protocol`, `rejection`, `report`, `options` | the vocabulary: events, actions, reasons, reports, choices |
 //! | `workers`, `issues`, `trial`, `round` | state: workers, assigned nodes, a node under audit, the step under way |
-//! | `reduce`, `wire`, `weights` | sums along the tree, received bytes, the two buffers |
+//! | `reduce`, `received`, `weights` | sums along the tree, received numbers, the two buffers |
 //! | `plan`, `deadlines`, `clock` | shares of the leaves, each worker's pace, time without jumps |
 //! | `handle` | the control flow: an event is applied, then the run is settled |
 //! | `members` | joining, leaving, release, quarantine |
@@ -63,6 +63,7 @@ mod options;
 mod overdue;
 mod plan;
 mod protocol;
+mod received;
 mod reduce;
 mod rejection;
 mod report;
@@ -72,7 +73,6 @@ mod step;
 mod trial;
 mod validate;
 mod weights;
-mod wire;
 mod workers;
 
 use std::ops::Range;
@@ -85,6 +85,7 @@ use crate::manifest::Manifest;
 pub use self::ids::{Attempt, Generation, Member, Part, Step, WorkerId};
 pub use self::options::{Cluster, Compute, MAX_REMEMBERED, MAX_WORKERS};
 pub use self::protocol::{Action, Assignment, Contribution, Event, Join, Release, Values};
+pub use self::received::Received;
 pub use self::rejection::Rejection;
 pub use self::report::{EpochReport, EpochSums, Outcome, Snapshot, SnapshotError, StepReport};
 pub use self::status::{Status, Waiting, WorkerState, WorkerStatus};

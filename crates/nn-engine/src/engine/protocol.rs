@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use nn_core::{Node, NodeStats};
 
 use super::ids::{Attempt, Generation, Member, Part, Step, WorkerId};
+use super::received::Received;
 use super::rejection::Rejection;
 use super::report::{EpochReport, Outcome, StepReport};
 
@@ -15,9 +15,8 @@ pub enum Values {
     /// Computed by this process: the kernels' own report on NaN and infinity is believed, and the numbers are not
     /// checked again. [`Action::Recycle`] returns the buffer.
     Own(Vec<f32>),
-    /// Received: little-endian `f32`, in the pieces that they arrived in, each of whole numbers. The engine checks and
-    /// reduces them in place.
-    Wire(Vec<Bytes>),
+    /// Received. The engine checks and reduces them in the bytes that arrived.
+    Received(Received),
 }
 
 /// A computed part of a node.

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use nn_core::{LayerLayout, Node, NodeStats, Threads, Tree};
 
-use super::wire::Wire;
+use super::received::Received;
 
 /// A set of leaves.
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl<T> TreeSum<T> {
 #[derive(Debug)]
 pub(super) enum Sum {
     /// The bytes that it arrived in.
-    Wire(Wire),
+    Received(Received),
     /// Numbers in memory.
     Buffer(Vec<f32>),
     /// The two halves of the root. They are added block by block when the layer is stepped, and never stored as a sum.
@@ -124,7 +124,7 @@ impl Sum {
     /// Writes the numbers from number `from` on to `out`.
     pub(super) fn read(&self, from: usize, out: &mut [f32]) {
         match self {
-            Self::Wire(wire) => wire.read(from, out),
+            Self::Received(received) => received.read(from, out),
             Self::Buffer(buffer) => out.copy_from_slice(&buffer[from..from + out.len()]),
             Self::Pair(halves) => {
                 halves[0].read(from, out);
@@ -136,7 +136,7 @@ impl Sum {
     /// Adds the numbers from number `from` on to `out`.
     fn add_to(&self, from: usize, out: &mut [f32]) {
         match self {
-            Self::Wire(wire) => wire.add_to(from, out),
+            Self::Received(received) => received.add_to(from, out),
             Self::Buffer(buffer) => out.iter_mut().zip(&buffer[from..]).for_each(|(x, y)| *x += y),
             Self::Pair(_) => unreachable!("a pair is the root, which has no sibling"),
         }
@@ -145,7 +145,7 @@ impl Sum {
     /// Returns its memory to the pool.
     fn recycle(self, pool: &mut Vec<Vec<f32>>) {
         match self {
-            Self::Wire(_) => {}
+            Self::Received(_) => {}
             Self::Buffer(buffer) => pool.push(buffer),
             Self::Pair(halves) => halves.into_iter().for_each(|half| half.recycle(pool)),
         }

@@ -12,7 +12,6 @@ use super::reduce::Sum;
 use super::rejection::Rejection;
 use super::report::{EpochReport, Outcome, StepReport};
 use super::weights::StepConstants;
-use super::wire::Wire;
 use super::workers::Standing;
 
 /// Weight of the newest step in the moving average of the transfer time.
@@ -93,7 +92,7 @@ impl Engine {
         let Contribution { worker, step, node, part, values, .. } = c;
         let constants = self.constants();
         let values = match values {
-            Values::Wire(pieces) => Ok(Wire::new(pieces)),
+            Values::Received(received) => Ok(received),
             Values::Own(buffer) => Err(buffer),
         };
         let start = self.part_range(part).map_or(0, |range| range.start);
@@ -108,7 +107,7 @@ impl Engine {
             let range = range.start - start..range.end - start;
             actions.push(Action::Counted { worker, step, node, part: this });
             let sum = match &values {
-                Ok(wire) => Sum::Wire(wire.slice(range.start, range.end)),
+                Ok(received) => Sum::Received(received.slice(range)),
                 Err(own) => {
                     let mut buffer = self.reduction.take(layer);
                     buffer.copy_from_slice(&own[range]);

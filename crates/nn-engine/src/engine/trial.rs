@@ -35,7 +35,7 @@ impl Testimony {
         for part in &self.parts {
             match &part.values {
                 Values::Own(values) => values.iter().for_each(|x| hash.update(x.to_le_bytes())),
-                Values::Wire(pieces) => pieces.iter().for_each(|piece| hash.update(piece)),
+                Values::Received(received) => received.pieces().iter().for_each(|piece| hash.update(piece)),
             }
         }
         // Usually there is one. If others were skipped here, one that is not hashed could count.

@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
+use super::Engine;
 use super::ids::Part;
 use super::protocol::{Contribution, Values};
 use super::rejection::Rejection;
-use super::{Engine, wire};
 
 impl Engine {
     /// Checks a contribution completely, and changes nothing. Returns the index of the issue that it answers.
@@ -83,13 +83,13 @@ impl Engine {
 
 /// There must be `want` numbers, and the sender's word about NaN and infinity must be true.
 fn check_values(c: &Contribution, want: usize) -> Result<(), Rejection> {
-    let got = match &c.values {
-        Values::Own(buffer) => buffer.len(),
-        Values::Wire(pieces) => {
-            if let Some(bytes) = wire::ragged(pieces) {
+    let (got, want) = match &c.values {
+        Values::Own(buffer) => (buffer.len(), want),
+        Values::Received(received) => {
+            if let Some(bytes) = received.ragged() {
                 return Err(Rejection::Ragged(bytes));
             }
-            wire::numbers(pieces)
+            (received.numbers(), received.encoding().whole_blocks(want))
         }
     };
     if got != want {
@@ -98,7 +98,7 @@ fn check_values(c: &Contribution, want: usize) -> Result<(), Rejection> {
     let loss = c.stats.is_none_or(|stats| stats.loss.is_finite());
     let finite = match &c.values {
         Values::Own(_) => c.finite && loss,
-        Values::Wire(pieces) => loss && wire::all_finite(pieces),
+        Values::Received(received) => loss && received.all_finite(),
     };
     match (finite, c.finite) {
         (false, true) => Err(Rejection::HiddenNonFinite),

@@ -20,7 +20,7 @@ fn a_bad_contribution_is_refused_and_changes_nothing() {
         (|c| c.part = Part::Layer(2), Rejection::UnknownPart { got: 2, want: 2 }),
         (|c| c.part = Part::Layer(1), Rejection::WrongLength { got: 23, want: 8 }),
         (|c| c.values = Values::Own(vec![0.0; 22]), Rejection::WrongLength { got: 22, want: 23 }),
-        (|c| c.values = Values::Wire(vec![Bytes::from_static(&[0; 91])]), Rejection::Ragged(91)),
+        (|c| c.values = received(Bytes::from_static(&[0; 91])), Rejection::Ragged(91)),
         (|c| c.stats = None, Rejection::MissingStats),
         (|c| c.stats.as_mut().unwrap().samples = 11, Rejection::WrongCount { got: 11, want: 12 }),
         (|c| c.values = wire(&[f32::NAN; 23]), Rejection::HiddenNonFinite),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 pub(crate) use std::time::Duration;
 
+use bytes::Bytes;
 use nn_core::{Activation, Cost, Isa, Model, NodeStats, Optimizer, Output, Threads};
 use nn_engine::{Compute, Manifest, ManifestParts, Recipe};
 
 // The vocabulary of all scripts.
 pub(crate) use nn_core::Node;
 pub(crate) use nn_engine::{
-    Action, Assignment, Cluster, Contribution, Engine, Event, Generation, Join, Member, Outcome, Part,
-    Rejection, Release, Step, Values, Waiting, WorkerId, WorkerState,
+    Action, Assignment, Cluster, Contribution, Encoding, Engine, Event, Generation, Join, Member, Outcome,
+    Part, Received, Rejection, Release, Step, Values, Waiting, WorkerId, WorkerState,
 };
 
 /// The layers' numbers of parameters in a 4-3-2 network. A step has twelve samples in six leaves of two.
@@ -93,8 +94,13 @@ pub(crate) fn assigned(actions: &[Action], worker: u64) -> Vec<Assignment> {
     all.collect()
 }
 
+pub(crate) fn received(bytes: Bytes) -> Values {
+    Values::Received(Received::new(Encoding::F32, vec![bytes]))
+}
+
 pub(crate) fn wire(values: &[f32]) -> Values {
-    Values::Wire(vec![values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()])
+    let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+    received(bytes.into())
 }
 
 /// A made-up answer to an assignment.

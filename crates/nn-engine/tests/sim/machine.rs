@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use nn_core::{LayerLayout, NodeStats, Workspace, layout};
 use nn_engine::{
-    Assignment, Contribution, Generation, Member, Part, SampleOrder, Step, Values, WorkerId, params_sha256,
+    Assignment, Contribution, Encoding, Generation, Member, Part, Received, SampleOrder, Step, Values,
+    WorkerId, params_sha256,
 };
 
 use crate::noise::Noise;
@@ -36,7 +37,7 @@ impl Sent {
         let Assignment { generation, step, attempt, node, .. } = self.assignment;
         let values = match self.values {
             Numbers::Own(values) => Values::Own(values),
-            Numbers::Wire(pieces) => Values::Wire(pieces),
+            Numbers::Wire(pieces) => Values::Received(Received::new(Encoding::F32, pieces)),
         };
         let (part, finite, stats) = (self.part, self.finite, self.stats);
         Contribution {

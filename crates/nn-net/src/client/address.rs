@@ -1,16 +1,16 @@
-//! Where a coordinator is, as people write it.
+//! The address of a coordinator, as people write it.
 
 use std::net::Ipv6Addr;
 
 use http::Uri;
 
-use super::dial::ConnectError;
+use super::error::ConnectError;
 
-/// The port of coordinators that say nothing else. (Port 80, which `http://` would mean elsewhere, is nobody's wish.)
+/// The default port of coordinators. (`http://` does not mean port 80 here: nobody wants that.)
 pub const DEFAULT_PORT: u16 = 7654;
 
-/// The address of a coordinator in full, `http://HOST:PORT` or `https://HOST:PORT`. The port may be left out, which means
-/// [`DEFAULT_PORT`], and so may `http://`.
+/// The full address of a coordinator, `http://HOST:PORT` or `https://HOST:PORT`. Without a port in the text it is
+/// [`DEFAULT_PORT`], and without a scheme `http://`.
 ///
 /// ```
 /// use nn_net::coordinator_url;
@@ -20,7 +20,7 @@ pub const DEFAULT_PORT: u16 = 7654;
 /// ```
 ///
 /// # Errors
-/// Says what is wrong with it, and how it is to be written.
+/// Says what is wrong with the text, and how to write an address.
 pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
     let wrong = |why: &str| Err(ConnectError::Url { url: text.to_owned(), why: why.to_owned() });
     let (scheme, authority) = match text.split_once("://") {
@@ -30,16 +30,16 @@ pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
     };
     let authority = authority.strip_suffix('/').unwrap_or(authority);
     if authority.parse::<Ipv6Addr>().is_ok() {
-        // Whether its last part is a port cannot be seen.
-        return wrong("an IPv6 address goes into brackets");
+        // Its last part could be a port.
+        return wrong("write an IPv6 address in brackets");
     }
     if authority.contains(['/', '?', '#']) {
-        return wrong("there is something after the port");
+        return wrong("there is text after the port");
     }
     if authority.contains('@') {
-        return wrong("a user name has no meaning here");
+        return wrong("a user name is not supported");
     }
-    // Only where the brackets of an IPv6 address have ended does a colon begin a port.
+    // In an IPv6 address, only a colon after the brackets begins a port.
     let tail = authority.rsplit_once(']').map_or(authority, |(_, tail)| tail);
     let (host, port) = match tail.rsplit_once(':') {
         None => (authority, DEFAULT_PORT),
@@ -56,12 +56,12 @@ pub fn coordinator_url(text: &str) -> Result<String, ConnectError> {
     }
     let inside = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if inside.is_some_and(|inside| inside.parse::<Ipv6Addr>().is_err()) {
-        return wrong("what is in the brackets is no IPv6 address");
+        return wrong("the text in the brackets is not an IPv6 address");
     }
     let url = format!("{scheme}://{host}:{port}");
     match url.parse::<Uri>() {
         Ok(uri) if uri.port_u16() == Some(port) && uri.host() == Some(host) => Ok(url),
-        Ok(_) => wrong("that is no host"),
+        Ok(_) => wrong("it has no valid host"),
         Err(error) => wrong(&error.to_string()),
     }
 }
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left_out_is_filled_in() {
+    fn missing_parts_are_filled_in() {
         for (text, want) in [
             ("http://host:80", "http://host:80"),
             ("http://host", "http://host:7654"),
@@ -88,12 +88,12 @@ mod tests {
             ("https://[::1]:1/", "https://[::1]:1"),
         ] {
             assert_eq!(coordinator_url(text).as_deref(), Ok(want), "{text}");
-            assert_eq!(coordinator_url(want).as_deref(), Ok(want), "in full it stays as it is");
+            assert_eq!(coordinator_url(want).as_deref(), Ok(want), "a full address stays as it is");
         }
     }
 
     #[test]
-    fn what_can_be_no_coordinator_is_refused() {
+    fn addresses_that_cannot_be_a_coordinator_are_refused() {
         for (text, part) in [
             ("", "no host"),
             ("http://", "no host"),

@@ -1,4 +1,4 @@
-//! Training sets that were sent, kept by content hash for later runs.
+//! Received training sets, kept by content hash for later runs.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Write};
@@ -9,29 +9,35 @@ use nn_engine::Manifest;
 use tempfile::NamedTempFile;
 
 use crate::data::{self, DataError};
+use crate::wire::convert::MAX_HELD;
 
-/// Where a training set is kept. Its name is its content.
+/// The most training sets that a worker reports. A coordinator accepts these and the worker's own.
+const REPORTED: usize = 256;
+
+const _: () = assert!(REPORTED < MAX_HELD);
+
+/// The path of a kept training set, which names its content.
 fn path(folder: &Path, sha256: &str) -> PathBuf {
     folder.join(format!("{sha256}.train"))
 }
 
-/// Content hashes of what is there. What is no file of ours is passed over.
+/// The content hashes of the kept training sets. Other files are ignored.
 pub(super) fn held(folder: Option<&Path>) -> Vec<String> {
     let Some(entries) = folder.and_then(|folder| fs::read_dir(folder).ok()) else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter_map(|name| name.strip_suffix(".train").map(str::to_owned))
         .filter(|name| is_hash(name))
-        .take(256)
+        .take(REPORTED)
         .collect()
 }
 
-/// 64 lower-case hexadecimal digits: what may become part of a path.
+/// Whether text is 64 lower-case hexadecimal digits, and so may become part of a path.
 pub(super) fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-/// A training set that is kept, verified. One that is damaged is removed.
+/// Loads and verifies a kept training set. A damaged one is removed.
 pub(crate) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<Dataset> {
     let path = path(folder, sha256);
     let file = File::open(&path).ok()?;
@@ -44,7 +50,7 @@ pub(crate) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<D
     }
 }
 
-/// A training set that is arriving. It outlives the connection that it arrives on, so that the next one can go on with it.
+/// A training set that is arriving. It outlives its connection, so that the next one can resume the transfer.
 #[derive(Debug)]
 pub(super) struct Partial {
     sha256: String,
@@ -53,40 +59,40 @@ pub(super) struct Partial {
 }
 
 impl Partial {
-    /// Nothing of a set yet. What comes goes into the folder, if there is one.
+    /// An empty set. It is written to the folder, if there is one.
     pub(super) fn new(sha256: &str, folder: Option<&Path>) -> io::Result<Self> {
         Ok(Self { sha256: sha256.to_owned(), chunks: 0, spool: Spool::new(folder)? })
     }
 
-    /// Whether it is of this set.
+    /// Whether it is the set with this hash.
     pub(super) fn is_of(&self, sha256: &str) -> bool {
         self.sha256 == sha256
     }
 
-    /// Chunks that have come.
+    /// The number of chunks that have arrived.
     pub(super) fn chunks(&self) -> u32 {
         self.chunks
     }
 
-    /// Appends a chunk that has been checked.
+    /// Appends a checked chunk.
     pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.spool.write(chunk)?;
         self.chunks += 1;
         Ok(())
     }
 
-    /// Reads and verifies what has come, and keeps it.
+    /// Reads, verifies and keeps the complete set.
     pub(super) fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
         self.spool.finish(manifest, sha256)
     }
 }
 
-/// Where a training set goes while it arrives.
+/// Where a training set is written while it arrives.
 #[derive(Debug)]
 enum Spool {
-    /// A temporary file beside its final place. It is removed when the worker ends.
+    /// A temporary file beside its final path. It is removed when the worker ends.
     File(NamedTempFile, PathBuf),
-    /// There is no cache folder.
+    /// Memory, if there is no cache folder.
     Memory(Vec<u8>),
 }
 
@@ -115,7 +121,7 @@ impl Spool {
                 let reader = BufReader::with_capacity(1 << 20, file.reopen()?);
                 let set = data::read(reader, manifest, sha256)?;
                 file.as_file().sync_all()?;
-                // Another worker of this machine may have been faster: its file has the same content.
+                // Another worker on this machine may have been faster; its file has the same content.
                 file.persist(path(&folder, sha256)).map_err(|error| error.error)?;
                 Ok(set)
             }

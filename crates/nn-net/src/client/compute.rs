@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use nn_core::{Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, layout};
-use nn_engine::{Manifest, Part, SampleOrder};
+use nn_engine::{Encoding, Manifest, Part, SampleOrder};
 use tokio::sync::mpsc as reports;
 use tokio::time::Instant;
 
@@ -14,10 +14,10 @@ use crate::wire::convert::{Place, gradient_header};
 use crate::wire::outbox::Outbox;
 use crate::wire::tensor::{Payload, Pool};
 
-/// A gradient of at most so many numbers is sent whole: for a small one, messages cost more than what they carry.
+/// The most numbers of a gradient that is sent whole: for a small one, a message costs more than its bytes.
 const WHOLE: usize = 128 * 1024;
 
-/// Nodes of a step, with the weights to use.
+/// Nodes of a step, and the weights to compute them with.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) place: Place,
@@ -25,7 +25,7 @@ pub(super) struct Job {
     pub(super) params: Arc<Vec<f32>>,
 }
 
-/// What the thread has done, for people and for the coordinator.
+/// What the thread has done, for people and for the coordinator's status.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) step: AtomicU64,
@@ -39,17 +39,18 @@ pub(super) struct Counters {
 /// What the thread needs for a run.
 pub(super) struct Kernel {
     pub(super) manifest: Manifest,
+    pub(super) encoding: Encoding,
     pub(super) data: Arc<Dataset>,
     pub(super) threads: Arc<Threads>,
     pub(super) isa: Isa,
     pub(super) outbox: Outbox,
     pub(super) counters: Arc<Counters>,
-    /// The latest step that anything was assigned of: nodes of earlier ones need not be computed any more.
+    /// The latest step with an assignment: nodes of earlier ones need not be computed any more.
     pub(super) latest: Arc<AtomicU64>,
 }
 
 impl Kernel {
-    /// Starts the thread. It ends when no more jobs can come, or the stream is over; an error comes out of `errors`.
+    /// Starts the thread. It ends when no more jobs can arrive, or the stream is over; `errors` gets its error.
     pub(super) fn start(
         self,
         jobs: mpsc::Receiver<Job>,
@@ -57,7 +58,7 @@ impl Kernel {
     ) -> std::io::Result<std::thread::JoinHandle<()>> {
         std::thread::Builder::new().name("nn-worker".to_owned()).spawn(move || {
             let threads = self.threads.clone();
-            // Within the pool, so that a node's parallel parts start without crossing from a foreign thread.
+            // In the pool, so that a node's parallel parts start without crossing over from a thread outside.
             let result = threads.enter(|| self.run(jobs));
             if let Err(error) = result {
                 let _ = errors.blocking_send(error);
@@ -71,7 +72,8 @@ impl Kernel {
         let mut workspace = Workspace::new(&parts.model, most, self.threads.clone(), self.isa);
         let mut order = SampleOrder::new(&self.manifest);
         let layers = layout(&parts.model);
-        let mut sender = Sender { outbox: &self.outbox, layers: &layers, pool: Pool::default() };
+        let encoding = self.encoding;
+        let mut sender = Sender { outbox: &self.outbox, layers: &layers, encoding, pool: Pool::default() };
         while let Ok(job) = jobs.recv() {
             let step = job.place.step;
             self.counters.step.store(step, Ordering::Relaxed);
@@ -97,9 +99,9 @@ impl Kernel {
         Ok(())
     }
 
-    /// Computes a node and sends it: a small one whole; otherwise the last layer first, as backpropagation has them ready,
-    /// each on its way while the next is computed. Gives the node's figures and the microseconds that it took; None if
-    /// the stream is over.
+    /// Computes a node and sends it: a small one whole; a larger one layer by layer in the order of backpropagation, each on
+    /// its way while the next is computed. Returns the node's figures and the microseconds of computing; None if the
+    /// stream is over.
     fn node(
         &self,
         task: &Task<'_>,
@@ -123,7 +125,7 @@ impl Kernel {
             let sent = sender.part(task, Part::All, stats.finite, Some(wire_stats(&stats, micros)), gradient);
             return Ok(sent.then_some((stats, micros)));
         }
-        // Sending is waiting, if the coordinator does not read; that is no time of computing.
+        // Sending waits if the coordinator does not read, and that is not computing.
         let mut micros = 0;
         let mut lap = begun;
         let mut layers =
@@ -155,15 +157,16 @@ struct Task<'a> {
     samples: &'a [u32],
 }
 
-/// Puts gradients on their way.
+/// Sends gradients.
 struct Sender<'a> {
     outbox: &'a Outbox,
     layers: &'a [LayerLayout],
+    encoding: Encoding,
     pool: Pool,
 }
 
 impl Sender<'_> {
-    /// False if the stream is over.
+    /// Sends a part of a node; false if the stream is over.
     fn part(
         &self,
         task: &Task<'_>,
@@ -172,7 +175,7 @@ impl Sender<'_> {
         stats: Option<pb::NodeStats>,
         values: Vec<f32>,
     ) -> bool {
-        let payload = Payload::shared(self.pool.seal(values));
+        let payload = Payload::shared(self.pool.seal(self.encoding, values));
         let framed = payload.messages(task.place, part, |tensor| {
             gradient_header(task.place, task.node, finite, stats, tensor)
         });

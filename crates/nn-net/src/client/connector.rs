@@ -1,4 +1,4 @@
-//! TCP, and TLS above it, for tonic.
+//! Connects tonic over TCP, and TLS above it.
 
 use std::io;
 use std::pin::Pin;
@@ -20,23 +20,30 @@ use tonic::codegen::Service;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Makes connections.
+/// Makes connections for tonic.
 #[derive(Clone)]
 pub(super) struct Connector {
     pub(super) tcp: HttpConnector,
-    pub(super) tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    /// For the TLS handshake.
+    pub(super) tls: Option<Tls>,
+    /// The longest that a TLS handshake may take.
     pub(super) timeout: Duration,
-    /// To be told of the first bytes of the first connection, if it is without TLS.
+    /// Receives the kind of the first bytes of the first connection, if it is without TLS.
     pub(super) first: Arc<Mutex<Option<oneshot::Sender<First>>>>,
 }
 
-/// What a connection without TLS begins with.
+/// The TLS to speak, and the name that the server's certificate must have.
+#[derive(Clone)]
+pub(super) struct Tls {
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) name: ServerName<'static>,
+}
+
+/// How the bytes of a connection without TLS begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum First {
-    /// How TLS says that it did not understand.
+    /// With an alert: the server speaks TLS and did not understand.
     TlsAlert,
-    /// Something else.
+    /// With anything else.
     Other,
 }
 
@@ -56,24 +63,20 @@ impl Service<Uri> for Connector {
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
             let stream = connecting.await?.into_inner();
-            let Some((config, name)) = tls else {
+            let Some(tls) = tls else {
                 return Ok(TokioIo::new(Connection::Plain { stream, first }));
             };
-            let shaken = tokio::time::timeout(timeout, shake_hands(config, name, stream)).await;
+            let shaken = tokio::time::timeout(timeout, shake_hands(tls, stream)).await;
             let connection = shaken.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
             Ok(TokioIo::new(connection))
         })
     }
 }
 
-/// To the first byte that the other end says by itself. In TLS 1.3 a client has done its part before it is known whether
-/// its certificate is taken; an HTTP/2 server begins to speak as soon as it is, and what it says otherwise is why not.
-async fn shake_hands(
-    config: Arc<ClientConfig>,
-    name: ServerName<'static>,
-    stream: TcpStream,
-) -> io::Result<Connection> {
-    let mut stream = TlsConnector::from(config).connect(name, stream).await?;
+/// Shakes hands and reads the server's first byte. In TLS 1.3 a client finishes its handshake before the server has checked
+/// its certificate; an HTTP/2 server speaks as soon as it accepts it, and otherwise sends an alert with the reason.
+async fn shake_hands(tls: Tls, stream: TcpStream) -> io::Result<Connection> {
+    let mut stream = TlsConnector::from(tls.config).connect(tls.name, stream).await?;
     let mut first = [0];
     match stream.read(&mut first).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -81,20 +84,20 @@ async fn shake_hands(
     }
 }
 
-/// How an alert begins, by which a TLS server answers those who do not speak TLS. In HTTP/2 it would be a frame of more
-/// than a megabyte, before any other.
+/// The first bytes of the alert with which a TLS server answers a client that does not speak TLS. In HTTP/2 they would
+/// begin a frame of more than a megabyte, as the first frame of all.
 const TLS_ALERT: [u8; 2] = [21, 3];
 
 /// A connection to a coordinator.
 pub(super) enum Connection {
     Plain {
         stream: TcpStream,
-        /// Who is to be told of the first bytes.
+        /// Receives the kind of the first bytes.
         first: Option<oneshot::Sender<First>>,
     },
     Tls {
         stream: Box<TlsStream<TcpStream>>,
-        /// What was read in the handshake.
+        /// The byte that the handshake read ahead.
         first: Option<u8>,
     },
 }

@@ -15,14 +15,15 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::address::coordinator_url;
-use super::dial::{ConnectError, DialOptions, dial};
+use super::dial::{DialOptions, dial};
+use super::error::ConnectError;
 use crate::proto as pb;
-use crate::security::CertificateFacts;
+use crate::security::{CertificateError, CertificateFacts};
 use crate::wire::MAX_MESSAGE;
 use crate::wire::probe::{MOST, payload, unix_micros};
 use pb::status_client::StatusClient;
 
-/// A connection to a coordinator, to ask who it is and to measure the path with.
+/// A connection that identifies a coordinator and measures the path to it.
 #[derive(Debug)]
 pub struct Prober {
     url: String,
@@ -31,62 +32,61 @@ pub struct Prober {
     options: DialOptions,
 }
 
-/// Who answers, and what its clock says.
+/// A coordinator's identity, and its clock.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pong {
-    /// The version of the protocol that it speaks; this crate's is [`pb::PROTOCOL`].
+    /// Its version of the protocol; this crate's is [`pb::PROTOCOL`].
     pub protocol: u32,
-    /// Its program.
+    /// The name and version of its program.
     pub build: String,
-    /// The hash of its arithmetic's self-test. A worker's must be the same.
+    /// The hash of its arithmetic's self-test. A worker must have the same.
     pub arithmetic: String,
-    /// From the question to the answer.
+    /// The time from question to answer.
     pub round_trip: Duration,
-    /// How far its clock is ahead of this machine's, in seconds; behind it if negative. It is right to half the round
-    /// trip.
+    /// Seconds by which its clock is ahead of this machine's; negative if behind. The error is at most half the round trip.
     pub ahead: f64,
 }
 
-/// What many pings took.
+/// The times of many pings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Latency {
-    /// How many there were.
+    /// The number of pings.
     pub pings: usize,
-    /// Half of them took less.
+    /// The median time.
     pub median: Duration,
-    /// One in a hundred took longer.
+    /// The 99th percentile.
     pub p99: Duration,
 }
 
-/// Why a probe has no answer.
+/// Why a probe failed.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// The coordinator is older than probes are.
-    #[error("the coordinator does not know probes: its version of nn is an older one")]
+    /// The coordinator is too old to know probes.
+    #[error("the coordinator does not support probes: its version of nn is too old")]
     Unknown,
-    /// All callers together have had as many bytes carried as they may, for now.
+    /// The byte budget that all callers share is used up for now.
     #[error("{0}")]
     Exhausted(String),
-    /// The connection.
+    /// There is no connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
 }
 
-/// The sizes of messages that the bandwidth is measured with, in turn: on a slow path the small ones have to do.
+/// The sizes of the messages that measure the bandwidth, in order: on a slow path the small ones must suffice.
 const SIZES: [usize; 3] = [MOST / 16, MOST / 4, MOST];
 
-/// How often the largest is sent, if that is quick.
+/// How many messages of the largest size are sent on a fast path.
 const REPEATS: usize = 3;
 
-/// What takes longer is not sent again, nor anything larger.
+/// After a message that takes longer, the measurement ends.
 const LONG: Duration = Duration::from_millis(500);
 
-/// The certificate that is shown at the other end of a connection to a coordinator, once it is known to be one to trust.
+/// The certificate that a coordinator shows on this connection, once it has proved trustworthy.
 ///
 /// # Errors
-/// If nothing answers, or not with TLS, or with a certificate that is not to be trusted. Whether this side's
-/// certificate is taken is not known yet.
+/// If the server does not answer, does not speak TLS, or shows a certificate that is not trusted. Whether it accepts this
+/// side's certificate is not known yet.
 pub async fn certificate(
     url: &str,
     stream: TcpStream,
@@ -105,14 +105,14 @@ pub async fn certificate(
         Err(_) => return Err(ConnectError::TimedOut { url, after: options.timeout }),
     };
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let facts = shown.map_or(Err("it shows none".to_owned()), |shown| CertificateFacts::read(shown));
-    // Without a farewell the coordinator would have something to report.
+    let facts = shown.map_or(Err(CertificateError::None), |shown| CertificateFacts::from_der(shown));
+    // If the connection just broke, the coordinator would report it.
     let _ = tokio::time::timeout(options.timeout, stream.shutdown()).await;
-    facts.map_err(|why| ConnectError::Other { url, why: format!("its certificate cannot be read: {why}") })
+    facts.map_err(|why| ConnectError::Other { url, why: format!("cannot read its certificate: {why}") })
 }
 
 impl Prober {
-    /// Connects.
+    /// Connects to a coordinator.
     ///
     /// # Errors
     /// As for [`super::status`].
@@ -123,37 +123,37 @@ impl Prober {
         Ok(Self { url, channel, client, options: options.clone() })
     }
 
-    /// Whether the coordinator says that it takes workers: gRPC's health check.
+    /// Whether the coordinator reports that it serves workers: gRPC's health check.
     ///
     /// # Errors
-    /// If what listens there has no health service, or does not answer.
+    /// If the server has no health service, or does not answer.
     pub async fn serves(&self) -> Result<bool, ConnectError> {
         let mut client = HealthClient::new(self.channel.clone());
         let request = HealthCheckRequest { service: "nn.v1.Coordinator".to_owned() };
         match tokio::time::timeout(self.options.timeout, client.check(request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner().status() == ServingStatus::Serving),
-            Ok(Err(status)) => Err(ConnectError::from_status(&self.url, &status)),
+            Ok(Err(status)) => Err(ConnectError::of_status(&self.url, &status)),
             Err(_) => Err(self.silent()),
         }
     }
 
-    /// Asks who is there.
+    /// Asks the coordinator to identify itself.
     ///
     /// # Errors
-    /// If there is no answer, or none of a coordinator that knows the question.
+    /// If there is no answer, or the coordinator does not know probes.
     pub async fn ping(&mut self) -> Result<Pong, ProbeError> {
         let (before, begun) = (unix_micros(), Instant::now());
         let reply = self.call(0, 0).await?;
         let round_trip = begun.elapsed();
-        // Its clock was read in the middle of the round trip, as far as anybody here can know.
+        // The best guess is that its clock was read in the middle of the round trip.
         let middle = i128::from(before) + round_trip.as_micros() as i128 / 2;
         let ahead = (i128::from(reply.unix_micros) - middle) as f64 / 1e6;
         let pb::ProbeReply { protocol, build, arithmetic, .. } = reply;
         Ok(Pong { protocol, build, arithmetic, round_trip, ahead })
     }
 
-    /// Pings again and again, `pings` times or for as long as `most`: the times, and the answer that came the soonest, whose
-    /// clock is the surest.
+    /// Pings up to `pings` times, but no longer than `most`: the times, and the fastest answer, whose clock is the most
+    /// exact.
     ///
     /// # Errors
     /// As for [`Prober::ping`].
@@ -173,10 +173,10 @@ impl Prober {
         Ok((Latency { pings: times.len(), median: at(50), p99: at(99) }, best))
     }
 
-    /// Bytes a second to the coordinator, and from it. `latency` is what a message without bytes takes.
+    /// Bytes per second to the coordinator, and from it. `latency` is the time of a message without bytes.
     ///
     /// # Errors
-    /// As for [`Prober::ping`]; [`ProbeError::Exhausted`] where others have measured just now.
+    /// As for [`Prober::ping`]; [`ProbeError::Exhausted`] if others have just measured.
     pub async fn bandwidth(&mut self, latency: Duration) -> Result<(f64, f64), ProbeError> {
         let there = self.rate(latency, |bytes| (bytes, 0)).await?;
         let back = self.rate(latency, |bytes| (0, bytes)).await?;
@@ -197,7 +197,7 @@ impl Prober {
                 let begun = Instant::now();
                 match self.call(sent, wanted).await {
                     Ok(_) => {}
-                    // What was measured before that has to do.
+                    // The messages before it must suffice.
                     Err(ProbeError::Exhausted(_)) if bytes > 0 => {
                         return Ok(bytes as f64 / spent.as_secs_f64());
                     }
@@ -218,12 +218,8 @@ impl Prober {
 
     async fn call(&mut self, sent: usize, wanted: usize) -> Result<pb::ProbeReply, ProbeError> {
         let request = pb::ProbeRequest { payload: payload(sent), reply_bytes: wanted as u32 };
-        let reply = match tokio::time::timeout(
-            self.options.timeout,
-            self.client.probe(self.options.request(request)),
-        )
-        .await
-        {
+        let answer = self.client.probe(self.options.request(request));
+        let reply = match tokio::time::timeout(self.options.timeout, answer).await {
             Ok(Ok(reply)) => reply.into_inner(),
             Ok(Err(status)) => return Err(self.explain(&status)),
             Err(_) => return Err(self.silent().into()),
@@ -231,7 +227,7 @@ impl Prober {
         if reply.payload.len() == wanted {
             return Ok(reply);
         }
-        let why = format!("it sent {} bytes where {wanted} were asked for", reply.payload.len());
+        let why = format!("it sent {} bytes instead of {wanted}", reply.payload.len());
         Err(ConnectError::NotCoordinator { url: self.url.clone(), why }.into())
     }
 
@@ -239,7 +235,7 @@ impl Prober {
         match status.code() {
             Code::Unimplemented => ProbeError::Unknown,
             Code::ResourceExhausted => ProbeError::Exhausted(status.message().to_owned()),
-            _ => ConnectError::from_status(&self.url, status).into(),
+            _ => ConnectError::of_status(&self.url, status).into(),
         }
     }
 

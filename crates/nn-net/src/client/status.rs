@@ -1,4 +1,4 @@
-//! Asking a coordinator what the run is at.
+//! Asking a coordinator for its status.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use tonic::metadata::MetadataMap;
 use tonic::{Request, Streaming};
 
 use super::address::coordinator_url;
-use super::dial::{ConnectError, DialOptions, dial};
+use super::dial::{DialOptions, dial};
+use super::error::ConnectError;
 use crate::proto as pb;
 use pb::status_client::StatusClient;
 
 impl DialOptions {
-    /// A request that shows the token, if there is one.
+    /// A request with the token, if there is one.
     pub(super) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         if let Some(token) = self.security.token() {
@@ -23,10 +24,10 @@ impl DialOptions {
     }
 }
 
-/// The run as it is now.
+/// The current status of a run.
 ///
 /// # Errors
-/// If the coordinator cannot be reached, or is none.
+/// If no coordinator can be reached at the address.
 pub async fn status(url: &str, options: &DialOptions) -> Result<pb::RunStatus, ConnectError> {
     let url = &coordinator_url(url)?;
     let mut client = StatusClient::new(dial(url, options).await?);
@@ -35,15 +36,15 @@ pub async fn status(url: &str, options: &DialOptions) -> Result<pb::RunStatus, C
             .await;
     match answer {
         Ok(Ok(status)) => Ok(status.into_inner()),
-        Ok(Err(status)) => Err(ConnectError::from_status(url, &status)),
+        Ok(Err(status)) => Err(ConnectError::of_status(url, &status)),
         Err(_) => Err(ConnectError::TimedOut { url: url.to_owned(), after: options.timeout }),
     }
 }
 
-/// The run as it is now, and again whenever it has changed, at most once an interval, until it is over.
+/// The current status of a run, and its changes until the run is over, at most one per interval.
 ///
 /// # Errors
-/// If the coordinator cannot be reached, or is none.
+/// If no coordinator can be reached at the address.
 pub async fn watch(
     url: &str,
     interval: Duration,
@@ -53,5 +54,5 @@ pub async fn watch(
     let mut client = StatusClient::new(dial(url, options).await?);
     let interval_millis = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
     let answer = client.watch(options.request(pb::WatchRequest { interval_millis })).await;
-    answer.map(tonic::Response::into_inner).map_err(|status| ConnectError::from_status(url, &status))
+    answer.map(tonic::Response::into_inner).map_err(|status| ConnectError::of_status(url, &status))
 }

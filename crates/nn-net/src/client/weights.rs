@@ -1,4 +1,4 @@
-//! The weights that a worker has: those of the step that is under way, and those of the next, which arrive layer by layer.
+//! The weights that a worker holds: those of the current step, and those of the next, which arrive layer by layer.
 
 use std::sync::Arc;
 
@@ -8,29 +8,31 @@ use crate::proto as pb;
 use crate::wire::error::{TensorError, WireError};
 use crate::wire::tensor::{Incoming, Shapes};
 
-/// Two sets: nodes of the step under way may still be assigned while the next step's weights arrive.
+/// Two sets of weights: nodes of the current step may still be assigned while the next step's weights arrive.
 #[derive(Debug)]
-pub(super) struct Weights {
+pub(super) struct WeightSets {
     shapes: Shapes,
     sets: [Set; 2],
+    /// The tensor that is arriving, and the set that it belongs to.
     arriving: Option<(usize, Incoming)>,
 }
 
 #[derive(Debug)]
 struct Set {
     step: Option<u64>,
+    /// The layers that have arrived.
     have: Vec<bool>,
-    /// Shared with the compute thread once it is complete.
+    /// Shared with the compute thread once complete.
     params: Arc<Vec<f32>>,
 }
 
-impl Weights {
+impl WeightSets {
     pub(super) fn new(shapes: Shapes) -> Self {
         let set = || Set { step: None, have: vec![false; shapes.layers()], params: Arc::default() };
         Self { sets: [set(), set()], shapes, arriving: None }
     }
 
-    /// A part of the weights of a step is about to arrive.
+    /// A part of a step's weights is about to arrive.
     pub(super) fn header(&mut self, step: u64, header: &pb::TensorHeader) -> Result<(), WireError> {
         if self.arriving.is_some() {
             return Err(TensorError::Unfinished.into());
@@ -38,7 +40,7 @@ impl Weights {
         let incoming = Incoming::new(&self.shapes, header)?;
         let at = match self.sets.iter().position(|set| set.step == Some(step)) {
             Some(at) => at,
-            // The older set goes: the step after it is under way, or this could not be the one after that.
+            // The older set is replaced: its step is over, or the next step's weights could not have been computed.
             None => usize::from(self.sets[1].step < self.sets[0].step),
         };
         let set = &mut self.sets[at];
@@ -51,9 +53,9 @@ impl Weights {
             set.have.fill(false);
         }
         if Arc::get_mut(&mut set.params).is_none_or(|params| params.is_empty()) {
-            // The compute thread still has the old ones, or there are none yet.
+            // The compute thread still uses the old ones, or there are none yet.
             let kept = set.have.contains(&true);
-            // Fresh memory of zeros is not there before it is written to, so that a header alone takes none.
+            // The system provides zeroed memory only when it is written to, so a header alone takes none.
             let params = if kept { set.params.to_vec() } else { nn_core::zeroed(self.shapes.total()) };
             set.params = Arc::new(params);
         }
@@ -61,7 +63,7 @@ impl Weights {
         Ok(())
     }
 
-    /// A chunk of it.
+    /// The next chunk of the part has arrived.
     pub(super) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), WireError> {
         let (at, incoming) = self.arriving.as_mut().ok_or(TensorError::NoHeader)?;
         let part = incoming.part();

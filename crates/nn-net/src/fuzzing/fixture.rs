@@ -1,4 +1,4 @@
-//! The run that is disturbed: three layers, six samples, four steps, and the truth about all of its nodes.
+//! The run under attack: two layers, six samples, four steps, and the true gradients of all nodes.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -27,21 +27,21 @@ use crate::proto as pb;
 use crate::wire::convert::Place;
 use crate::wire::stream::frame;
 
-/// The generation of the run, so that 0 is one that is over.
+/// The generation of the run. It is not 0, so that 0 is an earlier one.
 pub(crate) const GENERATION: u64 = 3;
 
-/// See the module.
+/// The run, and what honest workers would answer.
 pub(crate) struct Fixture {
     pub(crate) manifest: Manifest,
     pub(crate) compute: Compute,
     pub(crate) set: Arc<TrainingSet>,
     /// The weights before each step, and after the last.
     pub(crate) weights: Vec<Vec<f32>>,
-    /// What each node of each step is.
+    /// The gradient and figures of each node, by step, level and index.
     pub(crate) nodes: BTreeMap<(u64, u32, u32), (Vec<f32>, NodeStats)>,
 }
 
-/// Computed once.
+/// The fixture, computed once.
 pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
 
 struct Keep(Vec<Vec<f32>>);
@@ -129,13 +129,13 @@ impl Fixture {
         Engine::new(manifest, compute, Duration::from_secs(1)).with_cluster(cluster)
     }
 
-    /// What a node is, if there is one.
+    /// The gradient and figures of a node, if it exists.
     pub(crate) fn truth(&self, step: u64, node: Node) -> Option<&(Vec<f32>, NodeStats)> {
         self.nodes.get(&(step, node.level, node.index))
     }
 }
 
-/// The body of a request whose bytes come from elsewhere.
+/// The body of a request, fed through a channel.
 pub(crate) struct Fed(mpsc::UnboundedReceiver<Bytes>);
 
 impl Fed {
@@ -157,7 +157,7 @@ impl http_body::Body for Fed {
     }
 }
 
-/// The value of a future that need not wait.
+/// The value of a future, if it is ready.
 pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => Some(value),
@@ -165,7 +165,7 @@ pub(crate) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     }
 }
 
-/// Runs a future on this thread's own runtime.
+/// Runs a future on this thread's runtime.
 pub(crate) fn runtime<T>(future: impl Future<Output = T>) -> T {
     thread_local! {
         static RUNTIME: tokio::runtime::Runtime = tokio::runtime::Builder::new_current_thread()
@@ -176,7 +176,7 @@ pub(crate) fn runtime<T>(future: impl Future<Output = T>) -> T {
     RUNTIME.with(|runtime| runtime.block_on(future))
 }
 
-/// One run for each sort of training set.
+/// A run for each kind of training set.
 pub(crate) fn training_manifests() -> [Manifest; 3] {
     [4, 6, 60_000_000].map(|train_samples| {
         let model =
@@ -214,7 +214,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
     .to_vec()
 }
 
-/// Everything that either side says, in one stream each.
+/// One stream per direction with every kind of message.
 pub(crate) fn streams() -> Vec<Vec<u8>> {
     use pb::coordinator_message::Body as Down;
     use pb::worker_message::Body as Up;

@@ -1,4 +1,4 @@
-//! Bytes read as operations and their operands. Where they end, everything is 0.
+//! Bytes read as operations and their operands. After their end, everything is 0.
 
 use bytes::Bytes;
 
@@ -20,7 +20,7 @@ impl<'a> Script<'a> {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
 
-    /// A length in two bytes, and as many bytes as there are of it.
+    /// A length in two bytes, and as many bytes, as far as there are any.
     pub(crate) fn bytes(&mut self) -> &'a [u8] {
         let length = usize::from(self.word()).min(self.0.len());
         let (bytes, rest) = self.0.split_at(length);
@@ -28,13 +28,13 @@ impl<'a> Script<'a> {
         bytes
     }
 
-    /// The same as text, control characters and all.
+    /// The same as text, including control characters.
     pub(crate) fn text(&mut self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 }
 
-/// gRPC's frame around what may be a message.
+/// gRPC's frame around bytes, which need not be a message.
 pub(crate) fn framed(bytes: &[u8]) -> Bytes {
     let length = (bytes.len() as u32).to_be_bytes();
     [&[0], &length[..], bytes].concat().into()

@@ -1,11 +1,12 @@
-//! The same promises in the ordinary tests: valid bytes and scripts, with bits turned, cut short and spliced.
+//! The same promises as property tests: valid bytes and scripts, with flipped bits, cut short, and spliced.
 
 use proptest::prelude::*;
 
+use super::fixture::FIXTURE;
 use super::*;
 
-/// A seed of a check, damaged in a few places.
-fn damaged(check: &'static str) -> impl Strategy<Value = Vec<u8>> {
+/// A seed of a check, corrupted in a few places.
+fn corrupted(check: &'static str) -> impl Strategy<Value = Vec<u8>> {
     let seeds = seeds(check);
     let other = seeds.clone();
     let change = (any::<prop::sample::Index>(), 0u8..6, any::<u8>(), any::<prop::sample::Index>());
@@ -36,12 +37,12 @@ fn damaged(check: &'static str) -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn streams_hold_their_promises(bytes in damaged("stream")) {
+    fn streams_hold_their_promises(bytes in corrupted("stream")) {
         check_stream(&bytes);
     }
 
     #[test]
-    fn manifests_hold_their_promises(bytes in damaged("manifest")) {
+    fn manifests_hold_their_promises(bytes in corrupted("manifest")) {
         check_manifest(&bytes);
     }
 }
@@ -50,18 +51,18 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn training_sets_hold_their_promises(bytes in damaged("training_set")) {
+    fn training_sets_hold_their_promises(bytes in corrupted("training_set")) {
         let folder = tempfile::tempdir().unwrap();
         check_training_set(&bytes, folder.path());
     }
 
     #[test]
-    fn strangers_change_nothing(script in damaged("coordinator")) {
+    fn strangers_change_nothing(script in corrupted("coordinator")) {
         check_coordinator(&script);
     }
 
     #[test]
-    fn a_worker_survives_any_coordinator(script in damaged("worker")) {
+    fn a_worker_survives_any_coordinator(script in corrupted("worker")) {
         check_worker(&script, None);
     }
 
@@ -71,13 +72,13 @@ proptest! {
         operations in proptest::collection::vec((any::<u8>(), any::<[u8; 4]>()), 0..60),
     ) {
         let bytes = operations.iter().flat_map(|(operation, rest)| [&[*operation], &rest[..]].concat());
-        // Three of them, who are let in.
+        // Three strangers that join.
         let script: Vec<u8> = [audit, 0, 0, 0, 4, 1, 1, 20, 2, 1, 36, 3, 1].into_iter().chain(bytes).collect();
         check_coordinator(&script);
     }
 }
 
-/// Were seeds refused at the door, what is behind it would not be tested.
+/// If seeds were refused early, the code behind would not be tested.
 #[test]
 fn seeds_come_far() {
     for bytes in seeds("manifest") {
@@ -99,16 +100,16 @@ fn seeds_come_far() {
     let worker = seeds("worker");
     for seed in [&worker[0], &worker[6]] {
         let (sent, said) = crate::client::hostile::hear(seed, None, true);
-        // Nodes of earlier steps are not computed any more once a later one is assigned.
+        // Nodes of earlier steps are not computed once a later one is assigned.
         assert!(!sent.is_empty(), "{said}");
     }
     let (_, said) = crate::client::hostile::hear(&worker[2], None, false);
     assert!(said.contains("more nodes than a step has"), "{said}");
 }
 
-/// Found by fuzzing: the error quoted the manifest, escape sequences and all, to whoever watches the worker.
+/// Found by fuzzing: the error quoted the manifest with its escape sequences.
 #[test]
-fn what_a_coordinator_sends_does_not_reach_the_terminal() {
+fn escape_sequences_of_a_coordinator_do_not_reach_the_terminal() {
     let manifest =
         serde_json::to_string(&FIXTURE.manifest).unwrap().replace("cross-entropy", "cr\\u001b[31mss\u{7f}");
     let length = (manifest.len() as u16).to_le_bytes();

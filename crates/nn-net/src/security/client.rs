@@ -1,4 +1,4 @@
-//! What a worker, or whoever asks for the status, proves, and whom it trusts.
+//! The credentials of a client, such as a worker, and its trust in coordinators.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,9 +7,13 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 
-use super::{ALPN, Authorities, Identity, SecurityError, Token, VERSIONS, provider};
+use super::error::SecurityError;
+use super::identity::{Authorities, Identity};
+use super::tls::{ALPN, VERSIONS, provider};
+use super::token::Token;
 
-/// What one who dials proves, and whom it trusts; by default neither, which is enough for a coordinator without TLS.
+/// What a client shows to coordinators, and which of them it trusts. The default is neither, which is enough for a
+/// coordinator without TLS.
 #[derive(Clone, Default)]
 pub struct ClientSecurity {
     tls: Option<Arc<ClientConfig>>,
@@ -18,11 +22,11 @@ pub struct ClientSecurity {
 }
 
 impl ClientSecurity {
-    /// Trusts coordinators whose certificate one of these authorities signed for the host that was dialled, and shows
-    /// them `identity`, if they ask.
+    /// Trusts coordinators whose certificate one of these authorities signed for the dialled host, and shows them
+    /// `identity` on request.
     ///
     /// # Errors
-    /// If the identity's key cannot be used, or is not its certificate's.
+    /// If the identity's key cannot be used, or does not match its certificate.
     pub fn with_tls(self, trusted: Authorities, identity: Option<Identity>) -> Result<Self, SecurityError> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(VERSIONS)
@@ -39,15 +43,15 @@ impl ClientSecurity {
         Ok(Self { tls: Some(Arc::new(config)), ..self })
     }
 
-    /// Wants the coordinator's certificate to be for this name, whatever address is dialled.
+    /// Expects the coordinator's certificate to be for this name, whatever address is dialled.
     ///
     /// # Errors
-    /// If it is no name.
+    /// If it is neither a host name nor an IP address.
     pub fn with_name(self, name: &str) -> Result<Self, SecurityError> {
         Ok(Self { name: Some(server_name(name)?), ..self })
     }
 
-    /// Shows the token.
+    /// Shows this token.
     #[must_use]
     pub fn with_token(self, token: Token) -> Self {
         Self { token: Some(token), ..self }
@@ -61,7 +65,7 @@ impl ClientSecurity {
         self.token.as_ref()
     }
 
-    /// The name that the certificate of what is dialled must be for. `host` is as in a URL.
+    /// The name that the certificate of a dialled `host` must be for. The host is as in a URL.
     pub(crate) fn name_of(&self, host: &str) -> Result<ServerName<'static>, SecurityError> {
         match &self.name {
             Some(name) => Ok(name.clone()),

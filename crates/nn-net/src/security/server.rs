@@ -1,4 +1,4 @@
-//! What a coordinator asks of those who dial it.
+//! What a coordinator requires of its clients.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +6,12 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
-use super::{ALPN, Authorities, Identity, SecurityError, Token, VERSIONS, provider};
+use super::error::SecurityError;
+use super::identity::{Authorities, Identity};
+use super::tls::{ALPN, VERSIONS, provider};
+use super::token::Token;
 
-/// What a coordinator asks of those who dial it; by default nothing.
+/// What a coordinator requires of its clients. The default is nothing.
 #[derive(Clone, Default)]
 pub struct ServerSecurity {
     tls: Option<Arc<ServerConfig>>,
@@ -17,18 +20,18 @@ pub struct ServerSecurity {
 }
 
 impl ServerSecurity {
-    /// Speaks TLS, as `identity`. With `clients`, certificates that are shown must be of one of these authorities; if they
-    /// are `required`, only those are let in who show one.
+    /// Speaks TLS as `identity`. With `clients`, a client's certificate must be signed by one of these authorities; with
+    /// `required`, every client must show one.
     ///
     /// # Errors
-    /// If the identity's key cannot be used, or is not its certificate's.
+    /// If the identity's key cannot be used, or does not match its certificate.
     pub fn with_tls(
         self,
         identity: Identity,
         clients: Option<&Authorities>,
         required: bool,
     ) -> Result<Self, SecurityError> {
-        // Otherwise anyone would be let in whom the caller wanted kept out.
+        // Otherwise clients would be admitted that the caller wanted to exclude.
         debug_assert!(!required || clients.is_some());
         let other = |error: &dyn fmt::Display| SecurityError::Tls(error.to_string());
         let builder = ServerConfig::builder_with_provider(provider());
@@ -45,25 +48,25 @@ impl ServerSecurity {
         let mut config =
             builder.with_single_cert(chain, key).map_err(Identity::wrong(certificate_file, key_file))?;
         config.alpn_protocols = vec![ALPN.to_vec()];
-        // Nobody comes back on the strength of a certificate that may have expired since.
+        // A resumed session would rely on a certificate that may have expired since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self { tls: Some(Arc::new(config)), certificates: required && clients.is_some(), ..self })
     }
 
-    /// Asks for the token.
+    /// Requires this token.
     #[must_use]
     pub fn with_token(self, token: Token) -> Self {
         Self { token: Some(token), ..self }
     }
 
-    /// Whether TLS is spoken.
+    /// Whether it speaks TLS.
     #[must_use]
     pub fn has_tls(&self) -> bool {
         self.tls.is_some()
     }
 
-    /// Whether only those are let in who can prove that they may: by a certificate or a token.
+    /// Whether clients must authenticate, by a certificate or a token.
     #[must_use]
     pub fn knows_its_peers(&self) -> bool {
         self.certificates || self.token.is_some()
@@ -73,7 +76,7 @@ impl ServerSecurity {
         self.tls.as_ref()
     }
 
-    /// Whether nobody gets through the handshake without a good certificate.
+    /// Whether the handshake fails without a valid client certificate.
     pub(crate) fn requires_certificates(&self) -> bool {
         self.certificates
     }

@@ -6,9 +6,9 @@ use http::HeaderValue;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::SecurityError;
+use super::error::SecurityError;
 
-/// A join token. Who has it may take part; it does not show itself in what is printed.
+/// A join token. A client with the token may join; printing the token does not reveal it.
 #[derive(Clone)]
 pub struct Token {
     secret: String,
@@ -16,16 +16,16 @@ pub struct Token {
 }
 
 impl Token {
-    /// As short as one may be.
+    /// The least number of characters.
     pub const SHORTEST: usize = 16;
-    /// As long as one may be.
+    /// The most characters.
     pub const LONGEST: usize = 1024;
 
-    /// The token in the text of a file, without the white space around it.
+    /// The token in the text of a file, without surrounding white space.
     ///
     /// ```
     /// use nn_net::Token;
-    /// assert!(Token::parse("correct horse battery").is_err(), "a space may not be in it");
+    /// assert!(Token::parse("correct horse battery").is_err(), "spaces are not allowed");
     /// let token = Token::parse("correct-horse-battery\n").unwrap();
     /// assert!(!format!("{token:?}").contains("horse"));
     /// ```
@@ -47,15 +47,15 @@ impl Token {
         Ok(Self { secret: secret.to_owned(), digest: Sha256::digest(secret).into() })
     }
 
-    /// Whether the value of an `authorization` header has it. Digests are compared, in constant time: how long it takes
-    /// tells nothing of the token, nor of its length.
+    /// Whether the value of an `authorization` header contains it. Digests are compared in constant time, so the time reveals
+    /// neither the token nor its length.
     pub(crate) fn is_in(&self, header: &[u8]) -> bool {
         let Some(candidate) = header.strip_prefix(SCHEME.as_bytes()) else { return false };
         let candidate: [u8; 32] = Sha256::digest(candidate).into();
         self.digest.ct_eq(&candidate).into()
     }
 
-    /// The value of the `authorization` header, which is not shown either.
+    /// The value of the `authorization` header, which is marked as sensitive.
     pub(crate) fn header(&self) -> HeaderValue {
         let text = format!("{SCHEME}{}", self.secret);
         let Ok(mut value) = HeaderValue::try_from(text) else { unreachable!("visible ASCII was checked") };
@@ -64,7 +64,7 @@ impl Token {
     }
 }
 
-/// As in RFC 6750.
+/// The scheme of RFC 6750.
 const SCHEME: &str = "Bearer ";
 
 impl fmt::Debug for Token {
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_same_token_is_taken() {
+    fn only_the_same_token_is_accepted() {
         let token = Token::parse("  0123456789abcdef\n").unwrap();
         assert!(token.is_in(token.header().as_bytes()));
         for other in
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused() {
+    fn weak_or_malformed_tokens_are_refused() {
         assert!(matches!(Token::parse(" short "), Err(SecurityError::TokenTooShort { length: 5, .. })));
         assert!(matches!(Token::parse(""), Err(SecurityError::TokenTooShort { length: 0, .. })));
         assert!(matches!(Token::parse(&"x".repeat(1025)), Err(SecurityError::TokenTooLong { .. })));
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn it_does_not_show_itself() {
+    fn printing_does_not_reveal_it() {
         let token = Token::parse("0123456789abcdef").unwrap();
         assert!(!format!("{token:?} {:?}", token.header()).contains("0123"));
     }

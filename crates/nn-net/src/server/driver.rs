@@ -1,85 +1,66 @@
-//! The engine's thread: commands in, the engine's actions carried out in order.
+//! The engine's thread: it takes in commands and carries out the engine's actions in order.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nn_core::Node;
 use nn_engine::local::Observer;
 use nn_engine::{
-    Action, Assignment, Contribution, Engine, Event, Join, Member, Outcome, Part, Release, Step, WorkerId,
-    params_sha256,
+    Action, Assignment, Contribution, Engine, Event, Join, MAX_WORKERS, Member, Outcome, Part, Release, Step,
+    WorkerId, params_sha256,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
-use super::times::Stopwatch;
-use super::{Facts, Finished};
+use super::facts::Facts;
+use super::peer::{Meter, Peer, reject};
+use super::times::{Stopwatch, Times};
 use crate::proto as pb;
-use crate::wire::convert::{self, Hello, Place};
-use crate::wire::outbox::{Framed, Kind, Outbox, Overflow};
+use crate::wire::convert::{self, Place};
+use crate::wire::outbox::{Framed, Kind};
 use crate::wire::stream::frame;
 use crate::wire::tensor::{Payload, Spares};
 use pb::coordinator_message::Body;
 
-/// What sessions and the ticker tell the driver.
+/// What sessions, services and the ticker tell the driver.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// A worker was let in. It has not got the data yet.
+    /// A worker was admitted. It does not have the training set yet.
     Connected(Box<Peer>),
-    /// It has them.
+    /// It has the training set.
     Ready(WorkerId),
     /// Its stream is over.
     Gone(WorkerId),
-    /// Its stream was ended because what came was no message, or damaged.
+    /// Its stream was ended because of a malformed or corrupted message.
     Garbled(WorkerId),
     /// A part of a node.
     Gradient(Box<Contribution>),
-    /// Something for the engine.
+    /// Another event for the engine.
     Event(Event),
-    /// Look at the clock.
+    /// Time has passed: deadlines may be due.
     Tick,
-    /// Somebody asks for the status: make it anew, and say when that is done.
+    /// A caller asks for the status: renew it, and say when that is done.
     Tell(oneshot::Sender<()>),
     /// The operator wants the run to end.
     Stop,
 }
 
-/// A worker, as the driver knows it.
-pub(super) struct Peer {
-    pub(super) worker: WorkerId,
-    pub(super) hello: Hello,
-    pub(super) address: String,
-    /// The name in its certificate; empty if none was asked for.
-    pub(super) certificate: String,
-    pub(super) outbox: Outbox,
-    /// Payload bytes that its session has read.
-    pub(super) received: Arc<AtomicU64>,
-}
+/// Commands that may wait for the driver: enough to keep it busy while sessions have work for it.
+pub(super) const COMMANDS: usize = 64;
 
-impl Peer {
-    /// What people call it.
-    fn name(&self) -> &str {
-        if self.hello.name.is_empty() { &self.address } else { &self.hello.name }
-    }
-}
-
-impl std::fmt::Debug for Peer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peer").field("worker", &self.worker).field("address", &self.address).finish()
-    }
-}
-
-/// What a peer has been sent and given to do, and how much of it there was when rates were last computed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Meter {
-    pub(super) bytes: u64,
-    pub(super) per_second: f64,
-    /// Samples that it was given since then.
-    pub(super) samples: u64,
-    /// Its part of all that were.
-    pub(super) share: f64,
+/// A finished run.
+#[derive(Debug)]
+pub struct Finished<O> {
+    /// The engine, with the final parameters.
+    pub engine: Engine,
+    /// The observer given to [`Coordinator::start`](super::Coordinator::start).
+    pub observer: O,
+    /// How the run ended.
+    pub outcome: Outcome,
+    /// How the time was spent.
+    pub times: Times,
 }
 
 pub(super) struct Driver<O> {
@@ -87,33 +68,34 @@ pub(super) struct Driver<O> {
     observer: O,
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
-    /// What to call those who are, or were, connected.
+    /// The names of all workers that are, or were, connected.
     pub(super) names: BTreeMap<WorkerId, String>,
-    /// Weights as messages: those of the steps that somebody may still need.
+    /// Weights as messages, for the steps that a worker may still need.
     encoded: Vec<(Step, Part, Framed)>,
     spares: Spares,
     status: watch::Sender<Arc<pb::RunStatus>>,
     over: watch::Sender<bool>,
     pub(super) loss: Option<f64>,
     pub(super) outcome: Option<Outcome>,
-    /// When status was last told.
+    /// When the status was last published.
     told: Duration,
     pub(super) samples: u64,
-    /// When rates were last computed, and how many samples had been computed then.
+    /// When rates were last computed.
     pub(super) rated: Duration,
+    /// How many samples had been computed by then.
     pub(super) samples_rated: u64,
     pub(super) samples_per_second: f64,
     pub(super) started: Duration,
     watch: Stopwatch,
 }
 
-/// How many connections' names are remembered: more than can be connected.
-const NAMES: usize = 4096;
+/// How many workers' names are remembered: those of all connected ones, and of many that have left.
+const NAMES: usize = 4 * MAX_WORKERS;
 
-/// How often status is told unasked.
+/// How often the status is published unasked.
 const STATUS: Duration = Duration::from_millis(250);
 
-/// How often it is made anew for those who ask, and when workers come and go.
+/// How soon the status is renewed on request, or when workers come and go.
 const ASKED: Duration = Duration::from_millis(10);
 
 impl<O: Observer> Driver<O> {
@@ -146,11 +128,11 @@ impl<O: Observer> Driver<O> {
             watch: Stopwatch::start(started),
         };
         // Before anyone can ask.
-        driver.tell(started);
+        driver.publish(started);
         driver
     }
 
-    /// Until the run is over, or nobody is left who could tell anything.
+    /// Runs until the run is over, or all senders of commands are gone.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
         let outcome = loop {
@@ -162,7 +144,7 @@ impl<O: Observer> Driver<O> {
         };
         self.close(outcome);
         let now = self.observer.now();
-        self.tell(now);
+        self.publish(now);
         let _ = self.over.send(true);
         while let Some((&worker, _)) = self.peers.first_key_value() {
             self.forget(worker);
@@ -170,10 +152,10 @@ impl<O: Observer> Driver<O> {
         Finished { engine: self.engine, observer: self.observer, outcome, times: self.watch.total }
     }
 
-    /// Does what a command asks for. Once the run has an outcome, there is nothing more to ask.
+    /// Carries out a command. It must not be called once the run has an outcome.
     pub(super) fn obey(&mut self, command: Command, actions: &mut Vec<Action>) {
         let now = self.observer.now();
-        // Who is there is told at once.
+        // The status shows at once which workers are connected.
         let changed = matches!(
             command,
             Command::Connected(_) | Command::Ready(_) | Command::Gone(_) | Command::Garbled(_)
@@ -206,9 +188,9 @@ impl<O: Observer> Driver<O> {
             Command::Event(event) => Some(event),
             Command::Tick => Some(Event::Tick),
             Command::Tell(done) => {
-                // However many ask, a step is not delayed by more than this.
+                // However many callers ask, this delays steps no more often.
                 if now.saturating_sub(self.told) >= ASKED {
-                    self.tell(now);
+                    self.publish(now);
                 }
                 let _ = done.send(());
                 None
@@ -223,11 +205,11 @@ impl<O: Observer> Driver<O> {
         }
         let since = now.saturating_sub(self.told);
         if since >= STATUS || changed && since >= ASKED {
-            self.tell(now);
+            self.publish(now);
         }
     }
 
-    /// A worker is gone; what was carried for it is not.
+    /// Removes a worker, and adds its traffic to the totals.
     fn forget(&mut self, worker: WorkerId) -> Option<Peer> {
         let (peer, _) = self.peers.remove(&worker)?;
         let times = &mut self.watch.total;
@@ -236,13 +218,14 @@ impl<O: Observer> Driver<O> {
         Some(peer)
     }
 
-    fn tell(&mut self, now: Duration) {
+    /// Publishes the status.
+    fn publish(&mut self, now: Duration) {
         self.told = now;
         let status = self.snapshot_status(now);
         self.status.send_replace(Arc::new(status));
     }
 
-    /// An event, and what follows from it: first what workers wait for, then what people want to know.
+    /// Handles an event and its consequences: first the actions that workers wait for, then the observer's reports.
     fn handle(&mut self, mut begun: Duration, event: Event, actions: &mut Vec<Action>) {
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
@@ -253,7 +236,7 @@ impl<O: Observer> Driver<O> {
             while let Some(action) = rest.next() {
                 match action {
                     Action::Assign(first) => {
-                        // Nodes that are given to one worker in a row go into one message.
+                        // Consecutive nodes of one worker share a message.
                         let mut nodes = vec![first.node.into()];
                         while let Some(Action::Assign(next)) = rest
                             .next_if(|a| matches!(a, Action::Assign(a) if Assignment { node: first.node, ..*a } == first))
@@ -270,14 +253,14 @@ impl<O: Observer> Driver<O> {
                     Action::StepDone(report) => {
                         self.loss = Some(report.loss);
                         self.samples += report.samples as u64;
-                        // Nobody needs the weights of steps that are over.
+                        // The weights of finished steps are not needed any more.
                         self.encoded.retain(|(step, ..)| *step > report.step);
                         (step_done, assigned) = (true, false);
                         reports.push(Action::StepDone(report));
                     }
                     report @ (Action::EpochDone(_) | Action::WriteSnapshot) => reports.push(report),
                     Action::Finish(outcome) => self.outcome = Some(outcome),
-                    // Counts are for logs, and the driver has no buffers that could come back.
+                    // Counts are for logs, and the driver lends no buffers.
                     _ => {}
                 }
             }
@@ -299,8 +282,8 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    /// Tells the observer, while workers compute already. The engine stands where it stood when it reported: nothing that
-    /// they send is handled meanwhile.
+    /// Calls the observer while workers already compute the next step. Meanwhile no contribution is handled, so the engine
+    /// stays as it was when it reported.
     fn report(&mut self, reports: Vec<Action>, events: &mut VecDeque<Event>) {
         for report in reports {
             match report {
@@ -321,7 +304,7 @@ impl<O: Observer> Driver<O> {
                     events.push_front(Event::SnapshotWritten(Step(snapshot.step)));
                     self.observer.snapshot(snapshot);
                 }
-                _ => unreachable!("only these are kept for the observer"),
+                _ => unreachable!("only these are reports"),
             }
         }
     }
@@ -342,7 +325,7 @@ impl<O: Observer> Driver<O> {
         let Some(framed) = self.weights(step, part) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {
-                check(peer, peer.outbox.replace(step.0, framed));
+                peer.replace(step.0, framed);
             }
         } else {
             self.push(worker, Kind::Weights { step: step.0 }, framed);
@@ -353,19 +336,20 @@ impl<O: Observer> Driver<O> {
         let Some(framed) = self.weights(step, part) else { return };
         for (&worker, (peer, _)) in &self.peers {
             if self.engine.is_synced(worker) {
-                check(peer, peer.outbox.push(Kind::Weights { step: step.0 }, framed.clone()));
+                peer.push(Kind::Weights { step: step.0 }, framed.clone());
             }
         }
     }
 
-    /// Weights as messages: made once, whoever they go to. None if the engine has not got them, which it does not ask for.
+    /// Weights as messages, which are encoded once for all workers. None if the engine does not have them; it never asks for
+    /// such.
     fn weights(&mut self, step: Step, part: Part) -> Option<Framed> {
         if let Some((.., framed)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
             return Some(framed.clone());
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
         let values = self.engine.weights(step, part)?;
-        let payload = Payload::copied(values, &mut self.spares);
+        let payload = Payload::copied(self.facts.shapes.encoding(), values, &mut self.spares);
         let framed = payload.messages(place, part, |tensor| convert::weights_header(place, tensor));
         self.encoded.push((step, part, framed.clone()));
         Some(framed)
@@ -379,7 +363,7 @@ impl<O: Observer> Driver<O> {
     }
 
     fn release(&mut self, worker: WorkerId, reason: &Release) {
-        // At the end of the run all are told at once.
+        // At the end of the run, `close` tells all workers.
         if matches!(reason, Release::Over(_)) {
             return;
         }
@@ -389,7 +373,7 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    /// Tells all workers that the run is over, those that have not joined too.
+    /// Tells all workers that the run is over, including those that have not joined yet.
     fn close(&self, outcome: Outcome) {
         let over = pb::RunOver {
             outcome: convert::outcome(outcome).into(),
@@ -399,35 +383,14 @@ impl<O: Observer> Driver<O> {
         let place = Place { generation: self.facts.generation, step: over.steps, attempt: 0 };
         let message = frame(&place.to_worker(Body::RunOver(over)));
         for (peer, _) in self.peers.values() {
-            check(peer, peer.outbox.push(Kind::Message, message.clone()));
+            peer.push(Kind::Message, message.clone());
             peer.outbox.finish(Some(Status::ok("")));
         }
     }
 
     fn push(&self, worker: WorkerId, kind: Kind, framed: impl Into<Framed>) {
         if let Some((peer, _)) = self.peers.get(&worker) {
-            check(peer, peer.outbox.push(kind, framed));
+            peer.push(kind, framed);
         }
     }
-}
-
-/// Cuts off a worker that does not read. Its session notices, and tells the driver.
-fn check(peer: &Peer, pushed: Result<(), Overflow>) {
-    if pushed.is_err() {
-        peer.outbox.abort(Status::unavailable("the worker does not read what it is sent"));
-    }
-}
-
-/// Tells a worker why it may not take part (any longer), and ends its stream.
-pub(super) fn reject(outbox: &Outbox, generation: u64, reason: pb::RejectReason, message: &str) {
-    let place = Place { generation, ..Place::default() };
-    let body = pb::Reject { reason: reason.into(), message: message.to_owned() };
-    // Whether or not there is room for it, the stream ends.
-    let _ = outbox.push(Kind::Message, frame(&place.to_worker(Body::Reject(body))));
-    outbox.finish(Some(match reason {
-        pb::RejectReason::Message | pb::RejectReason::Tensor => Status::invalid_argument(message),
-        pb::RejectReason::Full => Status::resource_exhausted(message),
-        pb::RejectReason::Over | pb::RejectReason::Silent => Status::unavailable(message),
-        _ => Status::failed_precondition(message),
-    }));
 }

@@ -1,4 +1,4 @@
-//! Answers to probes: within a budget, so that they are no way to slow a run down, or to have this machine flood another.
+//! Answers to probes. A budget prevents probes from slowing a run down, or from making this machine flood another.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -10,8 +10,9 @@ use crate::proto as pb;
 use crate::wire::probe::{MOST, payload, unix_micros};
 use crate::wire::{BUILD, CHUNK};
 
-/// What probes may carry, both directions and all callers together: so many bytes a second, and so many at once.
+/// The bytes per second that probes may carry, in both directions and for all callers together.
 const BYTES_A_SECOND: u64 = CHUNK as u64;
+/// The bytes that they may carry at once, after a pause.
 const BYTES_AT_ONCE: u64 = 32 * CHUNK as u64;
 
 /// Answers probes.
@@ -21,7 +22,7 @@ pub(super) struct Probe {
     budget: Mutex<Budget>,
 }
 
-/// Bytes that may be carried: they grow back with time.
+/// The bytes that probes may still carry, which grow back with time.
 #[derive(Debug)]
 struct Budget {
     left: u64,
@@ -33,7 +34,7 @@ impl Budget {
         Self { left: BYTES_AT_ONCE, at: now }
     }
 
-    /// Takes so many bytes, or says when there will be as many.
+    /// Takes `bytes` from the budget, or says how long to wait for them.
     fn take(&mut self, bytes: u64, now: Instant) -> Result<(), Duration> {
         let grown = now.saturating_duration_since(self.at).as_secs_f64() * BYTES_A_SECOND as f64;
         if grown >= 1.0 {
@@ -55,7 +56,7 @@ impl Probe {
         Self { arithmetic, budget: Mutex::new(Budget::new(Instant::now())) }
     }
 
-    /// Answers, or says why not.
+    /// Answers a probe, or says why not.
     pub(super) fn answer(&self, request: &pb::ProbeRequest) -> Result<pb::ProbeReply, Status> {
         let reply_bytes = request.reply_bytes as usize;
         if request.payload.len() > MOST || reply_bytes > MOST {
@@ -66,7 +67,7 @@ impl Probe {
         budget.take(bytes, Instant::now()).map_err(|wait| {
             let seconds = wait.as_secs() + 1;
             Status::resource_exhausted(format!(
-                "probes have carried as much as they may for now; come again in {seconds} s"
+                "the budget for probes is used up for now; try again in {seconds} s"
             ))
         })?;
         drop(budget);
@@ -98,13 +99,13 @@ mod tests {
         assert_eq!(budget.take(2 * BYTES_A_SECOND, start), Err(Duration::from_secs(2)));
         assert_eq!(budget.take(2 * BYTES_A_SECOND, after(2)), Ok(()));
         assert_eq!(budget.take(1, after(2)).map_err(|wait| wait < Duration::from_millis(1)), Err(true));
-        // It does not grow beyond what it was.
+        // It does not grow beyond its initial size.
         assert!(budget.take(BYTES_AT_ONCE + 1, after(10_000)).is_err());
         assert_eq!(budget.take(BYTES_AT_ONCE, after(10_000)), Ok(()));
     }
 
     #[test]
-    fn a_probe_is_no_amplifier() {
+    fn a_probe_does_not_amplify() {
         let probe = Probe::new("arithmetic".to_owned());
         let most = MOST as u32;
         assert_eq!(probe.answer(&request(0, most)).unwrap().payload.len(), MOST);
@@ -115,7 +116,7 @@ mod tests {
         assert!((31..=33).contains(&answered), "{answered}");
         let refused = probe.answer(&request(0, most)).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        assert!(refused.message().contains("come again in"), "{refused}");
+        assert!(refused.message().contains("try again in"), "{refused}");
         assert_eq!(probe.answer(&request(0, 0)).unwrap().arithmetic, "arithmetic");
     }
 }

@@ -1,4 +1,4 @@
-//! The service `nn.v1.Coordinator`, by hand: what tonic generates would serialise every message once for each worker.
+//! The service `nn.v1.Coordinator`, hand-written: tonic's generated server would encode every message once per worker.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -11,12 +11,13 @@ use tonic::codegen::Service;
 use tonic::server::NamedService;
 use tonic::{Code, Status};
 
+use super::coordinator::CoordinatorHandle;
 use super::door::Visitor;
-use super::{CoordinatorHandle, session};
+use super::session;
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::Messages;
 
-/// Gives every stream of the method `Work` a session.
+/// Starts a session for every stream of the method `Work`.
 #[derive(Debug, Clone)]
 pub(super) struct WorkService {
     handle: CoordinatorHandle,
@@ -28,10 +29,10 @@ impl WorkService {
         Self { handle, killed }
     }
 
-    /// What may wait for one worker: three sets of weights (the last step's, this step's, the next one's) and some
-    /// room for messages. More than two are only there for a moment.
+    /// The most bytes that may wait for one worker: three sets of weights (the last step's, this step's, the next one's) and
+    /// some room for messages. More than two sets wait only briefly.
     fn queue_limit(&self) -> usize {
-        3 * (self.handle.facts.shapes.total() * 4) + (1 << 20)
+        3 * self.handle.facts.shapes.bytes() + (1 << 20)
     }
 }
 
@@ -54,7 +55,7 @@ impl Service<Request<Body>> for WorkService {
             return ready(Ok(status.into_http()));
         }
         let Some(visitor) = request.extensions().get::<Visitor>().cloned() else {
-            return ready(Ok(Status::internal("the connection is not known").into_http()));
+            return ready(Ok(Status::internal("the connection is unknown").into_http()));
         };
         let messages = Messages::new(request.into_body());
         let (outbox, outgoing) = Outbox::new(self.queue_limit());

@@ -1,21 +1,23 @@
-//! One worker's stream, as the coordinator reads it: handshake, training set, gradients.
+//! One worker's stream, from the coordinator's side: handshake, training set, gradients.
 //!
-//! Nothing is believed: messages become checked types or the end of the stream, headers are compared with the model
-//! before anything is kept, and what the engine is given is whole.
+//! Nothing is trusted: a message becomes a checked type or ends the stream, a header is compared with the model before
+//! anything is stored, and the engine receives only complete tensors.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_engine::{Contribution, Event, Values, WorkerId};
+use nn_engine::{Contribution, Event, MAX_WORKERS, Received, Values, WorkerId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::Status;
 
+use super::coordinator::CoordinatorHandle;
 use super::door::Visitor;
-use super::driver::{Command, Peer, reject};
-use super::{CoordinatorHandle, Facts};
+use super::driver::Command;
+use super::facts::Facts;
+use super::peer::{Peer, reject};
 use crate::data::DataFeed;
 use crate::proto as pb;
 use crate::wire::BUILD;
@@ -27,21 +29,21 @@ use crate::wire::tensor::Incoming;
 use pb::RejectReason;
 use pb::coordinator_message::Body;
 
-/// How long a new stream may be silent.
+/// The longest silence at the beginning of a stream.
 const HELLO: Duration = Duration::from_secs(10);
-/// How many heartbeats may be missed before the stream is given up; the engine gives up its work much sooner.
+/// Heartbeats that a worker may miss before its stream is ended. The engine reassigns its nodes much sooner.
 const MISSED: u32 = 30;
 
 /// How a session ends.
 enum End {
-    /// The worker has gone, or was cut off.
+    /// The worker has left, or was disconnected.
     Gone,
-    /// It is told why.
+    /// The worker is told the reason.
     Reject(RejectReason, String),
 }
 
 impl End {
-    /// Tells a peer that ends its side why that is not the way to do it.
+    /// Rejects a peer that ended its side too early.
     fn or_reject(self, error: WireError) -> Self {
         match self {
             Self::Gone => error.into(),
@@ -62,7 +64,7 @@ impl From<TensorError> for End {
     }
 }
 
-/// Reads a stream to its end.
+/// Runs a session to the end of its stream.
 pub(super) async fn run(
     handle: CoordinatorHandle,
     messages: Messages<pb::WorkerMessage>,
@@ -83,7 +85,7 @@ pub(super) async fn run(
     let end = tokio::select! {
         end = session.talk(&visitor) => end,
         _ = killed.wait_for(|killed| *killed) => {
-            outbox.abort(Status::unavailable("the coordinator ends"));
+            outbox.abort(Status::unavailable("the coordinator is shutting down"));
             End::Gone
         }
     };
@@ -95,7 +97,7 @@ pub(super) async fn run(
         let _ = session.handle.commands.send(command).await;
     }
     match end {
-        // Says nothing if the stream has an end already.
+        // Has no effect if the stream has already ended.
         End::Gone => outbox.finish(Some(Status::ok(""))),
         End::Reject(reason, message) => reject(&outbox, generation, reason, &message),
     }
@@ -130,7 +132,7 @@ impl Session {
 
     async fn try_talk(&mut self, visitor: &Visitor) -> Result<(), End> {
         let first = self.next(HELLO).await;
-        // Who says nothing at all is told what was expected; whoever has said hello may leave without a word.
+        // A peer that ends its side without a message is told what was expected; after Hello it may just leave.
         let mut hello = match first.map_err(|end| end.or_reject(WireError::Nothing))? {
             (_, FromWorker::Hello(hello)) => hello,
             (_, other) => return Err(WireError::Unexpected { got: other.name(), want: "Hello" }.into()),
@@ -139,7 +141,7 @@ impl Session {
         let _at_work = visitor.works();
         let address = visitor.address().to_string();
         let certificate = visitor.certificate().unwrap_or_default().to_owned();
-        // What it calls itself is not proved; what its certificate says is.
+        // Its own name for itself is not proved, but the one in its certificate is.
         if !certificate.is_empty() && hello.name != certificate {
             hello.name = format!("{} ({certificate})", hello.name).trim_start().to_owned();
         }
@@ -160,26 +162,26 @@ impl Session {
         self.gradients(worker).await
     }
 
-    /// The next message. The end of the stream is an `Err` too.
+    /// The next message. The end of the stream is an `Err`, too.
     async fn next(&mut self, patience: Duration) -> Result<(Place, FromWorker), End> {
         if self.outbox.has_ended() {
             return Err(End::Gone);
         }
         let Ok(message) = tokio::time::timeout(patience, self.messages.message()).await else {
-            let message = format!("nothing was heard from the worker for {patience:.0?}; it may dial again");
+            let message = format!("the worker was silent for {patience:.0?}; it may dial again");
             return Err(End::Reject(RejectReason::Silent, message));
         };
         match message {
             Ok(Some(message)) => Ok(message.try_into()?),
             Ok(None) => Err(End::Gone),
-            // A link that breaks is nobody's fault, and must not count as one.
+            // A broken connection is not the worker's fault, and must not count as malformed.
             Err(_) if self.messages.has_broken() => Err(End::Gone),
             Err(status) => Err(End::Reject(RejectReason::Message, status.message().to_owned())),
         }
     }
 
-    /// The next message after Hello. What is of another life of the run counts for nothing: gradients are refused by the
-    /// engine, which counts them, and whoever leaves may; anything else is no message for this stream.
+    /// The next message after Hello. Messages of another generation have no effect: the engine refuses and counts gradients,
+    /// a worker may always leave, and anything else ends the stream.
     async fn next_here(&mut self) -> Result<(Place, FromWorker), End> {
         let (place, message) = self.next(self.patience()).await?;
         let (got, want) = (place.generation, self.facts.generation);
@@ -204,7 +206,7 @@ impl Session {
         if hello.protocol != pb::PROTOCOL {
             let message = format!(
                 "the worker ({}) speaks version {} of the protocol, the coordinator ({BUILD}) version {}; use the same \
-                 version of nn on both",
+                 version of nn on both sides",
                 hello.build,
                 hello.protocol,
                 pb::PROTOCOL
@@ -213,9 +215,9 @@ impl Session {
         }
         if hello.arithmetic != self.facts.arithmetic {
             let message = format!(
-                "the worker's arithmetic (self-test {}) gives other bits than the coordinator's ({}): its gradients \
-                 cannot be averaged with others; use the same version of nn on both, and if it is, report the worker's \
-                 processor",
+                "the worker's arithmetic (self-test {}) gives other bits than the coordinator's ({}), so its gradients \
+                 cannot be averaged with others; use the same version of nn on both sides, and if it is the same, report \
+                 the worker's processor",
                 hello.arithmetic, self.facts.arithmetic
             );
             return refuse(RejectReason::Arithmetic, message);
@@ -223,20 +225,20 @@ impl Session {
         let offer = self.facts.training_set.sha256();
         if hello.data_fixed && !hello.data_held.iter().any(|held| held == offer) {
             let message = format!(
-                "the worker's own data are not those of the run, whose training set has the content hash {offer}; give \
-                 it the same files, or start it without --data to be sent them"
+                "the worker's own data are not the run's training set, which has the content hash {offer}; give the worker \
+                 the same files, or start it without --data to receive them"
             );
             return refuse(RejectReason::Data, message);
         }
         if *self.handle.over.borrow() {
             return Err(over());
         }
-        let most = self.facts.options.max_workers;
         let slots = &self.handle.connected;
-        if slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < most).then_some(n + 1)).is_err()
-        {
-            let message =
-                format!("there are {most} workers already, which is the most that the coordinator takes");
+        let taken = slots.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
+            (taken < MAX_WORKERS).then_some(taken + 1)
+        });
+        if taken.is_err() {
+            let message = format!("the coordinator has {MAX_WORKERS} workers, the most that it takes");
             return refuse(RejectReason::Full, message);
         }
         self.slot = Some(Slot(slots.clone()));
@@ -257,12 +259,12 @@ impl Session {
         let _ = self.outbox.push(Kind::Message, frame(&place.to_worker(Body::Welcome(welcome))));
     }
 
-    /// Until the worker has the training set.
+    /// Serves the training set until the worker has it.
     async fn load(&mut self, worker: WorkerId) -> Result<(), End> {
         loop {
             match self.next_here().await?.1 {
                 FromWorker::DataRequest { sha256, from_chunk } => {
-                    self.known(&sha256)?;
+                    self.check_hash(&sha256)?;
                     let chunks = self.facts.training_set.chunks();
                     if from_chunk > chunks {
                         let value = format!("{from_chunk} of {chunks}");
@@ -274,7 +276,7 @@ impl Session {
                     self.outbox.set_feed(Box::new(DataFeed { set, place, next: from_chunk }));
                 }
                 FromWorker::Ready { sha256 } => {
-                    self.known(&sha256)?;
+                    self.check_hash(&sha256)?;
                     return self.command(Command::Ready(worker)).await;
                 }
                 FromWorker::Heartbeat => {}
@@ -284,16 +286,16 @@ impl Session {
         }
     }
 
-    fn known(&self, sha256: &str) -> Result<(), End> {
+    fn check_hash(&self, sha256: &str) -> Result<(), End> {
         let offer = self.facts.training_set.sha256();
         if sha256 == offer {
             return Ok(());
         }
-        let message = format!("the training set has the content hash {offer}, and there is no other");
+        let message = format!("the training set has the content hash {offer}; there is no other");
         Err(End::Reject(RejectReason::Data, message))
     }
 
-    /// Until the worker leaves.
+    /// Receives gradients until the worker leaves.
     async fn gradients(&mut self, worker: WorkerId) -> Result<(), End> {
         let mut arriving: Option<(Place, GradientHead, Incoming, Vec<Bytes>)> = None;
         let mut heard = Instant::now();
@@ -328,14 +330,14 @@ impl Session {
                             attempt,
                             node: head.node,
                             part: incoming.part(),
-                            values: Values::Wire(chunks),
+                            values: Values::Received(Received::new(incoming.encoding(), chunks)),
                             finite: head.finite,
                             stats: head.stats,
                             compute: head.compute,
                         };
                         self.command(Command::Gradient(Box::new(contribution))).await?;
                     } else if heard.elapsed() >= self.facts.options.heartbeat {
-                        // The worker's own heartbeats wait behind the gradient, which may take long on a thin link.
+                        // The worker's heartbeats wait behind the gradient, which may take long on a slow link.
                         heard = Instant::now();
                         self.command(Command::Event(Event::Heartbeat(worker))).await?;
                     }

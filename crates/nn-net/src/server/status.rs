@@ -1,4 +1,4 @@
-//! The read-only status service, and what it tells.
+//! The read-only status service, and the status that it serves.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,19 +12,21 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use super::driver::{Command, Driver, Meter, Peer};
+use super::driver::{Command, Driver};
+use super::peer::{Meter, Peer};
 use super::probe::Probe;
 use crate::proto as pb;
 use crate::wire::BUILD;
 use crate::wire::convert;
 
-/// How often a watcher is told, unless it says so.
+/// The default time between two answers to a watcher.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// The shortest time between two answers to a watcher.
 const SHORTEST: Duration = Duration::from_millis(50);
 
-/// How long an answer may be waited for; the driver may be busy with an evaluation.
+/// The longest wait for a fresh status; the driver may be busy with an evaluation.
 const FRESH: Duration = Duration::from_millis(200);
-/// The least time that a rate is over.
+/// The shortest time over which a rate is computed.
 const RATE: Duration = Duration::from_millis(200);
 
 pub(super) struct StatusService {
@@ -52,7 +54,7 @@ impl pb::status_server::Status for StatusService {
                 let _ = heard.await;
             }
         };
-        // Otherwise the last one is told.
+        // Without a fresh status, the last one is the answer.
         let _ = tokio::time::timeout(FRESH, fresh).await;
         Ok(Response::new(pb::RunStatus::clone(&self.status.borrow())))
     }
@@ -68,7 +70,7 @@ impl pb::status_server::Status for StatusService {
             0 => INTERVAL,
             millis => Duration::from_millis(millis.into()).max(SHORTEST),
         };
-        // One answer waits at most: a watcher that reads slowly is told less often.
+        // At most one answer waits, so a watcher that reads slowly gets fewer.
         let (sender, receiver) = mpsc::channel(1);
         let mut status = self.status.clone();
         tokio::spawn(async move {
@@ -89,7 +91,7 @@ impl pb::status_server::Status for StatusService {
 }
 
 impl<O: Observer> Driver<O> {
-    /// The run as people see it. Rates are over the time since they were computed last, if that is long enough.
+    /// The status for people. Rates cover the time since they were last computed, if that is long enough.
     pub(super) fn snapshot_status(&mut self, now: Duration) -> pb::RunStatus {
         let status = self.engine.status(now);
         let since = now.saturating_sub(self.rated);
@@ -150,7 +152,7 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    /// Computes all rates anew. What is true of one step only would flicker before people's eyes.
+    /// Recomputes all rates, over several steps, so that the numbers do not flicker.
     fn rate(&mut self, since: Duration) {
         self.samples_per_second = (self.samples - self.samples_rated) as f64 / since.as_secs_f64();
         self.samples_rated = self.samples;
@@ -159,7 +161,7 @@ impl<O: Observer> Driver<O> {
             let bytes = peer.outbox.figures().1 + peer.received.load(Ordering::Relaxed);
             meter.per_second = (bytes - meter.bytes) as f64 / since.as_secs_f64();
             meter.bytes = bytes;
-            // During a long step nothing is given out, and the shares are what they were.
+            // During a long step nothing is assigned, and the shares stay as they were.
             if given > 0 {
                 meter.share = meter.samples as f64 / given as f64;
                 meter.samples = 0;
@@ -174,12 +176,12 @@ impl<O: Observer> Driver<O> {
     }
 }
 
-/// What a run without enough workers waits for, after "waiting for".
+/// What a run without enough workers is waiting for, to follow "waiting for".
 fn for_workers(have: usize, ready: usize, want: usize) -> String {
     let workers = |n: usize| if n == 1 { "1 worker".to_owned() } else { format!("{n} workers") };
     match (have, ready) {
         (0, _) => format!("{}; none has joined yet", workers(want)),
-        // A step ended without them, and they have not been heard since.
+        // A step ended without them, and they have not answered since.
         (1, 0) if want == 1 => "its worker, which has not answered in time".to_owned(),
         (have, 0) if have >= want => format!("one of {have} workers that have not answered in time"),
         (1, _) => format!("{}; 1 has joined", workers(want)),
@@ -229,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whom_it_waits_for() {
+    fn the_workers_that_a_run_waits_for() {
         for ((have, ready, want), text) in [
             ((0, 0, 1), "1 worker; none has joined yet"),
             ((0, 0, 3), "3 workers; none has joined yet"),

@@ -1,38 +1,38 @@
-//! Where the time of the steps goes, as the coordinator sees it.
+//! How the time of a run's steps is spent, as seen by the coordinator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nn_engine::WorkerId;
 
-/// The time of a run's steps, and what was carried for them. The five times add up to the time that the steps took.
+/// The time and traffic of a run's steps. The five times add up to the time that the steps took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
     /// Steps done.
     pub steps: u64,
-    /// The slowest worker of each step was computing, by what it says itself.
+    /// The slowest worker of each step was computing, according to its own report.
     pub compute: Duration,
-    /// The engine checked, reduced and stepped, and weights were made into messages.
+    /// The engine checked, reduced and stepped, and weights were encoded as messages.
     pub reduce: Duration,
     /// There were not enough workers for a step.
     pub wait: Duration,
-    /// The observer was at work, evaluation and metrics, and workers were done with computing meanwhile.
+    /// The observer was busy, with evaluation and metrics, after workers had finished computing.
     pub observe: Duration,
-    /// The rest: gradients and weights were on their way, or threads were being woken.
+    /// The rest: gradients and weights were in transit, or threads were waking up.
     pub wire: Duration,
-    /// Bytes that were given to the streams of workers, everything included.
+    /// Bytes sent on the streams of workers, of all kinds.
     pub bytes_sent: u64,
-    /// Bytes of gradients that came from workers.
+    /// Bytes of gradients received from workers.
     pub bytes_received: u64,
 }
 
-/// Adds up [`Times`], step by step. Of what overlaps with computing, only what is beyond it counts.
+/// Adds up [`Times`] step by step. Time that overlaps with computing counts as computing.
 #[derive(Debug, Default)]
 pub(super) struct Stopwatch {
     pub(super) total: Times,
-    /// When the step began, or the last one ended.
+    /// When the last step ended, or the run began.
     since: Duration,
-    /// Since when nobody has anything to compute.
+    /// Since when no worker has anything to compute.
     idle: Option<Duration>,
     reduce: Duration,
     wait: Duration,
@@ -45,14 +45,14 @@ impl Stopwatch {
         Self { since: now, idle: Some(now), ..Self::default() }
     }
 
-    /// Somebody is given something to compute.
+    /// A worker was given something to compute.
     pub(super) fn assigned(&mut self, now: Duration) {
         if let Some(idle) = self.idle.take() {
             self.wait += now.saturating_sub(idle);
         }
     }
 
-    /// A worker says how long a node took it.
+    /// A worker reports the time that it took to compute a node.
     pub(super) fn computed(&mut self, worker: WorkerId, time: Duration) {
         let all = self.computed.entry(worker).or_default();
         *all = all.saturating_add(time);
@@ -68,7 +68,7 @@ impl Stopwatch {
         self.observe += time;
     }
 
-    /// A step is done, and something is assigned of the next one or not.
+    /// A step is done; `assigned` if nodes of the next one already are.
     pub(super) fn step_done(&mut self, now: Duration, assigned: bool) {
         let mut left = now.saturating_sub(self.since);
         let mut take = |time: Duration| {
@@ -114,7 +114,7 @@ mod tests {
             ..Times::default()
         };
         assert_eq!(watch.total, want);
-        // A worker that claims more than there was, and an overlap: the sum is still the time.
+        // Even if a worker claims too much, and times overlap, the sum is the elapsed time.
         watch.computed(WorkerId(1), Duration::MAX);
         watch.handled(ms(18));
         watch.step_done(ms(200), false);

@@ -1,4 +1,4 @@
-//! Messages to checked types, and back.
+//! Conversion of messages to checked types, and back.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::proto as pb;
 use pb::coordinator_message::Body as ToWorker;
 use pb::worker_message::Body as ToCoordinator;
 
-/// What every message is about.
+/// The generation, step and attempt that a message belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Place {
     pub(crate) generation: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// As the first fields of a message: the same in both directions.
+    /// The first fields of an encoded message, which are the same in both directions.
     pub(crate) fn encode(self) -> Vec<u8> {
         self.to_worker(None).encode_to_vec()
     }
@@ -36,7 +36,7 @@ impl Place {
     }
 }
 
-/// Who a worker says it is.
+/// A worker's introduction of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Hello {
     pub(crate) protocol: u32,
@@ -51,17 +51,19 @@ pub(crate) struct Hello {
     pub(crate) name: String,
 }
 
-/// The longest text that is taken from a worker for people to see.
+/// The most characters of a worker's text that people are shown.
 const MAX_TEXT: usize = 128;
-/// The most training sets that a worker may hold.
-const MAX_HELD: usize = 1024;
+/// The most characters of a peer's sentence.
+const MAX_SENTENCE: usize = 1000;
+/// The most training sets that a worker may report as held.
+pub(crate) const MAX_HELD: usize = 1024;
 
 impl TryFrom<pb::Hello> for Hello {
     type Error = WireError;
 
     fn try_from(hello: pb::Hello) -> Result<Self, WireError> {
         let impossible = |field, value: String| WireError::Impossible { message: "Hello", field, value };
-        // A newer worker may say anything else; it is told about the version.
+        // A worker of another version is told so, whatever else it says.
         if hello.protocol == pb::PROTOCOL {
             if hello.threads == 0 || hello.threads > 1 << 16 {
                 return Err(impossible("threads", hello.threads.to_string()));
@@ -85,23 +87,23 @@ impl TryFrom<pb::Hello> for Hello {
     }
 }
 
-/// Text that may be shown on a terminal: short, and without control characters.
+/// Text for a terminal: short, and without control characters.
 pub(crate) fn plain(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_TEXT).collect()
 }
 
-/// A sentence of a peer's, or one that quotes it: without control characters, and not without end.
+/// A peer's sentence, or one that quotes it: bounded, and without control characters.
 pub(crate) fn sentence(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(1000).collect()
+    text.chars().filter(|c| !c.is_control()).take(MAX_SENTENCE).collect()
 }
 
-/// What a gradient's header says, beside its shape.
+/// A checked gradient header.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct GradientHead {
     pub(crate) node: Node,
     pub(crate) finite: bool,
     pub(crate) stats: Option<NodeStats>,
-    /// What the worker says that the node took it.
+    /// The time that computing the node took, as the worker reports it.
     pub(crate) compute: Duration,
     pub(crate) tensor: pb::TensorHeader,
 }
@@ -131,7 +133,7 @@ impl TryFrom<pb::GradientHeader> for GradientHead {
     }
 }
 
-/// A node, of a tree of at most 2³¹ leaves.
+/// Checks a node: trees have at most 2³¹ leaves.
 pub(crate) fn node(node: pb::Node) -> Result<Node, WireError> {
     if node.level > 31 {
         let value = format!("{}/{}", node.level, node.index);
@@ -146,7 +148,7 @@ impl From<Node> for pb::Node {
     }
 }
 
-/// What a worker sends.
+/// A checked message from a worker.
 #[derive(Debug)]
 pub(crate) enum FromWorker {
     Hello(Hello),
@@ -192,12 +194,12 @@ impl TryFrom<pb::WorkerMessage> for (Place, FromWorker) {
     }
 }
 
-/// A contribution's address, as the engine wants it.
+/// The place of a contribution in the engine's types.
 pub(crate) fn address(place: Place) -> (Generation, Step, Attempt) {
     (Generation(place.generation), Step(place.step), Attempt(place.attempt))
 }
 
-/// The wire's name of a refusal.
+/// The wire's reason for a refusal.
 pub(crate) fn refusal_reason(reason: Rejection) -> pb::RefusalReason {
     use pb::RefusalReason as Wire;
     match reason {
@@ -219,7 +221,7 @@ pub(crate) fn refusal_reason(reason: Rejection) -> pb::RefusalReason {
     }
 }
 
-/// The wire's name of the end of a worker's part in the run.
+/// The wire's reason for releasing a worker.
 pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
     match release {
         Release::Over(_) => pb::RejectReason::Over,
@@ -233,7 +235,7 @@ pub(crate) fn release_reason(release: &Release) -> pb::RejectReason {
     }
 }
 
-/// The wire's name of an outcome.
+/// The wire's form of an outcome.
 pub(crate) fn outcome(outcome: Outcome) -> pb::Outcome {
     match outcome {
         Outcome::Complete => pb::Outcome::Complete,
@@ -243,7 +245,7 @@ pub(crate) fn outcome(outcome: Outcome) -> pb::Outcome {
     }
 }
 
-/// What a coordinator sends.
+/// A checked message from a coordinator.
 #[derive(Debug)]
 pub(crate) enum FromCoordinator {
     Welcome(pb::Welcome),
@@ -300,12 +302,12 @@ impl TryFrom<pb::CoordinatorMessage> for (Place, FromCoordinator) {
     }
 }
 
-/// A header of weights.
+/// The message that announces weights.
 pub(crate) fn weights_header(place: Place, tensor: pb::TensorHeader) -> pb::CoordinatorMessage {
     place.to_worker(ToWorker::WeightsHeader(pb::WeightsHeader { tensor: Some(tensor) }))
 }
 
-/// A gradient's header.
+/// The message that announces a gradient.
 pub(crate) fn gradient_header(
     place: Place,
     node: Node,

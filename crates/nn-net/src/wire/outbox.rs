@@ -1,13 +1,13 @@
-//! What waits to be sent on one stream, and the stream's body, which takes it from there.
+//! The queue of bytes to send on one stream, and the stream's body, which empties it.
 //!
-//! There is no channel in between: whoever has something to say puts bytes into the queue, and HTTP/2 takes them when
-//! the peer has room. So the memory that a slow peer can hold is what the queue holds, and that has three bounds:
+//! There is no channel in between: producers append bytes to the queue, and HTTP/2 takes them when the peer has room. So
+//! a slow peer can hold no more memory than the queue, which has three bounds:
 //!
-//! - weights two steps older than new ones are dropped if nothing of them was sent and no node waits for them;
-//! - weights that replace all others drop the others, and what was assigned with them;
-//! - what is queued beyond `limit` closes the stream.
+//! - weights two steps older than new ones are dropped, unless part of them was sent or a node waits for them;
+//! - weights that replace all others drop the others, and the assignments made with them;
+//! - a queue longer than `limit` closes the stream.
 //!
-//! Weights are shared: their bytes exist once, however many queues they are in.
+//! Weights are shared: their bytes exist once, however many queues hold them.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,22 +21,22 @@ use tonic::Status;
 
 use super::CHUNK;
 
-/// Where whole messages come from that are made only when they can be sent.
+/// A source of whole messages, which are made only when they can be sent.
 pub(crate) trait Feed: Send {
     /// The next message, framed.
     fn next(&mut self) -> Option<Bytes>;
 }
 
-/// The producers' end. Clones share the queue.
+/// The producers' end of the queue. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Outbox(Arc<Shared>);
 
-/// The body of a request or a response.
+/// The body of a request or a response: the consumer's end of the queue.
 pub(crate) struct Outgoing(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Told when the queue has become shorter.
+    /// Notified when the queue becomes shorter.
     shorter: Condvar,
     limit: usize,
 }
@@ -44,35 +44,37 @@ struct Shared {
 #[derive(Default)]
 struct State {
     queue: VecDeque<Item>,
-    /// Bytes in the queue, and bytes taken from it.
+    /// Bytes in the queue.
     queued: usize,
+    /// Bytes taken from the queue so far.
     sent: u64,
     feed: Option<Box<dyn Feed>>,
     end: Option<End>,
     waker: Option<Waker>,
-    /// Nobody takes anything any more.
+    /// The body was dropped: nobody takes bytes any more.
     gone: bool,
 }
 
 enum End {
-    /// After all that is queued: the trailers of a response, or nothing.
+    /// After everything queued: the trailers of a response, or nothing.
     Finish(Option<Status>),
-    /// At once.
+    /// Immediately.
     Abort(Status),
     Done,
 }
 
 struct Item {
-    /// What goes out as frames of its own, so that a payload arrives in one piece.
+    /// Pieces that are sent as frames of their own, so that a payload arrives in one piece.
     pieces: VecDeque<Bytes>,
     kind: Kind,
-    /// Some of it was sent, so the rest must be.
+    /// Part of it was sent, so the rest must be.
     started: bool,
 }
 
+/// What an item of the queue is, which decides when it may be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Never dropped.
+    /// A message that is never dropped.
     Message,
     /// Nodes to compute with the weights of a step.
     Assignment { step: u64 },
@@ -91,11 +93,11 @@ impl Outbox {
         (Self(shared.clone()), Outgoing(shared))
     }
 
-    /// Appends a message, or several.
+    /// Appends one or several messages.
     pub(crate) fn push(&self, kind: Kind, pieces: impl Into<Framed>) -> Result<(), Overflow> {
         self.append(kind, pieces.into(), |state| {
             if let Kind::Weights { step: new } = kind {
-                // Weights whose assignment was not sent yet are still wanted.
+                // Weights are still wanted while an assignment that uses them is queued.
                 let wanted: Vec<u64> = state.queue.iter().filter_map(Item::assignment).collect();
                 state.retain(|kind| match kind {
                     Kind::Weights { step } => step + 1 >= new || wanted.contains(&step),
@@ -105,7 +107,7 @@ impl Outbox {
         })
     }
 
-    /// Appends weights that take the place of all that were sent before.
+    /// Appends weights that replace all earlier ones.
     pub(crate) fn replace(&self, step: u64, pieces: impl Into<Framed>) -> Result<(), Overflow> {
         let drop_others = |state: &mut State| state.retain(|kind| kind == Kind::Message);
         self.append(Kind::Weights { step }, pieces.into(), drop_others)
@@ -125,7 +127,7 @@ impl Outbox {
         if overflow { Err(Overflow) } else { Ok(()) }
     }
 
-    /// Appends a message once there is room; false if the stream is over. It blocks: not for async code.
+    /// Appends a message once there is room; false if the stream is over. It blocks, so async code must not call it.
     pub(crate) fn push_blocking(&self, framed: Framed) -> bool {
         let length = framed.len();
         let mut state = self.0.lock();
@@ -146,7 +148,7 @@ impl Outbox {
         true
     }
 
-    /// Sends what the feed has whenever the queue is empty.
+    /// Sends messages of the feed whenever the queue is empty.
     pub(crate) fn set_feed(&self, feed: Box<dyn Feed>) {
         let mut state = self.0.lock();
         state.feed = Some(feed);
@@ -155,12 +157,12 @@ impl Outbox {
         wake(waker);
     }
 
-    /// Ends the stream after all that is queued. The first end counts.
+    /// Ends the stream after everything queued. Only the first end counts.
     pub(crate) fn finish(&self, status: Option<Status>) {
         self.end(End::Finish(status), false);
     }
 
-    /// Ends the stream at once, whatever was said before.
+    /// Ends the stream immediately and drops the queue.
     pub(crate) fn abort(&self, status: Status) {
         self.end(End::Abort(status), true);
     }
@@ -181,25 +183,25 @@ impl Outbox {
         wake(waker);
     }
 
-    /// Whether nothing more can be said.
+    /// Whether nothing more can be sent.
     pub(crate) fn has_ended(&self) -> bool {
         let state = self.0.lock();
         state.gone || state.end.is_some()
     }
 
-    /// Bytes that wait, and bytes that were taken.
+    /// Bytes queued, and bytes sent so far.
     pub(crate) fn figures(&self) -> (usize, u64) {
         let state = self.0.lock();
         (state.queued, state.sent)
     }
 }
 
-/// Messages, framed, in the pieces that they are sent in.
+/// Framed messages, in the pieces in which they are sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Framed(pub(crate) Vec<Bytes>);
 
 impl Framed {
-    /// All bytes.
+    /// The bytes of all pieces.
     pub(crate) fn len(&self) -> usize {
         self.0.iter().map(Bytes::len).sum()
     }
@@ -232,7 +234,7 @@ impl Shared {
 }
 
 impl State {
-    /// Drops what is not kept, but for what is half sent.
+    /// Drops items that `keep` rejects, except those partly sent.
     fn retain(&mut self, keep: impl Fn(Kind) -> bool) {
         self.queue.retain(|item| item.started || keep(item.kind));
         self.queued = self.queue.iter().map(Item::len).sum();
@@ -246,7 +248,7 @@ impl State {
         }
     }
 
-    /// The next bytes, at most a chunk: so much may wait in HTTP/2 beyond the peer's window.
+    /// The next bytes, at most a chunk: HTTP/2 may buffer that much beyond the peer's window.
     fn take(&mut self) -> Option<Bytes> {
         if self.queue.is_empty()
             && let Some(feed) = &mut self.feed
@@ -347,7 +349,7 @@ mod tests {
             outbox.push(Kind::Weights { step }, weights()).unwrap();
             assert!(outbox.figures().0 <= 2 * SET, "step {step}");
         }
-        // What is half sent is sent to its end, in the middle of a message nothing may be dropped.
+        // A message that was partly sent is sent to its end.
         poll(&mut body).unwrap();
         for step in 1000..2000 {
             outbox.push(Kind::Weights { step }, weights()).unwrap();
@@ -362,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_that_a_node_waits_for_stay_until_they_are_replaced() {
+    fn weights_that_a_node_waits_for_stay_until_replaced() {
         let (outbox, _body) = Outbox::new(10 * SET);
         outbox.push(Kind::Weights { step: 0 }, weights()).unwrap();
         outbox.push(Kind::Assignment { step: 0 }, Bytes::from_static(b"nodes")).unwrap();
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn more_than_the_limit_is_an_overflow_and_the_end_is_the_end() {
+    fn more_than_the_limit_overflows_and_nothing_follows_the_end() {
         let (outbox, mut body) = Outbox::new(10);
         assert_eq!(outbox.push(Kind::Message, Bytes::from_static(b"12345678")), Ok(()));
         assert_eq!(outbox.push(Kind::Message, Bytes::from_static(b"12345678")), Err(Overflow));
@@ -401,7 +403,7 @@ mod tests {
         while outbox.figures().0 == 0 {
             std::thread::yield_now();
         }
-        // When the stream breaks, nobody waits for ever.
+        // When the stream breaks, no producer is left waiting.
         drop(body);
         assert_eq!(waiting.join().unwrap(), (true, false));
     }

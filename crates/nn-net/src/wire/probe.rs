@@ -1,4 +1,4 @@
-//! Probes: what both ends agree on.
+//! What both ends of a probe share.
 
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -7,16 +7,16 @@ use bytes::Bytes;
 
 use super::CHUNK;
 
-/// The most bytes that a probe carries in either direction.
+/// The most bytes that a probe carries in each direction.
 pub(crate) const MOST: usize = CHUNK;
 
-/// Bytes that no network makes smaller on the way. There is one copy of them, however many are being sent.
+/// Incompressible bytes. All probes share one copy.
 pub(crate) fn payload(length: usize) -> Bytes {
     static NOISE: OnceLock<Bytes> = OnceLock::new();
     let noise = NOISE.get_or_init(|| {
         let mut state = 1_u64;
         let mut next = || {
-            // The steps of xorshift64*.
+            // xorshift64*.
             state ^= state >> 12;
             state ^= state << 25;
             state ^= state >> 27;
@@ -27,8 +27,8 @@ pub(crate) fn payload(length: usize) -> Bytes {
     noise.slice(..length.min(MOST))
 }
 
-/// This machine's clock, in microseconds since 1970, UTC. Two machines' clocks are what a probe compares; nothing else here
-/// knows the date.
+/// This machine's clock, in microseconds since 1970, UTC. A probe compares the clocks of two machines; nothing else in this
+/// module reads the date.
 #[allow(clippy::disallowed_methods)]
 pub(crate) fn unix_micros() -> i64 {
     let micros = |time: std::time::Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);

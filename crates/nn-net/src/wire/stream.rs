@@ -1,7 +1,7 @@
-//! gRPC's own framing: a flag, a length, a message.
+//! gRPC's framing: a flag, a length, a message.
 //!
-//! tonic's encoder would copy every payload once for each worker. Here a message becomes bytes once, and every stream
-//! that it goes to holds a reference to them.
+//! tonic's encoder would copy every payload once per worker. Here a message is encoded once, and every stream that sends
+//! it holds a reference to the bytes.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -16,29 +16,29 @@ use tonic::{Code, Status};
 
 use super::MAX_MESSAGE;
 
-/// The flag and the length.
+/// The length of the flag and the length field.
 pub(crate) const FRAME_HEADER: usize = 5;
 
-/// Leaves room for the header of a message; what it returns is for [`end_frame`].
+/// Leaves room for the header of a message, and returns its position for [`end_frame`].
 pub(crate) fn begin_frame(out: &mut BytesMut) -> usize {
     let at = out.len();
     out.put_slice(&[0; FRAME_HEADER]);
     at
 }
 
-/// Fills in the header of the message that has been appended since.
+/// Fills in the header at `at` for the message appended since.
 pub(crate) fn end_frame(out: &mut BytesMut, at: usize) {
     let length = (out.len() - at - FRAME_HEADER) as u32;
     out[at + 1..at + FRAME_HEADER].copy_from_slice(&length.to_be_bytes());
 }
 
-/// The header of a message of so many bytes, which follow.
+/// Appends the header of a message of `length` bytes, which follow.
 pub(crate) fn begin_frame_of(out: &mut BytesMut, length: usize) {
     out.put_u8(0);
     out.put_u32(length as u32);
 }
 
-/// A whole message.
+/// Frames a whole message.
 pub(crate) fn frame<M: Message>(message: &M) -> Bytes {
     let mut out = BytesMut::with_capacity(message.encoded_len() + FRAME_HEADER);
     let at = begin_frame(&mut out);
@@ -47,8 +47,8 @@ pub(crate) fn frame<M: Message>(message: &M) -> Bytes {
     out.freeze()
 }
 
-/// Reads the messages of a body. tonic's reader copies everything that arrives into a buffer of its own; here a message's
-/// `bytes` are slices of what HTTP/2 has read, wherever they came in one piece.
+/// Reads the messages of a body. tonic's reader copies everything into its own buffer; here the `bytes` of a message
+/// are slices of what HTTP/2 has read, if they arrived in one piece.
 #[derive(Debug)]
 pub(crate) struct Messages<M> {
     body: Body,
@@ -63,15 +63,15 @@ impl<M: Message + Default> Messages<M> {
         Self { body, received: Pieces::default(), over: false, broken: false, message: PhantomData }
     }
 
-    /// Whether it was the connection that ended the stream, and not what came on it.
+    /// Whether the connection broke, rather than the peer ending the stream or sending something malformed.
     pub(crate) fn has_broken(&self) -> bool {
         self.broken
     }
 
-    /// The next message; None at the end of the stream. Nothing is lost if the future is dropped.
+    /// The next message; None at the end of the stream. Dropping the future loses nothing.
     ///
     /// # Errors
-    /// The status that the peer, or HTTP/2, has ended the stream with; or that what was received is no message.
+    /// The status with which the peer or HTTP/2 ended the stream; or a status about a malformed message.
     pub(crate) async fn message(&mut self) -> Result<Option<M>, Status> {
         loop {
             if let Some(message) = self.decode()? {
@@ -103,15 +103,15 @@ impl<M: Message + Default> Messages<M> {
         }
     }
 
-    /// The first message of what was received, if it is whole.
+    /// The first received message, if it is complete.
     fn decode(&mut self) -> Result<Option<M>, Status> {
         let Some([flag, a, b, c, d]) = self.received.first() else { return Ok(None) };
         if flag != 0 {
-            return Err(Status::unimplemented("compressed messages are not read here"));
+            return Err(Status::unimplemented("compressed messages are not supported"));
         }
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length > MAX_MESSAGE {
-            let text = format!("a message of {length} bytes is longer than the {MAX_MESSAGE} that are read");
+            let text = format!("a message of {length} bytes exceeds the limit of {MAX_MESSAGE}");
             return Err(Status::out_of_range(text));
         }
         if self.received.remaining() < FRAME_HEADER + length {
@@ -124,7 +124,7 @@ impl<M: Message + Default> Messages<M> {
     }
 }
 
-/// Bytes in the pieces that they came in.
+/// Bytes in the pieces in which they arrived.
 #[derive(Debug, Default)]
 struct Pieces {
     queue: VecDeque<Bytes>,
@@ -139,7 +139,7 @@ impl Pieces {
         }
     }
 
-    /// The first bytes, if there are so many.
+    /// The first `N` bytes, if there are as many.
     fn first<const N: usize>(&self) -> Option<[u8; N]> {
         let mut first = [0; N];
         let mut bytes = self.queue.iter().flatten();
@@ -194,7 +194,7 @@ mod tests {
     use super::*;
     use crate::proto as pb;
 
-    /// A body of data frames that are cut at every `cut` bytes.
+    /// A body whose data frames have `cut` bytes each.
     fn body(bytes: &[u8], cut: usize) -> Body {
         let frames: Vec<Bytes> = bytes.chunks(cut).map(Bytes::copy_from_slice).collect();
         Body::new(http_body_util::StreamBody::new(tokio_stream::iter(
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn messages_are_whole_however_they_are_cut() {
+    async fn messages_are_whole_however_their_bytes_are_cut() {
         let sent = [chunk(0, 0), chunk(1, 1000), chunk(2, 1), chunk(3, 70)];
         let bytes: Vec<u8> = sent.iter().flat_map(frame).collect();
         for cut in 1..bytes.len() + 1 {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_came_in_one_piece_is_not_copied() {
+    async fn bytes_that_arrive_in_one_piece_are_not_copied() {
         let bytes = frame(&chunk(0, 1000));
         let at = bytes.as_ptr() as usize + bytes.len() - 1000;
         let once = tokio_stream::once(Ok::<_, Status>(http_body::Frame::data(bytes)));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_message_is_refused() {
+    async fn malformed_messages_are_refused() {
         let whole = frame(&chunk(0, 10));
         for (bytes, code) in [
             (&whole[..whole.len() - 1], Code::Internal),

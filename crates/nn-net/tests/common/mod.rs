@@ -1,5 +1,5 @@
 //! Runs over real sockets on the loopback interface.
-#![allow(dead_code, unreachable_pub)] // every test file uses its own part
+#![allow(dead_code, unreachable_pub)] // every test file uses other parts of it
 
 pub mod peer;
 
@@ -20,7 +20,7 @@ use nn_net::{
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// An observer that only keeps time, and takes its time if told to.
+/// An observer that only keeps time, and pauses after each step if asked to.
 pub struct Clock {
     start: Instant,
     pause: Duration,
@@ -52,14 +52,14 @@ impl Observer for Clock {
     fn snapshot(&mut self, _: Snapshot) {}
 }
 
-/// A run: what to train, and with what.
+/// A run: the manifest and the data.
 pub struct Run {
     pub manifest: Manifest,
     pub data: Arc<Dataset>,
 }
 
 impl Run {
-    /// A network of these widths on made-up samples.
+    /// A run of a network with these widths on made-up samples.
     pub fn new(widths: &[usize], samples: usize, batch_size: usize, epochs: u32) -> Self {
         Self::with(widths, samples, batch_size, epochs, |_| {})
     }
@@ -105,7 +105,7 @@ impl Run {
         Engine::new(self.manifest.clone(), compute, Duration::ZERO).with_cluster(cluster)
     }
 
-    /// The hash that every way of running it must end with.
+    /// The hash that every execution of the run must end with.
     pub fn expected(&self) -> String {
         let mut engine = self.engine(Cluster::default());
         let outcome = local::run(&mut engine, &self.data, &mut Clock::new()).unwrap();
@@ -113,7 +113,7 @@ impl Run {
         params_sha256(engine.params())
     }
 
-    /// A coordinator that listens, and its address.
+    /// Serves the run without authentication.
     pub async fn serve(&self, min_workers: usize) -> Served {
         self.serve_with(Cluster { min_workers, ..Cluster::default() }, Clock::new(), None).await
     }
@@ -128,7 +128,7 @@ impl Run {
         self.serve_behind(cluster, clock, listener, open).await
     }
 
-    /// A coordinator that asks those who dial it who they are.
+    /// Serves the run behind a door.
     pub async fn serve_behind(
         &self,
         cluster: Cluster,
@@ -155,7 +155,7 @@ impl Run {
     }
 }
 
-/// A coordinator at work.
+/// A running coordinator.
 pub struct Served {
     pub url: String,
     pub handle: CoordinatorHandle,
@@ -165,7 +165,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Waits for the end of the run: how it ended, and the hash of its parameters.
+    /// Waits for the end of the run: its outcome, and the hash of its parameters.
     pub async fn finish(self) -> (Outcome, String) {
         let Self { coordinator, serving, handle, stop, .. } = self;
         within(serving).await.unwrap().unwrap();
@@ -174,7 +174,7 @@ impl Served {
         (finished.outcome, params_sha256(finished.engine.params()))
     }
 
-    /// The operator's wish.
+    /// Ends the run as an operator would.
     pub async fn stop_and_finish(mut self) -> (Outcome, String) {
         let (other, _) = tokio::sync::oneshot::channel();
         let _ = std::mem::replace(&mut self.stop, other).send(());
@@ -192,12 +192,12 @@ pub fn options(url: &str) -> WorkerOptions {
 
 pub type Working = JoinHandle<Result<WorkerEnd, WorkerError>>;
 
-/// A worker that goes on until the run is over.
+/// Starts a worker that works until the run is over.
 pub fn worker(options: WorkerOptions) -> Working {
     tokio::spawn(nn_net::work(options, |_| {}, std::future::pending()))
 }
 
-/// No test waits for ever.
+/// Waits for a future, but not longer than a minute.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("the test goes on within a minute")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it is ready within a minute")
 }

@@ -1,4 +1,4 @@
-//! A worker by hand, on the generated client: it can say anything.
+//! A hand-written worker on the generated client: it can say anything.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ pub fn message(step: u64, attempt: u32, body: Say) -> pb::WorkerMessage {
 }
 
 impl Peer {
-    /// Says hello, whatever is in it.
+    /// Opens a stream with this Hello.
     pub async fn greet(url: &str, hello: pb::Hello) -> Self {
         let mut client = CoordinatorClient::connect(url.to_owned()).await.unwrap();
         let (say, messages) = mpsc::channel(16);
@@ -47,7 +47,7 @@ impl Peer {
         Self { say, hear, welcome: pb::Welcome::default() }
     }
 
-    /// Takes part.
+    /// Joins the run.
     pub async fn join(url: &str) -> Self {
         let mut peer = Self::greet(url, hello()).await;
         let Some(Heard::Welcome(welcome)) = peer.hear().await else { panic!("not welcome") };
@@ -74,7 +74,7 @@ impl Peer {
     /// The next assignment: step, attempt, nodes.
     pub async fn assignment(&mut self) -> (u64, u32, Vec<pb::Node>) {
         loop {
-            let message = self.hear_all().await.expect("an assignment comes");
+            let message = self.hear_all().await.expect("there is an assignment");
             if let Some(Heard::Assignment(assignment)) = message.body {
                 return (message.step, message.attempt, assignment.nodes);
             }
@@ -84,7 +84,7 @@ impl Peer {
     /// The reason of the next refusal.
     pub async fn refusal(&mut self) -> pb::RefusalReason {
         loop {
-            match self.hear().await.expect("a refusal comes") {
+            match self.hear().await.expect("there is a refusal") {
                 Heard::Refusal(refusal) => return refusal.reason(),
                 Heard::Reject(reject) => panic!("rejected: {}", reject.message),
                 _ => {}
@@ -92,10 +92,10 @@ impl Peer {
         }
     }
 
-    /// The reason that the stream ends for, and its status.
+    /// The reason and the status with which the stream ends.
     pub async fn reject(&mut self) -> (pb::RejectReason, String, tonic::Code) {
         loop {
-            match self.hear().await.expect("a reject comes") {
+            match self.hear().await.expect("there is a reject") {
                 Heard::Reject(reject) => {
                     let end = self.hear.message().await;
                     let code = end.map_or_else(|status| status.code(), |_| tonic::Code::Ok);
@@ -149,7 +149,7 @@ impl Gradient {
     }
 }
 
-/// CRC-32 as anyone would write it, to check the crate's against.
+/// A plain CRC-32, to check the crate's against.
 pub fn crc(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for &byte in bytes {

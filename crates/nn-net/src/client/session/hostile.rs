@@ -1,4 +1,4 @@
-//! A coordinator that says anything: see [`check`].
+//! A hostile coordinator: see [`check`].
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -10,10 +10,12 @@ use nn_engine::{ManifestParts, Part};
 use tokio::sync::mpsc;
 use tonic::body::Body;
 
-use super::{QUEUE, Session, SessionEnd, Stop};
-use crate::client::{Identity, WorkerOptions};
+use super::{QUEUE, Session, SessionEnd, Stop, WorkerIdentity};
+use crate::client::event::WorkerEvent;
+use crate::client::options::WorkerOptions;
+use crate::fuzzing::fixture::{FIXTURE, Fed, Fixture, poll_once, runtime};
 use crate::fuzzing::script::{Script, framed};
-use crate::fuzzing::{FIXTURE, Fed, Fixture, is_plain, runtime};
+use crate::fuzzing::text::is_plain;
 use crate::proto as pb;
 use crate::wire::convert::{FromWorker, Place, weights_header};
 use crate::wire::error::WireError;
@@ -23,23 +25,22 @@ use crate::wire::stream::{Messages, frame};
 use crate::wire::tensor::{Payload, Shapes, Spares};
 use pb::coordinator_message::Body as Say;
 
-/// Operations of a script.
+/// The most operations of a script.
 const OPERATIONS: usize = 100;
 
-/// A worker joins a coordinator that says what the script makes it say, and then ends the stream. The worker ends too, its
-/// compute thread is none the worse for it, and what it has to say about it is a short sentence. `folder` is where it
-/// keeps training sets, if it does.
+/// A worker joins a coordinator that follows the script and then ends the stream. The worker must end, too, without a panic
+/// in its compute thread, and report the reason in a short sentence. `folder` is its cache, if it has one.
 pub fn check(script: &[u8], folder: Option<&Path>) {
     hear(script, folder, false);
 }
 
-/// The gradients that the worker has sent, with what they are of, and what the worker ended with. A `patient` coordinator
-/// does not end the stream before there is one.
+/// The places and nodes of the gradients that the worker sent, and the reason that it ended with. A `patient` coordinator
+/// waits for the first gradient before it ends the stream.
 pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<(Place, Node)>, String) {
     let fixture: &'static Fixture = &FIXTURE;
     let mut options = WorkerOptions::new(Vec::new(), fixture.compute.threads.clone(), fixture.compute.isa);
     options.cache = folder.map(Path::to_owned);
-    let identity = Identity { member: 1, incarnation: 1, arithmetic: String::new() };
+    let identity = WorkerIdentity { member: 1, incarnation: 1, arithmetic: String::new() };
     let mut script = Script(script);
     if script.byte() & 1 == 0 {
         options.data = Some(fixture.set.clone());
@@ -58,7 +59,7 @@ pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<
         }
         let counters = session.counters.clone();
         let ending = tokio::spawn(async move {
-            // The compute thread has to get somewhere before the stream ends.
+            // Gives the compute thread time before the stream ends.
             while patient && counters.nodes.load(Ordering::Relaxed) == 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -72,7 +73,7 @@ pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<
         });
         let mut partial = None;
         let mut stream = Messages::new(Body::new(fed));
-        let mut tell = |_: crate::client::WorkerEvent<'_>| {};
+        let mut tell = |_: WorkerEvent<'_>| {};
         let stop = session.talk(&mut stream, &mut partial, &mut tell).await;
         ending.abort();
         let said = match stop {
@@ -80,10 +81,10 @@ pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<
             Stop::End(SessionEnd::NotNow(error)) => error.to_string(),
             Stop::End(SessionEnd::Lost { reason }) => reason,
             Stop::End(SessionEnd::Over(over)) => over.params_sha256,
-            Stop::End(SessionEnd::ShutDown) => unreachable!("nobody asked for it"),
+            Stop::End(SessionEnd::ShutDown) => unreachable!("nobody asked it to"),
         };
         assert!(is_plain(&said), "{said:?}");
-        // In front of what the coordinator can have quoted.
+        // At the start, before anything that quotes the coordinator.
         assert!(!said.contains("protocol: the compute thread has failed"), "{said}");
         drop(session);
         (sent(Messages::new(Body::new(outgoing))), said)
@@ -92,9 +93,9 @@ pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<
 
 fn sent(mut messages: Messages<pb::WorkerMessage>) -> Vec<(Place, Node)> {
     let mut sent = Vec::new();
-    while let Some(Ok(Some(message))) = crate::fuzzing::poll_once(messages.message()) {
+    while let Some(Ok(Some(message))) = poll_once(messages.message()) {
         let converted: Result<(Place, FromWorker), WireError> = message.try_into();
-        let (place, message) = converted.expect("a worker says nothing impossible");
+        let (place, message) = converted.expect("a worker sends valid messages");
         if let FromWorker::Gradient(head) = message {
             sent.push((place, head.node));
         }
@@ -102,15 +103,15 @@ fn sent(mut messages: Messages<pb::WorkerMessage>) -> Vec<(Place, Node)> {
     sent
 }
 
-/// Whether the run is small enough that a worker which believes it needs no great memory: that a coordinator can have its
-/// workers train a large network is what it is for.
+/// Whether a worker needs little memory for the run. A coordinator may rightly have its workers train a large network, so
+/// large runs prove nothing.
 fn is_small(parts: &ManifestParts) -> bool {
     let widest = parts.model.widths().iter().copied().max().unwrap_or(0);
     let batch = parts.recipe.batch_size.min(parts.train_samples);
     parts.model.parameters() <= 1 << 16 && batch.saturating_mul(widest) <= 1 << 18
 }
 
-/// True if the worker may have something to compute.
+/// Performs the next operation of the script. True if the worker may have something to compute.
 fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSender<Bytes>) -> bool {
     let place = Place { generation: 3, step: u64::from(script.byte() & 7), attempt: 0 };
     let say = |body| drop(feed.send(frame(&place.to_worker(body))));
@@ -163,7 +164,8 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
             };
             let before = place.step.min(3) as usize;
             let range = shapes.range(part).unwrap_or(0..4);
-            let payload = Payload::copied(&fixture.weights[before][range], &mut Spares::default());
+            let payload =
+                Payload::copied(shapes.encoding(), &fixture.weights[before][range], &mut Spares::default());
             let framed = payload.messages(place, part, |mut tensor| {
                 tensor.crc32 ^= u32::from(operation >> 4 & 1);
                 tensor.elements += u64::from(operation >> 5 & 1);
@@ -184,13 +186,13 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
     false
 }
 
-/// Scripts that a worker follows for long.
+/// Scripts that keep a worker busy.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let manifest = serde_json::to_vec(&FIXTURE.manifest).unwrap_or_default();
     let length = (manifest.len() as u16).to_le_bytes();
     let mut seeds = Vec::new();
     for own in 0..2 {
-        // Welcome; the training set for who has not got it; then weights before and after what is assigned.
+        // Welcome; the training set, if the worker has none; then weights before and after the assignments.
         let mut seed = vec![own, 0, 0, 0, 0, 50];
         if own == 1 {
             seed.extend([0, 2]);

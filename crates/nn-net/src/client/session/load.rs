@@ -1,24 +1,23 @@
-//! How a worker comes by the training set: its own, one that it has kept, or the coordinator's.
+//! Where a worker's training set comes from: its own data, its cache, or the coordinator.
 
 use std::sync::Arc;
 
 use nn_core::Dataset;
 use nn_engine::Manifest;
 
-use super::super::cache::Partial;
-use super::super::{WorkerEvent, cache};
-use super::{Say, Session, Stop};
+use super::{Say, Session, Stop, Stream};
+use crate::client::cache::{self, Partial};
+use crate::client::event::WorkerEvent;
 use crate::data::{DataError, most_bytes};
 use crate::proto as pb;
 use crate::wire::CHUNK;
 use crate::wire::convert::FromCoordinator;
-use crate::wire::stream::Messages;
 
 impl Session<'_> {
-    /// The run's training set, and whether it was at hand.
+    /// The run's training set, and whether the worker already had it.
     pub(super) async fn training_set(
         &self,
-        stream: &mut Messages<pb::CoordinatorMessage>,
+        stream: &mut Stream,
         manifest: &Manifest,
         offer: &pb::DataOffer,
         partial: &mut Option<Partial>,
@@ -28,7 +27,7 @@ impl Session<'_> {
             || offer.bytes > most_bytes(manifest)
             || u64::from(offer.chunks) != offer.bytes.div_ceil(CHUNK as u64)
         {
-            return Err(self.protocol("the training set offered cannot be the manifest's").into());
+            return Err(self.violation("the offered training set cannot be the manifest's").into());
         }
         if let Some(own) = self.options.data.as_ref().filter(|own| own.sha256() == offer.sha256) {
             return Ok((own.dataset().clone(), true));
@@ -40,7 +39,21 @@ impl Session<'_> {
             *partial = None;
             return Ok((Arc::new(kept), true));
         }
-        // What came before an earlier connection broke is not sent again.
+        self.fetch(stream, offer, partial, tell).await?;
+        let Some(arrived) = partial.take() else { unreachable!("it has just been fetched") };
+        let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
+        let set = blocking(move || arrived.finish(&wanted, &hash)).await?;
+        Ok((Arc::new(set), false))
+    }
+
+    /// Receives the offered set into `partial`, without the chunks that arrived before an earlier connection broke.
+    async fn fetch(
+        &self,
+        stream: &mut Stream,
+        offer: &pb::DataOffer,
+        partial: &mut Option<Partial>,
+        tell: &mut impl FnMut(WorkerEvent<'_>),
+    ) -> Result<(), Stop> {
         let arriving = match partial {
             Some(arriving) if arriving.is_of(&offer.sha256) => arriving,
             _ => partial
@@ -59,24 +72,21 @@ impl Session<'_> {
             let want = (offer.bytes - done).min(CHUNK as u64);
             if chunk.index != index || chunk.total != offer.chunks || chunk.data.len() as u64 != want {
                 return Err(self
-                    .protocol(format!("data chunk {} is not the one expected", chunk.index))
+                    .violation(format!("expected data chunk {index}, got data chunk {}", chunk.index))
                     .into());
             }
             if crc32fast::hash(&chunk.data) != chunk.crc32 {
-                return Err(self.protocol(format!("data chunk {index} is damaged")).into());
+                return Err(self.violation(format!("data chunk {index} is corrupted")).into());
             }
             arriving.write(&chunk.data).map_err(DataError::from)?;
             done += want;
         }
         tell(WorkerEvent::Loading { done, total: offer.bytes });
-        let Some(arrived) = partial.take() else { unreachable!("it has just been written to") };
-        let (wanted, hash) = (manifest.clone(), offer.sha256.clone());
-        let set = blocking(move || arrived.finish(&wanted, &hash)).await?;
-        Ok((Arc::new(set), false))
+        Ok(())
     }
 }
 
-/// Files are read and written where blocking does not matter.
+/// Runs file operations on a thread that may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,

@@ -1,4 +1,4 @@
-//! A connection as HTTP/2 reads and writes it.
+//! A connection, as HTTP/2 reads and writes it.
 
 use std::io;
 use std::pin::Pin;
@@ -16,11 +16,11 @@ enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A connection that can be cut, and does not read without end from strangers.
+/// A connection that the lobby can cut, and that limits what a stranger may send.
 pub(in crate::server) struct Connection {
     stream: Stream,
     visitor: Visitor,
-    /// None once it has resolved.
+    /// None once the connection is cut.
     cut: Option<Cut>,
     read_as_stranger: usize,
 }
@@ -61,7 +61,7 @@ impl AsyncRead for Connection {
         if self.visitor.is_stranger() {
             self.read_as_stranger += buffer.filled().len() - before;
             if self.read_as_stranger > self.visitor.stranger_bytes() {
-                self.visitor.refuse("sent too much before it said who it is");
+                self.visitor.refuse("sent too much before it authenticated");
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
         }

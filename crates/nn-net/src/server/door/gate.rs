@@ -1,4 +1,4 @@
-//! The token, asked for before a service sees a request.
+//! The check of the token, before a service sees a request.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -13,7 +13,7 @@ use tonic::server::NamedService;
 
 use super::lobby::Visitor;
 
-/// A service behind the token, if its door asks for one.
+/// A service that requires the token, if its door has one.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Gate<S> {
     service: S,
@@ -25,14 +25,14 @@ impl<S> Gate<S> {
         Self { service, is_public: false }
     }
 
-    /// For what anybody may ask who can reach the door, and whose certificate is good where one is asked for.
+    /// A gate without the token, for a service that is open to every client past the TLS handshake.
     pub(in crate::server) fn public(service: S) -> Self {
         Self { service, is_public: true }
     }
 
     fn check(&self, request: &Request<Body>) -> Result<(), Status> {
         let Some(visitor) = request.extensions().get::<Visitor>() else {
-            return Err(Status::internal("the connection is not known"));
+            return Err(Status::internal("the connection is unknown"));
         };
         let Some(token) = visitor.security().token() else {
             visitor.is_known();
@@ -49,12 +49,14 @@ impl<S> Gate<S> {
             Some(_) => {
                 visitor.refuse("showed a token that is not this run's (give it the same --token-file)");
                 Err(Status::unauthenticated(
-                    "the token shown is not the run's; give --token-file the coordinator's",
+                    "the token is not the run's; give --token-file a copy of the coordinator's file",
                 ))
             }
             None => {
                 visitor.refuse("showed no token (start it with --token-file)");
-                Err(Status::unauthenticated("a token is asked for; give the coordinator's with --token-file"))
+                Err(Status::unauthenticated(
+                    "a token is required; give --token-file a copy of the coordinator's file",
+                ))
             }
         }
     }

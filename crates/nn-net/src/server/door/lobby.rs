@@ -1,4 +1,4 @@
-//! Who is connected, and who must go.
+//! The connections, and which of them must go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -7,25 +7,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use nn_engine::MAX_WORKERS;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::rate::{Rate, Rates, place};
 use crate::security::ServerSecurity;
 
-/// What those who dial are allowed before a worker of theirs is at work.
+/// Limits for connections without a worker at work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct DoorLimits {
-    /// How long a connection may take to show that it may be here: TLS, and the first request, with the token.
+    /// The time that an unauthenticated connection gets: for TLS, and the first request with the token.
     pub handshake: Duration,
-    /// What it may send until then, in bytes. HTTP/2's greeting and a request with a token are far less; what is not read
-    /// takes no memory.
+    /// The bytes that an unauthenticated connection may send. HTTP/2's preface and a request with a token are far less; bytes
+    /// that are not read take no memory.
     pub stranger_bytes: usize,
-    /// Connections without a worker at work, all together.
+    /// The most connections without a worker at work.
     pub guests: usize,
-    /// How fast an address may dial. The usual is enough for a few hundred workers behind one.
+    /// How often one address may dial. The default is enough for a few hundred workers behind one address.
     pub each: Rate,
-    /// How fast all of them may together. A TLS handshake takes about half a millisecond of one core.
+    /// How often all addresses together may dial. A TLS handshake takes about half a millisecond of one core.
     pub all: Rate,
 }
 
@@ -36,31 +37,32 @@ impl Default for DoorLimits {
             stranger_bytes: 256 * 1024,
             guests: 256,
             each: Rate { burst: 256.0, second: 50.0 },
-            all: Rate { burst: 1024.0, second: 200.0 },
+            // All workers may dial at once, as they do when a coordinator returns.
+            all: Rate { burst: MAX_WORKERS as f64, second: 200.0 },
         }
     }
 }
 
-/// Sorts of refusals that are kept until they are told.
+/// The most kinds of refusals that are kept apart until they are reported.
 const REFUSALS: usize = 64;
 
-/// Resolves when the connection is to end.
+/// Resolves when the connection is cut.
 pub(super) type Cut = oneshot::Receiver<()>;
 
-/// Somebody who was not let in, so often since it was told last.
+/// Connections refused for one reason since the last report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Refusal {
-    /// Where from; None for many addresses.
+    /// The address that they came from; None for many addresses.
     pub address: Option<IpAddr>,
-    /// What it did, as the rest of a sentence: `showed no certificate`.
+    /// What the client did, as the end of a sentence: `showed no certificate`.
     pub what: &'static str,
-    /// How often.
+    /// The number of connections.
     pub times: u64,
 }
 
 impl Refusal {
-    /// So many of a sort.
+    /// A refusal of `times` connections.
     #[must_use]
     pub fn new(address: Option<IpAddr>, what: &'static str, times: u64) -> Self {
         Self { address, what, times }
@@ -77,7 +79,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// All who are connected.
+/// All connections.
 pub(in crate::server) struct Lobby {
     limits: DoorLimits,
     start: Instant,
@@ -87,7 +89,7 @@ pub(in crate::server) struct Lobby {
 struct State {
     next: u64,
     here: BTreeMap<u64, Entry>,
-    /// How many of them have no worker at work.
+    /// The number of connections without a worker at work.
     guests: usize,
     rates: Rates,
     refused: HashMap<(IpAddr, &'static str), u64>,
@@ -126,12 +128,12 @@ impl Lobby {
         })
     }
 
-    /// Nothing in here can leave it half changed.
+    /// The state, which no panic can leave half changed.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets a connection in, for a start. None: it is turned away.
+    /// Admits a connection as a stranger, or refuses it.
     pub(super) fn enter(
         self: &Arc<Self>,
         address: SocketAddr,
@@ -165,7 +167,7 @@ impl Lobby {
         Some((Visitor(Arc::new(visitor)), cut))
     }
 
-    /// Somebody whose connection is not a socket.
+    /// A visitor without a socket.
     #[cfg(any(test, fuzzing))]
     pub(in crate::server) fn anybody(self: &Arc<Self>) -> Option<Visitor> {
         let (visitor, _) = self.enter(SocketAddr::from(([192, 0, 2, 1], 9)), &Arc::default())?;
@@ -173,20 +175,20 @@ impl Lobby {
         Some(visitor)
     }
 
-    /// Ends the connections of strangers who have been here for too long.
-    pub(super) fn send_slow_ones_away(&self) {
+    /// Cuts the connections of strangers that have taken too long.
+    pub(super) fn disconnect_slow_strangers(&self) {
         let now = self.start.elapsed();
         let mut state = self.state();
         let slow =
             |entry: &Entry| entry.is_stranger && now.saturating_sub(entry.since) >= self.limits.handshake;
         let slow: Vec<u64> = state.here.iter().filter(|(_, entry)| slow(entry)).map(|(&id, _)| id).collect();
         for id in slow {
-            state.cut(id, "was silent for too long instead of saying who it is");
+            state.cut(id, "was silent for too long and did not authenticate");
         }
     }
 
-    /// Ends the connections of all strangers: there is nothing left for them to come for.
-    pub(in crate::server) fn send_strangers_away(&self) {
+    /// Cuts the connections of all strangers, once the run is over.
+    pub(in crate::server) fn disconnect_strangers(&self) {
         let mut state = self.state();
         let strangers = state.here.iter().filter(|(_, entry)| entry.is_stranger);
         let strangers: Vec<u64> = strangers.map(|(&id, _)| id).collect();
@@ -198,7 +200,7 @@ impl Lobby {
         }
     }
 
-    /// Whom it has turned away since it was asked last, worst first.
+    /// The refusals since the last call, the most frequent first.
     pub(in crate::server) fn take_refusals(&self) -> Vec<Refusal> {
         let mut state = self.state();
         let refused = std::mem::take(&mut state.refused);
@@ -213,7 +215,7 @@ impl Lobby {
         all
     }
 
-    /// How many it has turned away in all.
+    /// The number of refusals in all.
     pub(in crate::server) fn total_refused(&self) -> u64 {
         self.state().total_refused
     }
@@ -233,7 +235,7 @@ impl State {
         }
     }
 
-    /// Ends a connection, if it has not been ended yet.
+    /// Cuts a connection, unless that has been done.
     fn cut(&mut self, id: u64, why: &'static str) {
         let Some(entry) = self.here.get_mut(&id) else { return };
         let place = entry.place;
@@ -251,7 +253,7 @@ impl State {
         }
     }
 
-    /// Ends one connection without a worker: a stranger if there is one, of the place that has the most, the oldest.
+    /// Cuts one connection without a worker: of strangers, if there are any, the oldest one of the busiest address.
     fn make_room(&mut self) {
         let mut count: HashMap<IpAddr, usize> = HashMap::new();
         let any_stranger = self.here.values().any(|entry| entry.is_stranger && entry.workers == 0);
@@ -259,7 +261,7 @@ impl State {
         for entry in self.here.values().filter(|entry| candidate(entry)) {
             *count.entry(entry.place).or_default() += 1;
         }
-        // Of equally busy places the one with the older connection; ids go up with time.
+        // Among equally busy addresses, the one with the oldest connection; ids increase with time.
         let victim = self
             .here
             .iter()
@@ -271,7 +273,7 @@ impl State {
     }
 }
 
-/// Who is at the other end of a connection. Clones are the same one; it leaves the lobby with the last of them.
+/// The client at the other end of a connection. It leaves the lobby when its last clone is dropped.
 #[derive(Clone)]
 pub(in crate::server) struct Visitor(Arc<VisitorInner>);
 
@@ -299,12 +301,12 @@ impl Visitor {
         &self.0.security
     }
 
-    /// The name in the certificate that it has proved to be its own.
+    /// The name in the certificate that it has proved to own.
     pub(in crate::server) fn certificate(&self) -> Option<&str> {
         self.0.certificate.get().map(String::as_str)
     }
 
-    /// It has shown a good certificate.
+    /// It has shown a valid certificate.
     pub(super) fn is_certified(&self, name: String) {
         let _ = self.0.certificate.set(name);
         if self.0.security.requires_certificates() && self.0.security.token().is_none() {
@@ -312,7 +314,7 @@ impl Visitor {
         }
     }
 
-    /// It has shown all that was asked of it.
+    /// It has authenticated.
     pub(super) fn is_known(&self) {
         if self.0.is_stranger.swap(false, Ordering::Relaxed)
             && let Some(entry) = self.0.lobby.state().here.get_mut(&self.0.id)
@@ -321,7 +323,7 @@ impl Visitor {
         }
     }
 
-    /// What it may send as a stranger.
+    /// The bytes that it may send as a stranger.
     pub(super) fn stranger_bytes(&self) -> usize {
         self.0.lobby.limits.stranger_bytes
     }
@@ -330,12 +332,12 @@ impl Visitor {
         self.0.is_stranger.load(Ordering::Relaxed)
     }
 
-    /// Counts something that it was refused for.
+    /// Counts a reason for which it was refused.
     pub(super) fn refuse(&self, what: &'static str) {
         self.0.lobby.state().refuse(self.0.address.ip(), what);
     }
 
-    /// It has a worker at work, for as long as what this gives is kept.
+    /// It has a worker at work, until the returned guard is dropped.
     pub(in crate::server) fn works(&self) -> AtWork {
         let mut state = self.0.lobby.state();
         if let Some(entry) = state.here.get_mut(&self.0.id) {

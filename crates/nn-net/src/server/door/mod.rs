@@ -1,15 +1,14 @@
-//! The way in: connections are accepted, shake hands over TLS, and become requests; or are turned away.
+//! The way in: connections are accepted, shake hands over TLS, and become requests; or are refused.
 //!
 //! ```text
 //!   listener ──► rate ──► lobby ──► TLS handshake ──► HTTP/2 ──► gate (token) ──► services
 //!                 │         │             │              │           │
-//!                 └─ turned away: too fast, too many, too slow, no certificate, too much before the token
+//!                 └─ refused: too fast, too many, too slow, no certificate, too many bytes before the token
 //! ```
 //!
-//! A connection is a *stranger* until it has shown that it may be here, a *guest* until a worker on it has been let in,
-//! and a guest again when that worker has gone. Strangers have little time and little memory; of strangers and guests
-//! there are never more than a few, and where another one comes the one that has been there the longest from the busiest
-//! address must go. Workers at work are touched by none of it.
+//! A connection is a *stranger* until it authenticates, a *guest* until a worker on it is admitted, and a guest again once
+//! that worker has left. Strangers get little time and little memory. The number of strangers and guests is limited: when
+//! one more arrives, the oldest one of the busiest address is disconnected. Workers at work are never affected.
 
 mod connection;
 mod gate;
@@ -34,7 +33,7 @@ pub use lobby::{DoorLimits, Refusal};
 pub(super) use lobby::{Lobby, Visitor};
 pub use rate::Rate;
 
-/// A listening socket, and what is asked of those who dial it.
+/// A listening socket, and what it requires of its clients.
 #[derive(Debug)]
 pub struct Door {
     listener: TcpListener,
@@ -42,27 +41,27 @@ pub struct Door {
 }
 
 impl Door {
-    /// A socket that the caller has bound.
+    /// A door on a socket that the caller has bound.
     #[must_use]
     pub fn new(listener: TcpListener, security: ServerSecurity) -> Self {
         Self { listener, security }
     }
 
-    /// Lets everybody in who can reach the socket.
+    /// A door that admits every client that can reach the socket.
     #[must_use]
     pub fn open(listener: TcpListener) -> Self {
         Self::new(listener, ServerSecurity::default())
     }
 }
 
-/// How long a peer may take over its side of the end of a failed handshake.
+/// How long a peer may take to close its side after a failed handshake.
 const FAREWELL: Duration = Duration::from_millis(500);
-/// How often the lobby looks for strangers who take too long.
-const LOOK: Duration = Duration::from_millis(250);
-/// How long to wait where the system has no more files or memory for connections.
+/// How often the lobby looks for strangers that take too long.
+const SWEEP: Duration = Duration::from_millis(250);
+/// How long to wait when the system has no files or memory for more connections.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// Connections that have shaken hands, from all of the doors, until the stream is dropped.
+/// Connections from all doors, after their handshake, until the stream is dropped.
 pub(super) fn incoming(
     doors: Vec<Door>,
     lobby: &Arc<Lobby>,
@@ -71,7 +70,7 @@ pub(super) fn incoming(
     for door in doors {
         tokio::spawn(accept(door, lobby.clone(), sender.clone()));
     }
-    tokio::spawn(watch(lobby.clone(), sender));
+    tokio::spawn(sweep(lobby.clone(), sender));
     ReceiverStream::new(receiver)
 }
 
@@ -85,18 +84,18 @@ async fn accept(door: Door, lobby: Arc<Lobby>, ready: Ready) {
             () = ready.closed() => return,
         };
         let Ok((stream, address)) = accepted else {
-            // Nothing of it is the listener's end: a peer was gone before it was accepted, or there are no more files.
+            // The listener survives it: a peer left before it was accepted, or the system is out of files.
             tokio::time::sleep(EXHAUSTED).await;
             continue;
         };
-        // Whom the lobby turns away is gone with its stream.
+        // A refused connection is closed with its stream.
         if let Some((visitor, cut)) = lobby.enter(address, &security) {
             tokio::spawn(greet(stream, visitor, cut, security.clone(), ready.clone()));
         }
     }
 }
 
-/// Takes a connection as far as HTTP/2.
+/// Leads a connection up to HTTP/2.
 async fn greet(
     stream: TcpStream,
     visitor: Visitor,
@@ -104,7 +103,7 @@ async fn greet(
     security: Arc<ServerSecurity>,
     ready: Ready,
 ) {
-    // Neither can fail but for a connection that is no more, which will be seen soon enough.
+    // Both fail only on a broken connection, which is noticed soon enough.
     let _ = stream.set_nodelay(true);
     let _ = SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(TCP_KEEPALIVE));
     let Some(config) = security.tls() else {
@@ -113,24 +112,24 @@ async fn greet(
     };
     let shaken = tokio::select! {
         shaken = TlsAcceptor::from(config.clone()).accept(stream).into_fallible() => shaken,
-        // Too slow, or in the way of others: the lobby has said so.
+        // The lobby has counted it: too slow, or one too many.
         _ = &mut cut => return,
     };
     match shaken {
         Ok(stream) => {
             if let Some(shown) = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()) {
-                visitor
-                    .is_certified(CertificateFacts::read(shown).map(|facts| facts.name).unwrap_or_default());
+                let name = CertificateFacts::from_der(shown).map(|facts| facts.name);
+                visitor.is_certified(name.unwrap_or_default());
             }
             let _ = ready.send(Ok(Connection::tls(stream, visitor, cut))).await;
         }
         Err((error, mut stream)) => {
             match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
                 Some(error) => visitor.refuse(server_words(error)),
-                None => visitor.refuse("hung up during the TLS handshake"),
+                None => visitor.refuse("broke off the TLS handshake"),
             }
-            // The alert that says why has been written; were the socket closed with bytes unread, the peer's system
-            // would throw it away.
+            // The alert with the reason has been written. If the socket were closed with unread bytes, the peer's system
+            // would discard the alert.
             let linger = async {
                 let _ = stream.shutdown().await;
                 let mut rest = [0; 1024];
@@ -144,13 +143,13 @@ async fn greet(
     }
 }
 
-/// Sends strangers away who take too long.
-async fn watch(lobby: Arc<Lobby>, ready: Ready) {
-    let mut interval = tokio::time::interval(LOOK);
+/// Disconnects strangers that take too long.
+async fn sweep(lobby: Arc<Lobby>, ready: Ready) {
+    let mut interval = tokio::time::interval(SWEEP);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interval.tick() => lobby.send_slow_ones_away(),
+            _ = interval.tick() => lobby.disconnect_slow_strangers(),
             () = ready.closed() => return,
         }
     }

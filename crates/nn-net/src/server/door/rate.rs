@@ -1,22 +1,24 @@
-//! How fast an address may dial.
+//! How often an address may dial.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// A bucket of tokens: so many at once, so many a second.
+use nn_engine::MAX_WORKERS;
+
+/// A token bucket.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
     tokens: f64,
     filled: Duration,
 }
 
-/// So many at once, and so many a second.
+/// A rate with a burst.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate {
-    /// At once, after a pause.
+    /// The most at once, after a pause.
     pub burst: f64,
-    /// A second, on and on.
+    /// The most per second, in the long run.
     pub second: f64,
 }
 
@@ -41,7 +43,7 @@ impl Bucket {
     }
 }
 
-/// Buckets for each address and one for all together.
+/// A bucket for each address, and one for all addresses together.
 #[derive(Debug)]
 pub(super) struct Rates {
     each: Rate,
@@ -50,25 +52,25 @@ pub(super) struct Rates {
     known: HashMap<IpAddr, Bucket>,
 }
 
-/// Addresses that are remembered at the same time.
-const KNOWN: usize = 4096;
+/// The most addresses remembered at a time: several times as many as workers.
+const KNOWN: usize = 4 * MAX_WORKERS;
 
 impl Rates {
     pub(super) fn new(each: Rate, all: Rate) -> Self {
         Self { each, all, together: Bucket::full(all, Duration::ZERO), known: HashMap::new() }
     }
 
-    /// Whether `address` may be let in now. Who has been too fast takes nothing from the others.
+    /// Whether `address` may connect now. An address that dials too often takes nothing from the others.
     pub(super) fn allow(&mut self, address: IpAddr, now: Duration) -> bool {
         if self.known.len() >= KNOWN {
             let each = self.each;
-            // Those that have been still for long enough need not be remembered.
+            // An address with a full bucket need not be remembered.
             self.known.retain(|_, bucket| {
                 bucket.fill(each, now);
                 bucket.tokens < each.burst
             });
             if self.known.len() >= KNOWN {
-                // So many addresses at once are an attack; the bucket of all together stands against it.
+                // So many addresses are an attack, which the bucket of all addresses limits.
                 self.known.clear();
             }
         }
@@ -77,7 +79,7 @@ impl Rates {
     }
 }
 
-/// Whom an address stands for. One machine has a whole /64 of IPv6 addresses.
+/// The address that stands for a machine, which may own a whole /64 of IPv6 addresses.
 pub(super) fn place(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.into(),
@@ -104,7 +106,7 @@ mod tests {
         assert_eq!(allowed, 4);
         assert!(!rates.allow(address, at(499)) && rates.allow(address, at(500)));
         let allowed = (0..100).filter(|_| rates.allow(address, at(60_000))).count();
-        assert_eq!(allowed, 4, "a long pause fills the bucket, and no more");
+        assert_eq!(allowed, 4, "a long pause fills the bucket, but no more");
     }
 
     #[test]
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_share_what_there_is_and_are_not_all_remembered() {
+    fn many_addresses_share_one_rate_and_are_not_all_remembered() {
         let mut rates = Rates::new(EACH, ALL);
         let allowed = (0..100_000_u32).filter(|&n| rates.allow(IpAddr::V4(n.into()), at(5))).count();
         assert_eq!(allowed, 100);

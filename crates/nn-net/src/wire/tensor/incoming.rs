@@ -1,0 +1,119 @@
+//! Tensors that arrive.
+
+use crc32fast::Hasher;
+use nn_engine::{Encoding, Part};
+
+use super::shapes::{BLOCK, Shapes, layer_of};
+use crate::proto as pb;
+use crate::wire::error::TensorError;
+use crate::wire::numbers_in_chunk;
+
+/// A tensor that is arriving: its header, and how much of it has arrived.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    part: Part,
+    encoding: Encoding,
+    elements: usize,
+    total: u32,
+    crc32: u32,
+    next: u32,
+    whole: Hasher,
+}
+
+impl Incoming {
+    /// Compares a header with the model.
+    pub(crate) fn new(shapes: &Shapes, header: &pb::TensorHeader) -> Result<Self, TensorError> {
+        let part = header.layer.map_or(Part::All, Part::Layer);
+        let Some(range) = shapes.range(part) else {
+            return Err(TensorError::Layer { got: header.layer.unwrap_or(0), want: shapes.layers() });
+        };
+        if header.elements != range.len() as u64 {
+            return Err(TensorError::Length { got: header.elements, want: range.len() });
+        }
+        let encoding = shapes.encoding();
+        let total = range.len().div_ceil(numbers_in_chunk(encoding)) as u32;
+        if header.chunks != total {
+            return Err(TensorError::Chunks { got: header.chunks, want: total });
+        }
+        let (elements, crc32) = (range.len(), header.crc32);
+        Ok(Self { part, encoding, elements, total, crc32, next: 0, whole: Hasher::new() })
+    }
+
+    pub(crate) fn part(&self) -> Part {
+        self.part
+    }
+
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Checks the next chunk.
+    pub(crate) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), TensorError> {
+        self.read(chunk, None)
+    }
+
+    /// Checks the next chunk and decodes its numbers to their place in the part.
+    pub(crate) fn chunk_into(
+        &mut self,
+        chunk: &pb::TensorChunk,
+        part: &mut [f32],
+    ) -> Result<(), TensorError> {
+        self.read(chunk, Some(part))
+    }
+
+    fn read(&mut self, chunk: &pb::TensorChunk, to: Option<&mut [f32]>) -> Result<(), TensorError> {
+        if chunk.layer != layer_of(self.part) || chunk.total != self.total || chunk.index != self.next {
+            return Err(TensorError::Order { got: chunk.index, want: self.next, total: self.total });
+        }
+        let full = numbers_in_chunk(self.encoding);
+        let start = chunk.index as usize * full;
+        let numbers = start..self.elements.min(start + full);
+        let want = self.encoding.bytes_for(numbers.len());
+        if chunk.data.len() != want {
+            return Err(TensorError::ChunkLength { index: chunk.index, got: chunk.data.len(), want });
+        }
+        let crc = match to {
+            None => {
+                let mut crc = Hasher::new();
+                crc.update(&chunk.data);
+                crc
+            }
+            Some(part) => self.decode(&chunk.data, &mut part[numbers]),
+        };
+        append_crc(&mut self.whole, &crc, chunk.index == 0);
+        if crc.finalize() != chunk.crc32 {
+            return Err(TensorError::Checksum { index: chunk.index });
+        }
+        self.next += 1;
+        if self.next == self.total && self.whole.clone().finalize() != self.crc32 {
+            return Err(TensorError::TensorChecksum);
+        }
+        Ok(())
+    }
+
+    /// Decodes a chunk, and gives its checksum: block by block, so that each is read from memory once.
+    fn decode(&self, data: &[u8], numbers: &mut [f32]) -> Hasher {
+        let mut crc = Hasher::new();
+        let block = self.encoding.numbers_in(BLOCK);
+        let blocks = numbers.chunks_mut(block).zip(data.chunks(self.encoding.bytes_for(block)));
+        for (numbers, bytes) in blocks {
+            crc.update(bytes);
+            self.encoding.decode(bytes, numbers);
+        }
+        crc
+    }
+
+    /// Whether all chunks have arrived.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.next == self.total
+    }
+}
+
+/// Extends the checksum of what has arrived by that of the next chunk. Most tensors are one chunk.
+fn append_crc(whole: &mut Hasher, next: &Hasher, is_first: bool) {
+    if is_first {
+        *whole = next.clone();
+    } else {
+        whole.combine(next);
+    }
+}

@@ -1,0 +1,108 @@
+//! Tensors as messages: numbers become chunks, and chunks become numbers again.
+
+mod buffers;
+mod incoming;
+mod payload;
+mod shapes;
+
+pub(crate) use buffers::{Pool, Spares};
+pub(crate) use incoming::Incoming;
+pub(crate) use payload::Payload;
+pub(crate) use shapes::Shapes;
+#[cfg(any(test, fuzzing))]
+pub(crate) use shapes::layer_of;
+
+#[cfg(test)]
+mod tests {
+    use nn_core::{Activation, Cost, Model, Output};
+    use nn_engine::{Encoding, Manifest, ManifestParts, Part, Recipe};
+    use prost::Message;
+
+    use super::*;
+    use crate::proto as pb;
+    use crate::wire::convert::{Place, weights_header};
+    use pb::coordinator_message::Body;
+
+    fn shapes(widths: &[usize]) -> Shapes {
+        let model =
+            Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+        let parts = ManifestParts {
+            model,
+            recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
+            train_samples: 1,
+            data_sha256: String::new(),
+        };
+        Shapes::new(&Manifest::new(parts).unwrap())
+    }
+
+    /// All framed messages in a buffer, as prost reads them.
+    fn messages(mut bytes: &[u8]) -> Vec<pb::CoordinatorMessage> {
+        let mut messages = Vec::new();
+        while !bytes.is_empty() {
+            assert_eq!(bytes[0], 0);
+            let length = u32::from_be_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]) as usize;
+            messages.push(pb::CoordinatorMessage::decode(&bytes[5..5 + length]).unwrap());
+            bytes = &bytes[5 + length..];
+        }
+        messages
+    }
+
+    /// The hand-written encoding is what prost reads, chunk by chunk and number by number.
+    #[test]
+    fn tensors_survive_the_wire() {
+        let place = Place { generation: 3, step: 500, attempt: 0 };
+        for (widths, part) in [
+            (&[3, 2][..], Part::All),
+            (&[3, 2], Part::Layer(0)),
+            (&[700, 1000, 3], Part::Layer(0)),
+            (&[700, 1000, 3], Part::Layer(1)),
+            (&[700, 1000, 3], Part::All),
+            (&[511, 512, 1], Part::Layer(0)), // exactly one chunk
+        ] {
+            let shapes = shapes(widths);
+            let values: Vec<f32> =
+                (0..shapes.range(part).unwrap().len()).map(|i| i as f32 * 0.37 - 5.0).collect();
+            let copied = Payload::copied(Encoding::F32, &values, &mut Spares::default());
+            let shared = Payload::shared(Pool::default().seal(Encoding::F32, values.clone()));
+            let framed = copied.messages(place, part, |tensor| weights_header(place, tensor));
+            let again = shared.messages(place, part, |tensor| weights_header(place, tensor));
+            assert_eq!(framed.0, again.0);
+            let mut messages = messages(&framed.0.concat()).into_iter();
+            let first = messages.next().unwrap();
+            assert_eq!((first.generation, first.step, first.attempt), (3, 500, 0));
+            let Some(Body::WeightsHeader(pb::WeightsHeader { tensor: Some(header) })) = first.body else {
+                panic!("{first:?}")
+            };
+            let whole: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            assert_eq!(header.crc32, crc32fast::hash(&whole));
+            let mut incoming = Incoming::new(&shapes, &header).unwrap();
+            assert_eq!(incoming.part(), part);
+            let mut got = vec![0.0; values.len()];
+            for message in messages {
+                assert_eq!((message.generation, message.step), (3, 500));
+                let Some(Body::WeightsChunk(chunk)) = message.body else { panic!() };
+                assert!(!incoming.is_complete());
+                incoming.chunk_into(&chunk, &mut got).unwrap();
+            }
+            assert!(incoming.is_complete());
+            assert_eq!(got, values);
+        }
+    }
+
+    #[test]
+    fn sent_numbers_return_to_the_pool() {
+        let pool = Pool::default();
+        let values = pool.take(1000);
+        let at = values.as_ptr();
+        let payload = Payload::shared(pool.seal(Encoding::F32, values));
+        let place = Place { generation: 0, step: 0, attempt: 0 };
+        let framed = payload.messages(place, Part::All, |tensor| weights_header(place, tensor));
+        assert_eq!(framed.0[1].as_ptr(), at.cast(), "sent from where they are");
+        drop(payload);
+        let other = pool.take(1000);
+        assert_ne!(other.as_ptr(), at, "they are still being sent");
+        drop(framed);
+        let again = pool.take(1000);
+        assert_eq!(again.as_ptr(), at);
+    }
+}
