@@ -12,9 +12,10 @@ pub mod local;
 mod manifest;
 
 pub use engine::{
-    Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status,
-    Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
+    Action, Assignment, Attempt, Cluster, Contribution, Engine, EpochReport, EpochSums, Event, Generation,
+    Join, Member, Outcome, Part, Quarantine, Rejection, Release, Snapshot, SnapshotError, Status, Step,
+    StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
+pub use nn_core::Compute;

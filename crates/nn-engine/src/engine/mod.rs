@@ -56,11 +56,10 @@ mod weights;
 mod wire;
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nn_core::{
-    Isa, LayerLayout, OptimizerState, Threads, Tree, all_finite, initial_parameters, layout as layout_of,
+    Compute, LayerLayout, OptimizerState, Tree, all_finite, initial_parameters, layout as layout_of,
 };
 
 use crate::manifest::Manifest;
@@ -78,15 +77,6 @@ use self::reduce::Reduction;
 use self::round::Round;
 use self::state::{Standing, Workers};
 use self::weights::Weights;
-
-/// What the engine computes with. It cannot be seen in the result.
-#[derive(Debug, Clone)]
-pub struct Compute {
-    /// The instructions.
-    pub isa: Isa,
-    /// The threads of the optimizer step.
-    pub threads: Arc<Threads>,
-}
 
 /// How workers are treated. None of it can be seen in the result.
 #[derive(Debug, Clone, PartialEq)]

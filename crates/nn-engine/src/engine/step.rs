@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nn_core::{Node, NodeStats};
+use nn_core::{Node, NodeStats, StepInputs};
 
 use super::Engine;
 use super::protocol::{Action, Contribution, Part, Step, Values};
@@ -10,7 +10,6 @@ use super::reduce::Sum;
 use super::report::{EpochReport, Outcome, StepReport};
 use super::state::{Issue, Progress, Standing};
 use super::validate::Rejection;
-use super::weights::StepConstants;
 use super::wire::Wire;
 
 /// How much the newest step counts in what carrying a node takes.
@@ -138,12 +137,12 @@ impl Engine {
         layer: usize,
         node: Node,
         sum: Sum,
-        constants: StepConstants,
+        constants: StepInputs,
         actions: &mut Vec<Action>,
     ) -> Result<(), Diverged> {
         let threads = &self.compute.threads;
         let Some(gradient) = self.reduction.add_layer(threads, layer, node, sum) else { return Ok(()) };
-        let finite = self.weights.step_layer(&self.compute, layer, &self.layout[layer], &gradient, constants);
+        let finite = self.weights.step_layer(&self.compute, layer, &gradient, constants);
         self.reduction.give_back(layer, gradient);
         if !finite {
             return Err(Diverged);
@@ -152,9 +151,9 @@ impl Engine {
         Ok(())
     }
 
-    fn constants(&self) -> StepConstants {
+    fn constants(&self) -> StepInputs {
         let parts = self.manifest.parts();
-        StepConstants {
+        StepInputs {
             samples: self.tree.samples(),
             step: self.step,
             learning_rate: self.manifest.learning_rate(self.step),
