@@ -69,7 +69,10 @@ fn an_old_checkpoint_describes_the_same_run_in_the_same_bytes() {
         assert_eq!((manifest.hash().as_str(), file.run.step), (golden.config_hash, 96), "{}", golden.name);
         assert_eq!(file.run.config_hash, golden.config_hash, "{}", golden.name);
         let written = file.to_bytes().unwrap();
-        assert!(written == fs::read(&path).unwrap(), "{} is written otherwise than it was", golden.name);
+        assert_eq!(ModelFile::from_bytes(&written, &path).unwrap(), file, "{}", golden.name);
+        // It is written as it was, but for the name `adam-w`, which is `adamw` now as everywhere else.
+        let same = written == fs::read(&path).unwrap();
+        assert_eq!(same, golden.name != "adamw", "{} is written otherwise than it was", golden.name);
     }
 }
 

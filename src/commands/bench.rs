@@ -2,8 +2,8 @@
 
 use nn_core::measure::multiply_adds;
 use nn_core::{
-    Dataset, Features, Isa, Model, Optimizer, OptimizerState, Purpose, Targets, Workspace,
-    initial_parameters, permutation,
+    Compute, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Purpose, StepInputs, Targets,
+    Workspace, initial_parameters, permutation,
 };
 use serde_json::json;
 
@@ -81,11 +81,11 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
     let data = Dataset::new(features, inputs, Targets::Classes { labels, classes }, None)
         .map_err(Failure::failed)?;
 
-    let threads = threads(config.threads.get())?;
+    let compute = Compute { isa, threads: threads(config.threads.get())? };
     let mut params = initial_parameters(&model, default_init(config.activation), 1);
     let mut gradient = nn_core::zeroed(params.len());
     let mut optimizer = OptimizerState::new(Optimizer::Sgd, &model);
-    let mut workspace = Workspace::new(&model, config.batch_size, threads.clone(), isa);
+    let mut workspace = Workspace::new(&model, config.batch_size, compute.threads.clone(), isa);
     let mut order = vec![0; samples];
     let (mut at, mut epoch) = (samples, 0);
     let mut run = |count: usize| {
@@ -100,11 +100,12 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
                 .node_gradient(&params, &data, batch, config.shard_size, &mut gradient)
                 .map_err(Failure::failed)?;
             // The rate is so small that weights stay bounded on synthetic data.
-            optimizer.step(isa, &threads, &mut params, &gradient, stats.samples, 0, 1e-4, 0.0);
+            let inputs = StepInputs { samples: stats.samples, step: 0, learning_rate: 1e-4, l2: 0.0 };
+            optimizer.step(&compute, &mut params, &gradient, inputs);
         }
         Ok::<(), Failure>(())
     };
-    threads.enter(|| {
+    compute.threads.enter(|| {
         run(config.steps.clamp(1, 20))?;
         (0..config.repeats)
             .map(|_| {

@@ -1,7 +1,6 @@
 //! The kernels one by one, as a share of the processor's measured peak, and whole steps.
 //!
-//! `cargo bench -p nn-core`, on a machine that has nothing else to do. A share of the peak is criterion's throughput over
-//! the first line of the output; `-- --test` only runs each once.
+//! Run `cargo bench -p nn-core` on an idle machine. `-- --test` only runs each benchmark once.
 #![allow(clippy::print_stdout)] // a benchmark's result is its output
 
 use std::hint::black_box;
@@ -11,12 +10,12 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nn_core::measure::{Bench, multiply_adds};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Purpose,
-    Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
+    Purpose, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
 };
 
-/// Floating-point operations a second of one thread at its best, in 10⁹.
-#[allow(clippy::disallowed_methods)] // a benchmark is what a clock is for
+/// One thread's peak, in 10⁹ floating-point operations a second.
+#[allow(clippy::disallowed_methods)] // a benchmark reads a clock
 fn peak(isa: Isa) -> f64 {
     let rounds = if isa.name() == "portable" { 20_000 } else { 400_000 };
     let run = || {
@@ -30,7 +29,7 @@ fn peak(isa: Isa) -> f64 {
 const LAYERS: [(usize, usize, usize); 5] =
     [(784, 30, 10), (784, 128, 32), (784, 512, 128), (512, 256, 128), (2500, 2000, 256)];
 
-/// Prints what share of the peak a kernel reaches; criterion itself knows no such thing.
+/// Prints the share of the peak that a kernel reaches, which criterion does not know.
 #[allow(clippy::disallowed_methods)] // as above
 fn share(name: &str, operations: u64, peak: f64, mut run: impl FnMut()) {
     run();
@@ -106,7 +105,9 @@ fn updates(c: &mut Criterion) {
         Optimizer::Adam { beta1, beta2, epsilon },
         Optimizer::AdamW { beta1, beta2, epsilon, weight_decay: 0.01 },
     ] {
-        let threads = Threads::new(1).expect("the calling thread");
+        let threads = Arc::new(Threads::new(1).expect("the calling thread"));
+        let compute = Compute { isa: Isa::best(), threads };
+        let inputs = StepInputs { samples: 32, step: 1, learning_rate: 0.01, l2: 0.0 };
         let mut state = OptimizerState::new(optimizer, &model);
         let mut params = zeroed(model.parameters());
         let gradient = zeroed(model.parameters());
@@ -114,7 +115,7 @@ fn updates(c: &mut Criterion) {
         let name = format!("{optimizer:?}");
         let name = name.split(' ').next().unwrap_or_default();
         group.bench_function(name, |b| {
-            b.iter(|| state.step(Isa::best(), &threads, &mut params, &gradient, 32, 1, 0.01, 0.0));
+            b.iter(|| state.step(&compute, &mut params, &gradient, inputs));
         });
     }
     group.finish();
@@ -145,13 +146,13 @@ fn steps(c: &mut Criterion) {
     for (widths, batch) in shapes {
         let model = model(widths);
         for count in [1, 2] {
-            let threads = Arc::new(Threads::new(count).expect("threads"));
-            let mut workspace = Workspace::new(&model, batch, threads.clone(), isa);
+            let compute = Compute { isa, threads: Arc::new(Threads::new(count).expect("threads")) };
+            let mut workspace = Workspace::new(&model, batch, compute.threads.clone(), isa);
             let mut state = OptimizerState::new(Optimizer::Sgd, &model);
             let mut params = zeroed(model.parameters());
             params.copy_from_slice(&initial_parameters(&model, Init::He, 1));
             let mut gradient = zeroed(model.parameters());
-            // What is needed: no input gradient for the first layer.
+            // The operations that a step needs: the first layer has no input gradient.
             let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
             group
                 .throughput(Throughput::Elements((2 * (3 * weights - widths[0] * widths[1]) * batch) as u64));
@@ -160,23 +161,20 @@ fn steps(c: &mut Criterion) {
                 let mut at = 0;
                 group.bench_function(name, |b| {
                     b.iter_custom(|iterations| {
-                        threads.enter(|| {
+                        compute.threads.enter(|| {
                             time(iterations, || {
                                 let samples = &order[at..at + batch];
                                 at = (at + batch) % (order.len() - batch);
                                 let stats = workspace
                                     .node_gradient(&params, &data, samples, shard, &mut gradient)
                                     .expect("they fit");
-                                state.step(
-                                    isa,
-                                    &threads,
-                                    &mut params,
-                                    &gradient,
-                                    stats.samples,
-                                    0,
-                                    0.01,
-                                    0.0,
-                                );
+                                let inputs = StepInputs {
+                                    samples: stats.samples,
+                                    step: 0,
+                                    learning_rate: 0.01,
+                                    l2: 0.0,
+                                };
+                                state.step(&compute, &mut params, &gradient, inputs);
                                 black_box(stats);
                             })
                         })

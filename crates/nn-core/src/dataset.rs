@@ -1,7 +1,7 @@
 //! Samples in memory, as the arithmetic gathers them.
 //!
-//! A [`Dataset`] is only data: reading files, splitting and fetching are `nn-data`'s. Pixels stay `u8` until a
-//! mini-batch is gathered, so that MNIST takes 47 MB and not 188.
+//! A [`Dataset`] is only data; `nn-data` reads, splits and downloads it. Pixels stay `u8` until a mini-batch is
+//! gathered, so MNIST takes 47 MB rather than 188.
 
 use thiserror::Error;
 
@@ -12,21 +12,21 @@ pub enum Features {
     U8 {
         /// `samples × width` bytes.
         data: Vec<u8>,
-        /// What a byte is scaled down by when it is gathered: 255 for 8-bit images, 16 for the UCI digits.
+        /// The divisor of a byte when it is gathered: 255 for 8-bit images, 16 for the UCI digits.
         scale: f32,
     },
-    /// Numbers as they are.
+    /// Numbers, used as they are.
     F32(Vec<f32>),
 }
 
-/// The answers of all samples.
+/// The targets of all samples.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {
     /// Classification: a label in `0..classes` for each sample.
     Classes {
         /// One label a sample.
         labels: Vec<u32>,
-        /// How many classes there are; the width of the network's output layer.
+        /// The number of classes; the width of the network's output layer.
         classes: usize,
     },
     /// Regression: `width` numbers for each sample, row-major `[samples][width]`.
@@ -38,7 +38,7 @@ pub enum Targets {
     },
 }
 
-/// Why a [`Dataset`] cannot be made from its parts.
+/// The reason why [`Dataset::new`] refuses its parts.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum DatasetError {
@@ -48,6 +48,8 @@ pub enum DatasetError {
     NoFeatures,
     #[error("{len} feature values do not divide into samples of {width}")]
     RaggedFeatures { len: usize, width: usize },
+    #[error("{len} target values do not divide into samples of {width}")]
+    RaggedTargets { len: usize, width: usize },
     #[error("there are {inputs} samples but {targets} targets")]
     CountMismatch { inputs: usize, targets: usize },
     #[error("sample {sample} has label {label}, but there are only {classes} classes (0 to {})", classes - 1)]
@@ -64,7 +66,7 @@ pub enum DatasetError {
     BadScale(String),
 }
 
-/// Checked samples: every label is in range, every number finite, every count agrees.
+/// Checked samples: every label is in range, every number is finite, and all counts agree.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dataset {
     features: Features,
@@ -74,26 +76,15 @@ pub struct Dataset {
     image: Option<(usize, usize)>,
 }
 
-impl Dataset {
-    /// Checks the parts and joins them. `width` is the number of features of one sample; `image` is
-    /// `Some((height, width))` where a sample is a picture of one channel, row by row.
-    ///
-    /// # Errors
-    /// Says which sample or count is wrong.
-    pub fn new(
-        features: Features,
-        width: usize,
-        targets: Targets,
-        image: Option<(usize, usize)>,
-    ) -> Result<Self, DatasetError> {
-        let len = match &features {
-            Features::U8 { data, scale } => {
-                if !(scale.is_finite() && *scale > 0.0) {
-                    return Err(DatasetError::BadScale(scale.to_string()));
-                }
-                data.len()
+impl Features {
+    /// Counts the samples of `width` features each, and checks that every number is finite.
+    fn samples(&self, width: usize) -> Result<usize, DatasetError> {
+        let len = match self {
+            Self::U8 { scale, .. } if !(scale.is_finite() && *scale > 0.0) => {
+                return Err(DatasetError::BadScale(scale.to_string()));
             }
-            Features::F32(data) => data.len(),
+            Self::U8 { data, .. } => data.len(),
+            Self::F32(data) => data.len(),
         };
         if width == 0 {
             return Err(DatasetError::NoFeatures);
@@ -101,44 +92,60 @@ impl Dataset {
         if !len.is_multiple_of(width) {
             return Err(DatasetError::RaggedFeatures { len, width });
         }
-        let samples = len / width;
-        if samples == 0 {
+        if len == 0 {
             return Err(DatasetError::Empty);
         }
-        if let Features::F32(data) = &features
+        if let Self::F32(data) = self
             && let Some(at) = data.iter().position(|x| !x.is_finite())
         {
             return Err(DatasetError::NonFiniteFeature { sample: at / width, feature: at % width });
         }
-        let targets_count = match &targets {
-            Targets::Classes { labels, classes } => {
-                if *classes == 0 {
-                    return Err(DatasetError::NoTargets);
+        Ok(len / width)
+    }
+}
+
+impl Targets {
+    /// Counts the samples, and checks that every label is in range and every number finite.
+    fn samples(&self) -> Result<usize, DatasetError> {
+        match self {
+            Self::Classes { classes: 0, .. } | Self::Values { width: 0, .. } => Err(DatasetError::NoTargets),
+            &Self::Classes { ref labels, classes } => {
+                match labels.iter().position(|&label| label as usize >= classes) {
+                    Some(sample) => {
+                        Err(DatasetError::LabelOutOfRange { sample, label: labels[sample], classes })
+                    }
+                    None => Ok(labels.len()),
                 }
-                if let Some(sample) = labels.iter().position(|&l| l as usize >= *classes) {
-                    return Err(DatasetError::LabelOutOfRange {
-                        sample,
-                        label: labels[sample],
-                        classes: *classes,
-                    });
-                }
-                labels.len()
             }
-            Targets::Values { data, width } => {
-                if *width == 0 {
-                    return Err(DatasetError::NoTargets);
-                }
+            &Self::Values { ref data, width } => {
                 if let Some(at) = data.iter().position(|x| !x.is_finite()) {
                     return Err(DatasetError::NonFiniteTarget { sample: at / width });
                 }
-                if !data.len().is_multiple_of(*width) {
-                    return Err(DatasetError::RaggedFeatures { len: data.len(), width: *width });
+                if !data.len().is_multiple_of(width) {
+                    return Err(DatasetError::RaggedTargets { len: data.len(), width });
                 }
-                data.len() / width
+                Ok(data.len() / width)
             }
-        };
-        if targets_count != samples {
-            return Err(DatasetError::CountMismatch { inputs: samples, targets: targets_count });
+        }
+    }
+}
+
+impl Dataset {
+    /// Checks the parts and joins them. `width` is the number of features of one sample; `image` is
+    /// `Some((height, width))` if a sample is a picture of one channel, row by row.
+    ///
+    /// # Errors
+    /// The sample or the count that is wrong.
+    pub fn new(
+        features: Features,
+        width: usize,
+        targets: Targets,
+        image: Option<(usize, usize)>,
+    ) -> Result<Self, DatasetError> {
+        let samples = features.samples(width)?;
+        let with_targets = targets.samples()?;
+        if with_targets != samples {
+            return Err(DatasetError::CountMismatch { inputs: samples, targets: with_targets });
         }
         if let Some((height, image_width)) = image
             && height.checked_mul(image_width) != Some(width)
@@ -153,17 +160,17 @@ impl Dataset {
         &self.features
     }
 
-    /// The answers.
+    /// The targets.
     pub fn targets(&self) -> &Targets {
         &self.targets
     }
 
-    /// How many samples there are; never 0.
+    /// The number of samples; never 0.
     pub fn len(&self) -> usize {
         self.samples
     }
 
-    /// Always false: an empty data set cannot be made.
+    /// Always false, because [`Dataset::new`] refuses an empty data set.
     pub fn is_empty(&self) -> bool {
         false
     }
@@ -181,12 +188,12 @@ impl Dataset {
         }
     }
 
-    /// `Some((height, width))` where a sample is a picture of one channel.
+    /// `Some((height, width))` if a sample is a picture of one channel.
     pub fn image(&self) -> Option<(usize, usize)> {
         self.image
     }
 
-    /// The label of a sample, where this is classification.
+    /// The label of a sample; `None` in regression.
     pub fn label(&self, sample: usize) -> Option<u32> {
         match &self.targets {
             Targets::Classes { labels, .. } => Some(labels[sample]),
@@ -194,7 +201,7 @@ impl Dataset {
         }
     }
 
-    /// Writes what the network sees of `sample` into `out` (`input_width()` numbers).
+    /// Writes the network's input for `sample` to `out` (`input_width()` numbers).
     pub fn input_into(&self, sample: usize, out: &mut [f32]) {
         let row = sample * self.width..(sample + 1) * self.width;
         match &self.features {
@@ -208,7 +215,7 @@ impl Dataset {
         }
     }
 
-    /// The samples named, in that order, as a data set of their own.
+    /// The given samples, in that order, as a new data set.
     pub fn select(&self, samples: &[usize]) -> Self {
         fn rows<T: Copy>(data: &[T], width: usize, samples: &[usize]) -> Vec<T> {
             samples.iter().flat_map(|&s| &data[s * width..(s + 1) * width]).copied().collect()
@@ -228,5 +235,40 @@ impl Dataset {
             }
         };
         Self { features, targets, samples: samples.len(), width: self.width, image: self.image }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_inconsistency_is_refused() {
+        use DatasetError as E;
+        let bytes = |len: usize| Features::U8 { data: vec![1; len], scale: 255.0 };
+        let labels = |labels: &[u32]| Targets::Classes { labels: labels.to_vec(), classes: 2 };
+        let values = |data: &[f32], width| Targets::Values { data: data.to_vec(), width };
+        let error =
+            |features, width, targets, image| Dataset::new(features, width, targets, image).unwrap_err();
+
+        let unscaled = Features::U8 { data: vec![1; 6], scale: 0.0 };
+        assert_eq!(error(unscaled, 3, labels(&[0, 1]), None), E::BadScale("0".to_owned()));
+        assert_eq!(error(bytes(6), 0, labels(&[0, 1]), None), E::NoFeatures);
+        assert_eq!(error(bytes(7), 3, labels(&[0, 1]), None), E::RaggedFeatures { len: 7, width: 3 });
+        assert_eq!(error(bytes(0), 3, labels(&[]), None), E::Empty);
+        let infinite = Features::F32(vec![0.0, 1.0, 2.0, 3.0, f32::INFINITY, 5.0]);
+        assert_eq!(error(infinite, 3, labels(&[0, 1]), None), E::NonFiniteFeature { sample: 1, feature: 1 });
+
+        let out_of_range = E::LabelOutOfRange { sample: 1, label: 2, classes: 2 };
+        assert_eq!(error(bytes(6), 3, labels(&[0, 2]), None), out_of_range);
+        assert_eq!(error(bytes(6), 3, values(&[1.0], 0), None), E::NoTargets);
+        assert_eq!(error(bytes(6), 3, values(&[1.0; 5], 2), None), E::RaggedTargets { len: 5, width: 2 });
+        assert_eq!(error(bytes(6), 3, values(&[1.0, f32::NAN], 1), None), E::NonFiniteTarget { sample: 1 });
+        assert_eq!(error(bytes(6), 3, labels(&[0]), None), E::CountMismatch { inputs: 2, targets: 1 });
+        let image = E::ShapeMismatch { height: 2, width: 2, features: 3 };
+        assert_eq!(error(bytes(6), 3, labels(&[0, 1]), Some((2, 2))), image);
+
+        let data = Dataset::new(bytes(6), 3, labels(&[0, 1]), Some((1, 3))).unwrap();
+        assert_eq!((data.len(), data.input_width(), data.output_width(), data.label(1)), (2, 3, 2, Some(1)));
     }
 }

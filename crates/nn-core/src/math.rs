@@ -3,8 +3,7 @@
 //! The platform's `exp`, `tanh` and `ln` differ between systems and versions, so these are our own: straight-line code
 //! of additions, multiplications, fused multiply-adds and divisions, each of which IEEE 754 defines to the last bit.
 //! Compiled inside a function that enables AVX2 or AVX-512 they become vector code with the same result in each lane.
-//! The largest errors against exact values are held by the tests below: 2 ulp for [`exp`] and [`ln`], 3 ulp for
-//! [`sigmoid`] and [`tanh`]. NaN goes in and comes out.
+//! The tests below bound the errors: 2 ulp for [`exp`] and [`ln`], 3 ulp for [`sigmoid`] and [`tanh`]. NaN gives NaN.
 
 const LN2_HI: f32 = 0.693_359_4; // 355/512: its products with small integers are exact
 const LN2_LO: f32 = -2.121_944_4e-4;
@@ -39,7 +38,8 @@ fn pow2(n: i32) -> f32 {
     f32::from_bits((n.wrapping_add(127) << 23) as u32)
 }
 
-/// The exponential function. Overflows to infinity above 88.73 and passes through the subnormal numbers to 0 below −104.
+/// The exponential function. Overflows to infinity above 88.73 and passes through the subnormal numbers to 0 below
+/// −104.
 #[inline(always)]
 #[must_use]
 pub fn exp(x: f32) -> f32 {
@@ -47,7 +47,7 @@ pub fn exp(x: f32) -> f32 {
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -105.0 { -105.0 } else { x };
     let (n, r) = reduce(x);
-    // 2ⁿ in two factors, so that n = 128 and subnormal results come out by the ordinary rounding.
+    // 2ⁿ in two factors, so that n = 128 and subnormal results need no special case.
     let half = n >> 1;
     let y = expm1_reduced(r) + 1.0;
     y * pow2(half) * pow2(n.wrapping_sub(half))
@@ -73,8 +73,8 @@ pub fn tanh(x: f32) -> f32 {
     (-m / (m + 2.0)).copysign(x)
 }
 
-/// The natural logarithm of a positive normal number; 0 gives about −88, a negative number something meaningless.
-/// That is what the costs need: a loss that is finite wherever the outputs are.
+/// The natural logarithm of a positive normal number. 0 gives about −88, so that losses stay finite; the result for a
+/// negative number has no meaning.
 #[inline(always)]
 #[must_use]
 pub fn ln(x: f32) -> f32 {
@@ -90,10 +90,23 @@ pub fn ln(x: f32) -> f32 {
     let p = (1.0_f32 / 9.0).mul_add(z, 1.0 / 7.0);
     let p = p.mul_add(z, 1.0 / 5.0);
     let p = p.mul_add(z, 1.0 / 3.0);
-    // 2s = f − s·f, and f is exact: the large part of the sum carries no rounding of the division.
+    // 2s = f − s·f, and f is exact, so the division's rounding stays out of the large part of the sum.
     let tail = (p * z).mul_add(2.0 * s, e * LN2_LO) - s * f;
     let y = e.mul_add(LN2_HI, tail + f);
     if x.is_nan() { x } else { y }
+}
+
+/// xⁿ by repeated squaring: the platform's `powi` guarantees no particular bits.
+pub(crate) fn power(mut x: f64, mut n: u64) -> f64 {
+    let mut y = 1.0;
+    while n > 0 {
+        if n & 1 == 1 {
+            y *= x;
+        }
+        x *= x;
+        n >>= 1;
+    }
+    y
 }
 
 #[cfg(test)]

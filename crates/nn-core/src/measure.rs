@@ -1,4 +1,4 @@
-//! Single kernels, to be timed: one layer at a time, with nothing around it. The caller holds the clock.
+//! Single kernels for benchmarks: one layer at a time, with nothing around it. The caller holds the clock.
 
 use crate::kernel::{
     self, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, vector, zeroed, zeroed_lanes,
@@ -8,7 +8,7 @@ use crate::threads::Threads;
 
 pub use crate::kernel::multiply_adds;
 
-/// One layer with samples in memory, for a kernel at a time to run over. All on the calling thread.
+/// One layer with samples in memory, to run single kernels on. Everything runs on the calling thread.
 #[derive(Debug)]
 pub struct Bench {
     isa: Isa,
@@ -55,7 +55,7 @@ impl Bench {
             scratch: Scratch::new(panels),
             threads: Threads::single(),
         };
-        // Anything but zeros and subnormal numbers.
+        // Neither zeros nor subnormal numbers, whose speed differs.
         let values = (1_u32..).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 8) as f32 / (1 << 24) as f32 - 0.5);
         for (x, value) in bench.arena.iter_mut().flat_map(|lane| &mut lane.0).zip(values.clone()) {
             *x = value;
@@ -66,7 +66,7 @@ impl Bench {
         bench
     }
 
-    /// Floating-point operations of one product or gradient over the samples that are there.
+    /// Floating-point operations of one product or gradient over all samples.
     #[must_use]
     pub fn operations(&self) -> u64 {
         2 * (self.geometry.inputs * self.geometry.outputs * self.samples) as u64
@@ -118,7 +118,7 @@ impl Bench {
         kernel::node_gradient(self.isa, &self.threads, &task, scratch, &mut self.gradient)
     }
 
-    /// The activation function over the layer's outputs of one panel, from z = a noise left by the last product.
+    /// The activation function over the layer's outputs, with whatever the last product left there as z.
     pub fn activate(&mut self, activation: Activation) {
         let g = &self.geometry;
         for panel in self.arena.chunks_exact_mut(self.stride) {

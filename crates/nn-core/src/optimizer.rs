@@ -1,50 +1,39 @@
-//! The optimizer step and the learning rate: what turns a mini-batch's gradient sum into the next weights.
+//! The optimizer step: from the gradient sum of a mini-batch to the next weights.
 
 use std::ops::Range;
 
-use crate::kernel::{Isa, vector, zeroed};
+use crate::compute::Compute;
+use crate::kernel::update::{Update, update};
+use crate::kernel::{Isa, zeroed};
+use crate::math::power;
+use crate::model::Model;
 use crate::params::{LayerLayout, layout};
-use crate::spec::{Model, Optimizer, Schedule, ScheduleShape};
-use crate::threads::Threads;
+use crate::spec::Optimizer;
 
-/// The schedule's multiplier of the learning rate for step `step` (counted from 0) of a run of `epochs` epochs of
-/// `steps_per_epoch` steps.
-///
-/// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up.
-#[must_use]
-pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
-    if step < schedule.warmup_steps {
-        return (step + 1) as f64 / schedule.warmup_steps as f64;
-    }
-    match schedule.shape {
-        ScheduleShape::Constant => 1.0,
-        ScheduleShape::Step { every_epochs, factor } => {
-            power(f64::from(factor), step / steps_per_epoch / u64::from(every_epochs))
-        }
-        ScheduleShape::Cosine { floor } => {
-            let floor = f64::from(floor);
-            let total = u64::from(epochs).saturating_mul(steps_per_epoch);
-            let rest = total.saturating_sub(schedule.warmup_steps).max(1);
-            let done = (step - schedule.warmup_steps).min(rest) as f64 / rest as f64;
-            floor + (1.0 - floor) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * done))
-        }
-    }
+/// The numbers that an optimizer step depends on besides weights, moments and gradient.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepInputs {
+    /// Samples in the mini-batch. The step multiplies the gradient sum by the rounded 1/samples.
+    pub samples: usize,
+    /// The number of the step, counted from 0; Adam corrects its moments by it.
+    pub step: u64,
+    /// η of this step, after the schedule.
+    pub learning_rate: f32,
+    /// λ/n of Nielsen's equation 93, n being the number of training samples: the step adds `l2 · w` to the gradient of
+    /// each weight, but not of the biases.
+    pub l2: f32,
 }
 
-/// xⁿ by repeated squaring: the platform's `powi` does not promise its bits.
-fn power(mut x: f64, mut n: u64) -> f64 {
-    let mut y = 1.0;
-    while n > 0 {
-        if n & 1 == 1 {
-            y *= x;
-        }
-        x *= x;
-        n >>= 1;
-    }
-    y
+/// The parameters and moments that [`OptimizerState::step_layer`] starts from and leaves unchanged.
+#[derive(Debug, Clone, Copy)]
+pub struct Before<'a> {
+    /// All parameters of the model.
+    pub params: &'a [f32],
+    /// The moments.
+    pub optimizer: &'a OptimizerState,
 }
 
-/// An optimizer with its state: one or two moments of the size of the parameters, or none.
+/// An optimizer with its state: no moments, one or two, each of the size of the parameters.
 #[derive(Debug, Clone)]
 pub struct OptimizerState {
     optimizer: Optimizer,
@@ -55,7 +44,7 @@ pub struct OptimizerState {
     second: Vec<f32>,
 }
 
-/// Parameters that one thread steps at a time: what fits its cache together with gradient and moments.
+/// Parameters that a thread steps at a time: with their gradient and moments they fit into its cache.
 const CHUNK: usize = 1 << 15;
 
 impl OptimizerState {
@@ -71,8 +60,8 @@ impl OptimizerState {
         Self { optimizer, layers: layout(model), first: zeroed(first), second: zeroed(second) }
     }
 
-    /// The moments, in the order of the parameters: velocity or first moment, then second moment; empty where the
-    /// optimizer has none.
+    /// The moments, in the order of the parameters: velocity or first moment, then second moment. Those that the
+    /// optimizer does not use are empty.
     #[must_use]
     pub fn moments(&self) -> [&[f32]; 2] {
         [&self.first, &self.second]
@@ -83,145 +72,110 @@ impl OptimizerState {
         [&mut self.first, &mut self.second]
     }
 
-    /// Takes step number `step` (counted from 0): divides the gradient sum by the number of `samples` (as one
-    /// multiplication by the rounded 1/n), adds the L2 penalty's `l2 · w` to the weights' gradient (`l2` is λ/n of
-    /// Nielsen's equation 93, n being the training samples), and updates `params`.
+    /// Takes one step in place: turns the gradient sum into the mean, adds the L2 penalty, and updates `params` and the
+    /// moments.
     ///
     /// # Panics
     /// If the slices are not of the model's size.
-    #[allow(clippy::too_many_arguments)] // the formula has that many symbols
-    pub fn step(
-        &mut self,
-        isa: Isa,
-        threads: &Threads,
-        params: &mut [f32],
-        gradient_sum: &[f32],
-        samples: usize,
-        step: u64,
-        learning_rate: f32,
-        l2: f32,
-    ) {
-        let all = 0..self.layers[self.layers.len() - 1].biases.end;
+    pub fn step(&mut self, compute: &Compute, params: &mut [f32], gradient_sum: &[f32], inputs: StepInputs) {
+        assert!(gradient_sum.len() == self.parameters());
         let source = Source::InPlace { gradient_sum };
-        assert!(gradient_sum.len() == all.len());
-        self.step_range(isa, threads, all, &source, params, samples, step, learning_rate, l2);
+        self.step_range(compute, 0..self.parameters(), source, params, inputs);
     }
 
-    /// [`OptimizerState::step`] for one layer alone, from weights and moments that stay as they are: `from` and `before`
-    /// are what they were, `params` and `self` what they become; `from` and `params` are that layer's. `gradient_sum(i,
-    /// out)` writes the layer's gradient from its `i`-th number on to `out`, a block that fits into the first cache; it is
-    /// asked for each number once. Stepping each layer once, in any order, gives the same bits as stepping all at once.
+    /// [`OptimizerState::step`] for a single layer, from `before` to `params` and `self`; the other layers of both
+    /// keep their values. `gradient_sum(i, out)` writes the layer's gradient from its `i`-th number on to `out`, a
+    /// block that fits into the first-level cache; it is called once for each number. Stepping each layer once, in
+    /// any order, gives the same bits as stepping all at once.
     ///
     /// # Panics
-    /// If there is no such layer, or the slices are not of its size, or `before` is of another model or optimizer.
-    #[allow(clippy::too_many_arguments)] // as for `step`
+    /// If the model has no such layer, the slices are not of its size, or `before` is of another model or optimizer.
     pub fn step_layer(
         &mut self,
-        before: &Self,
-        isa: Isa,
-        threads: &Threads,
+        compute: &Compute,
         layer: usize,
-        from: &[f32],
+        before: Before<'_>,
         params: &mut [f32],
         gradient_sum: &(dyn Fn(usize, &mut [f32]) + Sync),
-        samples: usize,
-        step: u64,
-        learning_rate: f32,
-        l2: f32,
+        inputs: StepInputs,
     ) {
+        assert!(before.params.len() == self.parameters() && params.len() == self.parameters());
         let range = self.layers[layer].range();
-        assert!(from.len() == range.len());
-        let (first, second) = (part_of(&before.first, &range), part_of(&before.second, &range));
-        let source = Source::Blocks { params: from, first, second, gradient_sum };
-        self.step_range(isa, threads, range, &source, params, samples, step, learning_rate, l2);
+        let source = Source::Blocks {
+            params: &before.params[range.clone()],
+            first: part_of(&before.optimizer.first, &range),
+            second: part_of(&before.optimizer.second, &range),
+            gradient_sum,
+        };
+        self.step_range(compute, range.clone(), source, &mut params[range], inputs);
     }
 
-    /// Steps a range of the parameters; the slices are those of the range.
-    #[allow(clippy::too_many_arguments)] // as for `step`
+    /// The number of parameters.
+    fn parameters(&self) -> usize {
+        self.layers[self.layers.len() - 1].biases.end
+    }
+
+    /// Steps a range of the parameters, shared among the threads if it is long; `source` and `params` are that range.
     fn step_range(
         &mut self,
-        isa: Isa,
-        threads: &Threads,
+        compute: &Compute,
         range: Range<usize>,
-        source: &Source<'_>,
+        source: Source<'_>,
         params: &mut [f32],
-        samples: usize,
-        step: u64,
-        learning_rate: f32,
-        l2: f32,
+        inputs: StepInputs,
     ) {
-        let n = range.len();
-        assert!(params.len() == n);
-        let mut base = vector::Update {
-            optimizer: self.optimizer,
-            learning_rate,
-            mean: 1.0 / samples as f32,
-            l2: 0.0,
-            keep: 1.0,
-            step_size: 0.0,
-            root_correction: 0.0,
-        };
-        let mut decay = 0.0;
-        if let Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } = self.optimizer {
-            let correction = |beta: f32| 1.0 - power(f64::from(beta), step + 1);
-            base.step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
-            base.root_correction = (1.0 / correction(beta2).sqrt()) as f32;
-        }
-        if let Optimizer::AdamW { weight_decay, .. } = self.optimizer {
-            decay = learning_rate * weight_decay;
-        }
-        let for_weights = vector::Update { l2, keep: 1.0 - decay, ..base };
-
-        let layers = &self.layers;
-        let update = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]| {
-            let start = range.start + at;
-            let end = start + w.len();
-            for layer in layers {
-                for (own, update) in [(&layer.weights, for_weights), (&layer.biases, base)] {
-                    let (from, to) = (own.start.max(start), own.end.min(end));
-                    if from < to {
-                        let here = from - start..to - start;
-                        let (m, v) = (cut(m, &here), cut(v, &here));
-                        vector::update(isa, update, &mut w[here.clone()], &gradient[here], m, v);
-                    }
-                }
-            }
-        };
-        let part = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| match *source {
-            Source::InPlace { gradient_sum } => update(at, w, m, v, &gradient_sum[at..at + w.len()]),
-            Source::Blocks { params, first, second, gradient_sum } => {
-                let mut gradient = [0.0; BLOCK];
-                for from in (0..w.len()).step_by(BLOCK) {
-                    let here = from..w.len().min(from + BLOCK);
-                    let there = at + here.start..at + here.end;
-                    let gradient = &mut gradient[..here.len()];
-                    gradient_sum(there.start, gradient);
-                    let (w, m, v) = (&mut w[here.clone()], cut(m, &here), cut(v, &here));
-                    w.copy_from_slice(&params[there.clone()]);
-                    m.copy_from_slice(part_of(first, &there));
-                    v.copy_from_slice(part_of(second, &there));
-                    update(there.start, w, m, v, gradient);
-                }
-            }
-        };
-        let (first, second) = (cut(&mut self.first, &range), cut(&mut self.second, &range));
-        if threads.count() == 1 || n < 16 * CHUNK {
-            part(0, params, first, second);
+        assert!(params.len() == range.len());
+        let [weights, biases] = updates(self.optimizer, inputs);
+        let step = RangeStep { isa: compute.isa, layers: &self.layers, start: range.start, weights, biases };
+        let (first, second) = (part_of_mut(&mut self.first, &range), part_of_mut(&mut self.second, &range));
+        if compute.threads.count() == 1 || range.len() < 16 * CHUNK {
+            step.run(&source, 0, params, first, second);
         } else {
-            threads.for_each_chunk(CHUNK, params, first, second, part);
+            let run = |at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]| step.run(&source, at, w, m, v);
+            compute.threads.for_each_chunk(CHUNK, params, first, second, run);
         }
     }
 }
 
-/// Numbers that are stepped at a time where they come from elsewhere: with gradient and moments, before and after, they
-/// fit into the first cache.
-const BLOCK: usize = 1 << 10;
+/// The constants of a step, for weights and for biases.
+fn updates(optimizer: Optimizer, inputs: StepInputs) -> [Update; 2] {
+    let StepInputs { samples, step, learning_rate, l2 } = inputs;
+    let mut biases = Update {
+        optimizer,
+        learning_rate,
+        mean: 1.0 / samples as f32,
+        l2: 0.0,
+        keep: 1.0,
+        step_size: 0.0,
+        root_correction: 0.0,
+    };
+    let mut decay = 0.0;
+    if let Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } = optimizer {
+        let correction = |beta: f32| 1.0 - power(f64::from(beta), step + 1);
+        biases.step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
+        biases.root_correction = (1.0 / correction(beta2).sqrt()) as f32;
+    }
+    if let Optimizer::AdamW { weight_decay, .. } = optimizer {
+        decay = learning_rate * weight_decay;
+    }
+    [Update { l2, keep: 1.0 - decay, ..biases }, biases]
+}
 
-/// What a range is stepped with.
+/// A step of a range of the parameters.
+struct RangeStep<'a> {
+    isa: Isa,
+    layers: &'a [LayerLayout],
+    /// The first parameter of the range.
+    start: usize,
+    weights: Update,
+    biases: Update,
+}
+
+/// The origin of weights, moments and gradient of a range.
 enum Source<'a> {
-    /// The gradient is there, and so are the weights.
+    /// Weights and moments are stepped in place.
     InPlace { gradient_sum: &'a [f32] },
-    /// Weights and moments come from where they were, the gradient block by block.
+    /// Weights and moments are copied from these, and the gradient is read block by block.
     Blocks {
         params: &'a [f32],
         first: &'a [f32],
@@ -230,12 +184,55 @@ enum Source<'a> {
     },
 }
 
-/// [`cut`], to read.
+/// Parameters that are copied and stepped at a time: with gradient and moments, before and after, they fit into the
+/// first-level cache.
+const BLOCK: usize = 1 << 10;
+
+impl RangeStep<'_> {
+    /// Steps the parameters `w` with moments `m` and `v`, the first of which is number `at` of the range.
+    fn run(&self, source: &Source<'_>, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        match *source {
+            Source::InPlace { gradient_sum } => self.update(at, w, m, v, &gradient_sum[at..at + w.len()]),
+            Source::Blocks { params, first, second, gradient_sum } => {
+                let mut gradient = [0.0; BLOCK];
+                for from in (0..w.len()).step_by(BLOCK) {
+                    let here = from..w.len().min(from + BLOCK);
+                    let there = at + here.start..at + here.end;
+                    let gradient = &mut gradient[..here.len()];
+                    gradient_sum(there.start, gradient);
+                    let (w, m, v) = (&mut w[here.clone()], part_of_mut(m, &here), part_of_mut(v, &here));
+                    w.copy_from_slice(&params[there.clone()]);
+                    m.copy_from_slice(part_of(first, &there));
+                    v.copy_from_slice(part_of(second, &there));
+                    self.update(there.start, w, m, v, gradient);
+                }
+            }
+        }
+    }
+
+    /// Updates weights and biases in place; the first of them is number `at` of the range.
+    fn update(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]) {
+        let start = self.start + at;
+        let end = start + w.len();
+        for layer in self.layers {
+            for (kind, constants) in [(&layer.weights, self.weights), (&layer.biases, self.biases)] {
+                let (from, to) = (kind.start.max(start), kind.end.min(end));
+                if from < to {
+                    let here = from - start..to - start;
+                    let (m, v) = (part_of_mut(m, &here), part_of_mut(v, &here));
+                    update(self.isa, constants, &mut w[here.clone()], &gradient[here], m, v);
+                }
+            }
+        }
+    }
+}
+
+/// The part of a moment that belongs to a range of parameters; empty if the optimizer does not use that moment.
 fn part_of<'a>(moment: &'a [f32], range: &Range<usize>) -> &'a [f32] {
     if moment.is_empty() { moment } else { &moment[range.clone()] }
 }
 
-/// The part of a moment that belongs to a range of parameters; nothing of a moment that is not there.
-fn cut<'a>(moment: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
+/// [`part_of`], to write.
+fn part_of_mut<'a>(moment: &'a mut [f32], range: &Range<usize>) -> &'a mut [f32] {
     if moment.is_empty() { moment } else { &mut moment[range.clone()] }
 }

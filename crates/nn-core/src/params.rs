@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use ndarray::{ArrayView1, ArrayView2};
 
-use crate::spec::Model;
+use crate::model::Model;
 
-/// Where one layer's numbers are in the flat buffer.
+/// The place of a layer's numbers in the flat buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerLayout {
     /// The width of the layer before.
@@ -52,7 +52,7 @@ impl LayerLayout {
     }
 }
 
-/// Where everything is: one [`LayerLayout`] for each layer that has weights.
+/// The layout of the flat buffer: one [`LayerLayout`] for each layer with weights.
 #[must_use]
 pub fn layout(model: &Model) -> Vec<LayerLayout> {
     let mut at = 0;

@@ -1,33 +1,34 @@
-//! One pass of the network over one thread's samples: forward, and backward to the deltas.
+//! One pass of the network over a thread's samples: forward, and backward to the deltas.
 
 use crate::dataset::{Dataset, Features, Targets};
 use crate::kernel::{
-    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, gather_panel, product, vector,
+    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, gather_panel, output_layer, product, vector,
 };
+use crate::model::Model;
 use crate::params::LayerLayout;
-use crate::spec::Model;
 
-/// What a thread of the forward and backward pass needs for itself.
+/// A thread's working memory for a pass.
 #[derive(Debug)]
-pub(crate) struct Own {
+pub(crate) struct PassMemory {
+    /// The targets of one panel, one lane an output.
     pub(crate) targets: Vec<Lane>,
     pub(crate) scratch: Scratch,
 }
 
-/// How far a pass goes.
+/// The extent of a pass.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Pass {
-    /// To the outputs and losses.
+    /// Up to the outputs and losses.
     Forward,
-    /// To the deltas of the output layer.
+    /// Up to the deltas of the output layer.
     ForwardToDeltas,
-    /// To the deltas of every layer.
+    /// Up to the deltas of all layers.
     ForwardAndBackward,
-    /// From the deltas of a layer, which are there, to those of the layer below it.
+    /// From the deltas of this layer, computed before, to those of the layer below.
     Below(usize),
 }
 
-/// One pass of the network over samples.
+/// A pass of the network over samples.
 pub(crate) struct Batch<'a> {
     pub(crate) params: &'a [f32],
     pub(crate) data: &'a Dataset,
@@ -35,71 +36,78 @@ pub(crate) struct Batch<'a> {
     pub(crate) pass: Pass,
 }
 
-/// A thread's part of a batch.
-pub(crate) struct Part<'a> {
+/// A thread's share of the panels of a batch, with its memory.
+pub(crate) struct Share<'a> {
     pub(crate) arena: &'a mut [Lane],
     pub(crate) losses: &'a mut [[f64; 16]],
     pub(crate) correct: &'a mut [[bool; 16]],
-    pub(crate) own: &'a mut Own,
+    pub(crate) memory: &'a mut PassMemory,
 }
 
-/// Where the samples' features are gathered from.
-pub(crate) fn origin(data: &Dataset) -> GatherSource<'_> {
+/// The features of a data set, as the kernels gather them.
+pub(crate) fn gather_source(data: &Dataset) -> GatherSource<'_> {
     match data.features() {
         Features::U8 { data, scale } => GatherSource::Bytes { data, factor: 1.0 / scale },
         Features::F32(data) => GatherSource::Floats(data),
     }
 }
 
-/// The unchanging half of a [`Workspace`](crate::Workspace), which threads share.
+/// The constant half of a [`Workspace`](crate::Workspace), shared by the threads.
 pub(crate) struct Net<'a> {
     pub(crate) model: &'a Model,
     pub(crate) layers: &'a [LayerLayout],
     pub(crate) geometry: &'a [LayerGeometry],
     pub(crate) isa: Isa,
+    /// Lanes in a panel.
     pub(crate) stride: usize,
+    /// The first lane of deltas in a panel.
     pub(crate) deltas: usize,
 }
 
 impl Net<'_> {
     /// Runs the network over one thread's panels.
-    pub(crate) fn panels(&self, batch: &Batch<'_>, part: Part<'_>) {
-        let Part { arena, losses, correct, own } = part;
+    pub(crate) fn panels(&self, batch: &Batch<'_>, share: Share<'_>) {
+        let Share { arena, losses, correct, memory } = share;
         if let Pass::Below(layer) = batch.pass {
-            return self.backward(batch.params, layer, arena, own);
+            return self.backward(batch.params, layer, arena, &mut memory.scratch);
         }
         self.gather(batch, arena);
+        self.forward(batch.params, arena, &mut memory.scratch);
+        self.output(batch, arena, losses, correct, &mut memory.targets);
+        if batch.pass == Pass::ForwardAndBackward {
+            for l in (1..self.geometry.len()).rev() {
+                self.backward(batch.params, l, arena, &mut memory.scratch);
+            }
+        }
+    }
+
+    /// Computes the activations of the hidden layers, and z of the output layer without its bias.
+    fn forward(&self, params: &[f32], arena: &mut [Lane], scratch: &mut Scratch) {
         let last = self.geometry.len() - 1;
         for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
             let forward = Product {
                 stride: self.stride,
                 input: place.input_lanes,
                 output: place.output_lanes,
-                matrix: &batch.params[layer.weights.clone()],
+                matrix: &params[layer.weights.clone()],
                 rows: layer.outputs,
                 row_stride: layer.inputs,
                 terms: layer.inputs,
                 term_stride: 1,
             };
-            product(self.isa, &forward, arena, &mut own.scratch);
+            product(self.isa, &forward, arena, scratch);
             if l < last {
-                let biases = &batch.params[layer.biases.clone()];
+                let biases = &params[layer.biases.clone()];
                 for panel in arena.chunks_exact_mut(self.stride) {
                     let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
                     vector::activate(self.isa, self.model.activation(), lanes, biases);
                 }
             }
         }
-        self.output(batch, arena, losses, correct, &mut own.targets);
-        if batch.pass == Pass::ForwardAndBackward {
-            for l in (1..self.geometry.len()).rev() {
-                self.backward(batch.params, l, arena, own);
-            }
-        }
     }
 
-    /// The deltas below layer `l`, from its own.
-    fn backward(&self, params: &[f32], l: usize, arena: &mut [Lane], own: &mut Own) {
+    /// Computes the deltas of the layer below layer `l` from those of layer `l`.
+    fn backward(&self, params: &[f32], l: usize, arena: &mut [Lane], scratch: &mut Scratch) {
         let (layer, place, below) = (&self.layers[l], &self.geometry[l], &self.geometry[l - 1]);
         let backward = Product {
             stride: self.stride,
@@ -111,7 +119,7 @@ impl Net<'_> {
             terms: layer.outputs,
             term_stride: layer.inputs,
         };
-        product(self.isa, &backward, arena, &mut own.scratch);
+        product(self.isa, &backward, arena, scratch);
         for panel in arena.chunks_exact_mut(self.stride) {
             let (activations, deltas) = panel.split_at_mut(self.deltas);
             let at = below.delta_lanes - self.deltas;
@@ -121,15 +129,16 @@ impl Net<'_> {
         }
     }
 
+    /// Copies the samples' features into the input lanes.
     fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
         let width = self.model.input_width();
-        let source = origin(batch.data);
+        let source = gather_source(batch.data);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
             gather_panel(self.isa, source, width, samples, &mut panel[..width.next_multiple_of(16)]);
         }
     }
 
-    /// The output layer: activations, losses, answers and, in a backward pass, deltas.
+    /// Computes the output layer: activations, losses, right answers and, in a backward pass, deltas.
     fn output(
         &self,
         batch: &Batch<'_>,
@@ -149,7 +158,7 @@ impl Net<'_> {
             let deltas = (batch.pass != Pass::Forward).then(|| &mut deltas[at..at + layer.outputs]);
             let biases = &batch.params[layer.biases.clone()];
             let (output, cost) = (self.model.output(), self.model.cost());
-            vector::output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);
+            output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);
             *correct = [false; 16];
             if let Targets::Classes { labels, .. } = batch.data.targets() {
                 let mut best = [0; 16];
@@ -162,7 +171,7 @@ impl Net<'_> {
     }
 }
 
-/// The targets of up to 16 samples, one lane an output: one-hot for classes.
+/// Writes the targets of up to 16 samples to `lanes`, one lane an output: one-hot for classes.
 fn fill_targets(targets: &Targets, samples: &[u32], lanes: &mut [Lane]) {
     lanes.fill(Lane::ZERO);
     for (i, &sample) in samples.iter().enumerate() {

@@ -1,15 +1,16 @@
 //! Randomness that is addressed, not drawn.
 //!
-//! Every number is a pure function of (seed, purpose, epoch, position): anyone can recompute any part of it, in any order,
-//! without knowing what was drawn before. Underneath is ChaCha with 8 rounds, whose block counter is the position.
+//! Every number is a pure function of (seed, purpose, epoch, position), so anyone can recompute any part in any order,
+//! without the numbers before it. The generator is ChaCha with 8 rounds; its block counter is the position.
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::model::Model;
 use crate::params::layout;
-use crate::spec::{Init, Model};
+use crate::spec::Init;
 
-/// What a stream of random numbers is for. The number is part of the address: never reuse or change one.
+/// The purpose of a stream of random numbers. Its number is part of the address: never reuse or change one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Purpose {
@@ -17,11 +18,11 @@ pub enum Purpose {
     Init = 1,
     /// The order of the samples in an epoch.
     Shuffle = 2,
-    /// Which samples are held back for testing.
+    /// The choice of the samples held back for testing.
     Split = 3,
 }
 
-/// The stream for (seed, purpose, epoch), at its beginning.
+/// The start of the stream for (seed, purpose, epoch).
 fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
     let mut key = [0_u8; 32];
     key[..8].copy_from_slice(b"nn-rand1");
@@ -32,8 +33,8 @@ fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
     rng
 }
 
-/// Writes a permutation of `0..order.len()` to `order`: the samples of `epoch` in the order of training.
-/// Fisher–Yates with one 64-bit word a position.
+/// Writes a permutation of `0..order.len()` to `order`: the samples of `epoch` in the order of training. It is a
+/// Fisher–Yates shuffle with one 64-bit word for each position.
 pub fn permutation(seed: u64, purpose: Purpose, epoch: u64, order: &mut [u32]) {
     for (i, x) in order.iter_mut().enumerate() {
         *x = i as u32;
@@ -47,8 +48,8 @@ pub fn permutation(seed: u64, purpose: Purpose, epoch: u64, order: &mut [u32]) {
     }
 }
 
-/// The initial weights and biases of a model, in the order of the flat buffer. Each layer has a stream of its own, so a
-/// layer's weights do not depend on the layers before it.
+/// The initial weights and biases of a model, in the order of the flat buffer. Each layer has its own stream, so its
+/// weights do not depend on the layers before it.
 #[must_use]
 pub fn initial_parameters(model: &Model, init: Init, seed: u64) -> Vec<f32> {
     let mut params = vec![0.0; model.parameters()];
@@ -120,7 +121,8 @@ mod tests {
 
     #[test]
     fn every_position_is_equally_likely() {
-        // Where sample 0 goes, over 20,000 epochs: a chi-squared of 9 degrees of freedom is below 30 but once in 2,000.
+        // The position of sample 0 over 20,000 epochs. A chi-squared of 9 degrees of freedom exceeds 30 once in 2,000
+        // times.
         let mut counts = [0_u32; 10];
         let mut order = [0; 10];
         for epoch in 0..20_000 {

@@ -1,30 +1,124 @@
-//! The definition: one sample at a time, one multiply-add at a time, in plain code.
+//! The idea on one screen: training in plain code, one sample at a time, without SIMD, threads or cleverness.
 //!
-//! This is what every kernel must equal bit for bit, and the shortest way to read what the network computes. It is the
-//! oracle of the tests, never the product: it is a thousand times slower.
+//! This is our `network.py` (Nielsen, *Neural Networks and Deep Learning*, chapters 1 to 3), and it is the
+//! definition: the kernels, the engine and a whole cluster must equal it bit for bit. It is the oracle of the tests
+//! and never the product, because it is a thousand times slower.
+//!
+//! Layer l has weights Wˡ `[out][in]` and biases bˡ `[out]`. For one sample, zˡ, aˡ and δˡ = ∂C/∂zˡ are vectors
+//! `[out]`, and a⁰ is the input. Parameters and gradients are one flat buffer: W¹ b¹ W² b² … (see [`layout`]).
 
 use crate::dataset::{Dataset, Targets};
 use crate::kernel::K_PANEL;
 use crate::math;
+use crate::model::Model;
 use crate::params::layout;
-use crate::spec::{Activation, Cost, Model, Output};
+use crate::random::{Purpose, initial_parameters, permutation};
+use crate::spec::{Activation, Cost, Init, Output};
 
-/// Σ aₖbₖ: accumulated over k in ascending order by fused multiply-adds that start from +0, in panels of 256 whose sums
-/// are then added in order.
-pub fn dot(terms: impl Iterator<Item = (f32, f32)>) -> f32 {
-    let (mut total, mut panel, mut count) = (None, 0.0_f32, 0);
-    for (a, b) in terms {
-        if count == K_PANEL {
-            total = Some(total.map_or(panel, |t: f32| t + panel));
-            (panel, count) = (0.0, 0);
+/// Trains a network by stochastic gradient descent, and returns its parameters.
+#[must_use]
+pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32> {
+    let mut params = initial_parameters(model, hyper.init, hyper.seed);
+    let mut order = vec![0; data.len()];
+    for epoch in 0..hyper.epochs {
+        permutation(hyper.seed, Purpose::Shuffle, u64::from(epoch), &mut order);
+        for mini_batch in order.chunks(hyper.batch_size) {
+            let (sum, _loss) = batch_gradient(model, &params, data, mini_batch, hyper.shard_size);
+            let mean = 1.0 / mini_batch.len() as f32;
+            let l2 = hyper.l2 / data.len() as f32;
+            for layer in layout(model) {
+                for w in layer.weights {
+                    let gradient = l2.mul_add(params[w], mean * sum[w]);
+                    params[w] = (-hyper.learning_rate).mul_add(gradient, params[w]);
+                }
+                for b in layer.biases {
+                    params[b] = (-hyper.learning_rate).mul_add(mean * sum[b], params[b]);
+                }
+            }
         }
-        panel = a.mul_add(b, panel);
-        count += 1;
     }
-    total.map_or(panel, |t| t + panel)
+    params
 }
 
-/// One sample's way through the network.
+/// The settings of [`train`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Hyperparameters {
+    /// Distribution of the initial weights.
+    pub init: Init,
+    /// The seed of the initial weights and of the shuffles.
+    pub seed: u64,
+    /// Passes over the training data.
+    pub epochs: u32,
+    /// Samples in a mini-batch; the last one of an epoch may be short.
+    pub batch_size: usize,
+    /// Samples in a leaf of the canonical tree, along which a mini-batch's gradients are summed.
+    pub shard_size: usize,
+    /// η
+    pub learning_rate: f32,
+    /// λ of the L2 penalty λ/(2n) Σw², n being the number of training samples.
+    pub l2: f32,
+}
+
+/// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree.
+///
+/// The samples are cut into leaves of `shard`. A node's left child holds as many leaves as the largest power of two
+/// below the node's own number of leaves, and its right child the rest.
+///
+/// # Panics
+/// If there are no samples, or `shard` is 0.
+#[must_use]
+pub fn batch_gradient(
+    model: &Model,
+    params: &[f32],
+    data: &Dataset,
+    samples: &[u32],
+    shard: usize,
+) -> (Vec<f32>, f64) {
+    let leaves = samples.len().div_ceil(shard);
+    if leaves == 1 {
+        return leaf_gradient(model, params, data, samples);
+    }
+    let (left, right) = samples.split_at(leaves.next_power_of_two() / 2 * shard);
+    let (left, left_loss) = batch_gradient(model, params, data, left, shard);
+    let (right, right_loss) = batch_gradient(model, params, data, right, shard);
+    (add(left, &right), left_loss + right_loss)
+}
+
+/// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ, accumulated sample by sample. As in
+/// [`dot`], every 256 samples make a sum of their own.
+#[must_use]
+pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u32]) -> (Vec<f32>, f64) {
+    let layers = layout(model);
+    let mut loss = 0.0;
+    let panels = samples.chunks(K_PANEL).map(|panel| {
+        let mut gradient = vec![0.0; params.len()];
+        for &s in panel {
+            let (input, target) = sample(data, s as usize);
+            let trace = backpropagate(model, params, &input, &target);
+            for (layer, (a, delta)) in layers.iter().zip(trace.activations.iter().zip(&trace.deltas)) {
+                for j in 0..layer.outputs {
+                    for i in 0..layer.inputs {
+                        let g = &mut gradient[layer.weights.start + j * layer.inputs + i];
+                        *g = delta[j].mul_add(a[i], *g);
+                    }
+                    gradient[layer.biases.start + j] += delta[j];
+                }
+            }
+            loss += trace.loss;
+        }
+        gradient
+    });
+    let gradient = panels.reduce(|sum, panel| add(sum, &panel)).unwrap_or_default();
+    (gradient, loss)
+}
+
+/// left + right
+fn add(mut left: Vec<f32>, right: &[f32]) -> Vec<f32> {
+    left.iter_mut().zip(right).for_each(|(l, r)| *l += r);
+    left
+}
+
+/// One sample's numbers on its way forward and backward.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     /// a⁰ (the input) to aᴸ (the outputs).
@@ -35,35 +129,33 @@ pub struct Trace {
     pub loss: f64,
 }
 
-/// Runs one sample forward and backward.
+/// Runs one sample forward and backward (Nielsen's equations BP1 and BP2).
 #[must_use]
 pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32]) -> Trace {
     let layers = layout(model);
     let last = layers.len() - 1;
+
+    // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ).
     let mut activations = vec![input.to_vec()];
     let mut z = Vec::new();
     for (l, layer) in layers.iter().enumerate() {
         let (weights, biases) = (layer.weights_of(params), layer.biases_of(params));
-        let a = &activations[l];
-        z = (0..layer.outputs)
-            .map(|j| dot(weights.row(j).iter().copied().zip(a.iter().copied())) + biases[j])
-            .collect();
+        z = (0..layer.outputs).map(|j| dot(weights.row(j), &activations[l]) + biases[j]).collect();
         activations.push(if l < last {
-            z.iter().map(|&z| hidden(model.activation(), z)).collect()
+            z.iter().map(|&z| activate(model.activation(), z)).collect()
         } else {
             output(model, &z)
         });
     }
-    let a = &activations[last + 1];
-    let loss = loss(model, &z, a, target);
-    let mut deltas = vec![output_delta(model, a, target)];
-    for l in (1..=last).rev() {
-        let weights = layers[l].weights_of(params);
-        let above = &deltas[0];
-        let delta = (0..layers[l].inputs)
+    let loss = loss(model, &z, &activations[last + 1], target);
+
+    // Backward: δᴸ = ∇ₐC ⊙ σ'(zᴸ), δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ).
+    let mut deltas = vec![output_delta(model, &activations[last + 1], target)];
+    for (l, layer) in layers.iter().enumerate().skip(1).rev() {
+        let weights = layer.weights_of(params);
+        let delta = (0..layer.inputs)
             .map(|i| {
-                let d = dot(weights.column(i).iter().copied().zip(above.iter().copied()));
-                d_hidden(model.activation(), d, activations[l][i])
+                times_derivative(model.activation(), dot(weights.column(i), &deltas[0]), activations[l][i])
             })
             .collect();
         deltas.insert(0, delta);
@@ -71,56 +163,19 @@ pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32
     Trace { activations, deltas, loss }
 }
 
-/// The gradient of a leaf, one sample after the other: each element is the [`dot`] of δ and a over the samples.
-#[must_use]
-pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u32]) -> (Vec<f32>, f64) {
-    let traces: Vec<Trace> = samples
-        .iter()
-        .map(|&s| {
-            let (input, target) = sample(data, s as usize);
-            backpropagate(model, params, &input, &target)
-        })
-        .collect();
-    let mut gradient = vec![0.0; params.len()];
-    for (l, layer) in layout(model).iter().enumerate() {
-        for j in 0..layer.outputs {
-            for i in 0..layer.inputs {
-                gradient[layer.weights.start + j * layer.inputs + i] =
-                    dot(traces.iter().map(|t| (t.deltas[l][j], t.activations[l][i])));
-            }
-            gradient[layer.biases.start + j] = dot(traces.iter().map(|t| (1.0, t.deltas[l][j])));
-        }
-    }
-    (gradient, traces.iter().map(|t| t.loss).sum())
+/// Σ aₖbₖ, accumulated over k in ascending order by fused multiply-adds that start from +0. Every 256 terms make a
+/// sum of their own, and these sums are added in order.
+///
+/// `a` has as many terms as `b`.
+pub fn dot<'a>(a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
+    let mut a = a.into_iter();
+    b.chunks(K_PANEL)
+        .map(|panel| panel.iter().zip(&mut a).fold(0.0_f32, |sum, (b, a)| a.mul_add(*b, sum)))
+        .reduce(|total, panel| total + panel)
+        .unwrap_or(0.0)
 }
 
-/// The gradient of a mini-batch: its leaves, summed level by level along the canonical tree.
-#[must_use]
-pub fn batch_gradient(
-    model: &Model,
-    params: &[f32],
-    data: &Dataset,
-    samples: &[u32],
-    shard: usize,
-) -> (Vec<f32>, f64) {
-    let mut level: Vec<_> =
-        samples.chunks(shard).map(|leaf| leaf_gradient(model, params, data, leaf)).collect();
-    while level.len() > 1 {
-        let mut nodes = level.into_iter();
-        let mut above = Vec::new();
-        while let Some((mut gradient, mut loss)) = nodes.next() {
-            if let Some((right, right_loss)) = nodes.next() {
-                gradient.iter_mut().zip(right).for_each(|(l, r)| *l += r);
-                loss += right_loss;
-            }
-            above.push((gradient, loss));
-        }
-        level = above;
-    }
-    level.remove(0)
-}
-
-/// What the network sees of a sample, and what it should answer.
+/// The input of a sample, `[inputs]`, and its target, `[outputs]`: one-hot for a class.
 #[must_use]
 pub fn sample(data: &Dataset, index: usize) -> (Vec<f32>, Vec<f32>) {
     let mut input = vec![0.0; data.input_width()];
@@ -134,44 +189,27 @@ pub fn sample(data: &Dataset, index: usize) -> (Vec<f32>, Vec<f32>) {
     (input, target)
 }
 
-fn hidden(activation: Activation, z: f32) -> f32 {
+/// a = σ(z)
+fn activate(activation: Activation, z: f32) -> f32 {
     match activation {
         Activation::Sigmoid => math::sigmoid(z),
-        Activation::Relu => {
-            if z < 0.0 {
-                0.0
-            } else {
-                z
-            }
-        }
+        Activation::Relu if z < 0.0 => 0.0,
+        Activation::Relu => z, // NaN too
         Activation::Tanh => math::tanh(z),
     }
 }
 
-/// δ·σ'(z), from a = σ(z).
-fn d_hidden(activation: Activation, d: f32, a: f32) -> f32 {
+/// d · σ'(z), from a = σ(z): see [`Activation`] for the rule.
+fn times_derivative(activation: Activation, d: f32, a: f32) -> f32 {
     match activation {
         Activation::Sigmoid => d * (a * (1.0 - a)),
-        Activation::Relu => {
-            if a > 0.0 {
-                d
-            } else {
-                0.0
-            }
-        }
+        Activation::Relu if a > 0.0 => d,
+        Activation::Relu => 0.0,
         Activation::Tanh => d * (1.0 - a * a),
     }
 }
 
-/// z − max z, e to that, and the sum of those.
-fn softmax_parts(z: &[f32]) -> (Vec<f32>, Vec<f32>, f32) {
-    let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let shifted: Vec<f32> = z.iter().map(|z| z - max).collect();
-    let e: Vec<f32> = shifted.iter().map(|&x| math::exp(x)).collect();
-    let sum = e.iter().fold(0.0, |sum, e| sum + e);
-    (shifted, e, sum)
-}
-
+/// aᴸ, from zᴸ.
 fn output(model: &Model, z: &[f32]) -> Vec<f32> {
     match model.output() {
         Output::Linear => z.to_vec(),
@@ -183,6 +221,21 @@ fn output(model: &Model, z: &[f32]) -> Vec<f32> {
     }
 }
 
+/// δᴸ = ∇ₐC ⊙ σ'(zᴸ). With cross-entropy σ' cancels.
+fn output_delta(model: &Model, a: &[f32], y: &[f32]) -> Vec<f32> {
+    let pairs = || a.iter().zip(y);
+    match (model.cost(), model.output()) {
+        (Cost::CrossEntropy, _) | (Cost::Mse, Output::Linear) => pairs().map(|(a, y)| a - y).collect(),
+        (Cost::Mse, Output::Sigmoid) => pairs().map(|(a, y)| (a - y) * (a * (1.0 - a))).collect(),
+        (Cost::Mse, Output::Softmax) => {
+            let dot = pairs().fold(0.0_f32, |dot, (a, y)| (a - y).mul_add(*a, dot));
+            pairs().map(|(a, y)| a * ((a - y) - dot)).collect()
+        }
+    }
+}
+
+/// The loss of one sample. Cross-entropy is computed from z, so that a saturated output gives a large loss rather
+/// than an infinite one.
 fn loss(model: &Model, z: &[f32], a: &[f32], y: &[f32]) -> f64 {
     match (model.cost(), model.output()) {
         (Cost::Mse, _) => 0.5 * a.iter().zip(y).map(|(a, y)| f64::from(a - y).powi(2)).sum::<f64>(),
@@ -202,14 +255,11 @@ fn loss(model: &Model, z: &[f32], a: &[f32], y: &[f32]) -> f64 {
     }
 }
 
-fn output_delta(model: &Model, a: &[f32], y: &[f32]) -> Vec<f32> {
-    let pairs = || a.iter().zip(y);
-    match (model.cost(), model.output()) {
-        (Cost::CrossEntropy, _) | (Cost::Mse, Output::Linear) => pairs().map(|(a, y)| a - y).collect(),
-        (Cost::Mse, Output::Sigmoid) => pairs().map(|(a, y)| (a - y) * (a * (1.0 - a))).collect(),
-        (Cost::Mse, Output::Softmax) => {
-            let dot = pairs().fold(0.0_f32, |dot, (a, y)| (a - y).mul_add(*a, dot));
-            pairs().map(|(a, y)| a * ((a - y) - dot)).collect()
-        }
-    }
+/// z − max z, its exponential, and the sum of the exponentials.
+fn softmax_parts(z: &[f32]) -> (Vec<f32>, Vec<f32>, f32) {
+    let max = z.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let shifted: Vec<f32> = z.iter().map(|z| z - max).collect();
+    let e: Vec<f32> = shifted.iter().map(|&x| math::exp(x)).collect();
+    let sum = e.iter().fold(0.0, |sum, e| sum + e);
+    (shifted, e, sum)
 }

@@ -1,8 +1,9 @@
-//! What to train and how, as plain checked values: the vocabulary that every other module speaks.
+//! What to train and how, as plain values: the vocabulary of every other module.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use thiserror::Error;
+
+use crate::names::{Named, names};
 
 /// Reads an `f32` that may come through an `f64`, as serde's tagged enums and flattened structs pass it on, without
 /// rounding it twice: 7.038531e-26 would come back as its neighbour.
@@ -14,7 +15,22 @@ pub fn exact_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::E
     f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
 }
 
-/// The activation function of the hidden layers.
+/// The activation function σ of the hidden layers.
+///
+/// **The rule for σ'.** The forward pass overwrites the weighted input z with a = σ(z), so the backward pass computes
+/// σ'(z) from a alone: a(1 − a) for the sigmoid, 1 − a² for tanh, 1 or 0 for ReLU. An activation fits only if its
+/// derivative is a function of its value, as that of leaky ReLU, ELU and softsign is.
+///
+/// To add one that fits:
+/// 1. its function in [`math`](crate::math), if it needs more than arithmetic, with its error bound and pinned bits;
+/// 2. a variant here, with its name;
+/// 3. value and derivative in `kernel/vector.rs` (`activate_body`, `hidden_delta_body`), and once more, one number at a
+///    time, in `reference.rs` (`activate`, `derivative`); `tests/exact.rs` holds them together bit for bit;
+/// 4. its PyTorch counterpart in `tests/golden/make_golden.py`, and its name in the lists of `tests/common`.
+///
+/// One whose derivative needs z (GELU, SiLU) must keep z as well: give every hidden layer a second run of lanes in
+/// `Workspace::with_panels`, let `activate` write z there, and pass those lanes to `hidden_delta` beside a. The
+/// reference keeps z in its `Trace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
@@ -26,17 +42,21 @@ pub enum Activation {
     Tanh,
 }
 
+names!(Activation { Sigmoid = "sigmoid", Relu = "relu", Tanh = "tanh" });
+
 /// The function of the output layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Output {
-    /// σ(z) for each output by itself.
+    /// σ(z), for each output separately.
     Sigmoid,
-    /// eᶻʲ / Σₖ eᶻᵏ: a probability over the outputs.
+    /// eᶻʲ / Σₖ eᶻᵏ: a probability distribution over the outputs.
     Softmax,
     /// z itself, for regression.
     Linear,
 }
+
+names!(Output { Sigmoid = "sigmoid", Softmax = "softmax", Linear = "linear" });
 
 /// The cost C, averaged over the n samples of a mini-batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -49,8 +69,21 @@ pub enum Cost {
     CrossEntropy,
 }
 
-/// How the weights are drawn. Biases are N(0, 1) with [`Init::Normal`] and [`Init::Scaled`], as in Nielsen's book,
-/// and 0 otherwise.
+names!(Cost { Mse = "mse", CrossEntropy = "cross-entropy" });
+
+/// What a network learns from its targets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// One class of several.
+    Classification,
+    /// Numbers.
+    Regression,
+}
+
+names!(Task { Classification = "classification", Regression = "regression" });
+
+/// The distribution of the initial weights. Biases are N(0, 1) with [`Init::Normal`] and [`Init::Scaled`], as in
+/// Nielsen's book, and 0 otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Init {
@@ -64,6 +97,8 @@ pub enum Init {
     He,
 }
 
+names!(Init { Normal = "normal", Scaled = "scaled", Xavier = "xavier", He = "he" });
+
 /// The optimizer and its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "name")]
@@ -76,7 +111,7 @@ pub enum Optimizer {
         #[serde(deserialize_with = "exact_f32")]
         momentum: f32,
     },
-    /// v ← μv + g; w ← w − η(g + μv) (Sutskever et al. 2013, in the form PyTorch uses)
+    /// v ← μv + g; w ← w − η(g + μv) (Sutskever et al. 2013, in PyTorch's form)
     Nesterov {
         /// μ, in 0..1
         #[serde(deserialize_with = "exact_f32")]
@@ -95,6 +130,7 @@ pub enum Optimizer {
         epsilon: f32,
     },
     /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    #[serde(rename = "adamw", alias = "adam-w")] // the alias is for existing checkpoints
     AdamW {
         /// Decay of the first moment.
         #[serde(deserialize_with = "exact_f32")]
@@ -111,16 +147,55 @@ pub enum Optimizer {
     },
 }
 
+impl Optimizer {
+    /// The algorithm, without its constants.
+    #[must_use]
+    pub fn kind(self) -> OptimizerName {
+        match self {
+            Self::Sgd => OptimizerName::Sgd,
+            Self::Momentum { .. } => OptimizerName::Momentum,
+            Self::Nesterov { .. } => OptimizerName::Nesterov,
+            Self::Adam { .. } => OptimizerName::Adam,
+            Self::AdamW { .. } => OptimizerName::AdamW,
+        }
+    }
+
+    /// The name of the algorithm.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.kind().name()
+    }
+}
+
+/// An [`Optimizer`] without its constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // see `Optimizer`
+pub enum OptimizerName {
+    Sgd,
+    Momentum,
+    Nesterov,
+    Adam,
+    AdamW,
+}
+
+names!(OptimizerName {
+    Sgd = "sgd",
+    Momentum = "momentum",
+    Nesterov = "nesterov",
+    Adam = "adam",
+    AdamW = "adamw",
+});
+
 /// The learning rate over the steps of a run, after a linear warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
-    /// How the rate goes on after the warm-up.
+    /// The course of the rate after the warm-up.
     pub shape: ScheduleShape,
     /// Steps over which the rate climbs linearly to its full value; 0 for none.
     pub warmup_steps: u64,
 }
 
-/// See [`Schedule`].
+/// The course of the learning rate after the warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "name")]
 pub enum ScheduleShape {
@@ -137,125 +212,107 @@ pub enum ScheduleShape {
     /// From the learning rate down to `floor` × the learning rate along half a cosine over the whole run
     /// (Loshchilov and Hutter 2017, without restarts). The only shape that depends on the number of epochs.
     Cosine {
-        /// The fraction that is left at the end, in 0..=1.
+        /// The final rate as a fraction of the learning rate, in 0..=1.
         #[serde(deserialize_with = "exact_f32")]
         floor: f32,
     },
 }
 
-/// The network: widths and functions. Made by [`Model::new`], which checks it; so does reading one from a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "UncheckedModel")]
-pub struct Model {
-    widths: Vec<usize>,
-    activation: Activation,
-    output: Output,
-    cost: Cost,
-}
+impl ScheduleShape {
+    /// The shape, without its constants.
+    #[must_use]
+    pub fn kind(self) -> ScheduleName {
+        match self {
+            Self::Constant => ScheduleName::Constant,
+            Self::Step { .. } => ScheduleName::Step,
+            Self::Cosine { .. } => ScheduleName::Cosine,
+        }
+    }
 
-#[derive(Deserialize)]
-struct UncheckedModel {
-    widths: Vec<usize>,
-    activation: Activation,
-    output: Output,
-    cost: Cost,
-}
-
-impl TryFrom<UncheckedModel> for Model {
-    type Error = ModelError;
-
-    fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
-        Self::new(m.widths, m.activation, m.output, m.cost)
+    /// The name of the shape.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.kind().name()
     }
 }
 
-/// Why a [`Model`] cannot be made.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[allow(missing_docs)] // the fields are the facts that the messages state
-pub enum ModelError {
-    #[error("a network needs an input and an output layer, but {0} layer width(s) were given")]
-    TooFewLayers(usize),
-    #[error("layer {layer} has width 0; every layer needs at least one neuron")]
-    ZeroWidth { layer: usize },
-    #[error("the network would have more than {limit} parameters; use narrower or fewer hidden layers")]
-    TooLarge { limit: usize },
-    #[error(
-        "cross-entropy needs sigmoid or softmax outputs, not linear ones; use --cost mse or --output softmax"
-    )]
-    LinearCrossEntropy,
+/// A [`ScheduleShape`] without its constants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // see `ScheduleShape`
+pub enum ScheduleName {
+    Constant,
+    Step,
+    Cosine,
 }
 
-/// The most parameters a model may have: 2³¹ (8 GiB of f32).
-pub const MAX_PARAMETERS: usize = 1 << 31;
+names!(ScheduleName { Constant = "constant", Step = "step", Cosine = "cosine" });
 
-impl Model {
-    /// A network whose layers have the `widths` given, input first and output last.
-    ///
-    /// # Errors
-    /// Fewer than two layers, a width of 0, more than [`MAX_PARAMETERS`], or a cost that the output does not allow.
-    pub fn new(
-        widths: Vec<usize>,
-        activation: Activation,
-        output: Output,
-        cost: Cost,
-    ) -> Result<Self, ModelError> {
-        if widths.len() < 2 {
-            return Err(ModelError::TooFewLayers(widths.len()));
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, from_value, json, to_value};
+
+    use super::*;
+
+    /// The table's names are those that serde reads and writes, and each leads back to its value.
+    fn names_are_serdes<T: Named + Debug + Serialize + DeserializeOwned>() {
+        for &(name, value) in T::NAMES {
+            assert_eq!(to_value(value).unwrap(), Value::from(name));
+            assert_eq!(from_value::<T>(name.into()).unwrap(), value);
         }
-        if let Some(layer) = widths.iter().position(|&w| w == 0) {
-            return Err(ModelError::ZeroWidth { layer });
+    }
+
+    #[test]
+    fn files_and_options_use_the_same_names() {
+        names_are_serdes::<Activation>();
+        names_are_serdes::<Output>();
+        names_are_serdes::<Cost>();
+        names_are_serdes::<Init>();
+
+        let (momentum, beta1, beta2, epsilon, weight_decay) = (0.9, 0.9, 0.999, 1e-8, 0.01);
+        for optimizer in [
+            Optimizer::Sgd,
+            Optimizer::Momentum { momentum },
+            Optimizer::Nesterov { momentum },
+            Optimizer::Adam { beta1, beta2, epsilon },
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay },
+        ] {
+            assert_eq!(to_value(optimizer).unwrap()["name"], optimizer.name());
         }
-        if output == Output::Linear && cost == Cost::CrossEntropy {
-            return Err(ModelError::LinearCrossEntropy);
+        for shape in [
+            ScheduleShape::Constant,
+            ScheduleShape::Step { every_epochs: 1, factor: 0.5 },
+            ScheduleShape::Cosine { floor: 0.0 },
+        ] {
+            assert_eq!(to_value(shape).unwrap()["name"], shape.name());
         }
-        let mut total = 0_usize;
-        for pair in widths.windows(2) {
-            let layer = pair[0].checked_add(1).and_then(|inputs| inputs.checked_mul(pair[1]));
-            total = layer.and_then(|n| total.checked_add(n)).unwrap_or(usize::MAX);
-            if total > MAX_PARAMETERS {
-                return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
+    }
+
+    #[test]
+    fn a_name_leads_back_to_its_value() {
+        fn holds<T: Named + Debug>() {
+            for &(name, value) in T::NAMES {
+                assert_eq!((value.name(), T::from_name(name)), (name, Some(value)));
+                assert_eq!(format!("{value:>20}"), format!("{name:>20}"));
             }
+            assert_eq!(T::from_name("adam-w"), None);
         }
-        Ok(Self { widths, activation, output, cost })
+        holds::<Activation>();
+        holds::<Output>();
+        holds::<Cost>();
+        holds::<Task>();
+        holds::<Init>();
+        holds::<OptimizerName>();
+        holds::<ScheduleName>();
     }
 
-    /// The widths of all layers, input first.
-    pub fn widths(&self) -> &[usize] {
-        &self.widths
-    }
-
-    /// The function of the hidden layers.
-    pub fn activation(&self) -> Activation {
-        self.activation
-    }
-
-    /// The function of the output layer.
-    pub fn output(&self) -> Output {
-        self.output
-    }
-
-    /// The cost.
-    pub fn cost(&self) -> Cost {
-        self.cost
-    }
-
-    /// The width of the input layer.
-    pub fn input_width(&self) -> usize {
-        self.widths[0]
-    }
-
-    /// The width of the output layer.
-    pub fn output_width(&self) -> usize {
-        self.widths[self.widths.len() - 1]
-    }
-
-    /// How many layers have weights: one fewer than there are widths.
-    pub fn layers(&self) -> usize {
-        self.widths.len() - 1
-    }
-
-    /// All weights and biases.
-    pub fn parameters(&self) -> usize {
-        self.widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    #[test]
+    fn checkpoints_with_the_earlier_name_of_adamw_are_read() {
+        let constants =
+            json!({"name": "adam-w", "beta1": 0.5, "beta2": 0.5, "epsilon": 1.0, "weight_decay": 0.5});
+        let adamw = Optimizer::AdamW { beta1: 0.5, beta2: 0.5, epsilon: 1.0, weight_decay: 0.5 };
+        assert_eq!(from_value::<Optimizer>(constants).unwrap(), adamw);
     }
 }

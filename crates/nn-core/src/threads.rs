@@ -1,41 +1,42 @@
-//! The threads that share a step's work.
+//! The threads that share the work of a step.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-/// A rayon pool, or just the calling thread. How many threads there are can never be seen in a result: they only share
-/// out pieces of work that are the same whoever does them.
+/// A rayon pool, or just the calling thread. The number of threads never changes a result: they share pieces of work
+/// that are the same on any thread.
 ///
-/// A step is a few parallel phases of some microseconds each, one after the other. A thread that sleeps in between takes
-/// longer to wake (50 µs and more on a virtual machine) than such a phase lasts. So each phase sees to it that the other
-/// threads stay awake for a moment after it, looking for the next one.
+/// A step is a few parallel phases of some microseconds each, one after another. A thread that falls asleep in
+/// between takes longer to wake (50 µs and more on a virtual machine) than a phase lasts. So each phase keeps the
+/// other threads awake for a moment after it, looking for the next one.
 #[derive(Debug)]
 pub struct Threads {
     pool: Option<rayon::ThreadPool>,
     count: usize,
-    /// None where there are more threads than processors: looking for work would keep others from doing it.
+    /// `None` with more threads than processors, because a thread that looks for work would hold up one that does it.
     awake: Option<Arc<Awake>>,
 }
 
-/// Which threads are awake although they have nothing to do.
+/// The threads that stay awake without work.
 #[derive(Debug)]
 struct Awake {
-    /// Set from the call that wakes threads until the first of them has woken.
+    /// Set by the call that wakes the threads, until the first of them is awake.
     called: AtomicBool,
+    /// Whether each thread is awake.
     threads: Vec<AtomicBool>,
 }
 
-/// How often a thread looks for work in vain before it goes to sleep: some hundreds of microseconds.
+/// Failed looks for work before a thread goes to sleep: some hundreds of microseconds.
 const LOOKS: usize = 1000;
 
 impl Awake {
-    /// Looks for work, and does it, until there has been none for a while.
+    /// Looks for work and does it, until there is none for a while.
     fn stay(&self, index: usize) {
         self.called.store(false, Ordering::Relaxed);
         if self.threads[index].swap(true, Ordering::Relaxed) {
-            return; // this call is itself work that such a loop has found
+            return; // this call is itself work that the loop below found
         }
         let mut idle = 0;
         while idle < LOOKS {
@@ -54,7 +55,7 @@ impl Threads {
     /// A pool of `count` threads; 0 counts as 1.
     ///
     /// # Errors
-    /// When the system refuses to start them.
+    /// If the system cannot start them.
     pub fn new(count: usize) -> Result<Self, rayon::ThreadPoolBuildError> {
         let count = count.max(1);
         if count == 1 {
@@ -70,7 +71,7 @@ impl Threads {
         Ok(Self { pool: Some(pool), count, awake })
     }
 
-    /// Runs a parallel phase in the pool, having called the other threads if none is awake.
+    /// Runs a parallel phase in the pool, and wakes the other threads if none is awake.
     fn phase(&self, pool: &rayon::ThreadPool, f: impl FnOnce() + Send) {
         pool.install(|| {
             if let (Some(awake), Some(me)) = (&self.awake, pool.current_thread_index()) {
@@ -79,7 +80,7 @@ impl Threads {
                 if !others && !awake.called.swap(true, Ordering::Relaxed) {
                     let awake = Arc::clone(awake);
                     pool.spawn_broadcast(move |thread| {
-                        // Not the one that leads: it comes here while it waits for the others' share.
+                        // Not the leading thread, which gets here while it waits for the others.
                         if thread.index() != me {
                             awake.stay(thread.index());
                         }
@@ -95,21 +96,21 @@ impl Threads {
         Self { pool: None, count: 1, awake: None }
     }
 
-    /// How many operations of a forward pass are worth a thread: some 50 µs of work where the others are awake, 150 where
-    /// they must be woken. Less would not pay even if waking cost nothing, since half of the weights and of their
-    /// gradient has to come out of another processor's cache in every phase.
+    /// Operations of a forward pass that justify one more thread: about 50 µs of work if the others are awake, 150 µs
+    /// if they must be woken. Less would not pay even if waking cost nothing, because in every phase half of the
+    /// weights and of their gradient come from another processor's cache.
     pub(crate) fn operations_per_thread(&self) -> usize {
         if self.awake.is_some() { 10_000_000 } else { 30_000_000 }
     }
 
-    /// How many threads there are, at least 1.
+    /// The number of threads, at least 1.
     #[must_use]
     pub fn count(&self) -> usize {
         self.count
     }
 
-    /// Runs `f` on one of the threads. A training loop that runs inside starts each step's parallel parts without
-    /// crossing from a foreign thread first, which costs tens of microseconds.
+    /// Runs `f` on one of the threads. A training loop inside `f` starts each step's parallel parts from within the
+    /// pool; from outside, each start would cost tens of microseconds.
     pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(f),
@@ -117,7 +118,7 @@ impl Threads {
         }
     }
 
-    /// Runs `f` for each state, one thread a state.
+    /// Runs `f` for each state, each on a thread of its own.
     pub(crate) fn all<T: Send>(&self, states: &mut [T], f: impl Fn(usize, &mut T) + Sync) {
         match &self.pool {
             Some(pool) if states.len() > 1 => {
@@ -129,8 +130,8 @@ impl Threads {
         }
     }
 
-    /// Runs `f` once for every item in `0..items`, each with whichever of the `states` is free: as many threads as there
-    /// are states take the next item when they have finished the last.
+    /// Runs `f` once for every item in `0..items`, on as many threads as there are `states`. A thread takes the next
+    /// item when it has finished one.
     pub(crate) fn each<T: Send>(&self, states: &mut [T], items: usize, f: impl Fn(usize, &mut T) + Sync) {
         if let [state] = states {
             (0..items).for_each(|item| f(item, state));
@@ -148,8 +149,8 @@ impl Threads {
         });
     }
 
-    /// Shares panels among threads, `group` of them to each: the first argument of `f` counts the groups, and each has a
-    /// state of its own. `arena` holds `stride` elements a panel, `losses` and `correct` one each.
+    /// Shares panels among threads, `group` of them to each. The first argument of `f` is the number of the group,
+    /// and the last its state. `arena` holds `stride` elements a panel, `losses` and `correct` one each.
     pub(crate) fn shares<A: Send, L: Send, C: Send, T: Send>(
         &self,
         group: usize,
@@ -174,7 +175,8 @@ impl Threads {
         }
     }
 
-    /// Runs `f` on blocks of `out`, shared among the threads where it is long; the first argument is where the block starts.
+    /// Runs `f` on blocks of `out`, shared among the threads if it is long. The first argument is the start of the
+    /// block.
     pub fn for_each_block(&self, out: &mut [f32], f: impl Fn(usize, &mut [f32]) + Sync + Send) {
         const BLOCK: usize = 1 << 15;
         if out.len() < 4 * BLOCK {
@@ -184,8 +186,8 @@ impl Threads {
         }
     }
 
-    /// Runs `f` on every chunk of `a` and the same chunks of `b` and `c`, each of which may be empty instead. The first
-    /// argument is where the chunk starts.
+    /// Runs `f` on every chunk of `a` and the same chunks of `b` and `c`, each of which may also be empty. The first
+    /// argument is the start of the chunk.
     pub(crate) fn for_each_chunk(
         &self,
         size: usize,

@@ -1,7 +1,7 @@
-//! Leaves and the canonical tree: in which order the gradients of a mini-batch are summed, wherever that happens.
+//! Leaves and the canonical tree: the order in which the gradients of a mini-batch are summed, on any machine.
 //!
-//! A mini-batch of n samples is cut into leaves of `shard` consecutive samples; the last may be short. Node `(level, i)`
-//! is the sum of `(level−1, 2i)` and `(level−1, 2i+1)`; where there is no right one, the left passes up unchanged.
+//! A mini-batch of n samples is cut into leaves of `shard` consecutive samples; the last may be short. Node `(level,
+//! i)` is the sum of `(level−1, 2i)` and `(level−1, 2i+1)`; without a right one, the left passes up unchanged.
 //!
 //! ```text
 //! level 3                 (3,0)
@@ -21,7 +21,7 @@ pub struct Node {
     pub index: u32,
 }
 
-/// How a mini-batch divides into leaves.
+/// The division of a mini-batch into leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tree {
     samples: usize,
@@ -42,13 +42,13 @@ impl Tree {
         Self { samples, shard, leaves: leaves as u32 }
     }
 
-    /// Samples of the mini-batch.
+    /// Samples in the mini-batch.
     #[must_use]
     pub fn samples(&self) -> usize {
         self.samples
     }
 
-    /// Samples of a leaf (the last may have fewer).
+    /// Samples in a leaf; the last may be short.
     #[must_use]
     pub fn shard(&self) -> usize {
         self.shard
@@ -60,7 +60,7 @@ impl Tree {
         self.leaves
     }
 
-    /// The node whose sum is that of the whole mini-batch.
+    /// The node that sums the whole mini-batch.
     #[must_use]
     pub fn root(&self) -> Node {
         Node { level: self.leaves.next_power_of_two().trailing_zeros(), index: 0 }
@@ -101,7 +101,7 @@ impl Tree {
         let end = u64::from(leaves.end.min(self.leaves));
         while start < end {
             let mut level = if start == 0 { 32 } else { start.trailing_zeros() };
-            // A node may reach beyond the last leaf, as there is nothing there, but not beyond the range before it.
+            // A node may reach beyond the last leaf, but not beyond the end of a range that stops before it.
             while level > 0 && start + (1 << level) > end && end < u64::from(self.leaves)
                 || level > self.root().level
                 || level > 0 && start + (1 << (level - 1)) >= end
@@ -115,20 +115,20 @@ impl Tree {
 }
 
 impl Node {
-    /// The node above.
+    /// The parent.
     #[must_use]
     pub fn parent(self) -> Self {
         Self { level: self.level + 1, index: self.index / 2 }
     }
 
-    /// The other node below the same parent; it may not exist.
+    /// The other child of the same parent. A tree may lack it.
     #[must_use]
     pub fn sibling(self) -> Self {
         Self { level: self.level, index: self.index ^ 1 }
     }
 }
 
-/// Sums numbers along the canonical tree over their index. (The kernels do the same with tiles of gradients.)
+/// Sums numbers along the canonical tree over their indices, as the kernels sum tiles of gradients.
 #[must_use]
 pub fn tree_sum(leaves: impl Iterator<Item = f64>) -> f64 {
     let mut stack = [0.0; 64];
@@ -151,7 +151,7 @@ pub fn tree_sum(leaves: impl Iterator<Item = f64>) -> f64 {
 mod tests {
     use super::*;
 
-    /// The definition, level by level.
+    /// The definition of the sum, level by level.
     fn by_levels(mut level: Vec<f64>) -> f64 {
         while level.len() > 1 {
             level = level.chunks(2).map(|pair| pair.iter().copied().reduce(|l, r| l + r).unwrap()).collect();
@@ -182,7 +182,7 @@ mod tests {
                         at = tree.leaves_of(node).end;
                     }
                     assert_eq!(at, end);
-                    // Two neighbours that are siblings would have been one.
+                    // Two siblings would have been their parent.
                     for pair in nodes.windows(2) {
                         assert!(
                             pair[0].sibling() != pair[1] || pair[0].index & 1 == 1,

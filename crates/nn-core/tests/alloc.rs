@@ -1,14 +1,14 @@
-//! A training step allocates nothing once it has run a few times: no thread waits for the allocator, and memory does not
-//! grow. One test alone in this binary, because the counter is the process's.
-#![allow(unsafe_code)] // a global allocator cannot be written without
+//! A training step allocates nothing once it has run a few times: no thread waits for the allocator, and memory does
+//! not grow. The allocator counts for the whole process, so this binary has no other test.
+#![allow(unsafe_code)] // a global allocator needs it
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Targets,
-    Threads, Workspace, initial_parameters,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
+    StepInputs, Targets, Threads, Workspace, initial_parameters,
 };
 
 struct Counting;
@@ -45,7 +45,7 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
         Optimizer::Adam { beta1: adam.0, beta2: adam.1, epsilon: adam.2 },
         Optimizer::AdamW { beta1: adam.0, beta2: adam.1, epsilon: adam.2, weight_decay: 0.01 },
     ];
-    // Large enough that two threads share every phase of a step.
+    // Large enough for two threads to share every phase of a step.
     let model =
         Model::new(vec![784, 700, 10], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     let samples = 96;
@@ -59,22 +59,23 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
     let batch: Vec<u32> = (0..samples as u32).rev().collect();
     for count in [1, 2] {
         for optimizer in optimizers {
-            let threads = Arc::new(Threads::new(count).unwrap());
-            let mut workspace = Workspace::new(&model, batch.len(), threads.clone(), isa);
+            let compute = Compute { isa, threads: Arc::new(Threads::new(count).unwrap()) };
+            let mut workspace = Workspace::new(&model, batch.len(), compute.threads.clone(), isa);
             let mut params = initial_parameters(&model, Init::He, 1);
             let mut gradient = vec![0.0; params.len()];
             let mut state = OptimizerState::new(optimizer, &model);
             let mut run = |steps| {
                 for step in 0..steps {
                     let stats = workspace.node_gradient(&params, &data, &batch, 12, &mut gradient).unwrap();
-                    state.step(isa, &threads, &mut params, &gradient, stats.samples, step, 1e-3, 0.0);
+                    let inputs = StepInputs { samples: stats.samples, step, learning_rate: 1e-3, l2: 0.0 };
+                    state.step(&compute, &mut params, &gradient, inputs);
                 }
             };
-            // One thread: nothing at all. With more, a thread that has fallen asleep is called with a message, which
-            // the pool allocates; on a busy machine that may be in every step. A few small messages are allowed then,
-            // nothing of the size of a layer, or even of a leaf's losses.
+            // One thread allocates nothing at all. With more, the pool allocates a message to wake a thread that fell
+            // asleep, on a busy machine perhaps in every step. So a few small messages are allowed, but nothing of
+            // the size of a layer, or even of a leaf's losses.
             let messages = if count == 1 { 0 } else { 12 * STEPS as usize };
-            let quiet = threads.enter(|| {
+            let quiet = compute.threads.enter(|| {
                 run(3);
                 (0..50).any(|_| {
                     let before = (ALLOCATIONS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));

@@ -1,24 +1,21 @@
-//! The kernels against the definition in `nn_core::reference`: not close, equal, bit for bit, on every instruction set
-//! that this processor has and with any number of threads.
+//! The kernels against the definition in `nn_core::reference`: not close but equal, bit for bit, on every instruction
+//! set of this processor and with any number of threads.
 
 mod common;
 
-use std::sync::Arc;
-
-use common::{cases, dataset};
+use common::{cases, compute, dataset, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Init, Isa, Model, Output, Threads, Workspace, initial_parameters, reference,
+    Activation, Cost, Dataset, Init, Isa, Model, Output, Workspace, initial_parameters, reference,
 };
 use proptest::prelude::*;
 
-/// Every instruction set and number of threads against the reference, for one mini-batch.
+/// Compares every instruction set and number of threads with the reference, for one mini-batch.
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
     let params = initial_parameters(model, Init::Scaled, 11);
     let (want, want_loss) = reference::batch_gradient(model, &params, data, batch, shard);
     for isa in Isa::available() {
         for &count in thread_counts {
-            let threads = Arc::new(Threads::new(count).unwrap());
-            let mut workspace = Workspace::new(model, batch.len(), threads, isa);
+            let mut workspace = workspace(model, batch.len(), count, isa);
             let mut got = vec![f32::NAN; params.len()];
             let stats = workspace.node_gradient(&params, data, batch, shard, &mut got).unwrap();
             let differ = got.iter().zip(&want).position(|(g, w)| g.to_bits() != w.to_bits());
@@ -60,7 +57,7 @@ fn every_activation_output_and_cost() {
 
 #[test]
 fn long_sums_go_through_panels_of_256() {
-    // More than 256 inputs, hidden neurons and samples of a leaf, and each not a multiple of it.
+    // More than 256 inputs, hidden neurons and samples in a leaf, and none a multiple of 256.
     let model = Model::new(vec![700, 290, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
     let data = dataset(&model, 540, true, 3);
     let batch: Vec<u32> = (0..540).rev().collect();
@@ -86,15 +83,14 @@ fn a_node_of_the_tree_is_the_same_wherever_it_is_computed() {
     let params = initial_parameters(&model, Init::Normal, 2);
     let batch: Vec<u32> = (0..53).map(|s| (s * 13) % 100).collect();
     let tree = Tree::new(batch.len(), 4);
-    let threads = Arc::new(Threads::new(1).unwrap());
-    let mut workspace = Workspace::new(&model, batch.len(), threads, Isa::best());
+    let mut workspace = workspace(&model, batch.len(), 1, Isa::best());
     let mut node = |samples: &[u32]| {
         let mut out = vec![0.0; params.len()];
         workspace.node_gradient(&params, &data, samples, 4, &mut out).unwrap();
         out
     };
     let whole = node(&batch);
-    // Cut the leaves anywhere, compute the nodes of either side apart, and join them level by level.
+    // Cut the leaves anywhere, compute the nodes of either side separately, and join them level by level.
     for cut in 1..tree.leaves() {
         let mut parts: Vec<_> = [tree.cover(0..cut), tree.cover(cut..tree.leaves())]
             .concat()
@@ -114,7 +110,7 @@ fn a_node_of_the_tree_is_the_same_wherever_it_is_computed() {
                 let (_, right) = parts.remove(at + 1);
                 parts[at].1.iter_mut().zip(right).for_each(|(l, r)| *l += r);
             } else {
-                // No sibling: it passes up unchanged.
+                // Without a sibling, a node passes up unchanged.
                 parts[at].0 = n.parent();
             }
         }
@@ -128,13 +124,12 @@ fn nan_and_infinity_are_reported() {
     let data = dataset(&model, 20, false, 9);
     let batch: Vec<u32> = (0..20).collect();
     for isa in Isa::available() {
-        let threads = Arc::new(Threads::new(1).unwrap());
-        let mut workspace = Workspace::new(&model, 20, threads, isa);
+        let mut workspace = workspace(&model, 20, 1, isa);
         for bad in [f32::NAN, f32::INFINITY, 1e38] {
             for at in [0, 185, model.parameters() - 1] {
                 let mut params = initial_parameters(&model, Init::He, 2);
                 params[at] = bad;
-                // 1e38 in one weight overflows only in the layers above it.
+                // 1e38 in one weight overflows only in the layers after it.
                 params[(at + 25) % 180] = bad;
                 let mut out = vec![0.0; params.len()];
                 let stats = workspace.node_gradient(&params, &data, &batch, 3, &mut out).unwrap();
@@ -160,7 +155,7 @@ fn evaluation_and_outputs_agree_with_the_reference() {
             })
             .collect();
         for isa in Isa::available() {
-            let threads = Arc::new(Threads::new(2).unwrap());
+            let threads = compute(isa, 2).threads;
             let mut workspace = Workspace::for_evaluation(&model, threads, isa);
             let evaluation = workspace.evaluate(&params, &data).unwrap();
             let loss = traces.iter().map(|t| t.loss).sum::<f64>() / 1101.0;
@@ -185,7 +180,7 @@ proptest! {
     #[test]
     fn any_shape_equals_the_reference(
         widths in prop::collection::vec(1_usize..70, 2..5),
-        case in 0_usize..15,
+        case in 0..cases().len(),
         samples in 1_usize..80,
         shard in 1_usize..40,
         bytes: bool,

@@ -1,25 +1,23 @@
-//! The arithmetic against PyTorch's, from the golden file that `golden/make_golden.py` wrote in float64
-//! (`golden/README.md` says what is in it), on every instruction set that this processor has.
+//! The arithmetic against PyTorch's, on every instruction set of this processor. `golden/make_golden.py` computed the
+//! golden file in float64; `golden/README.md` describes it.
 //!
-//! Tolerances are fractions of the largest number in the array compared. The golden inputs are exact in f32, so all that
-//! may differ is the rounding of our f32 arithmetic: 2⁻²⁴ = 6e-8 an operation, over some tens of operations a number, and
-//! the golden file's own nine digits, 5e-10. What was seen is noted beside each; the limits leave a few times that. A
-//! wrong formula is off by far more.
+//! Tolerances are fractions of the largest number in the array compared. The golden inputs are exact in f32, so
+//! differences come only from the rounding of our f32 arithmetic, 2⁻²⁴ = 6e-8 an operation over some tens of
+//! operations a number, and from the nine digits of the golden file, 5e-10. Each limit is a few times the observed
+//! difference, which is noted beside it. A wrong formula is off by far more.
 
 mod common;
 
-use std::sync::Arc;
-
-use common::{assert_close, widen};
+use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule, Targets,
-    Threads, Workspace, layout, rate_multiplier, reference,
+    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule, StepInputs,
+    Targets, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
-/// Outputs, losses and norms: 2e-7 was seen.
+/// For outputs, losses and norms. Observed: 2e-7.
 const FORWARD: f64 = 1e-6;
-/// Gradients, each layer's weights or biases by themselves: 6e-7 was seen.
+/// For gradients, of each layer's weights or biases separately. Observed: 6e-7.
 const GRADIENT: f64 = 2e-6;
 
 #[derive(Deserialize)]
@@ -122,7 +120,7 @@ fn outputs_and_losses_are_pytorchs() {
         let network = golden.network(case);
         let (params, data) = (network.parameters(), network.dataset(&case.target));
         let m = &case.model;
-        // What serde reads has not been checked.
+        // Reading a model is the same as making it.
         assert_eq!(&Model::new(m.widths().to_vec(), m.activation(), m.output(), m.cost()).unwrap(), m);
 
         let (mut outputs, mut losses) = (Vec::new(), Vec::new());
@@ -138,8 +136,7 @@ fn outputs_and_losses_are_pytorchs() {
 
         for isa in Isa::available() {
             let what = format!("{name} on {}", isa.name());
-            let threads = Arc::new(Threads::new(1).unwrap());
-            let mut workspace = Workspace::for_evaluation(m, threads, isa);
+            let mut workspace = evaluator(m, isa);
             let outputs = widen(&workspace.outputs(&params, &data, 0..data.len()).unwrap());
             assert_close(&format!("{what}: outputs"), &outputs, &case.outputs, FORWARD);
             let evaluation = workspace.evaluate(&params, &data).unwrap();
@@ -149,7 +146,7 @@ fn outputs_and_losses_are_pytorchs() {
                     case.outputs.chunks(m.output_width()).zip(&network.labels).filter(|(a, label)| {
                         a.iter().enumerate().all(|(j, x)| j == **label as usize || *x < a[**label as usize])
                     });
-                // Saturated sigmoids tie at 1 to nine digits; then it is not for this file to say who wins.
+                // Saturated sigmoids tie at 1 to nine digits, so the golden file cannot say which is the strongest.
                 if network.name != "saturated" || m.output() != Output::Sigmoid {
                     assert_eq!(evaluation.correct, right.count(), "{what}: right answers");
                 }
@@ -167,8 +164,7 @@ fn gradients_and_norms_are_pytorchs() {
         let n = data.len();
         let batch: Vec<u32> = (0..n as u32).collect();
         for isa in Isa::available() {
-            let threads = Arc::new(Threads::new(1).unwrap());
-            let mut workspace = Workspace::new(&case.model, n, threads, isa);
+            let mut workspace = workspace(&case.model, n, 1, isa);
             // One leaf; several, the last of them short; a leaf for each sample.
             for shard in [n, 2, 1] {
                 let what = format!("{} on {}, shard {shard}", case.name, isa.name());
@@ -196,16 +192,16 @@ fn gradients_and_norms_are_pytorchs() {
 
 #[test]
 fn optimizers_step_as_pytorchs() {
-    // An update of Adam is 1 % of the largest parameter or less, so 5e-7 of the largest is 5e-5 of an update. 2e-7 was
-    // seen, which is the rounding of the parameters themselves over six steps.
+    // An update of Adam is at most 1 % of the largest parameter, so 5e-7 of the largest is 5e-5 of an update. Observed:
+    // 2e-7, the rounding of the parameters themselves over six steps.
     const TOLERANCE: f64 = 5e-7;
     let Optimizers { weights, biases, start, gradients, runs } = golden().optimizers;
     let widths = vec![weights / biases, biases];
     let model = Model::new(widths, Activation::Sigmoid, Output::Linear, Cost::Mse).unwrap();
     assert_eq!((model.parameters(), start.len(), runs.len()), (weights + biases, weights + biases, 8));
-    let threads = Threads::new(1).unwrap();
     for run in &runs {
         for isa in Isa::available() {
+            let compute = compute(isa, 1);
             // A sum over 8 samples is the same gradient to the bit; over 3 to a rounding or two.
             for samples in [1_usize, 8, 3] {
                 let what = format!("{:?}, l2 {}, {}, n = {samples}", run.optimizer, run.l2, isa.name());
@@ -213,11 +209,11 @@ fn optimizers_step_as_pytorchs() {
                 let mut params = start.clone();
                 for (t, (gradient, want)) in gradients.iter().zip(&run.parameters).enumerate() {
                     let sum: Vec<f32> = gradient.iter().map(|g| g * samples as f32).collect();
-                    let rate = run.learning_rate;
-                    state.step(isa, &threads, &mut params, &sum, samples, t as u64, rate, run.l2);
+                    let (step, learning_rate, l2) = (t as u64, run.learning_rate, run.l2);
+                    state.step(&compute, &mut params, &sum, StepInputs { samples, step, learning_rate, l2 });
                     let what = format!("{what}, step {t}");
                     assert_close(&what, &widen(&params), want, TOLERANCE);
-                    // Nothing pulls at a bias without a gradient.
+                    // A bias without a gradient does not move.
                     assert_eq!(params[weights + 1].to_bits(), start[weights + 1].to_bits(), "{what}");
                 }
             }
@@ -234,7 +230,7 @@ fn learning_rates_follow_their_schedules() {
         let got: Vec<f64> = (0..total_steps)
             .map(|step| rate_multiplier(&run.schedule, step, steps_per_epoch, epochs))
             .collect();
-        // All in f64: only the file's nine digits differ.
+        // All is in f64, so only the nine digits of the file differ.
         assert_close(&format!("{:?}", run.schedule), &got, &run.multipliers, 1e-9);
     }
 }

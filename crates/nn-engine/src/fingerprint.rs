@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output, Purpose,
-    Targets, Threads, Workspace, initial_parameters, permutation,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
+    Purpose, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation,
 };
 use sha2::{Digest, Sha256};
 
@@ -43,6 +43,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
         Ok(threads) => Arc::new(threads),
         Err(_) => unreachable!("one thread is the calling one"),
     };
+    let compute = Compute { isa, threads };
     let mut order = vec![0; 24];
     permutation(7, Purpose::Shuffle, 3, &mut order);
     for (activation, output, cost, init) in [
@@ -59,7 +60,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
         let Ok(data) = Dataset::new(Features::U8 { data: bytes, scale: 255.0 }, 300, targets, None) else {
             unreachable!("the data are fixed")
         };
-        let mut workspace = Workspace::new(&model, 24, threads.clone(), isa);
+        let mut workspace = Workspace::new(&model, 24, compute.threads.clone(), isa);
         for optimizer in [
             Optimizer::Sgd,
             Optimizer::Nesterov { momentum: 0.9 },
@@ -74,7 +75,8 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
                 };
                 hash.update(stats.loss.to_bits().to_le_bytes());
                 update(&mut hash, &gradient);
-                state.step(isa, &threads, &mut params, &gradient, stats.samples, step, 0.05, 1e-3);
+                let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.05, l2: 1e-3 };
+                state.step(&compute, &mut params, &gradient, inputs);
             }
             update(&mut hash, &params);
         }

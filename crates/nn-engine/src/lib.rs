@@ -17,11 +17,11 @@ mod recipe;
 
 pub use encoding::Encoding;
 pub use engine::{
-    Action, Assignment, Attempt, Cluster, Compute, Contribution, Engine, EpochReport, EpochSums, Event,
-    Generation, Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Received, Rejection,
-    Release, Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState,
-    WorkerStatus,
+    Action, Assignment, Attempt, Cluster, Contribution, Engine, EpochReport, EpochSums, Event, Generation,
+    Join, MAX_REMEMBERED, MAX_WORKERS, Member, Outcome, Part, Quarantine, Received, Rejection, Release,
+    Snapshot, SnapshotError, Status, Step, StepReport, Values, Waiting, WorkerId, WorkerState, WorkerStatus,
 };
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
+pub use nn_core::Compute;
 pub use recipe::Recipe;

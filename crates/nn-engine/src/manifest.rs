@@ -180,9 +180,9 @@ fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
     let widths: Vec<String> = model.widths().iter().map(usize::to_string).collect();
     vec![
         ("layers", widths.join("-")),
-        ("activation", word(&model.activation())),
-        ("output", word(&model.output())),
-        ("cost", word(&model.cost())),
+        ("activation", model.activation().to_string()),
+        ("output", model.output().to_string()),
+        ("cost", model.cost().to_string()),
     ]
 }
 
@@ -214,18 +214,6 @@ impl SampleOrder {
         let start = batch as usize * self.batch_size;
         &self.order[start..self.order.len().min(start + self.batch_size)]
     }
-}
-
-/// The name of a value as configuration files and messages have it.
-pub(crate) fn word(value: &impl std::fmt::Debug) -> String {
-    let mut word = String::new();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_uppercase() && !word.is_empty() {
-            word.push('-');
-        }
-        word.extend(letter.to_lowercase());
-    }
-    word
 }
 
 /// Lower-case hexadecimal.

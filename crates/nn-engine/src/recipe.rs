@@ -3,7 +3,7 @@
 use nn_core::{Init, Optimizer, Schedule, ScheduleShape};
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{ManifestError, word};
+use crate::manifest::ManifestError;
 
 /// Everything beside the network and its data that decides the weights after step t.
 ///
@@ -93,7 +93,7 @@ impl Recipe {
             self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
-            ("init", word(init)),
+            ("init", init.to_string()),
             ("learning-rate", format!("{learning_rate:?}")),
             ("l2", format!("{l2:?}")),
             ("batch-size", batch_size.to_string()),
@@ -106,8 +106,8 @@ impl Recipe {
         if let ScheduleShape::Step { every_epochs, factor: _ } = shape {
             after.push(("step-epochs", every_epochs.to_string()));
         }
-        after.push(("optimizer", optimizer_name(*optimizer).to_owned()));
-        after.push(("schedule", schedule_name(*shape).to_owned()));
+        after.push(("optimizer", optimizer.name().to_string()));
+        after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
         if let ScheduleShape::Cosine { floor: _ } = shape {
             after.push(("epochs", epochs.to_string()));
@@ -136,23 +136,5 @@ fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
         ScheduleShape::Constant => Vec::new(),
         ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
         ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
-    }
-}
-
-fn optimizer_name(optimizer: Optimizer) -> &'static str {
-    match optimizer {
-        Optimizer::Sgd => "sgd",
-        Optimizer::Momentum { .. } => "momentum",
-        Optimizer::Nesterov { .. } => "nesterov",
-        Optimizer::Adam { .. } => "adam",
-        Optimizer::AdamW { .. } => "adamw",
-    }
-}
-
-fn schedule_name(shape: ScheduleShape) -> &'static str {
-    match shape {
-        ScheduleShape::Constant => "constant",
-        ScheduleShape::Step { .. } => "step",
-        ScheduleShape::Cosine { .. } => "cosine",
     }
 }

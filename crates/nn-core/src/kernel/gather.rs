@@ -1,4 +1,4 @@
-//! From rows of samples to lanes: the way into the arena.
+//! From rows of samples to lanes: copies samples into the arena.
 
 use super::lanes::{Lane, Portable, Simd};
 use super::{Isa, Kind};
@@ -6,15 +6,16 @@ use super::{Isa, Kind};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 
-/// Rows of features to gather from.
+/// Rows of features, one a sample.
 #[derive(Clone, Copy)]
 pub(crate) enum GatherSource<'a> {
     /// `byte as f32 · factor`
     Bytes { data: &'a [u8], factor: f32 },
-    /// As they are.
+    /// Numbers, used as they are.
     Floats(&'a [f32]),
 }
 
+/// Whether the rows of all samples are inside the source.
 pub(super) fn in_range(source: GatherSource<'_>, width: usize, samples: &[u32]) -> bool {
     let len = match source {
         GatherSource::Bytes { data, .. } => data.len(),
@@ -23,8 +24,8 @@ pub(super) fn in_range(source: GatherSource<'_>, width: usize, samples: &[u32]) 
     samples.iter().all(|&s| (s as usize + 1) * width <= len)
 }
 
-/// The same 16 features (or as many as there are from `first` on) of every sample, one lane a sample, from the data.
-/// Unsafe only for the instructions of `S`, which must be enabled.
+/// Writes 16 features from `first` on (fewer at the end of a row) of every sample to `out`, one lane a sample. Unsafe
+/// only for the instructions of `S`, which must be enabled.
 #[inline(always)]
 pub(super) unsafe fn features_of<S: Simd>(
     source: GatherSource<'_>,
@@ -57,8 +58,8 @@ pub(super) unsafe fn features_of<S: Simd>(
     }
 }
 
-/// Writes the features of up to 16 samples to `out`, one lane a feature. Lanes of samples that are not there, and of
-/// features up to a multiple of 16, become 0.
+/// Writes the features of up to 16 samples to `out`, one lane a feature. The places of missing samples, and the lanes
+/// from the last feature up to a multiple of 16, become 0.
 pub(crate) fn gather_panel(
     isa: Isa,
     source: GatherSource<'_>,
@@ -81,7 +82,7 @@ pub(crate) fn gather_panel(
         // SAFETY: passed on.
         unsafe { gather::<Avx2>(source, width, samples, out) }
     }
-    // SAFETY: `gather` checks its slices; the instructions are there, or the `Isa` would not be.
+    // SAFETY: `gather` checks its slices; an `Isa` exists only if the processor has its instructions.
     unsafe {
         match isa.kind() {
             Kind::Portable => gather::<Portable>(source, width, samples, out),
@@ -93,10 +94,10 @@ pub(crate) fn gather_panel(
     }
 }
 
-/// How far ahead of the conversion the samples' rows are asked for: they are anywhere in memory.
+/// Bytes by which prefetching runs ahead of the conversion: the samples' rows lie anywhere in memory.
 const GATHER_AHEAD: usize = 256;
 
-/// Unsafe only for the instructions of `S`, which must be enabled.
+/// [`gather_panel`] with the instructions of `S`, which must be enabled.
 #[inline(always)]
 unsafe fn gather<S: Simd>(source: GatherSource<'_>, width: usize, samples: &[u32], out: &mut [Lane]) {
     match source {
@@ -104,7 +105,7 @@ unsafe fn gather<S: Simd>(source: GatherSource<'_>, width: usize, samples: &[u32
             let nothing = [0_u8; 16];
             for line in (0..width.min(GATHER_AHEAD)).step_by(64) {
                 for &sample in samples {
-                    // SAFETY: any address may be asked for.
+                    // SAFETY: any address may be requested.
                     unsafe { S::prefetch(data.as_ptr().wrapping_add(sample as usize * width + line).cast()) }
                 }
             }

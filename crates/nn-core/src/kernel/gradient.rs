@@ -1,5 +1,6 @@
 //! The gradient of a node of the tree: every layer's weights and biases, shared among threads by weights.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::gather::{GatherSource, features_of, in_range};
@@ -13,7 +14,7 @@ use crate::threads::Threads;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 
-/// Where a layer's numbers are: in a panel of the arena, and in the flat buffer of parameters or gradients.
+/// The place of a layer's numbers: in a panel of the arena, and in the flat buffer of parameters or gradients.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LayerGeometry {
     pub(crate) inputs: usize,
@@ -30,36 +31,38 @@ pub(crate) struct LayerGeometry {
     pub(crate) biases: usize,
 }
 
-/// What [`node_gradient`] computes from.
+/// The input of [`node_gradient`].
 pub(crate) struct NodeGradient<'a> {
     pub(crate) layers: &'a [LayerGeometry],
     pub(crate) arena: &'a [Lane],
+    /// Lanes from one panel of the arena to the next.
     pub(crate) stride: usize,
-    /// Samples of the node, the first of them in lane 0 of the first panel.
+    /// Samples in the node, the first of them in lane 0 of the first panel.
     pub(crate) samples: usize,
-    /// Samples of a leaf.
+    /// Samples in a leaf.
     pub(crate) shard: usize,
-    /// Where the first layer's inputs came from: a row a sample, which is the order that the gradient needs.
+    /// The origin of the first layer's inputs, if it is there: one row a sample, which is the order that the gradient
+    /// needs.
     pub(crate) origin: Option<(GatherSource<'a>, &'a [u32])>,
 }
 
-/// Neurons in one piece of work: large enough that gathering its inputs costs nothing beside it.
+/// Neurons in one piece of work: enough to make the cost of gathering its inputs negligible.
 const ROWS_PER_ITEM: usize = 512;
 
 impl LayerGeometry {
-    /// Pieces of work along the inputs (two lanes each) and the neurons; one more is the biases.
+    /// Pieces of work along the inputs (two lanes each) and along the neurons. The biases are one more piece.
     fn items(&self) -> (usize, usize) {
         (self.inputs.div_ceil(32), self.outputs.div_ceil(ROWS_PER_ITEM))
     }
 }
 
-/// Shares the output among threads, which write disjoint parts of it.
+/// The output, which the threads share and write disjoint parts of.
 struct SharedOut(*mut f32);
 // SAFETY: `node_gradient` gives every (layer, column block, row block) to one thread only.
 unsafe impl Sync for SharedOut {}
 
 /// Writes the gradient of a node, summed over its samples leaf by leaf along the canonical tree, to `out`, laid out
-/// like the parameters. Returns false if any of it is NaN or infinite. `scratch` decides how many threads may work.
+/// like the parameters. Returns false if any of it is NaN or infinite. As many threads work as `scratch` has elements.
 pub(crate) fn node_gradient(
     isa: Isa,
     threads: &Threads,
@@ -106,7 +109,7 @@ pub(crate) fn node_gradient(
     finite.into_inner()
 }
 
-/// One piece of work, on the right instructions. The bounds that [`node_gradient`] checks must hold.
+/// One piece of work, with the right instructions. The bounds that [`node_gradient`] checks must hold.
 unsafe fn gradient_item(
     isa: Isa,
     task: &NodeGradient<'_>,
@@ -133,7 +136,7 @@ unsafe fn gradient_item(
         // SAFETY: passed on.
         unsafe { gradient_block::<Avx2>(t, l, i, s, o) }
     }
-    // SAFETY: passed on; the instructions are there, or the `Isa` would not be.
+    // SAFETY: passed on; an `Isa` exists only if the processor has its instructions.
     unsafe {
         match isa.kind() {
             Kind::Portable => gradient_block::<Portable>(task, layer, item, own, out),
@@ -145,6 +148,24 @@ unsafe fn gradient_item(
     }
 }
 
+/// The memory of one piece of work.
+#[derive(Clone, Copy)]
+struct Buffers {
+    arena: *const f32,
+    /// Floats from one panel of the arena to the next.
+    stride: usize,
+    panels: usize,
+    /// One or two columns of lanes, one lane a sample.
+    features: *mut f32,
+    /// Floats from the first column of `features` to the second.
+    column_stride: usize,
+    /// Partial sums of a gradient tile.
+    stack: *mut f32,
+    out: *mut f32,
+    /// A lane that stays 0 as long as everything written to `out` is finite.
+    check: *mut f32,
+}
+
 #[inline(always)]
 unsafe fn gradient_block<S: Simd>(
     task: &NodeGradient<'_>,
@@ -153,41 +174,67 @@ unsafe fn gradient_block<S: Simd>(
     own: &mut Scratch,
     out: *mut f32,
 ) -> bool {
-    let (column_items, row_items) = layer.items();
-    let arena = task.arena.as_ptr().cast::<f32>();
-    let stride = task.stride * 16;
     let panels = task.samples.div_ceil(16);
-    let features = own.features.as_mut_ptr().cast::<f32>();
-    let stack = own.stack.as_mut_ptr().cast::<f32>();
-    let column_stride = panels * 256;
-    let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: stride };
     let mut checks = [0.0_f32; 16];
-    let check = checks.as_mut_ptr();
+    let buffers = Buffers {
+        arena: task.arena.as_ptr().cast(),
+        stride: task.stride * 16,
+        panels,
+        features: own.features.as_mut_ptr().cast(),
+        column_stride: panels * 256,
+        stack: own.stack.as_mut_ptr().cast(),
+        out,
+        check: checks.as_mut_ptr(),
+    };
+    let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: buffers.stride };
+    let (column_items, row_items) = layer.items();
     if item == column_items * row_items {
-        // The biases: their inputs are all 1.
-        let ones = [1.0_f32; 16];
-        let leaves = Leaves { panel_stride: 0, ..leaves };
-        for block in 0..layer.outputs.div_ceil(16) {
-            // SAFETY: the lanes of a layer are padded to a multiple of 16.
-            unsafe {
-                by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features)
-            };
-            // SAFETY: `ones` serves every panel, as its stride is 0; the rest is as below.
-            unsafe {
-                let inputs = Columns { start: features, column_stride };
-                let columns = (layer.outputs - block * 16).min(16);
-                let out =
-                    GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
-                gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out);
-            }
-        }
+        // SAFETY: passed on.
+        unsafe { bias_gradient::<S>(layer, leaves, buffers) };
         return checks == [0.0; 16];
     }
-    let (column_item, row_item) = (item % column_items, item / column_items);
-    let column = column_item * 32;
-    let lanes = (layer.inputs - column).min(32).div_ceil(16);
-    for lane in 0..lanes {
-        let first = column + lane * 16;
+    let (column, first_row) = (item % column_items * 32, item / column_items * ROWS_PER_ITEM);
+    let columns = column..layer.inputs.min(column + 32);
+    let rows = first_row..layer.outputs.min(first_row + ROWS_PER_ITEM);
+    // SAFETY: the columns are among the layer's inputs and the rows among its neurons; the rest is passed on.
+    unsafe {
+        gather_inputs::<S>(task, layer, columns.clone(), buffers);
+        weight_gradient::<S>(layer, columns, rows, leaves, buffers);
+    }
+    checks == [0.0; 16]
+}
+
+/// The gradient of all biases of a layer: that of weights whose inputs are all 1.
+#[inline(always)]
+unsafe fn bias_gradient<S: Simd>(layer: &LayerGeometry, leaves: Leaves, buffers: Buffers) {
+    let Buffers { arena, stride, panels, features, column_stride, stack, out, check } = buffers;
+    let ones = [1.0_f32; 16];
+    let leaves = Leaves { panel_stride: 0, ..leaves };
+    for block in 0..layer.outputs.div_ceil(16) {
+        // SAFETY: the lanes of a layer are padded to a multiple of 16; `ones` serves every panel, because its stride
+        // is 0; the biases of the block are in `out`.
+        unsafe {
+            by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features);
+            let inputs = Columns { start: features, column_stride };
+            let columns = (layer.outputs - block * 16).min(16);
+            let out =
+                GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
+            gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out);
+        }
+    }
+}
+
+/// Writes up to 32 inputs of every sample to `features`: one lane of 16 a sample, in one or two columns.
+#[inline(always)]
+unsafe fn gather_inputs<S: Simd>(
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    columns: Range<usize>,
+    buffers: Buffers,
+) {
+    let Buffers { arena, stride, panels, features, column_stride, .. } = buffers;
+    for lane in 0..columns.len().div_ceil(16) {
+        let first = columns.start + lane * 16;
         // SAFETY: `features` has room for two columns of a lane for each sample; the lanes of a layer are padded to a
         // multiple of 16.
         unsafe {
@@ -201,15 +248,26 @@ unsafe fn gradient_block<S: Simd>(
             }
         }
     }
-    let first_row = row_item * ROWS_PER_ITEM;
-    let rows_here = ROWS_PER_ITEM.min(layer.outputs - first_row);
+}
+
+/// The gradient of the weights from the inputs `columns`, which are in `features`, to the neurons `rows`.
+#[inline(always)]
+unsafe fn weight_gradient<S: Simd>(
+    layer: &LayerGeometry,
+    columns: Range<usize>,
+    rows: Range<usize>,
+    leaves: Leaves,
+    buffers: Buffers,
+) {
+    let Buffers { arena, features, column_stride, stack, out, check, .. } = buffers;
+    let lanes = columns.len().div_ceil(16);
     let width = if S::ROWS[1] == 0 { 1 } else { lanes };
     let mut lane = 0;
     while lane < lanes {
-        for (row, rows) in tiles(rows_here, S::ROWS[width - 1]) {
-            let row = first_row + row;
-            let at = column + lane * 16;
-            // SAFETY: row + rows ≤ outputs, and the columns from `at` on are inside the layer's inputs.
+        for (row, count) in tiles(rows.len(), S::ROWS[width - 1]) {
+            let row = rows.start + row;
+            let at = columns.start + lane * 16;
+            // SAFETY: row + count ≤ outputs, and the columns from `at` on are inside the layer's inputs.
             unsafe {
                 let delta = arena.add((layer.delta_lanes + row) * 16);
                 let inputs = Columns { start: features.add(lane * column_stride), column_stride };
@@ -220,22 +278,21 @@ unsafe fn gradient_block<S: Simd>(
                     check,
                 };
                 if width == 2 {
-                    gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, stack, out);
+                    gradient_tile_rows::<S, 2>(count, delta, inputs, leaves, stack, out);
                 } else {
-                    gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, stack, out);
+                    gradient_tile_rows::<S, 1>(count, delta, inputs, leaves, stack, out);
                 }
             }
         }
         lane += width;
     }
-    checks == [0.0; 16]
 }
 
-/// Turns 16 lanes of each panel (16 neurons, or inputs) into one lane of those 16 for each sample.
+/// Turns 16 lanes of each panel (16 neurons or inputs) into one lane of those 16 for each sample.
 #[inline(always)]
 unsafe fn by_sample<S: Simd>(from: *const f32, stride: usize, panels: usize, to: *mut f32) {
     for panel in 0..panels {
-        // SAFETY: the caller vouches for 16 lanes in each panel, and for 16 lanes a panel of room.
+        // SAFETY: the caller vouches for 16 lanes in each panel, and for room for 16 lanes a panel.
         unsafe { S::transpose(from.add(panel * stride), to.add(panel * 256)) }
     }
 }

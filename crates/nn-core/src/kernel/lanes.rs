@@ -1,9 +1,9 @@
-//! Sixteen floats at a time, on whatever the processor has.
+//! Sixteen floats at a time, on any instruction set.
 //!
-//! Every implementation does the same IEEE operations on each lane, so which one runs can never be seen in a result.
+//! Every implementation does the same IEEE operations on each float of a lane, so the choice never changes a result.
 
-/// Sixteen neighbouring values, on a cache line of their own: either one neuron of sixteen samples, or sixteen
-/// features of one sample.
+/// Sixteen neighbouring values that fill a cache line: either one neuron of sixteen samples, or sixteen features of one
+/// sample.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 #[repr(C, align(64))]
 pub(crate) struct Lane(pub(crate) [f32; 16]);
@@ -13,26 +13,27 @@ impl Lane {
     pub(crate) const ZERO: Self = Self([0.0; 16]);
 }
 
-/// One way to compute on lanes. All functions are `unsafe` for two reasons: pointers must be valid for 16 floats (one
+/// An implementation of lanes. All functions are `unsafe` for two reasons: pointers must be valid for 16 floats (one
 /// for `splat`), and the caller must run inside a function that enables the instructions in question.
 pub(super) trait Simd {
     /// Sixteen floats in registers.
     type V: Copy;
-    /// The most rows of a tile that fits the registers, with one lane of columns and with two. 0: do not use.
+    /// The most rows of a tile that fits the registers, with one lane of columns and with two; 0 if it should not be
+    /// used.
     const ROWS: [usize; 2];
 
     unsafe fn zero() -> Self::V;
     unsafe fn splat(x: *const f32) -> Self::V;
     unsafe fn load(x: *const f32) -> Self::V;
     unsafe fn store(x: *mut f32, v: Self::V);
-    /// Sixteen bytes, as floats, times `factor`.
+    /// Sixteen bytes as floats, times `factor`.
     unsafe fn load_bytes(x: *const u8, factor: f32) -> Self::V;
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// a·b + c, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    /// Asks for the cache line at `x`, which may be any address.
+    /// Requests the cache line at `x`, which may be any address.
     unsafe fn prefetch(x: *const f32);
-    /// The same, but only as near as the second cache: for what is needed later.
+    /// Requests it only into the second-level cache, for later use.
     unsafe fn prefetch_far(x: *const f32);
     /// Reads 16 lanes and writes 16 lanes: `dst[j][i] = src[i][j]`. The two must not overlap.
     unsafe fn transpose(src: *const f32, dst: *mut f32);
@@ -49,8 +50,8 @@ pub(super) trait Simd {
     }
 }
 
-/// Plain code. Where the target has a fused multiply-add this is still quick; elsewhere it calls the C library's exact
-/// software version, which is slow and right.
+/// Plain code. It is quick if the target has a fused multiply-add; otherwise it calls the C library's, which is exact
+/// but slow.
 pub(super) struct Portable;
 
 impl Simd for Portable {

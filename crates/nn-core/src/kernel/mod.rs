@@ -1,12 +1,12 @@
 //! The numeric kernels: the one module that may use `unsafe`.
 //!
-//! Everything that leaves this module is safe: each entry checks every bound with `assert!` before it makes a pointer,
-//! and an [`Isa`] can only be had for instructions that this processor has. Inside are sixteen-float lanes (`lanes.rs`,
-//! `x86.rs`), the register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients
-//! (`products.rs`, `gradient.rs`), the way in (`gather.rs`), and the compiler's own
-//! vectorisation of plain loops (`multiversion!`, `vector.rs`).
+//! Its interface is safe: each entry checks every bound with `assert!` before it makes a pointer, and an [`Isa`]
+//! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
+//! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients (`products.rs`,
+//! `gradient.rs`), gathering samples (`gather.rs`), and plain loops that the compiler vectorises (`multiversion!`,
+//! `vector.rs`, `output.rs`, `update.rs`).
 #![allow(unsafe_code)]
-// An index names a register here; iterators over two arrays at once would hide which.
+// An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
 
 mod gather;
@@ -27,12 +27,13 @@ pub(crate) use gradient::{LayerGeometry, NodeGradient, node_gradient};
 pub(crate) use lanes::Lane;
 pub use memory::zeroed;
 pub(crate) use memory::zeroed_lanes;
+pub(crate) use output::output_layer;
 pub use peak::multiply_adds;
 pub(crate) use products::{Product, product};
 pub(crate) use scratch::Scratch;
 pub(crate) use tile::K_PANEL;
 
-/// Which instructions to compute with. The results are the same bit for bit; only the speed differs.
+/// The instructions to compute with. All give the same results bit for bit; only their speed differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Isa(Kind);
 
@@ -46,7 +47,7 @@ pub(crate) enum Kind {
 }
 
 impl Isa {
-    /// All that this processor can run, the fastest last.
+    /// The instruction sets that this processor has, the fastest last.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let mut all = vec![Self(Kind::Portable)];
@@ -66,14 +67,14 @@ impl Isa {
         all
     }
 
-    /// The fastest that this processor can run.
+    /// The fastest instruction set that this processor has.
     #[must_use]
     pub fn best() -> Self {
         let all = Self::available();
         all[all.len() - 1]
     }
 
-    /// The one of this name (`portable`, `avx2`, `avx512`), if this processor can run it.
+    /// The instruction set with this name (`portable`, `avx2`, `avx512`), if this processor has it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
@@ -96,9 +97,9 @@ impl Isa {
     }
 }
 
-/// Compiles a plain function once for each [`Isa`] and calls the right one. The function must be `#[inline(always)]`;
-/// the compiler vectorises its loops with whatever the enabled instructions offer, and `f32::mul_add` becomes one
-/// instruction.
+/// Compiles a plain function once for each [`Isa`] and calls the right version. The function must be
+/// `#[inline(always)]`; the compiler then vectorises its loops with the enabled instructions, and `f32::mul_add`
+/// becomes one instruction.
 macro_rules! multiversion {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? = $body:path) => {
         $(#[$meta])*
@@ -119,7 +120,7 @@ macro_rules! multiversion {
             match isa.kind() {
                 $crate::kernel::Kind::Portable => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
-                // SAFETY: an `Isa` of this kind is only made where the processor has the instructions.
+                // SAFETY: an `Isa` of this kind exists only if the processor has the instructions.
                 $crate::kernel::Kind::Avx2 => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
@@ -129,4 +130,6 @@ macro_rules! multiversion {
     };
 }
 
+mod output;
+pub(crate) mod update;
 pub(crate) mod vector;

@@ -1,4 +1,4 @@
-//! The processor's limit, to hold the kernels against.
+//! The processor's peak, to compare the kernels with.
 
 use super::lanes::{Portable, Simd};
 use super::{Isa, Kind};
@@ -6,8 +6,8 @@ use super::{Isa, Kind};
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
 
-/// Runs a loop of nothing but multiply-adds in registers, `rounds` times, and returns how many floating-point operations
-/// that were (two for each multiply-add). The caller holds the clock: operations over time is this thread's peak.
+/// Runs a loop of nothing but multiply-adds in registers, `rounds` times, and returns the number of floating-point
+/// operations (two for each multiply-add). The caller holds the clock: operations over time is this thread's peak.
 #[must_use]
 pub fn multiply_adds(isa: Isa, rounds: u64) -> u64 {
     #[cfg(target_arch = "x86_64")]
@@ -22,7 +22,7 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> u64 {
         // SAFETY: the instructions are enabled here.
         unsafe { spin::<Avx2, 6>(rounds) }
     }
-    // SAFETY: the instructions are there, or the `Isa` would not be.
+    // SAFETY: an `Isa` exists only if the processor has its instructions.
     unsafe {
         match isa.kind() {
             Kind::Portable => spin::<Portable, 2>(rounds),
@@ -34,10 +34,10 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> u64 {
     }
 }
 
-/// `R` independent chains, enough to keep every unit busy. Unsafe only for the instructions of `S`.
+/// Runs `R` independent chains, enough to keep every unit busy. Unsafe only for the instructions of `S`.
 #[inline(always)]
 unsafe fn spin<S: Simd, const R: usize>(rounds: u64) -> u64 {
-    // Values that neither vanish nor overflow: x ← x/2 + 1/2.
+    // x ← x/2 + 1/2 neither vanishes nor overflows.
     let half = std::hint::black_box([0.5_f32; 16]);
     let mut sums = [0.0_f32; 16];
     // SAFETY: all pointers are to arrays of 16 floats.

@@ -1,15 +1,16 @@
-//! The register tile of the forward and backward products: what it reads next is already on its way.
+//! The register tile of the forward and backward products. It prefetches what it reads next.
 
 use super::lanes::Simd;
 use super::tile::{Broadcast, Columns, K_PANEL, accumulate, load_columns, multiply_rows, with_rows};
 
-/// Rows that [`accumulate_plain`] reaches from one address, and how many such addresses the largest tile needs.
+/// Rows that [`accumulate_plain`] reaches from one address.
 const NEAR: usize = 6;
+/// Addresses that the largest tile needs, one for every [`NEAR`] rows.
 const ADDRESSES: usize = 4;
 
-/// The same where the strides are not constants. Left to itself, the compiler walks from row to row by one addition after
-/// the other, a chain that takes twice as long as the arithmetic; so there is an address for every few rows, `starts`, all
-/// but the first of which must be opaque to it.
+/// [`accumulate`] for strides that are not constants. Left alone, the compiler walks from row to row by one addition
+/// after another, a chain that takes twice as long as the arithmetic. So `starts` has an address for every [`NEAR`]
+/// rows; all but the first must be opaque to the compiler.
 #[inline(always)]
 unsafe fn accumulate_plain<S: Simd, const R: usize, const P: usize>(
     acc: &mut [[S::V; P]; R],
@@ -37,28 +38,29 @@ unsafe fn accumulate_plain<S: Simd, const R: usize, const P: usize>(
     }
 }
 
-/// Addresses that will be needed soon: runs of cache lines, one run for each row of a matrix.
+/// Addresses to prefetch: runs of cache lines, one run for each row of a matrix.
 #[derive(Clone, Copy)]
 pub(super) struct Ahead {
     at: *const f32,
-    /// Lines that are left of this run, and lines of a whole one.
+    /// Lines left of this run.
     left: usize,
+    /// Lines of a whole run.
     lines: usize,
     /// Floats from the last line of a run to the first of the next.
     skip: usize,
 }
 
 impl Ahead {
-    /// Runs of `length` floats, the first at `start` and each `stride` behind the last.
+    /// Runs of `length` floats, the first at `start` and each `stride` after the one before.
     pub(super) fn new(start: *const f32, length: usize, stride: usize) -> Self {
         let lines = length.div_ceil(16);
         Self { at: start, left: lines, lines, skip: stride.wrapping_sub((lines - 1) * 16) }
     }
 
-    /// Asks for the next line.
+    /// Requests the next line.
     #[inline(always)]
     unsafe fn touch<S: Simd>(&mut self) {
-        // SAFETY: any address may be asked for.
+        // SAFETY: any address may be requested.
         unsafe { S::prefetch_far(self.at) }
         self.left -= 1;
         let step = if self.left == 0 { self.skip } else { 16 };
@@ -67,41 +69,41 @@ impl Ahead {
     }
 }
 
-/// What a product tile is computed from, beside its rows and columns.
+/// The work of a product tile, beside its two matrices.
 #[derive(Clone, Copy)]
 pub(super) struct Panels {
-    /// Terms of this k-panel.
+    /// Terms in this k-panel.
     pub(super) len: usize,
     /// Output lane (r, column) is at `out + column·out_stride + 16r`.
     pub(super) out: *mut f32,
     pub(super) out_stride: usize,
     /// Groups of sample panels.
     pub(super) count: usize,
-    /// The first k-panel is written, the others are added to what is there.
+    /// Whether this is the first k-panel, which is written; the others are added to it.
     pub(super) first: bool,
-    /// Room for a tile of the broadcast matrix.
+    /// Room for a copy of a tile of the broadcast matrix.
     pub(super) packed: *mut f32,
-    /// Floats that may be read from the broadcast matrix' start.
+    /// Floats that may be read from the start of the broadcast matrix.
     pub(super) readable: usize,
-    /// What the next tile needs.
+    /// The addresses that the next tile reads.
     pub(super) ahead: Ahead,
 }
 
-/// Terms between two looks ahead: a cache line of the weights.
+/// Terms between two prefetches: a cache line of the weights.
 const CHUNK: usize = 16;
 
-/// How a tile of the broadcast matrix is used: [`PLAIN`] where it lies, or from a copy. Copying pays where a tile is used
-/// twice or more: its rows (of the weights, or of their transpose) lie on a page each and compete for the same places of
-/// the cache, and an address whose strides are constants costs nothing to form.
+/// How a tile of the broadcast matrix is read: in place ([`PLAIN`]) or from a copy. A copy pays if the tile is read
+/// twice or more: the rows of the weights, or of their transpose, lie on a page each and compete for the same cache
+/// sets, and addresses with constant strides cost nothing to form.
 pub(super) type Packing = usize;
-/// Not copied.
+/// Read in place.
 pub(super) const PLAIN: Packing = 0;
 /// Copied row by row; k_stride is 1.
 pub(super) const BY_ROW: Packing = 1;
 /// Copied term by term; row_stride is 1.
 pub(super) const BY_TERM: Packing = 2;
 
-/// Copies a tile to `packed` and returns the copy.
+/// Copies a tile to `packed` and returns the copy, or the tile itself with [`PLAIN`].
 #[inline(always)]
 unsafe fn pack<S: Simd, const R: usize, const M: Packing>(a: Broadcast, task: &Panels) -> Broadcast {
     let (len, packed) = (task.len, task.packed);
@@ -116,7 +118,7 @@ unsafe fn pack<S: Simd, const R: usize, const M: Packing>(a: Broadcast, task: &P
                 Broadcast { start: packed, row_stride: K_PANEL, k_stride: 1 }
             }
             BY_TERM => {
-                // Whole lanes, of which the next one overwrites what is too much, as far as they are in the matrix.
+                // Whole lanes as far as they are in the matrix; the next lane overwrites the excess of the one before.
                 let width = R.next_multiple_of(16);
                 let whole = if task.readable < width {
                     0
@@ -148,7 +150,7 @@ unsafe fn product_tile<S: Simd, const R: usize, const P: usize, const M: Packing
     task: Panels,
 ) {
     let Panels { len, out, out_stride, count, first, mut ahead, .. } = task;
-    // SAFETY: the caller vouches for the matrices, and for the room in `out`.
+    // SAFETY: the caller vouches for the matrices, and for the room at `out`.
     unsafe {
         let a = pack::<S, R, M>(a, &task);
         let lines = match M {
@@ -180,7 +182,7 @@ unsafe fn product_tile<S: Simd, const R: usize, const P: usize, const M: Packing
                     ahead.touch::<S>();
                 }
                 if M == PLAIN && a.k_stride == 1 {
-                    // All rows may come to the end of a cache line together.
+                    // All rows may reach the end of a cache line together.
                     for r in 0..R {
                         S::prefetch(a.start.wrapping_add(r * a.row_stride + k + CHUNK));
                     }
@@ -210,7 +212,7 @@ unsafe fn product_tile<S: Simd, const R: usize, const P: usize, const M: Packing
     }
 }
 
-/// [`product_tile`] for a number of rows that is known at run time.
+/// [`product_tile`] for a number of rows known at run time.
 #[inline(always)]
 pub(super) unsafe fn product_tile_rows<S: Simd, const P: usize, const M: Packing>(
     rows: usize,

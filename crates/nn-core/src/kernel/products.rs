@@ -1,8 +1,8 @@
-//! Whole matrix products and gradients over an arena of sample panels.
+//! Whole matrix products over an arena of sample panels.
 //!
 //! The arena holds one block of `stride` lanes for each panel of 16 samples: all layers' activations, then all layers'
 //! deltas, one lane a neuron (its value for the 16 samples). A forward or backward product reads one run of lanes of a
-//! panel and writes another; no panel touches its neighbour, so threads share an arena by whole panels.
+//! panel and writes another. No panel depends on its neighbours, so threads share an arena by whole panels.
 
 use super::lanes::{Lane, Portable, Simd};
 use super::product_tile::{Ahead, BY_ROW, BY_TERM, PLAIN, Panels, product_tile_rows};
@@ -15,11 +15,11 @@ use super::lanes::{Avx2, Avx512};
 
 /// `out[row] = Σ_k matrix(row, k) · input[k]` for every sample of an arena, row by row in one panel of 16.
 pub(crate) struct Product<'a> {
-    /// The arena's lanes from one panel to the next.
+    /// Lanes from one panel of the arena to the next.
     pub(crate) stride: usize,
-    /// Where in a panel the `terms` input lanes are.
+    /// The first of the `terms` input lanes in a panel.
     pub(crate) input: usize,
-    /// Where in a panel the `rows` output lanes go.
+    /// The first of the `rows` output lanes in a panel.
     pub(crate) output: usize,
     /// Element (row, k) is `matrix[row·row_stride + k·term_stride]`.
     pub(crate) matrix: &'a [f32],
@@ -50,7 +50,7 @@ pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch:
         // SAFETY: as for `product_panels`.
         unsafe { product_panels::<Avx2>(task, arena, scratch) }
     }
-    // SAFETY: the bounds are checked above; the instructions are there, or the `Isa` would not be.
+    // SAFETY: the bounds are checked above; an `Isa` exists only if the processor has its instructions.
     unsafe {
         match isa.kind() {
             Kind::Portable => product_panels::<Portable>(task, arena, scratch),
@@ -62,7 +62,7 @@ pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch:
     }
 }
 
-/// The bounds that [`product`] checks must hold, and the instructions of `S` must be enabled.
+/// [`product`] with the instructions of `S`, which must be enabled. The bounds that [`product`] checks must hold.
 #[inline(always)]
 unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
     let stride = task.stride * 16;
@@ -80,8 +80,8 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
             }
             for (row, rows) in tiles(task.rows, max) {
                 let corner = row * task.row_stride + k * task.term_stride;
-                // SAFETY: row, k and the panels are inside the bounds that the caller checked; what lies ahead is only
-                // asked for.
+                // SAFETY: row, k and the panels are inside the bounds that the caller checked; addresses ahead are only
+                // requested.
                 unsafe {
                     let start = task.matrix.as_ptr().add(corner);
                     let panel = base.add(first_panel * stride);
@@ -110,7 +110,7 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
                     } else if S::ROWS[1] == 0 {
                         product_tile_packed::<S, 1>(rows, a, b, panels);
                     } else {
-                        // One panel that is left over from the pairs.
+                        // The panel that is left over from the pairs.
                         product_tile_rows::<S, 1, PLAIN>(rows, a, b, panels);
                     }
                 }

@@ -1,17 +1,17 @@
-//! A thread's working memory.
+//! The working memory of a thread.
 
 use super::gradient_tile::{SLOT_FLOATS, STACK_SLOTS};
 use super::lanes::Lane;
 use super::tile::K_PANEL;
 
-/// A thread's own memory: nothing in it outlives a call.
+/// A thread's working memory for products and gradients; its contents do not outlive a call.
 #[derive(Debug)]
 pub(crate) struct Scratch {
-    /// Inputs of one or two column lanes for every sample, one lane a sample.
+    /// One or two columns of inputs, one lane of 16 for each sample.
     pub(super) features: Vec<Lane>,
     /// The partial sums of a gradient tile.
     pub(super) stack: Vec<Lane>,
-    /// A tile of weights in the order of use.
+    /// A tile of weights, in the order in which it is read.
     pub(super) packed: Vec<Lane>,
 }
 

@@ -1,17 +1,17 @@
 //! The register tiles: the innermost loops of every matrix product, generic over [`Simd`].
 //!
-//! The law of the arithmetic (checked against `reference.rs` bit for bit):
+//! The law of the arithmetic (tests hold it to `reference.rs` bit for bit):
 //! - an output element is accumulated over k in ascending order by fused multiply-adds that start from +0, in panels
 //!   of [`K_PANEL`]; the panels' sums are then added in order;
-//! - SIMD runs across outputs, never across k, so its width cannot be seen;
+//! - SIMD runs across outputs, never across k, so its width does not change a result;
 //! - a gradient element is such a sum over the samples of one leaf; leaves are added along the canonical tree.
 
 use super::lanes::Simd;
 
-/// How many terms are accumulated before they are added to the sum of the panels before.
+/// Terms that make a sum of their own, before they are added to the sum of the panels before.
 pub(crate) const K_PANEL: usize = 256;
 
-/// A matrix of which tiles broadcast single elements: element (row, k) is at `start + row·row_stride + k·k_stride`.
+/// A matrix whose elements tiles broadcast one by one: element (row, k) is at `start + row·row_stride + k·k_stride`.
 #[derive(Clone, Copy)]
 pub(super) struct Broadcast {
     pub(super) start: *const f32,
@@ -46,6 +46,7 @@ pub(super) unsafe fn multiply_rows<S: Simd, const R: usize, const P: usize>(
     }
 }
 
+/// Lane k of each of `P` columns, `b` being the address of that of the first.
 #[inline(always)]
 pub(super) unsafe fn load_columns<S: Simd, const P: usize>(b: *const f32, column_stride: usize) -> [S::V; P] {
     // SAFETY: the caller vouches for the columns.
@@ -78,7 +79,7 @@ pub(super) unsafe fn accumulate<S: Simd, const R: usize, const P: usize>(
     }
 }
 
-/// `rows` in tiles of at most `max`, as even as they can be: (first row, rows) of each.
+/// Divides `rows` into tiles of at most `max`, as evenly as possible: (first row, rows) of each.
 #[inline(always)]
 pub(super) fn tiles(rows: usize, max: usize) -> impl Iterator<Item = (usize, usize)> {
     let count = rows.div_ceil(max);
@@ -86,7 +87,7 @@ pub(super) fn tiles(rows: usize, max: usize) -> impl Iterator<Item = (usize, usi
     (0..count).map(move |i| (i * base + i.min(longer), base + usize::from(i < longer)))
 }
 
-/// Runs `$call` with the constant `R` equal to the run-time number of rows.
+/// Runs `$call` with the constant `$R` equal to the number of rows, which is known only at run time.
 macro_rules! with_rows {
     ($rows:expr, $max:expr, [$($n:literal)*], $R:ident => $call:expr) => {
         match $rows {

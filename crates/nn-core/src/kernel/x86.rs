@@ -12,7 +12,7 @@ pub(super) struct Avx512;
 impl Simd for Avx512 {
     type V = __m512;
     // 14 × 2 accumulators, 2 columns and a splat make 31 of 32 registers. One lane of columns would allow 30 rows, but
-    // from 23 on the compiler runs out of registers for their addresses and keeps accumulators in memory.
+    // from 23 on the compiler runs out of registers for their addresses and spills accumulators to memory.
     const ROWS: [usize; 2] = [22, 14];
 
     #[inline(always)]
@@ -90,7 +90,7 @@ impl Simd for Avx512 {
             }
         }
     }
-    /// Bytes are transposed before they become floats, four times as many to a register.
+    /// Transposes the bytes before they become floats, because a register holds four times as many.
     #[inline(always)]
     unsafe fn transpose_bytes(rows: &[*const u8; 16], factor: f32, dst: *mut f32) {
         unsafe {

@@ -1,9 +1,42 @@
-//! What the tests of the arithmetic share.
+//! Helpers that the tests of the arithmetic share.
 #![allow(dead_code)] // each test file is a program of its own and uses its part of this
 
-use nn_core::{Activation, Cost, Dataset, Features, Model, Output, Targets};
+use std::sync::Arc;
 
-/// A reproducible stream of small numbers: quality does not matter, only that nothing is round.
+use nn_core::{
+    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Targets, Threads, Workspace,
+    check_combination,
+};
+
+pub(crate) mod training;
+
+pub(crate) fn compute(isa: Isa, threads: usize) -> Compute {
+    Compute { isa, threads: Arc::new(Threads::new(threads).unwrap()) }
+}
+
+pub(crate) fn workspace(model: &Model, samples: usize, threads: usize, isa: Isa) -> Workspace {
+    Workspace::new(model, samples, compute(isa, threads).threads, isa)
+}
+
+/// A workspace to evaluate a model in, on one thread.
+pub(crate) fn evaluator(model: &Model, isa: Isa) -> Workspace {
+    Workspace::for_evaluation(model, compute(isa, 1).threads, isa)
+}
+
+/// The gradient sum of a mini-batch, which must be finite.
+pub(crate) fn gradient(
+    workspace: &mut Workspace,
+    params: &[f32],
+    data: &Dataset,
+    batch: &[u32],
+    shard: usize,
+) -> Vec<f32> {
+    let mut out = vec![f32::NAN; params.len()];
+    assert!(workspace.node_gradient(params, data, batch, shard, &mut out).unwrap().finite);
+    out
+}
+
+/// A reproducible stream of small numbers in −1..1. They need not be good random numbers, only not round.
 pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     move || {
@@ -14,7 +47,7 @@ pub(crate) fn noise(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// Random samples that fit a model: labels, or values where the outputs are linear.
+/// Random samples that fit a model: numbers as targets if the outputs are linear, labels otherwise.
 pub(crate) fn dataset(model: &Model, samples: usize, bytes: bool, seed: u64) -> Dataset {
     let mut next = noise(seed);
     let (inputs, outputs) = (model.input_width(), model.output_width());
@@ -34,22 +67,20 @@ pub(crate) fn dataset(model: &Model, samples: usize, bytes: bool, seed: u64) -> 
 }
 
 /// Every output with every cost that it allows.
-pub(crate) const OUTPUTS_AND_COSTS: [(Output, Cost); 5] = [
-    (Output::Sigmoid, Cost::Mse),
-    (Output::Softmax, Cost::Mse),
-    (Output::Linear, Cost::Mse),
-    (Output::Sigmoid, Cost::CrossEntropy),
-    (Output::Softmax, Cost::CrossEntropy),
-];
-
-/// Every activation with every output and cost.
-pub(crate) fn cases() -> Vec<(Activation, Output, Cost)> {
-    let activations = [Activation::Sigmoid, Activation::Relu, Activation::Tanh];
-    activations.iter().flat_map(|&a| OUTPUTS_AND_COSTS.map(|(o, c)| (a, o, c))).collect()
+pub(crate) fn outputs_and_costs() -> Vec<(Output, Cost)> {
+    let costs = Cost::NAMES.iter().map(|&(_, cost)| cost);
+    let all = costs.flat_map(|cost| Output::NAMES.iter().map(move |&(_, output)| (output, cost)));
+    all.filter(|&(output, cost)| check_combination(None, output, cost).is_ok()).collect()
 }
 
-/// Asserts that no number differs from the wanted one by more than `tolerance` × the largest of the wanted ones. An f32
-/// sum is no more exact than its largest terms, so an element that happens to be near 0 cannot be asked for more digits
+/// Every activation with every output and every cost that the output allows.
+pub(crate) fn cases() -> Vec<(Activation, Output, Cost)> {
+    let activations = Activation::NAMES.iter().map(|&(_, activation)| activation);
+    activations.flat_map(|a| outputs_and_costs().into_iter().map(move |(o, c)| (a, o, c))).collect()
+}
+
+/// Asserts that no number differs from the wanted one by more than `tolerance` × the largest of the wanted ones. An
+/// f32 sum is only as exact as its largest terms, so an element that happens to be near 0 has no more correct digits
 /// than its neighbours.
 pub(crate) fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}: the number of elements");
@@ -66,7 +97,7 @@ pub(crate) fn widen(numbers: &[f32]) -> Vec<f64> {
     numbers.iter().copied().map(f64::from).collect()
 }
 
-/// The bits of the numbers, to compare and to tell −0 from 0.
+/// The bits of the numbers, to compare them exactly and to distinguish −0 from 0.
 pub(crate) fn bits(numbers: &[f32]) -> Vec<u32> {
     numbers.iter().map(|x| x.to_bits()).collect()
 }

@@ -1,14 +1,13 @@
 """Golden values for the tests of nn-core: losses, gradients, optimizer paths and learning-rate multipliers.
 
 Run:   python make_golden.py            writes golden.json beside this file
-       python make_golden.py --check    compares what it would write with the golden.json that is there
+       python make_golden.py --check    compares its result with the existing golden.json, and writes nothing
 
 Made with Python 3.11, PyTorch 2.15.0, NumPy 2.4 (`pip install torch numpy` in a virtual environment).
 
 Everything is computed in float64, by autograd and torch.optim, from inputs that were rounded to float32 first. So the
-program under test can load the inputs exactly, and the golden values are exact as far as float32 can tell. The inputs
-come from Python's own generator, whose sequence does not change between versions of PyTorch. README.md describes the
-file that is written.
+program under test can load the inputs exactly, and the golden values are far more exact than float32. The inputs come
+from Python's own generator, whose sequence does not change between versions of PyTorch. README.md describes the file.
 """
 
 import argparse
@@ -24,7 +23,7 @@ import torch.nn.functional as F
 
 OUT = Path(__file__).with_name("golden.json")
 SEED = 20261123
-DIGITS = 9  # significant decimal digits: enough to give back any float32 exactly
+DIGITS = 9  # significant decimal digits: enough to restore any float32 exactly
 
 ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": torch.relu, "tanh": torch.tanh}
 OUTPUTS_AND_COSTS = [
@@ -110,7 +109,7 @@ def case(network, activation, output, cost):
     y = tensor(flat, batch, widths[-1])
 
     z, nearest_to_zero = forward(weights, biases, x, activation)
-    # A ReLU may not sit so near its kink that float32 falls on the other side of it.
+    # No ReLU may be so close to its kink that float32 falls on the other side.
     assert activation != "relu" or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
     a, losses = output_and_losses(z, y, labels, output, cost)
     gradients = torch.autograd.grad(losses.mean(), parameters)
@@ -169,8 +168,8 @@ def optimizers(rng):
     start = normal(rng, WEIGHTS + BIASES)
     gradients = [normal(rng, WEIGHTS + BIASES) for _ in range(STEPS)]
     for g in gradients:
-        g[2] = g[WEIGHTS + 1] = 0.0  # neither Adam's root nor its division may mind
-        g[5] = f32(g[5] * 1e-7)  # here Adam's epsilon shows
+        g[2] = g[WEIGHTS + 1] = 0.0  # Adam's root and division must cope with it
+        g[5] = f32(g[5] * 1e-7)  # small enough for Adam's epsilon to matter
 
     adam = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
     sgd = {"name": "sgd"}
@@ -181,7 +180,7 @@ def optimizers(rng):
         (momentum, 0.1, 0.0),
         (nesterov, 0.1, 0.0),
         ({"name": "adam", **adam}, 0.01, 0.0),
-        ({"name": "adam-w", **adam, "weight_decay": 0.01}, 0.01, 0.0),
+        ({"name": "adamw", **adam, "weight_decay": 0.01}, 0.01, 0.0),
         (sgd, 0.1, 0.05),
         (nesterov, 0.1, 0.05),
         ({"name": "adam", **adam}, 0.01, 0.05),
@@ -204,16 +203,16 @@ def optimizers(rng):
 
 
 def optimizer_path(optimizer, rate, l2, start, gradients):
-    """The parameters after each step. The constants are rounded to float32, as nn holds them."""
+    """The parameters after each step. The constants are rounded to float32, as in nn."""
     c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
     w = tensor(start[:WEIGHTS], -1).requires_grad_()
     b = tensor(start[WEIGHTS:], -1).requires_grad_()
-    # In SGD and Adam PyTorch's weight_decay is added to the gradient, which is L2; in AdamW it is decoupled.
-    decay = c["weight_decay"] if optimizer["name"] == "adam-w" else f32(l2)
+    # PyTorch's weight_decay is L2 in SGD and Adam, added to the gradient; in AdamW it is decoupled.
+    decay = c["weight_decay"] if optimizer["name"] == "adamw" else f32(l2)
     groups = [{"params": [w], "weight_decay": decay}, {"params": [b], "weight_decay": 0.0}]
     rate = f32(rate)
     name = optimizer["name"]
-    if name in ("adam", "adam-w"):
+    if name in ("adam", "adamw"):
         kind = torch.optim.Adam if name == "adam" else torch.optim.AdamW
         stepper = kind(groups, lr=rate, betas=(c["beta1"], c["beta2"]), eps=c["epsilon"])
     else:
@@ -232,7 +231,7 @@ STEPS_PER_EPOCH, TOTAL_STEPS = 10, 40
 
 
 def multiplier(shape, warmup, t):
-    """What the learning rate is multiplied by at step t, counted from 0."""
+    """The multiplier of the learning rate at step t, counted from 0."""
     if t < warmup:
         return (t + 1) / warmup
     if shape["name"] == "step":
@@ -295,7 +294,7 @@ def dump(value, indent=0):
 
 
 def differences(new, old, where=""):
-    """Where two files differ by more than the rounding of their last digits."""
+    """The places at which two files differ by more than the rounding of their last digits."""
     if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
         return [d for k in new for d in differences(new[k], old[k], f"{where}.{k}")]
     if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):

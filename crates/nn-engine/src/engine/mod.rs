@@ -78,12 +78,14 @@ mod workers;
 use std::ops::Range;
 use std::time::Duration;
 
-use nn_core::{LayerLayout, OptimizerState, Tree, all_finite, initial_parameters, layout as layout_of};
+use nn_core::{
+    Compute, LayerLayout, OptimizerState, Tree, all_finite, initial_parameters, layout as layout_of,
+};
 
 use crate::manifest::Manifest;
 
 pub use self::ids::{Attempt, Generation, Member, Part, Step, WorkerId};
-pub use self::options::{Cluster, Compute, MAX_REMEMBERED, MAX_WORKERS};
+pub use self::options::{Cluster, MAX_REMEMBERED, MAX_WORKERS};
 pub use self::protocol::{Action, Assignment, Contribution, Event, Join, Release, Values};
 pub use self::received::Received;
 pub use self::rejection::Rejection;

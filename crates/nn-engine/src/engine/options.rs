@@ -1,9 +1,6 @@
 //! The driver's choices. They decide how fast a run goes, never what it computes.
 
-use std::sync::Arc;
 use std::time::Duration;
-
-use nn_core::{Isa, Threads};
 
 use super::ids::Generation;
 
@@ -13,15 +10,6 @@ pub const MAX_WORKERS: usize = 1024;
 /// The most members that are remembered for their strikes, and the most that are remembered as quarantined. A dialling
 /// process chooses its own member number, so without a bound strangers could fill the memory.
 pub const MAX_REMEMBERED: usize = 2 * MAX_WORKERS;
-
-/// The instructions and threads that the engine computes with. The result does not depend on them.
-#[derive(Debug, Clone)]
-pub struct Compute {
-    /// The instruction set.
-    pub isa: Isa,
-    /// The threads of the optimizer step.
-    pub threads: Arc<Threads>,
-}
 
 /// The rules for workers. The result does not depend on them.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nn_core::{Node, NodeStats};
+use nn_core::{Node, NodeStats, StepInputs};
 
 use super::Engine;
 use super::handle::Change;
@@ -11,7 +11,6 @@ use super::protocol::{Action, Contribution, Values};
 use super::reduce::Sum;
 use super::rejection::Rejection;
 use super::report::{EpochReport, Outcome, StepReport};
-use super::weights::StepConstants;
 use super::workers::Standing;
 
 /// Weight of the newest step in the moving average of the transfer time.
@@ -131,12 +130,12 @@ impl Engine {
         layer: usize,
         node: Node,
         sum: Sum,
-        constants: StepConstants,
+        constants: StepInputs,
         actions: &mut Vec<Action>,
     ) -> Result<(), Diverged> {
         let threads = &self.compute.threads;
         let Some(gradient) = self.reduction.add_layer(threads, layer, node, sum) else { return Ok(()) };
-        let finite = self.weights.step_layer(&self.compute, layer, &self.layout[layer], &gradient, constants);
+        let finite = self.weights.step_layer(&self.compute, layer, &gradient, constants);
         self.reduction.give_back(layer, gradient);
         if !finite {
             return Err(Diverged);
@@ -156,9 +155,9 @@ impl Engine {
         Ok(())
     }
 
-    fn constants(&self) -> StepConstants {
+    fn constants(&self) -> StepInputs {
         let parts = self.manifest.parts();
-        StepConstants {
+        StepInputs {
             samples: self.tree.samples(),
             step: self.step,
             learning_rate: self.manifest.learning_rate(self.step),

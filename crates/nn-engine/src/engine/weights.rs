@@ -9,9 +9,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{LayerLayout, OptimizerState, all_finite};
+use nn_core::{Before, Compute, LayerLayout, OptimizerState, StepInputs, all_finite};
 
-use super::options::Compute;
 use super::reduce::Sum;
 
 /// Parameters and moments after a step.
@@ -19,15 +18,6 @@ use super::reduce::Sum;
 struct State {
     params: Vec<f32>,
     optimizer: OptimizerState,
-}
-
-/// The constants of one step.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct StepConstants {
-    pub(super) samples: usize,
-    pub(super) step: u64,
-    pub(super) learning_rate: f32,
-    pub(super) l2: f32,
 }
 
 /// The weights of two steps. See the module.
@@ -74,10 +64,9 @@ impl DoubleBuffer {
     }
 
     /// Steps all layers at once, in place.
-    pub(super) fn step_all(&mut self, compute: &Compute, gradient_sum: &[f32], c: StepConstants) {
+    pub(super) fn step_all(&mut self, compute: &Compute, gradient_sum: &[f32], inputs: StepInputs) {
         let State { params, optimizer } = &mut self.current;
-        let (isa, threads) = (compute.isa, &compute.threads);
-        optimizer.step(isa, threads, params, gradient_sum, c.samples, c.step, c.learning_rate, c.l2);
+        optimizer.step(compute, params, gradient_sum, inputs);
     }
 
     /// Steps one layer. False if its gradient sum is not finite, as even a sum of finite numbers may overflow; then the
@@ -86,33 +75,20 @@ impl DoubleBuffer {
         &mut self,
         compute: &Compute,
         layer: usize,
-        at: &LayerLayout,
         gradient_sum: &Sum,
-        c: StepConstants,
+        inputs: StepInputs,
     ) -> bool {
-        let range = at.range();
+        let State { params, optimizer } = &self.current;
         let next = self.next.get_or_insert_with(|| self.current.clone());
-        let (isa, threads) = (compute.isa, &compute.threads);
         let finite = AtomicBool::new(true);
         let gradient_sum = |from: usize, out: &mut [f32]| {
             gradient_sum.read(from, out);
-            if !all_finite(isa, out) {
+            if !all_finite(compute.isa, out) {
                 finite.store(false, Ordering::Relaxed);
             }
         };
-        next.optimizer.step_layer(
-            &self.current.optimizer,
-            isa,
-            threads,
-            layer,
-            &self.current.params[range.clone()],
-            &mut next.params[range],
-            &gradient_sum,
-            c.samples,
-            c.step,
-            c.learning_rate,
-            c.l2,
-        );
+        let before = Before { params, optimizer };
+        next.optimizer.step_layer(compute, layer, before, &mut next.params, &gradient_sum, inputs);
         let finite = finite.into_inner();
         self.ahead[layer] |= finite;
         finite

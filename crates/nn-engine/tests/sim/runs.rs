@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nn_core::{
     Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule,
-    ScheduleShape, Targets, Threads, Workspace, initial_parameters,
+    ScheduleShape, StepInputs, Targets, Threads, Workspace, initial_parameters,
 };
 use nn_engine::{
     Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, SampleOrder, Snapshot, StepReport, local,
@@ -101,18 +101,19 @@ fn data(samples: usize, width: usize) -> Dataset {
 /// The hash of the weights after each number of steps, without the engine: gradient, step, gradient, step.
 fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     let p = manifest.parts();
-    let Compute { isa, threads } = compute();
+    let compute = compute();
     let mut params = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
     let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
-    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, threads.clone(), isa);
+    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, compute.threads.clone(), compute.isa);
     let mut order = SampleOrder::new(manifest);
     let mut gradient = vec![0.0; params.len()];
     let mut hashes = vec![params_sha256(&params)];
     for step in 0..manifest.total_steps() {
         let samples = order.batch(manifest, step);
         workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
-        let (rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
-        optimizer.step(isa, &threads, &mut params, &gradient, samples.len(), step, rate, l2);
+        let (learning_rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
+        let inputs = StepInputs { samples: samples.len(), step, learning_rate, l2 };
+        optimizer.step(&compute, &mut params, &gradient, inputs);
         hashes.push(params_sha256(&params));
     }
     hashes

@@ -1,17 +1,17 @@
-//! Forward and backward: the gradient of a mini-batch, computed a leaf at a time, and the network's answers.
+//! Forward and backward: the gradient of a mini-batch, computed leaf by leaf, and the network's outputs.
 //!
 //! For a sample with input a⁰ and target y:
 //!
 //! ```text
 //! forward    zˡ = Wˡ aˡ⁻¹ + bˡ          aˡ = σ(zˡ)
-//! output     δᴸ = ∇ₐC ⊙ σ'(zᴸ)          (fused with the cost, see `kernel::vector::output_layer`)
+//! output     δᴸ = ∇ₐC ⊙ σ'(zᴸ)          (fused with the cost, see `kernel::output`)
 //! backward   δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ)
 //! gradient   ∂C/∂bˡ = δˡ                ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ
 //! ```
 //!
 //! (Nielsen, *Neural Networks and Deep Learning*, equations BP1 to BP4.) Sixteen samples travel together, one in each
-//! place of a lane. Threads share the forward and backward pass by samples, and the gradient by weights; neither can be
-//! seen in the result. `reference.rs` is the same for one sample at a time, in plain code.
+//! place of a lane. Threads share the forward and backward pass by samples, and the gradient by weights; neither
+//! changes the result. `reference.rs` has the same in plain code, one sample at a time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -20,16 +20,17 @@ use thiserror::Error;
 
 use crate::dataset::Dataset;
 use crate::kernel::{Isa, Lane, LayerGeometry, NodeGradient, Scratch, node_gradient, vector, zeroed_lanes};
+use crate::model::Model;
 use crate::params::{LayerLayout, layout};
-use crate::pass::{Batch, Net, Own, Part, Pass, origin};
-use crate::spec::Model;
+use crate::pass::{Batch, Net, Pass, PassMemory, Share, gather_source};
 use crate::threads::Threads;
 use crate::tree::tree_sum;
 
-/// What a node of the tree says beside its gradient. Sums, not means: parents add them up.
+/// The statistics of a node of the tree, beside its gradient: sums, not means, so a parent's are the sums of its
+/// children's.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct NodeStats {
-    /// Samples of the node.
+    /// Samples in the node.
     pub samples: usize,
     /// The sum of the samples' losses, along the tree.
     pub loss: f64,
@@ -39,10 +40,10 @@ pub struct NodeStats {
     pub finite: bool,
 }
 
-/// How a network does on samples that it is not trained with.
+/// The performance of a network on a data set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Evaluation {
-    /// Samples looked at.
+    /// Samples evaluated.
     pub samples: usize,
     /// The mean loss.
     pub loss: f64,
@@ -50,7 +51,7 @@ pub struct Evaluation {
     pub correct: usize,
 }
 
-/// Why data cannot be used with a model.
+/// The reason why a model cannot use some data or parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[allow(missing_docs)] // the fields are the facts that the messages state
 pub enum MismatchError {
@@ -62,11 +63,10 @@ pub enum MismatchError {
     Parameters { model: usize, given: usize },
 }
 
-/// Samples that are evaluated at a time.
+/// Samples evaluated at a time.
 const EVALUATION_BLOCK: usize = 1024;
 
-/// All the memory that computing gradients needs, for nodes of up to a given number of samples; once made, nothing is
-/// allocated.
+/// The memory to compute gradients in, for nodes of up to a given number of samples. Computing allocates nothing more.
 #[derive(Debug)]
 pub struct Workspace {
     model: Model,
@@ -76,14 +76,15 @@ pub struct Workspace {
     threads: Arc<Threads>,
     /// Lanes of one panel: the input, each layer's activations, each layer's deltas.
     stride: usize,
-    /// Where the deltas begin in a panel.
+    /// The first lane of deltas in a panel.
     deltas: usize,
-    /// Sixteen samples a panel.
+    /// The panels, of sixteen samples each.
     arena: Vec<Lane>,
     losses: Vec<[f64; 16]>,
     correct: Vec<[bool; 16]>,
-    /// Memory of each thread.
-    own: Vec<Own>,
+    /// Each thread's memory for a pass.
+    pass_memory: Vec<PassMemory>,
+    /// Each thread's memory for gradients; empty if the workspace only evaluates.
     scratch: Vec<Scratch>,
 }
 
@@ -97,7 +98,7 @@ impl Workspace {
         workspace
     }
 
-    /// Memory for [`Workspace::evaluate`] and [`Workspace::outputs`] only.
+    /// Memory only for [`Workspace::evaluate`] and [`Workspace::outputs`].
     #[must_use]
     pub fn for_evaluation(model: &Model, threads: Arc<Threads>, isa: Isa) -> Self {
         Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa)
@@ -122,10 +123,10 @@ impl Workspace {
                 biases: layer.biases.start,
             })
             .collect();
-        // An odd number of lanes: were it a multiple of 64, all panels would compete for the same places of the cache.
+        // An odd number of lanes: with a multiple of 64, all panels would compete for the same cache sets.
         let stride = (deltas + padded[1..].iter().sum::<usize>()) | 1;
-        let own = (0..threads.count())
-            .map(|_| Own { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0) })
+        let pass_memory = (0..threads.count())
+            .map(|_| PassMemory { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0) })
             .collect();
         Self {
             model: model.clone(),
@@ -138,12 +139,12 @@ impl Workspace {
             arena: zeroed_lanes(stride * panels),
             losses: vec![[0.0; 16]; panels],
             correct: vec![[false; 16]; panels],
-            own,
+            pass_memory,
             scratch: Vec::new(),
         }
     }
 
-    /// The model that the memory is laid out for.
+    /// The model that this memory is for.
     #[must_use]
     pub fn model(&self) -> &Model {
         &self.model
@@ -151,13 +152,13 @@ impl Workspace {
 
     /// Computes the gradient of one node of the tree: the sum over `samples` (indices into `data`, in the order of the
     /// mini-batch, cut into leaves of `shard`), along the canonical tree, written to `out` in the order of the
-    /// parameters. It is a sum; the mean is taken once, at the root.
+    /// parameters. It is a sum; the optimizer step turns the root's sum into the mean.
     ///
     /// # Errors
-    /// If data, model and parameters do not fit each other.
+    /// If data, model and parameters do not match.
     ///
     /// # Panics
-    /// If there are no samples or more than the workspace was made for, one of them is not in `data`, `shard` is 0, or
+    /// If there are no samples or more than the workspace has room for, one of them is not in `data`, `shard` is 0, or
     /// `out` is not of the size of the parameters.
     pub fn node_gradient(
         &mut self,
@@ -176,19 +177,19 @@ impl Workspace {
             stride: self.stride,
             samples: samples.len(),
             shard,
-            origin: Some((origin(data), samples)),
+            origin: Some((gather_source(data), samples)),
         };
         let workers = self.worth(2 * self.model.parameters() * samples.len());
         let finite = node_gradient(self.isa, &self.threads, &task, &mut self.scratch[..workers], out);
         Ok(self.stats(samples.len(), shard, finite))
     }
 
-    /// [`Workspace::node_gradient`] in pieces: the forward pass now, and then one layer after the other, from the last to
-    /// the first, so that a layer's gradient can be on its way while those of earlier layers are computed. The bits are
+    /// [`Workspace::node_gradient`] in pieces: the forward pass now, and then one layer after another, from the last
+    /// to the first, so that a layer's gradient can be sent while those of earlier layers are computed. The bits are
     /// the same.
     ///
     /// # Errors
-    /// If data, model and parameters do not fit each other.
+    /// If data, model and parameters do not match.
     ///
     /// # Panics
     /// As [`Workspace::node_gradient`].
@@ -206,7 +207,7 @@ impl Workspace {
         Ok(LayerGradients { workspace: self, params, data, samples, shard, left, finite: true })
     }
 
-    /// What there is to say about a node of so many samples once they have been through the network.
+    /// The statistics of a node of so many samples, once they have been through the network.
     fn stats(&self, samples: usize, shard: usize, finite: bool) -> NodeStats {
         let losses = self.losses.as_flattened();
         let leaves = losses[..samples].chunks(shard).map(|leaf| leaf.iter().sum::<f64>());
@@ -214,8 +215,8 @@ impl Workspace {
         NodeStats { samples, loss, correct: self.count_correct(samples), finite: finite && loss.is_finite() }
     }
 
-    /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], without computing any of them:
-    /// ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow 2015).
+    /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], computed without these
+    /// gradients: ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow 2015).
     ///
     /// # Panics
     /// If `norms` has more numbers than the node had samples.
@@ -239,10 +240,10 @@ impl Workspace {
         }
     }
 
-    /// The mean loss and the number of right answers over all of `data`.
+    /// Computes the mean loss and counts the right answers over all of `data`.
     ///
     /// # Errors
-    /// If data, model and parameters do not fit each other.
+    /// If data, model and parameters do not match.
     pub fn evaluate(&mut self, params: &[f32], data: &Dataset) -> Result<Evaluation, MismatchError> {
         let (mut loss, mut correct) = (0.0, 0);
         self.blocks(params, data, 0..data.len(), |workspace, range| {
@@ -255,7 +256,7 @@ impl Workspace {
     /// The outputs of the network for a range of samples, row-major `[samples][outputs]`.
     ///
     /// # Errors
-    /// If data, model and parameters do not fit each other.
+    /// If data, model and parameters do not match.
     ///
     /// # Panics
     /// If the range is not in the data.
@@ -280,6 +281,7 @@ impl Workspace {
         Ok(outputs)
     }
 
+    /// Checks that data, model and parameters match.
     fn check(&self, params: &[f32], data: &Dataset) -> Result<(), MismatchError> {
         let model = &self.model;
         if data.input_width() != model.input_width() {
@@ -294,7 +296,7 @@ impl Workspace {
         Ok(())
     }
 
-    /// Runs the forward pass over a range, as many samples at a time as there is room for.
+    /// Runs the forward pass over a range of samples, block by block; `done` reads the results of each block.
     fn blocks(
         &mut self,
         params: &[f32],
@@ -317,21 +319,22 @@ impl Workspace {
         Ok(())
     }
 
+    /// The number of right answers among the first `samples` of the last pass.
     fn count_correct(&self, samples: usize) -> usize {
         self.correct.as_flattened()[..samples].iter().filter(|&&c| c).count()
     }
 
-    /// How many threads are worth having for so many operations.
+    /// The number of threads that pays for so many operations.
     fn worth(&self, operations: usize) -> usize {
         (operations / self.threads.operations_per_thread()).clamp(1, self.threads.count())
     }
 
-    /// Runs the network over a batch, the panels shared among threads.
+    /// Runs the network over a batch, with the panels shared among the threads.
     fn pass(&mut self, batch: &Batch<'_>) {
         let panels = batch.samples.len().div_ceil(16);
         assert!(panels > 0 && panels <= self.losses.len(), "the workspace has room for the samples");
         let workers = self.worth(2 * self.model.parameters() * batch.samples.len()).min(panels);
-        // Whole pairs of panels, which the kernels like, where there are enough of them.
+        // Whole pairs of panels, if there are enough: the kernels are fastest with two at a time.
         let mut group = panels.div_ceil(workers);
         if panels >= 2 * workers {
             group = group.next_multiple_of(2);
@@ -349,17 +352,17 @@ impl Workspace {
             (&mut self.arena[..panels * self.stride], self.stride),
             &mut self.losses[..panels],
             &mut self.correct[..panels],
-            &mut self.own,
-            |g, arena, losses, correct, own| {
+            &mut self.pass_memory,
+            |g, arena, losses, correct, memory| {
                 let first = g * group * 16;
                 let samples = &batch.samples[first..batch.samples.len().min(first + group * 16)];
-                net.panels(&Batch { samples, ..*batch }, Part { arena, losses, correct, own });
+                net.panels(&Batch { samples, ..*batch }, Share { arena, losses, correct, memory });
             },
         );
     }
 }
 
-/// The gradient of a node, a layer at a time: see [`Workspace::node_gradient_by_layer`].
+/// The gradient of a node, layer by layer: see [`Workspace::node_gradient_by_layer`].
 #[derive(Debug)]
 pub struct LayerGradients<'a> {
     workspace: &'a mut Workspace,
@@ -367,20 +370,21 @@ pub struct LayerGradients<'a> {
     data: &'a Dataset,
     samples: &'a [u32],
     shard: usize,
-    /// Layers whose gradients are not computed yet: the first so many. The deltas of the last of them are there.
+    /// The number of layers, counted from the first, whose gradients are still to be computed. The deltas of the last
+    /// of them are ready.
     left: usize,
     finite: bool,
 }
 
 impl LayerGradients<'_> {
-    /// The layer that comes next; None when all have been computed.
+    /// The next layer to compute; `None` after all of them.
     #[must_use]
     pub fn next_layer(&self) -> Option<usize> {
         self.left.checked_sub(1)
     }
 
-    /// Computes the gradient of [`LayerGradients::next_layer`]: weights row-major `[out][in]`, then biases. False if any
-    /// of it is NaN or infinite.
+    /// Computes the gradient of [`LayerGradients::next_layer`]: weights row-major `[out][in]`, then biases. False if
+    /// any of it is NaN or infinite.
     ///
     /// # Panics
     /// If all layers have been computed, or `out` is not of the layer's size.
@@ -401,7 +405,7 @@ impl LayerGradients<'_> {
             stride: w.stride,
             samples: self.samples.len(),
             shard: self.shard,
-            origin: (layer == 0).then(|| (origin(self.data), self.samples)),
+            origin: (layer == 0).then(|| (gather_source(self.data), self.samples)),
         };
         let workers = w.worth(2 * out.len() * self.samples.len());
         let finite = node_gradient(w.isa, &w.threads, &task, &mut w.scratch[..workers], out);
@@ -410,14 +414,14 @@ impl LayerGradients<'_> {
         finite
     }
 
-    /// What the node says beside its gradient, as far as that has been computed.
+    /// The statistics of the node; `finite` covers the layers computed so far.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
         self.workspace.stats(self.samples.len(), self.shard, self.finite)
     }
 }
 
-/// Where runs of the given lengths begin, one behind the other.
+/// The starts of consecutive runs of the given lengths.
 fn offsets(lengths: &[usize], start: usize) -> impl Iterator<Item = usize> {
     lengths.iter().scan(start, |at, len| {
         let here = *at;

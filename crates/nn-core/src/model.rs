@@ -1,0 +1,191 @@
+//! The network to train, checked.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::spec::{Activation, Cost, Output, Task};
+
+/// The network: widths, functions and cost. [`Model::new`] checks it, and so does deserialisation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedModel")]
+pub struct Model {
+    widths: Vec<usize>,
+    activation: Activation,
+    output: Output,
+    cost: Cost,
+}
+
+#[derive(Deserialize)]
+struct UncheckedModel {
+    widths: Vec<usize>,
+    activation: Activation,
+    output: Output,
+    cost: Cost,
+}
+
+impl TryFrom<UncheckedModel> for Model {
+    type Error = ModelError;
+
+    fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
+        Self::new(m.widths, m.activation, m.output, m.cost)
+    }
+}
+
+/// The most parameters a model may have: 2³¹ (8 GiB of f32).
+pub const MAX_PARAMETERS: usize = 1 << 31;
+
+/// The reason why [`Model::new`] refuses a network.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // the fields are the facts that the messages state
+pub enum ModelError {
+    #[error("a network needs an input and an output layer, but {0} layer width(s) were given")]
+    TooFewLayers(usize),
+    #[error("layer {layer} has width 0; every layer needs at least one neuron")]
+    ZeroWidth { layer: usize },
+    #[error("the network would have more than {limit} parameters; use narrower or fewer hidden layers")]
+    TooLarge { limit: usize },
+    #[error(transparent)]
+    Combination(#[from] CombinationError),
+}
+
+/// The reason why an output function, a cost and a task cannot be combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[allow(missing_docs)] // the messages state the facts
+pub enum CombinationError {
+    #[error(
+        "cross-entropy needs sigmoid or softmax outputs, not linear ones; use --cost mse or --output softmax"
+    )]
+    LinearCrossEntropy,
+    #[error("cross-entropy is for classes, but the targets are numbers; use --cost mse")]
+    RegressionCrossEntropy,
+    #[error("softmax is for classes, but the targets are numbers; use --output linear")]
+    RegressionSoftmax,
+}
+
+/// Checks that a network with this output function and cost can learn the task; `None` if the task is not known yet.
+///
+/// # Errors
+/// The first rule that the combination breaks.
+pub fn check_combination(task: Option<Task>, output: Output, cost: Cost) -> Result<(), CombinationError> {
+    let regression = task == Some(Task::Regression);
+    match (output, cost) {
+        (_, Cost::CrossEntropy) if regression => Err(CombinationError::RegressionCrossEntropy),
+        (Output::Softmax, _) if regression => Err(CombinationError::RegressionSoftmax),
+        (Output::Linear, Cost::CrossEntropy) => Err(CombinationError::LinearCrossEntropy),
+        (Output::Sigmoid | Output::Softmax, Cost::CrossEntropy)
+        | (Output::Sigmoid | Output::Softmax | Output::Linear, Cost::Mse) => Ok(()),
+    }
+}
+
+impl Model {
+    /// A network with layers of the given `widths`, input first and output last.
+    ///
+    /// # Errors
+    /// Fewer than two layers, a width of 0, more than [`MAX_PARAMETERS`], or a cost that does not suit the output.
+    pub fn new(
+        widths: Vec<usize>,
+        activation: Activation,
+        output: Output,
+        cost: Cost,
+    ) -> Result<Self, ModelError> {
+        if widths.len() < 2 {
+            return Err(ModelError::TooFewLayers(widths.len()));
+        }
+        if let Some(layer) = widths.iter().position(|&w| w == 0) {
+            return Err(ModelError::ZeroWidth { layer });
+        }
+        check_combination(None, output, cost)?;
+        let mut total = 0_usize;
+        for pair in widths.windows(2) {
+            let layer = pair[0].checked_add(1).and_then(|inputs| inputs.checked_mul(pair[1]));
+            total = layer.and_then(|n| total.checked_add(n)).unwrap_or(usize::MAX);
+            if total > MAX_PARAMETERS {
+                return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
+            }
+        }
+        Ok(Self { widths, activation, output, cost })
+    }
+
+    /// The widths of all layers, input first.
+    pub fn widths(&self) -> &[usize] {
+        &self.widths
+    }
+
+    /// The function of the hidden layers.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
+    /// The function of the output layer.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
+    /// The cost.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// The width of the input layer.
+    pub fn input_width(&self) -> usize {
+        self.widths[0]
+    }
+
+    /// The width of the output layer.
+    pub fn output_width(&self) -> usize {
+        self.widths[self.widths.len() - 1]
+    }
+
+    /// The number of layers with weights: one fewer than there are widths.
+    pub fn layers(&self) -> usize {
+        self.widths.len() - 1
+    }
+
+    /// The number of weights and biases.
+    pub fn parameters(&self) -> usize {
+        self.widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn impossible_networks_are_refused() {
+        let new = |widths: &[usize], output, cost| {
+            Model::new(widths.to_vec(), Activation::Relu, output, cost).unwrap_err()
+        };
+        assert_eq!(new(&[3], Output::Linear, Cost::Mse), ModelError::TooFewLayers(1));
+        assert_eq!(new(&[3, 0, 2], Output::Linear, Cost::Mse), ModelError::ZeroWidth { layer: 1 });
+        for widths in [[1 << 20, 1 << 12, 1], [usize::MAX, usize::MAX, 1]] {
+            let limit = MAX_PARAMETERS;
+            assert_eq!(new(&widths, Output::Linear, Cost::Mse), ModelError::TooLarge { limit });
+        }
+        let says = new(&[3, 2], Output::Linear, Cost::CrossEntropy);
+        assert_eq!(says, ModelError::Combination(CombinationError::LinearCrossEntropy));
+        assert!(says.to_string().contains("not linear ones"), "{says}");
+    }
+
+    #[test]
+    fn regression_needs_the_quadratic_cost_and_no_softmax() {
+        use CombinationError::{LinearCrossEntropy, RegressionCrossEntropy, RegressionSoftmax};
+        let (linear, cross_entropy) = (Output::Linear, Cost::CrossEntropy);
+        for task in [None, Some(Task::Classification)] {
+            assert_eq!(check_combination(task, linear, cross_entropy), Err(LinearCrossEntropy));
+            assert_eq!(check_combination(task, linear, Cost::Mse), Ok(()));
+            for output in [Output::Sigmoid, Output::Softmax] {
+                for cost in [Cost::Mse, cross_entropy] {
+                    assert_eq!(check_combination(task, output, cost), Ok(()));
+                }
+            }
+        }
+        let regression = |output, cost| check_combination(Some(Task::Regression), output, cost);
+        assert_eq!(regression(linear, Cost::Mse), Ok(()));
+        assert_eq!(regression(Output::Sigmoid, Cost::Mse), Ok(()));
+        assert_eq!(regression(Output::Softmax, Cost::Mse), Err(RegressionSoftmax));
+        for output in [Output::Sigmoid, Output::Softmax, linear] {
+            assert_eq!(regression(output, cross_entropy), Err(RegressionCrossEntropy));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The learning rate over the steps of a run.
+
+use crate::math::power;
+use crate::spec::{Schedule, ScheduleShape};
+
+/// The schedule's multiplier of the learning rate for step `step` (counted from 0) of a run of `epochs` epochs of
+/// `steps_per_epoch` steps.
+///
+/// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up.
+#[must_use]
+pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
+    if step < schedule.warmup_steps {
+        return (step + 1) as f64 / schedule.warmup_steps as f64;
+    }
+    match schedule.shape {
+        ScheduleShape::Constant => 1.0,
+        ScheduleShape::Step { every_epochs, factor } => {
+            power(f64::from(factor), step / steps_per_epoch / u64::from(every_epochs))
+        }
+        ScheduleShape::Cosine { floor } => {
+            let floor = f64::from(floor);
+            let total = u64::from(epochs).saturating_mul(steps_per_epoch);
+            let rest = total.saturating_sub(schedule.warmup_steps).max(1);
+            let done = (step - schedule.warmup_steps).min(rest) as f64 / rest as f64;
+            floor + (1.0 - floor) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * done))
+        }
+    }
+}
