@@ -32,8 +32,23 @@ fn update(hash: &mut Sha256, values: &[f32]) {
 /// The [`arithmetic_fingerprint`] of every machine that computes correctly.
 pub const ARITHMETIC: &str = "e9f0fb513a955ed2a54cafd4bd08d3523564c3505ee57a4895e6d36f5a13f49c";
 
-/// A hash of this machine's results in a small fixed run: every activation, output, cost and optimizer, long sums, short
-/// leaves, initial weights and a permutation. Machines with the same fingerprint compute the same bits; one that differs
+/// The networks of the fixed run. A test says which choices they cover.
+const NETWORKS: [(Activation, Output, Cost, Init); 4] = [
+    (Activation::Sigmoid, Output::Sigmoid, Cost::Mse, Init::Normal),
+    (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He),
+    (Activation::Tanh, Output::Sigmoid, Cost::CrossEntropy, Init::Xavier),
+    (Activation::Tanh, Output::Softmax, Cost::Mse, Init::Scaled),
+];
+
+/// The optimizers of the fixed run.
+const OPTIMIZERS: [Optimizer; 3] = [
+    Optimizer::Sgd,
+    Optimizer::Nesterov { momentum: 0.9 },
+    Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 },
+];
+
+/// A hash of this machine's results in a small fixed run: the kernels of every activation, output, cost and optimizer,
+/// long sums, short leaves, initial weights and a permutation. Machines with the same fingerprint compute the same bits; one that differs
 /// must not join a run with the others.
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
@@ -46,12 +61,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let compute = Compute { isa, threads };
     let mut order = vec![0; 24];
     permutation(7, Purpose::Shuffle, 3, &mut order);
-    for (activation, output, cost, init) in [
-        (Activation::Sigmoid, Output::Sigmoid, Cost::Mse, Init::Normal),
-        (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He),
-        (Activation::Tanh, Output::Sigmoid, Cost::CrossEntropy, Init::Xavier),
-        (Activation::Tanh, Output::Softmax, Cost::Mse, Init::Scaled),
-    ] {
+    for (activation, output, cost, init) in NETWORKS {
         let Ok(model) = Model::new(vec![300, 20, 5], activation, output, cost) else {
             unreachable!("the model is fixed")
         };
@@ -61,11 +71,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
             unreachable!("the data are fixed")
         };
         let mut workspace = Workspace::new(&model, 24, compute.threads.clone(), isa);
-        for optimizer in [
-            Optimizer::Sgd,
-            Optimizer::Nesterov { momentum: 0.9 },
-            Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 },
-        ] {
+        for optimizer in OPTIMIZERS {
             let mut params = initial_parameters(&model, init, 42);
             let mut state = OptimizerState::new(optimizer, &model);
             let mut gradient = vec![0.0; params.len()];
@@ -86,6 +92,8 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nn_core::{Named, OptimizerName};
+
     use super::*;
 
     #[test]
@@ -93,6 +101,44 @@ mod tests {
         // A change here changes the hashes of all runs: it is a new version of the arithmetic.
         for isa in Isa::available() {
             assert_eq!(arithmetic_fingerprint(isa), ARITHMETIC, "{}", isa.name());
+        }
+    }
+
+    /// The matches have no `_`: a new choice does not compile until somebody decides whether the fixed run covers it.
+    #[test]
+    fn the_fixed_run_covers_every_kernel() {
+        for &(_, activation) in Activation::NAMES {
+            let covered = match activation {
+                Activation::Sigmoid | Activation::Relu | Activation::Tanh => true,
+            };
+            assert_eq!(NETWORKS.iter().any(|network| network.0 == activation), covered, "{activation}");
+        }
+        for &(_, output) in Output::NAMES {
+            let covered = match output {
+                Output::Sigmoid | Output::Softmax => true,
+                Output::Linear => false, // the weighted inputs themselves, which the others compute too
+            };
+            assert_eq!(NETWORKS.iter().any(|network| network.1 == output), covered, "{output}");
+        }
+        for &(_, cost) in Cost::NAMES {
+            let covered = match cost {
+                Cost::Mse | Cost::CrossEntropy => true,
+            };
+            assert_eq!(NETWORKS.iter().any(|network| network.2 == cost), covered, "{cost}");
+        }
+        for &(_, init) in Init::NAMES {
+            let covered = match init {
+                Init::Normal | Init::Scaled | Init::Xavier | Init::He => true,
+            };
+            assert_eq!(NETWORKS.iter().any(|network| network.3 == init), covered, "{init}");
+        }
+        for &(_, optimizer) in OptimizerName::NAMES {
+            let covered = match optimizer {
+                OptimizerName::Sgd | OptimizerName::Nesterov | OptimizerName::AdamW => true,
+                // Their updates are those of Nesterov and AdamW less one term.
+                OptimizerName::Momentum | OptimizerName::Adam => false,
+            };
+            assert_eq!(OPTIMIZERS.iter().any(|of_run| of_run.kind() == optimizer), covered, "{optimizer}");
         }
     }
 
