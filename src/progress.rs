@@ -75,8 +75,8 @@ impl Progress {
         above(line);
     }
 
-    /// Updates the bar after `done` steps at time `now`. `place` is the epoch and their number, `step` the step within the
-    /// epoch and their number; `rate` is in samples per second.
+    /// Updates the bar after `done` steps at time `now`. `place` is the epoch and the number of epochs, `step` the step in
+    /// the epoch and the number of steps per epoch; `rate` is in samples per second.
     pub(crate) fn step(
         &mut self,
         now: Duration,

@@ -50,8 +50,8 @@ pub struct RunInfo {
     pub manifest: ManifestParts,
     /// The hash of the manifest.
     pub config_hash: String,
-    /// How many times the run had been resumed. `None` in a finished model, so that runs with the same weights give the
-    /// same file no matter how often they were interrupted.
+    /// The number of times that the run had been resumed. `None` in a finished model, so that runs with the same weights
+    /// give the same file no matter how often they were interrupted.
     pub generation: Option<u64>,
     /// The result on the test samples; only in the best checkpoint.
     pub validation: Option<Validation>,

@@ -10,8 +10,8 @@
 //! | anything else | regression targets |
 //!
 //! Whole numbers that start at 0 and fill at least half of `0..=maximum` are class numbers themselves. Any others are
-//! numbered in ascending order, and the class names keep what was written. With the option `classes`, labels are always
-//! class numbers.
+//! numbered in ascending order, and the class names keep what was written. With the option `classes`, whole numbers are
+//! always class numbers.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -58,6 +58,7 @@ pub(crate) fn is_idx(bytes: &[u8]) -> bool {
     matches!(bytes, [0, 0, 0x08 | 0x09 | 0x0b..=0x0e, 1..=4, ..])
 }
 
+/// Reads a file whose rank passes `check_rank`; `expected` describes such files in errors.
 fn read(
     bytes: &[u8],
     file: &str,
@@ -65,70 +66,95 @@ fn read(
     expected: &'static str,
     check_rank: impl Fn(u8) -> Result<(), &'static str>,
 ) -> Result<Array, DataError> {
-    if bytes.is_empty() {
-        return Err(DataError::Empty { file: file.into() });
-    }
-    let mut reader: Box<dyn Read> =
-        if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
-    let mut take = |n: u64, into: &mut Vec<u8>| {
-        // `take` rather than a buffer of n bytes: a header must not make us allocate more than the file holds.
-        reader.as_mut().take(n).read_to_end(into).map_err(|e| decode_error(file, "gzip file", limit, &e))
-    };
-    let truncated = |expected: u64, found: usize| DataError::Truncated {
-        file: file.into(),
-        expected,
-        found: found as u64,
-    };
-
-    let mut magic = Vec::new();
-    take(4, &mut magic)?;
-    let &[zero, zero_too, element, rank] = &magic[..] else {
-        return Err(match magic.len() {
-            0 => DataError::Empty { file: file.into() },
-            n => truncated(4, n),
-        });
-    };
-    let wrong = |hint| DataError::BadMagic {
-        file: file.into(),
-        expected,
-        found: format!("bytes {zero:02x} {zero_too:02x} {element:02x} {rank:02x}"),
-        hint,
-    };
-    if (zero, zero_too) != (0, 0) {
-        return Err(wrong(
-            "An IDX file starts with two zero bytes: is this one damaged, or in another format?",
-        ));
-    }
-    if element != UNSIGNED_BYTE {
-        return Err(DataError::UnsupportedDtype {
-            file: file.into(),
-            dtype: format!("0x{element:02x} (not 0x08, unsigned bytes)"),
-        });
-    }
-    check_rank(rank).map_err(wrong)?;
-
-    let mut header = Vec::new();
-    if take(4 * u64::from(rank), &mut header)? < 4 * usize::from(rank) {
-        return Err(truncated(4 * u64::from(rank), header.len()));
-    }
-    let (words, _) = header.as_chunks::<4>();
-    let dimensions: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
-    let size = dimensions.iter().try_fold(1u64, |size, &d| size.checked_mul(u64::from(d)));
-    let size = size.filter(|&size| size <= limit).ok_or_else(|| DataError::TooLarge {
-        file: file.into(),
-        claim: format!(": its header claims {}", times(&dimensions)),
-        limit,
-    })?;
-
-    let mut data = Vec::new();
-    take(size, &mut data)?;
+    let mut stream = Stream::new(bytes, file, limit);
+    let rank = stream.rank(expected, check_rank)?;
+    let (dimensions, size) = stream.dimensions(rank)?;
+    let data = stream.take(size)?;
     if (data.len() as u64) < size {
-        return Err(truncated(size, data.len()));
+        return Err(stream.truncated(size, data.len()));
     }
-    if take(1, &mut Vec::new())? > 0 {
+    if !stream.take(1)?.is_empty() {
         return Err(DataError::TrailingBytes { file: file.into(), expected: size });
     }
-    Ok(Array { dimensions: dimensions.into_iter().map(|d| d as usize).collect(), data })
+    Ok(Array { dimensions, data })
+}
+
+/// The bytes of a file, decompressed as they are read.
+struct Stream<'a> {
+    reader: Box<dyn Read + 'a>,
+    file: &'a str,
+    limit: u64,
+}
+
+impl<'a> Stream<'a> {
+    fn new(bytes: &'a [u8], file: &'a str, limit: u64) -> Self {
+        let reader: Box<dyn Read + 'a> =
+            if is_gzip(bytes) { Box::new(MultiGzDecoder::new(bytes)) } else { Box::new(bytes) };
+        Self { reader, file, limit }
+    }
+
+    /// The next `n` bytes, or fewer at the end of the file.
+    fn take(&mut self, n: u64) -> Result<Vec<u8>, DataError> {
+        // The buffer grows as it is read: a header must not make us allocate more than the file holds.
+        let mut bytes = Vec::new();
+        let read = self.reader.as_mut().take(n).read_to_end(&mut bytes);
+        read.map_err(|e| decode_error(self.file, "gzip file", self.limit, &e))?;
+        Ok(bytes)
+    }
+
+    fn truncated(&self, expected: u64, found: usize) -> DataError {
+        DataError::Truncated { file: self.file.into(), expected, found: found as u64 }
+    }
+
+    /// Reads and checks the first four bytes, the last of which is the rank.
+    fn rank(
+        &mut self,
+        expected: &'static str,
+        check_rank: impl Fn(u8) -> Result<(), &'static str>,
+    ) -> Result<u8, DataError> {
+        let magic = self.take(4)?;
+        let &[zero, zero_too, element, rank] = &magic[..] else {
+            return Err(match magic.len() {
+                0 => DataError::Empty { file: self.file.into() },
+                n => self.truncated(4, n),
+            });
+        };
+        let wrong = |hint| DataError::BadMagic {
+            file: self.file.into(),
+            expected,
+            found: format!("bytes {zero:02x} {zero_too:02x} {element:02x} {rank:02x}"),
+            hint,
+        };
+        if (zero, zero_too) != (0, 0) {
+            let hint = "An IDX file starts with two zero bytes: is this one damaged, or in another format?";
+            return Err(wrong(hint));
+        }
+        if element != UNSIGNED_BYTE {
+            return Err(DataError::UnsupportedDtype {
+                file: self.file.into(),
+                dtype: format!("0x{element:02x} (not 0x08, unsigned bytes)"),
+            });
+        }
+        check_rank(rank).map_err(wrong)?;
+        Ok(rank)
+    }
+
+    /// Reads the dimensions, and computes the size of the data in bytes.
+    fn dimensions(&mut self, rank: u8) -> Result<(Vec<usize>, u64), DataError> {
+        let header = self.take(4 * u64::from(rank))?;
+        if header.len() < 4 * usize::from(rank) {
+            return Err(self.truncated(4 * u64::from(rank), header.len()));
+        }
+        let (words, _) = header.as_chunks::<4>();
+        let dimensions: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
+        let size = dimensions.iter().try_fold(1u64, |size, &d| size.checked_mul(u64::from(d)));
+        let size = size.filter(|&size| size <= self.limit).ok_or_else(|| DataError::TooLarge {
+            file: self.file.into(),
+            claim: format!(": its header claims {}", times(&dimensions)),
+            limit: self.limit,
+        })?;
+        Ok((dimensions.into_iter().map(|d| d as usize).collect(), size))
+    }
 }
 
 fn times(dimensions: &[u32]) -> String {

@@ -139,7 +139,7 @@ pub struct LoadOptions {
     pub header: Header,
     /// The kind of prediction. `None` lets the labels decide.
     pub task: Option<Task>,
-    /// The number of classes. Labels then are class numbers, and must be in `0..classes`.
+    /// The number of classes. Numeric labels are then class numbers, and must be in `0..classes`.
     pub classes: Option<usize>,
     /// The names of a trained model's classes, in order. Labels must be among them.
     pub class_names: Option<Vec<String>>,

@@ -29,7 +29,7 @@ pub(super) struct Authority {
     pem: String,
 }
 
-/// The holder of a certificate, who decides its purpose: a worker's certificate cannot serve as the coordinator's.
+/// The holder of a certificate, which determines its purpose: a worker's certificate cannot serve as the coordinator's.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Holder<'a> {
     Coordinator { hosts: &'a [Host] },

@@ -4,9 +4,9 @@
 #[derive(Debug, Clone)]
 pub(super) struct FileSpec {
     pub(super) name: String,
-    /// In bytes.
+    /// The size in bytes.
     pub(super) size: u64,
-    /// In lower-case hexadecimal.
+    /// The SHA-256 in lower-case hexadecimal.
     pub(super) sha256: String,
 }
 
