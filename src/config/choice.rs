@@ -1,4 +1,4 @@
-//! The names that options and files use for the values of an enum: one table for each, for both.
+//! Options whose value is one of a few names: one table of names for each type.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nn_core::{Activation, Cost, Init, Output};
@@ -20,13 +20,13 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// A clap parser for a [`Choice`]: help lists the names, and a misspelt one gets a suggestion.
-pub fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
+/// A clap parser for a [`Choice`]: help lists the names, and a misspelt name gets a suggestion.
+pub(super) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::NAMES.iter().map(|(name, _)| *name))
         .try_map(|name| T::from_name(&name).ok_or("not one of the possible values"))
 }
 
-/// Which optimizer, without its constants.
+/// An optimizer without its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // see `nn_core::Optimizer`
 pub enum OptimizerName {
@@ -37,7 +37,7 @@ pub enum OptimizerName {
     AdamW,
 }
 
-/// Which shape of the learning rate, without its constants.
+/// A shape of the learning rate without its constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // see `nn_core::ScheduleShape`
 pub enum ScheduleName {
@@ -46,14 +46,14 @@ pub enum ScheduleName {
     Cosine,
 }
 
-/// A yes, a no, or a look at the data.
+/// Yes, no, or whatever the data suggests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tri {
-    /// Decide by looking.
+    /// Decide by the data.
     Auto,
-    /// Yes, whatever it looks like.
+    /// Yes, whatever the data looks like.
     Yes,
-    /// No, whatever it looks like.
+    /// No, whatever the data looks like.
     No,
 }
 

@@ -10,9 +10,8 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use crate::certificate::date;
-use crate::cli::CertsConfig;
 use crate::clock;
-use crate::config::Host;
+use crate::config::{CertsConfig, Host};
 use crate::failure::{Failure, write_stdout};
 use authority::{Authority, Holder, Signed, hosts_of, new_key, paths, read_certificate, read_key};
 use files::{Access, Existing, Folder, Staged};

@@ -11,8 +11,8 @@ use tokio::net::TcpListener;
 use super::children::Children;
 use super::security::{self, Doorman};
 use super::{runtime, stopped, table};
-use crate::cli::CoordConfig;
 use crate::commands::train::Job;
+use crate::config::CoordConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::progress::{Table, above};
 

@@ -10,9 +10,9 @@ use nn_data::default_cache_dir;
 use nn_net::DialOptions;
 use serde_json::{Value, json};
 
-use crate::cli::DoctorConfig;
 use crate::commands::cluster::{runtime, security};
 use crate::commands::style;
+use crate::config::DoctorConfig;
 use crate::failure::{Failure, FailureKind, write_stdout};
 use crate::show::{Verdict, finding};
 
