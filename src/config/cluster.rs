@@ -32,9 +32,11 @@ options! {
         "Cluster" {
             /// Address and port to listen on, such as 0.0.0.0:7654
             listen: String = required().takes("ADDR").common();
-            /// Workers that must join before a step begins
+            /// Workers needed for a step
             min_workers: usize = default(1).within(1..=MAX_WORKERS).common();
-            /// Workers to start on this machine, for a first try
+            /// Workers to start on this machine
+            ///
+            /// For a first try of a cluster
             spawn: usize = default(0).within(0..=MAX_WORKERS).common();
             /// Delay after which another worker repeats the work of a slow one
             ///

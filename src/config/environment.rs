@@ -134,7 +134,7 @@ mod tests {
             ("NN_EPOCHS", "-3", "NN_EPOCHS must be a whole number that is not negative, not \"-3\""),
             ("NN_COST", "mes", "NN_COST must be \"mse\" or \"cross-entropy\""),
             ("NN_QUIET", "perhaps", "NN_QUIET must be true or false"),
-            ("NN_HIDDEN", "3,,4", "NN_HIDDEN must be a list of widths"),
+            ("NN_HIDDEN", "3,,4", "NN_HIDDEN must be widths such as 30 or 128,64, or none"),
         ] {
             let failure = environment(&[(name, value)]).read::<TrainOptions>().unwrap_err();
             assert_eq!(failure.kind().exit_code(), 2);

@@ -35,6 +35,10 @@ impl Value for Widths {
         "a list of widths such as [128, 64], or [] for no hidden layer".into()
     }
 
+    fn expected_text() -> String {
+        "widths such as 30 or 128,64, or none for no hidden layer".into()
+    }
+
     fn from_text(text: &str) -> Result<Self, String> {
         text.parse().map_err(str::to_owned)
     }

@@ -33,7 +33,7 @@ options! {
             label_column: Option<String> = unset().takes("COLUMN").example("label".into()).common();
             /// Whether the first line of a CSV names its columns
             header: Header = default(Header::Auto).takes("WHETHER");
-            /// Kind of answers to learn
+            /// Task to learn
             task: Option<Task> = derived("decided by the data").takes("TASK").example(Task::Classification);
             /// Number of classes, if some do not occur in the data
             classes: Option<usize> = derived("decided by the data")

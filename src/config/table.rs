@@ -54,13 +54,13 @@ pub enum Given<'a> {
 impl Given<'_> {
     /// Reads the value.
     pub(super) fn read<T: Value>(self) -> Result<T, Wrong> {
-        let (value, written) = match self {
-            Self::Toml(value) => (T::from_toml(value), value.as_str().map(str::to_owned)),
-            Self::Variable(text) => (T::from_variable(text), text.to_str().map(str::to_owned)),
+        let (value, expected, written) = match self {
+            Self::Toml(value) => (T::from_toml(value), T::expected(), value.as_str()),
+            Self::Variable(text) => (T::from_variable(text), T::expected_text(), text.to_str()),
         };
         value.ok_or_else(|| Wrong {
-            says: format!("must be {}, not {}", T::expected(), self.describe()),
-            help: written.and_then(|written| T::guess(&written)),
+            says: format!("must be {expected}, not {}", self.describe()),
+            help: written.and_then(T::guess),
         })
     }
 

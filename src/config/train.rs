@@ -20,12 +20,12 @@ use crate::failure::Failure;
 /// The flags of a program that trains.
 #[derive(Debug, Clone, Default, Args)]
 pub struct TrainArgs {
-    /// The configuration file.
-    #[command(flatten)]
-    pub source: ConfigOptions,
     /// The options of the run.
     #[command(flatten)]
     pub options: TrainOptions,
+    /// The configuration file.
+    #[command(flatten)]
+    pub source: ConfigOptions,
 }
 
 /// What the user of a program that trains asks for.

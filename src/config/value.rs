@@ -81,8 +81,13 @@ pub trait Value: fmt::Debug + Clone + PartialEq + Send + Sync + 'static {
     /// The value's name in help.
     const NAME: &'static str;
 
-    /// What a value must be, for messages.
+    /// What a value of a file must be, for messages.
     fn expected() -> String;
+
+    /// What a variable's text must be, for messages.
+    fn expected_text() -> String {
+        Self::expected()
+    }
 
     /// Reads a flag's text; the error is a short sentence.
     fn from_text(text: &str) -> Result<Self, String>;
@@ -292,6 +297,10 @@ impl Value for String {
 
     fn expected() -> String {
         "a text in quotes".into()
+    }
+
+    fn expected_text() -> String {
+        "a text that is not empty".into()
     }
 
     fn from_text(words: &str) -> Result<Self, String> {
