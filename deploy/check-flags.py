@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-SUBCOMMANDS = "train eval predict replay status fetch certs doctor".split()
+SUBCOMMANDS = "train eval predict replay fetch status certs doctor bench".split()
 # A word that begins a command of ours, in a shell, a unit or prose, by itself or with a path before it.
 # What follows a kind is the name of an object of Kubernetes.
 COMMAND = re.compile(r"(?<![\w.@/-])(?<!deployment )(?<!statefulset )(?:/\S*/|\./)?(nn-coord|nn-worker|nn)(?=[\s,\"'\]])")

@@ -1,13 +1,34 @@
-//! What `nn` says of wrong usage, driven as a user does: through the real binary.
+//! The command lines of the programs and their environment, driven as a user does: through the real binaries.
+
+mod common;
 
 use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use common::plain;
+
+const NN: &str = env!("CARGO_BIN_EXE_nn");
+const NN_COORD: &str = env!("CARGO_BIN_EXE_nn-coord");
+const NN_WORKER: &str = env!("CARGO_BIN_EXE_nn-worker");
+
 /// Runs `nn` in `folder`.
 fn nn_in(folder: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_nn")).args(arguments).current_dir(folder).output().unwrap()
+    plain(&mut Command::new(NN)).args(arguments).current_dir(folder).output().unwrap()
+}
+
+/// Runs a program with environment variables, where it cannot do harm.
+fn with_variables(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    plain(&mut command).args(arguments).envs(variables.iter().copied());
+    command.current_dir(folder.path()).output().unwrap()
+}
+
+/// Whether a printed configuration has a line, whatever it says of the origin.
+fn sets(printed: &str, line: &str) -> bool {
+    printed.lines().any(|printed| printed.split("  # ").next() == Some(line))
 }
 
 /// Runs `nn` where it cannot do harm: usage errors come before anything is written.
@@ -123,7 +144,7 @@ fn help_and_version_are_no_errors() {
         assert!(!output.stdout.is_empty() && output.stderr.is_empty(), "{arguments:?}");
     }
     let help = stdout(&nn(&["--help"]));
-    assert!(!help.contains("bench"), "{help}");
+    assert!(help.contains("Measure training steps on synthetic data"), "{help}");
     assert!(words(&help).contains("130 interrupted"), "{help}");
 }
 
@@ -138,12 +159,15 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
         "--data <DATA>",
         "[default: digits]",
         "[default: 30]",
-        "[possible values: sigmoid, relu, tanh]",
+        "sigmoid, relu, tanh [default: sigmoid]",
+        "only with --optimizer momentum or nesterov [default: 0.9]",
         "[default: 2: an eighth of the batch",
         "[default: 3.0; cross-entropy 0.5;",
         "[default: scaled; he for relu]",
-        "[default: all that the machine has]",
-        "[default: runs/digits, after the name of the data]",
+        "[default: all of the machine's]",
+        "[default: runs/digits, named after the data]",
+        "NN_BATCH_SIZE for --batch-size",
+        "An empty variable counts as not set.",
     ] {
         assert!(words.contains(part), "{part:?} is missing:\n{help}");
     }
@@ -152,28 +176,29 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
 #[test]
 fn the_help_of_the_cluster_is_grouped_and_shows_defaults() {
     let coord = (
-        env!("CARGO_BIN_EXE_nn-coord"),
+        NN_COORD,
         &["Cluster:", "Data:", "Network:", "Training:", "Run:"][..],
         &["--listen <ADDR>", "[default: 1]", "[default: 6]", "[default: digits]", "[default: 30]"][..],
     );
     let worker = (
-        env!("CARGO_BIN_EXE_nn-worker"),
+        NN_WORKER,
         &["Coordinator:", "Data:", "Run:"][..],
         &[
             "--coordinator <URL>",
             "--bind-to <INTERFACE|IP>",
-            "[default: all that the machine has]",
+            "[default: all of the machine's]",
             "[default: auto]",
+            "NN_CACHE_DIR for --cache-dir",
         ][..],
     );
     for (program, headings, parts) in [coord, worker] {
-        let output = Command::new(program).arg("--help").output().unwrap();
+        let output = plain(&mut Command::new(program)).arg("--help").output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{output:?}");
         let help = stdout(&output);
         for heading in headings {
             assert!(help.lines().any(|line| line == *heading), "{heading} is missing:\n{help}");
         }
-        for part in [parts, &["130 interrupted"]].concat() {
+        for part in [parts, &["130 interrupted", "An empty variable counts as not set."]].concat() {
             assert!(words(&help).contains(part), "{part:?} is missing:\n{help}");
         }
     }
@@ -222,13 +247,19 @@ fn a_printed_configuration_runs_as_it_is() {
     ] {
         let printed = print(arguments);
         fs::write(folder.path().join("run.toml"), &printed).unwrap();
-        assert_eq!(print(&["--config", "run.toml"]), printed, "{arguments:?}");
+        let again = print(&["--config", "run.toml"]);
+        let values = |text: &str| {
+            let lines = text.lines().map(|line| line.split("  # ").next().unwrap().to_owned());
+            lines.collect::<Vec<_>>()
+        };
+        assert_eq!(values(&again), values(&printed), "{arguments:?}");
+        assert!(again.contains("  # from run.toml:"), "{again}");
     }
 }
 
 #[test]
 fn a_configuration_can_come_from_standard_input() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_nn"))
+    let mut child = plain(&mut Command::new(NN))
         .args(["train", "--config", "-", "--print-config"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -236,11 +267,11 @@ fn a_configuration_can_come_from_standard_input() {
         .unwrap();
     child.stdin.take().unwrap().write_all(b"epochs = 4").unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(stdout(&output).contains("\nepochs = 4\n"), "{output:?}");
+    assert!(stdout(&output).contains("\nepochs = 4  # from standard input:1\n"), "{output:?}");
 }
 
 #[test]
-fn flags_win_over_the_file() {
+fn flags_override_the_file() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(
         folder.path().join("run.toml"),
@@ -253,7 +284,118 @@ fn flags_win_over_the_file() {
     let printed = stdout(&output);
     for line in ["epochs = 7", "batch-size = 20", "quiet = false", "optimizer = \"sgd\"", "# momentum = 0.9"]
     {
+        assert!(sets(&printed, line), "{line} is missing:\n{printed}");
+    }
+}
+
+#[test]
+fn variables_override_the_file_and_flags_override_variables() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("run.toml"), "epochs = 5\nbatch-size = 20\nseed = 9").unwrap();
+    let mut command = Command::new(NN);
+    plain(&mut command).args(["train", "--print-config", "--epochs", "7"]);
+    for (name, value) in [
+        ("NN_CONFIG", "run.toml"),
+        ("NN_EPOCHS", "6"),
+        ("NN_BATCH_SIZE", "30"),
+        ("NN_HIDDEN", "20,10"),
+        ("NN_QUIET", "1"),
+        ("NN_COST", ""),               // docker-compose passes on what is not set
+        ("NN_LISTEN", "0.0.0.0:7654"), // nn-coord's
+        ("NN_NAME", "box"),            // nn-worker's
+        ("NN_ISA", "portable"),
+    ] {
+        command.env(name, value);
+    }
+    let output = command.current_dir(folder.path()).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &[][..]), "{output:?}");
+    let printed = stdout(&output);
+    for line in [
+        "epochs = 7  # from --epochs",
+        "batch-size = 30  # from NN_BATCH_SIZE",
+        "seed = 9  # from run.toml:3",
+        "hidden = [20, 10]  # from NN_HIDDEN",
+        "quiet = true  # from NN_QUIET",
+        "cost = \"mse\"  # default",
+    ] {
         assert!(printed.lines().any(|printed| printed == line), "{line} is missing:\n{printed}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_named() {
+    for (program, arguments, variable, part) in [
+        (NN, &["train"][..], ("NN_EPOCHS", "many"), "NN_EPOCHS must be a whole number"),
+        (NN, &["train"], ("NN_EPOCHS", "0"), "NN_EPOCHS must be at least 1"),
+        (NN, &["train"], ("NN_OPTIMIZER", "adma"), "did you mean \"adam\"?"),
+        (NN, &["train"], ("NN_MOMENTUM", "0.5"), "NN_MOMENTUM has no effect with --optimizer sgd"),
+        (NN, &["train"], ("NN_RESUME", "perhaps"), "NN_RESUME must be true or false"),
+        (NN, &["train"], ("NN_CONFIG", "absent.toml"), "absent.toml"),
+        (
+            NN_COORD,
+            &["--listen", "127.0.0.1:0"],
+            ("NN_MIN_WORKERS", "0"),
+            "NN_MIN_WORKERS must be at least 1",
+        ),
+        (NN_COORD, &["--listen", "127.0.0.1:0"], ("NN_TLS_CERT", "c.pem"), "NN_TLS_CERT needs --tls-key"),
+        (NN_WORKER, &["--coordinator", "x"], ("NN_THREADS", "0"), "NN_THREADS must be at least 1"),
+        (NN_WORKER, &[], ("NN_COORDINATOR", "ftp://x"), "NN_COORDINATOR"),
+    ] {
+        let message = usage_error(&with_variables(program, arguments, &[variable]));
+        assert!(message.contains(part), "{variable:?} gave {message}, which lacks {part:?}");
+    }
+}
+
+#[test]
+fn a_variable_that_is_nearly_an_option_gets_a_warning() {
+    for (program, arguments, variable, meant) in [
+        (NN, &["train", "--print-config"][..], "NN_EPOCH", "NN_EPOCHS"),
+        (NN_COORD, &["--print-config", "--listen", "127.0.0.1:0"], "NN_MIN_WORKER", "NN_MIN_WORKERS"),
+    ] {
+        let output = with_variables(program, arguments, &[(variable, "3"), ("NN_COORD_OPTIONS", "")]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let warning = format!("warning: {variable} is not an option: did you mean {meant}?\n");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), warning);
+    }
+}
+
+#[test]
+fn the_programs_of_the_cluster_take_variables() {
+    let output = with_variables(
+        NN_COORD,
+        &["--print-config"],
+        &[("NN_LISTEN", "127.0.0.1:0"), ("NN_EPOCHS", "3"), ("NN_OUT", "there")],
+    );
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let printed = stdout(&output);
+    assert!(sets(&printed, "epochs = 3") && sets(&printed, "out = \"there\""), "{printed}");
+    assert!(printed.contains("# listen = \"127.0.0.1:0\"  # from NN_LISTEN\n"), "{printed}");
+    assert!(printed.contains("# min-workers = 1  # default\n"), "{printed}");
+    let output = with_variables(NN_COORD, &["--print-config"], &[("NN_LISTEN", "")]);
+    assert!(usage_error(&output).contains("--listen <ADDR>"), "{output:?}");
+
+    // Nobody listens there: the address is read, and dialled once.
+    let dialled = [("NN_COORDINATOR", "http://127.0.0.1:9,127.0.0.1:9"), ("NN_RETRY_SECONDS", "0")];
+    let output = with_variables(NN_WORKER, &[], &dialled);
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let output = with_variables(NN_WORKER, &[], &[]);
+    assert!(usage_error(&output).contains("--coordinator <URL>"), "{output:?}");
+}
+
+#[test]
+fn the_short_help_shows_the_common_options_only() {
+    for (program, arguments, shown, hidden) in [
+        (NN, &["train", "-h"][..], &["--data", "--resume", "--threads"][..], "--beta1"),
+        (NN_COORD, &["-h"], &["--listen", "--token-file", "--epochs"], "--audit"),
+        (NN_WORKER, &["-h"], &["--coordinator", "--token-file", "--threads"], "--bind-to"),
+    ] {
+        let help =
+            stdout(&with_variables(program, arguments, &[("NN_LISTEN", "secret"), ("NN_THREADS", "7")]));
+        for flag in shown {
+            assert!(help.contains(flag), "{flag} is missing:\n{help}");
+        }
+        assert!(help.contains("see more with '--help'") && !help.contains(hidden), "{help}");
+        assert!(!help.contains("secret"), "{help}");
     }
 }
 
@@ -278,6 +420,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         .collect();
     pages.sort_unstable();
     let expected = [
+        "nn-bench.1",
         "nn-certs-coordinator.1",
         "nn-certs-init.1",
         "nn-certs-show.1",
@@ -316,7 +459,7 @@ fn a_closed_pipe_is_no_panic() {
     for arguments in
         [&["completions", "zsh"][..], &["man"], &["train", "--print-config"], &["train", "--help"]]
     {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_nn"))
+        let mut child = plain(&mut Command::new(NN))
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

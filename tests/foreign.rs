@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::Place;
+use common::{Place, plain};
 
 /// More than anything here takes on a machine that is busy with other things too.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -90,10 +90,7 @@ struct Process {
 impl Process {
     fn start(place: &Place, name: &str, command: &mut Command) -> Self {
         let errors = place.at(format!("{name}.err"));
-        for name in ["NN_ISA", "NO_COLOR", "CLICOLOR_FORCE", "COLORTERM"] {
-            command.env_remove(name);
-        }
-        command.current_dir(place.path()).env("NN_CACHE_DIR", place.at("cache"));
+        plain(command).current_dir(place.path()).env("NN_CACHE_DIR", place.at("cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(File::create(&errors).unwrap());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();

@@ -1,47 +1,53 @@
 //! From parsed arguments to the work: every command is checked first, then run.
 
-use super::{Command, CoordArgs, WorkerArgs, manual};
+use super::command::Command;
+use super::manual;
 use crate::commands;
-use crate::config::{self, TrainArgs, defaults};
+use crate::config::{
+    Asked, ConfigOptions, CoordArgs, CoordOptions, Environment, Options, TrainArgs, TrainOptions,
+    WorkerOptions,
+};
 use crate::failure::{Failure, write_stdout};
+use crate::progress::warn;
 
-/// Runs a command.
-pub(super) fn run(command: Command) -> Result<(), Failure> {
+/// Runs a command of `nn`.
+pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
-        Command::Train(raw) => train(*raw),
+        Command::Train(raw) => train(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
-        Command::Status(raw) => commands::status(&raw.check()?),
-        Command::Doctor(raw) => commands::doctor(&raw.check()?),
-        Command::Certs(raw) => commands::certs(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
+        Command::Status(raw) => commands::status(&raw.check()?),
+        Command::Certs(raw) => commands::certs(&raw.check()?),
+        Command::Doctor(raw) => commands::doctor(&raw.check()?),
+        Command::Bench(raw) => commands::bench(&raw.check()?),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { out } => manual::man(out.as_deref()),
-        Command::Bench(raw) => commands::bench(&raw.check()?),
     }
 }
 
-fn train(raw: TrainArgs) -> Result<(), Failure> {
-    let print_config = raw.print_config;
-    let checked = raw.check()?;
-    if print_config {
-        return write_stdout(config::print(&checked, defaults::available_threads())?);
+fn train(raw: TrainArgs, environment: &Environment) -> Result<(), Failure> {
+    let entries = [ConfigOptions::entries(), TrainOptions::entries()].concat();
+    environment.misspelt(&entries).iter().for_each(warn);
+    match raw.check(environment)? {
+        Asked::Print(text) => write_stdout(text),
+        Asked::Run(config) => commands::train(&config),
     }
-    commands::train(&checked)
 }
 
 /// Runs a coordinator.
-pub(super) fn coord(raw: CoordArgs) -> Result<(), Failure> {
-    let print_config = raw.train.print_config;
-    let checked = raw.check()?;
-    if print_config {
-        return write_stdout(config::print(&checked.train, defaults::available_threads())?);
+pub(super) fn coord(raw: CoordArgs, environment: &Environment) -> Result<(), Failure> {
+    let entries = [CoordOptions::entries(), ConfigOptions::entries(), TrainOptions::entries()].concat();
+    environment.misspelt(&entries).iter().for_each(warn);
+    match raw.check(environment)? {
+        Asked::Print(text) => write_stdout(text),
+        Asked::Run(config) => commands::coord(&config),
     }
-    commands::coord(&checked)
 }
 
 /// Runs a worker.
-pub(super) fn worker(raw: WorkerArgs) -> Result<(), Failure> {
-    commands::worker(&raw.check()?)
+pub(super) fn worker(raw: WorkerOptions, environment: &Environment) -> Result<(), Failure> {
+    environment.misspelt(&WorkerOptions::entries()).iter().for_each(warn);
+    commands::worker(&raw.resolve(environment)?)
 }

@@ -6,19 +6,21 @@ use std::path::Path;
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use super::command;
+
 use crate::failure::{Failure, write_stdout};
 
 /// Writes the completions for a shell to standard output.
 pub(super) fn completions(shell: Shell) -> Result<(), Failure> {
     // Into memory first: clap_complete panics where a write fails, as it does on a closed pipe.
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut super::command(), "nn", &mut script);
+    clap_complete::generate(shell, &mut command::nn(), "nn", &mut script);
     write_stdout(script)
 }
 
 /// Writes the page of `nn` to standard output, or the pages of all commands, and of the cluster's programs, into a folder.
 pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
-    let mut command = super::command();
+    let mut command = command::nn();
     command.build();
     let Some(folder) = out else {
         return write_stdout(page(command)?);
@@ -27,7 +29,7 @@ pub(super) fn man(out: Option<&Path>) -> Result<(), Failure> {
         Failure::failed(format_args!("cannot make the folder {}: {error}", folder.display()))
             .help("name a folder that you may write to with --out")
     })?;
-    let mut commands = vec![super::coord_command(), super::worker_command()];
+    let mut commands = vec![command::coord(), command::worker()];
     with_subcommands(&command, &mut commands);
     for command in commands {
         let path = folder.join(Man::new(command.clone()).get_filename());

@@ -1,4 +1,4 @@
-//! `nn bench`: time a training step on synthetic data, and measure the processor's peak. Hidden; `benches/` uses it.
+//! `nn bench`: time a training step on synthetic data, and measure the processor's peak.
 
 use nn_core::measure::multiply_adds;
 use nn_core::{
@@ -8,8 +8,8 @@ use nn_core::{
 use serde_json::json;
 
 use super::{isa, threads};
-use crate::cli::args::BenchConfig;
 use crate::clock::Clock;
+use crate::config::BenchConfig;
 use crate::config::defaults::{available_threads, default_init};
 use crate::failure::{Failure, write_stdout};
 

@@ -4,7 +4,7 @@ use nn_core::{Dataset, Targets};
 use serde_json::json;
 
 use super::{load_data, names, options_for, outputs, pixels, read_model, style};
-use crate::cli::args::EvalConfig;
+use crate::config::EvalConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::metrics;
 use crate::show;

@@ -2,7 +2,7 @@
 
 use nn_data::{Mirrors, Remote, default_cache_dir};
 
-use crate::cli::FetchArgs;
+use crate::config::FetchArgs;
 use crate::failure::{Failure, write_stdout};
 use crate::progress::LoadBar;
 

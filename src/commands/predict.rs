@@ -9,8 +9,8 @@ use nn_core::{Dataset, Features, Targets};
 use serde_json::json;
 
 use super::{load_data, names, options_for, outputs, pixels, read_model, style};
-use crate::cli::args::{PredictConfig, PredictInput};
 use crate::config::defaults::available_threads;
+use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::predicted;
 use crate::picture::{self, Field, Invert};

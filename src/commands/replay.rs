@@ -12,8 +12,8 @@ use nn_engine::{
 use serde_json::{Value, json};
 
 use super::{explained, isa, load_data, options_for, threads};
-use crate::cli::args::ReplayConfig;
 use crate::clock::Clock;
+use crate::config::ReplayConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::progress::Progress;
 use crate::signals::StopFlag;

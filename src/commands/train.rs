@@ -11,7 +11,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Model, Workspace};
+use nn_core::{Dataset, Workspace};
 use nn_data::Splits;
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
@@ -138,14 +138,12 @@ impl Rest {
 /// The run, as far as it decides the weights.
 fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> {
     let task = if splits.classes.is_some() { Task::Classification } else { Task::Regression };
-    let choices = config.for_task(task)?;
-    let mut widths = vec![splits.train.input_width()];
-    widths.extend(&config.hidden);
-    widths.push(splits.train.output_width());
-    let model = Model::new(widths, config.activation, choices.output, config.cost).map_err(Failure::usage)?;
+    let design = config.for_task(task)?;
+    let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
+    let model = design.model(inputs, outputs).map_err(Failure::usage)?;
     Manifest::new(ManifestParts {
         model,
-        recipe: choices.recipe,
+        recipe: design.recipe,
         train_samples: splits.train.len(),
         data_sha256: splits.sha256.clone(),
     })

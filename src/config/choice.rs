@@ -1,8 +1,9 @@
-//! The names that options and files use for the values of an enum: one table for each, for both.
+//! Options whose value is one of a few names: one table of names for each type.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use nn_core::{Activation, Cost, Init, Output};
-pub use nn_data::{Header, Task};
+use nn_core::{Activation, Cost, Init, Named, Output};
+pub use nn_core::{OptimizerName, ScheduleName, Task};
+pub use nn_data::Header;
 
 /// An option whose value is one of a few names.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -20,82 +21,32 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
     }
 }
 
-/// A clap parser for a [`Choice`]: help lists the names, and a misspelt one gets a suggestion.
-pub fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
+/// A clap parser for a [`Choice`]: help lists the names, and a misspelt name gets a suggestion.
+pub(super) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::NAMES.iter().map(|(name, _)| *name))
         .try_map(|name| T::from_name(&name).ok_or("not one of the possible values"))
 }
 
-/// Which optimizer, without its constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // see `nn_core::Optimizer`
-pub enum OptimizerName {
-    Sgd,
-    Momentum,
-    Nesterov,
-    Adam,
-    AdamW,
-}
-
-/// Which shape of the learning rate, without its constants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(missing_docs)] // see `nn_core::ScheduleShape`
-pub enum ScheduleName {
-    Constant,
-    Step,
-    Cosine,
-}
-
-/// A yes, a no, or a look at the data.
+/// Yes, no, or whatever the data suggests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tri {
-    /// Decide by looking.
+    /// Decide by the data.
     Auto,
-    /// Yes, whatever it looks like.
+    /// Yes, whatever the data looks like.
     Yes,
-    /// No, whatever it looks like.
+    /// No, whatever the data looks like.
     No,
 }
 
-impl Choice for Activation {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("sigmoid", Self::Sigmoid), ("relu", Self::Relu), ("tanh", Self::Tanh)];
+/// The choices whose names `nn-core` has.
+macro_rules! named {
+    ($($type:ty),+) => {
+        $(impl Choice for $type {
+            const NAMES: &'static [(&'static str, Self)] = <Self as Named>::NAMES;
+        })+
+    };
 }
-
-impl Choice for Output {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("sigmoid", Self::Sigmoid), ("softmax", Self::Softmax), ("linear", Self::Linear)];
-}
-
-impl Choice for Cost {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("mse", Self::Mse), ("cross-entropy", Self::CrossEntropy)];
-}
-
-impl Choice for Init {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("normal", Self::Normal), ("scaled", Self::Scaled), ("xavier", Self::Xavier), ("he", Self::He)];
-}
-
-impl Choice for OptimizerName {
-    const NAMES: &'static [(&'static str, Self)] = &[
-        ("sgd", Self::Sgd),
-        ("momentum", Self::Momentum),
-        ("nesterov", Self::Nesterov),
-        ("adam", Self::Adam),
-        ("adamw", Self::AdamW),
-    ];
-}
-
-impl Choice for ScheduleName {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("constant", Self::Constant), ("step", Self::Step), ("cosine", Self::Cosine)];
-}
-
-impl Choice for Task {
-    const NAMES: &'static [(&'static str, Self)] =
-        &[("classification", Self::Classification), ("regression", Self::Regression)];
-}
+named!(Activation, Output, Cost, Init, OptimizerName, ScheduleName, Task);
 
 impl Choice for Tri {
     const NAMES: &'static [(&'static str, Self)] =

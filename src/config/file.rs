@@ -1,53 +1,19 @@
 //! A TOML file of options: read, and tied to its lines so that errors can name them.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
 use toml::de::DeTable;
 
-use super::TrainOptions;
+use super::options::TrainOptions;
+use super::origins::{Origin, Origins};
+use super::table::{Given, Options as _};
 use super::value::did_you_mean;
 use crate::failure::Failure;
 
 /// The largest file that is read as a configuration.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
-
-/// Which options came from a file, and from which of its lines: so that an error names the line or the flag,
-/// whichever the user wrote.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origins {
-    file: String,
-    lines: BTreeMap<String, usize>,
-    flags: Vec<String>,
-}
-
-impl Origins {
-    /// How an error names an option: `run.toml:3: epochs` or `--epochs`.
-    pub fn subject(&self, key: &str) -> String {
-        match self.lines.get(key) {
-            Some(line) => format!("{}:{line}: {key}", self.file),
-            None => format!("--{key}"),
-        }
-    }
-
-    /// Whether the option came from the file.
-    pub fn is_from_file(&self, key: &str) -> bool {
-        self.lines.contains_key(key)
-    }
-
-    /// Whether the option was given by a flag, though there is a file.
-    pub fn is_from_flag(&self, key: &str) -> bool {
-        self.flags.iter().any(|flag| flag == key)
-    }
-
-    /// Notes the keys that flags give, and forgets the lines of the file that they overrule.
-    pub fn overrule(&mut self, flags: Vec<String>) {
-        self.lines.retain(|key, _| !flags.contains(key));
-        self.flags = flags;
-    }
-}
 
 /// Reads the options of a file; `-` is standard input.
 ///
@@ -112,36 +78,33 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
             .help("a line is `key = value`, with texts in quotes, such as data = \"digits\"")
     })?;
     let mut options = TrainOptions::default();
-    let mut origins = Origins { file: name.to_owned(), ..Origins::default() };
-    // In the order of the lines, so that the first error of the file is the one that is told.
+    let mut origins = Origins::of_file(name);
+    // In the order of the lines, so that the first error of the file is reported.
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     for (spanned, value) in entries {
         let key = spanned.get_ref().as_ref();
         let line = line_of(text.as_bytes(), spanned.span().start);
-        match options.set(key, value.get_ref()) {
-            None => {
-                let keys = TrainOptions::keys();
-                let failure = Failure::usage(format_args!("{name}:{line}: there is no option {key:?}"));
-                return Err(failure.help(did_you_mean(key, keys.iter().map(String::as_str)).unwrap_or_else(
-                    || "`nn train --print-config` lists all the keys that there are".to_owned(),
-                )));
-            }
-            Some(Err(wrong)) => {
-                let failure = Failure::usage(format_args!("{name}:{line}: {key} {}", wrong.says));
-                return Err(wrong.help.into_iter().fold(failure, Failure::help));
-            }
-            Some(Ok(())) => {
-                origins.lines.insert(key.to_owned(), line);
-            }
+        match options.set(key, Given::Toml(value.get_ref())) {
+            None => return Err(unknown(key, name, line)),
+            Some(Err(wrong)) => return Err(wrong.about(&format!("{name}:{line}: {key}"))),
+            Some(Ok(())) => origins.note([key], Origin::Line(line)),
         }
     }
     Ok((options, origins))
 }
 
+/// The failure for a key that is no option's.
+fn unknown(key: &str, name: &str, line: usize) -> Failure {
+    let entries = TrainOptions::entries();
+    let near = did_you_mean(key, entries.iter().map(|entry| entry.key));
+    let list = || "`nn train --print-config` lists all keys".to_owned();
+    Failure::usage(format_args!("{name}:{line}: there is no option {key:?}")).help(near.unwrap_or_else(list))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::Hidden;
+    use super::super::lists::Widths;
     use super::*;
 
     fn error(text: &str) -> String {
@@ -153,19 +116,19 @@ mod tests {
         let text = "# a comment\nhidden = [30, 20]\nlearning-rate = 3\nseed = 18446744073709551615\n\
                     label-column = 4\nepochs = 1_000\nresume = true\ncost = 'cross-entropy'\nl2 = 1e-4";
         let (options, origins) = parse("run.toml", text).unwrap();
-        assert_eq!(options.hidden, Some(Hidden(vec![30, 20])));
-        assert_eq!(options.learning_rate, Some(3.0));
-        assert_eq!(options.seed, Some(u64::MAX));
+        assert_eq!(options.learn.hidden, Some(Widths(vec![30, 20])));
+        assert_eq!(options.learn.learning_rate, Some(3.0));
+        assert_eq!(options.learn.seed, Some(u64::MAX));
         assert_eq!(options.format.label_column.as_deref(), Some("4"));
-        assert_eq!((options.epochs, options.resume), (Some(1000), Some(true)));
-        assert_eq!((options.cost, options.l2), (Some(nn_core::Cost::CrossEntropy), Some(1e-4)));
+        assert_eq!((options.learn.epochs, options.resume), (Some(1000), Some(true)));
+        assert_eq!((options.learn.cost, options.learn.l2), (Some(nn_core::Cost::CrossEntropy), Some(1e-4)));
         assert_eq!(origins.subject("learning-rate"), "run.toml:3: learning-rate");
         assert_eq!(origins.subject("batch-size"), "--batch-size");
         for (text, widths) in
             [("[]", vec![]), ("'none'", vec![]), ("7", vec![7]), ("'5, 6'", vec![5, 6]), ("[9]", vec![9])]
         {
             let (options, _) = parse("x", &format!("hidden = {text}")).unwrap();
-            assert_eq!(options.hidden, Some(Hidden(widths)), "{text}");
+            assert_eq!(options.learn.hidden, Some(Widths(widths)), "{text}");
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{Place, Ran};
+use crate::common::{Place, Ran, plain};
 
 /// More than anything here takes on a machine that is busy with other things too.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -40,10 +40,7 @@ impl Process {
     pub(crate) fn start(place: &Place, program: &str, environment: &[(&str, &str)], arguments: &str) -> Self {
         let mut command = Command::new(program);
         command.current_dir(place.path()).args(arguments.split_whitespace());
-        for name in ["NN_ISA", "NO_COLOR", "CLICOLOR_FORCE", "COLORTERM"] {
-            command.env_remove(name);
-        }
-        command.env("NN_CACHE_DIR", place.at("cache")).envs(environment.iter().copied());
+        plain(&mut command).env("NN_CACHE_DIR", place.at("cache")).envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (stdout, a) = keep(child.stdout.take().unwrap());

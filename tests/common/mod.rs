@@ -56,6 +56,19 @@ impl Ran {
     }
 }
 
+/// Keeps the tester's own variables from a program: its options, and colours.
+pub(crate) fn plain(command: &mut Command) -> &mut Command {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("NN_") {
+            command.env_remove(name);
+        }
+    }
+    for name in ["NO_COLOR", "CLICOLOR_FORCE", "COLORTERM"] {
+        command.env_remove(name);
+    }
+    command
+}
+
 impl Place {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
@@ -94,12 +107,9 @@ impl Place {
         command
     }
 
-    /// In this folder, and without what the tester's own environment says.
+    /// In this folder, and in a plain environment.
     fn prepare(&self, command: &mut Command) {
-        command.current_dir(self.path()).stdin(Stdio::null());
-        for name in ["NN_ISA", "NN_CACHE_DIR", "NO_COLOR", "CLICOLOR_FORCE", "COLORTERM"] {
-            command.env_remove(name);
-        }
+        plain(command.current_dir(self.path()).stdin(Stdio::null()));
     }
 
     /// Runs `nn` with arguments, which are parted by spaces.

@@ -98,7 +98,10 @@ impl Running {
     pub(crate) fn other(place: &Place, program: &str, arguments: &str) -> Self {
         let mut command = Command::new(program);
         command.current_dir(place.path()).args(arguments.split_whitespace()).stdin(Stdio::null());
-        command.env("NN_CACHE_DIR", place.at("cache")).stdout(Stdio::piped()).stderr(Stdio::null());
+        common::plain(&mut command)
+            .env("NN_CACHE_DIR", place.at("cache"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 

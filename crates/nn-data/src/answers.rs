@@ -16,11 +16,11 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use nn_core::Targets;
+use nn_core::{Targets, Task};
 
 use crate::error::{DataError, shown};
 use crate::raw::{Answers, Labels};
-use crate::source::{LoadOptions, Task};
+use crate::source::LoadOptions;
 
 /// More distinct whole numbers than this are a quantity, not classes.
 const MOST_CLASSES: usize = 256;

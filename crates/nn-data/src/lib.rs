@@ -49,6 +49,7 @@ pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
 pub use fingerprint::fingerprint;
 pub use inputs::{Inputs, load_inputs};
 pub use load::{Splits, load};
+pub use nn_core::Task;
 pub use progress::{LoadProgress, Silent};
-pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Source, Task};
+pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Source};
 pub use split::TEST_FRACTION;

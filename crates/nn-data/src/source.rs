@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use nn_core::Task;
+
 use crate::error::DataError;
 
 /// The source of a data set.
@@ -91,37 +93,6 @@ pub enum Header {
     /// It is a row of data.
     No,
 }
-
-/// The kind of prediction to learn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Task {
-    /// Predict one of several classes.
-    Classification,
-    /// Predict numbers.
-    Regression,
-}
-
-macro_rules! words {
-    ($type:ty, $option:literal, $problem:literal, $($word:literal => $value:expr),+) => {
-        impl FromStr for $type {
-            type Err = DataError;
-
-            fn from_str(text: &str) -> Result<Self, DataError> {
-                match text {
-                    $($word => Ok($value),)+
-                    _ => Err(DataError::BadOption {
-                        option: $option,
-                        value: format!("`{text}`"),
-                        problem: $problem,
-                    }),
-                }
-            }
-        }
-    };
-}
-words!(Header, "--header", "give auto, yes or no", "auto" => Self::Auto, "yes" => Self::Yes, "no" => Self::No);
-words!(Task, "--task", "give classification or regression",
-    "classification" => Self::Classification, "regression" => Self::Regression);
 
 /// The default size limit of a file, archive member or decompressed stream: 4 GiB.
 pub const DEFAULT_MAX_BYTES: u64 = 4 << 30;
@@ -242,7 +213,5 @@ mod tests {
             assert!(options.validate().unwrap_err().to_string().contains("--test-fraction"));
         }
         assert!(LoadOptions { classes: Some(0), ..Default::default() }.validate().is_err());
-        assert!("perhaps".parse::<Header>().unwrap_err().to_string().contains("auto, yes or no"));
-        assert!("regression".parse::<Task>().is_ok());
     }
 }

@@ -12,10 +12,9 @@ use std::time::SystemTime;
 
 use nn_net::utc_date;
 
-use crate::cli::CertsConfig;
 use crate::clock;
 use crate::commands::cluster::security::random_token;
-use crate::config::Host;
+use crate::config::{CertsConfig, Host};
 use crate::failure::{Failure, write_stdout};
 use authority::{Authority, Holder, Signed, hosts_of, new_key, paths, read_certificate, read_key};
 use files::{Access, Existing, Folder, Staged};

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::worker::share_of_threads;
 use crate::clock::Clock;
+use crate::config::not_for_children;
 use crate::failure::Failure;
 
 /// The time that they may take to exit once the run is over.
@@ -26,7 +27,11 @@ impl Children {
             std::env::current_exe().map(|path| path.with_file_name(&name)).unwrap_or_else(|_| name.into());
         let mut children = Self::default();
         for number in 1..=count {
-            let mut child = Command::new(&program)
+            let mut command = Command::new(&program);
+            not_for_children().for_each(|variable| {
+                command.env_remove(variable);
+            });
+            let mut child = command
                 .args(["--quiet", "--retry-seconds", "30"])
                 .args(["--name", &format!("spawned-{number}")])
                 .args(["--threads", &share_of_threads(count).to_string()])

@@ -12,8 +12,8 @@ use nn_net::{
     Token,
 };
 
-use crate::cli::{ClientSecurityConfig, ServerSecurityConfig};
 use crate::clock::{self, Clock};
+use crate::config::{ClientSecurityConfig, ServerSecurityConfig};
 use crate::failure::Failure;
 use crate::progress::warn;
 

@@ -4,7 +4,7 @@ use nn_net::{DialOptions, proto as pb};
 use serde_json::{Value, json};
 
 use super::{runtime, security, table};
-use crate::cli::StatusConfig;
+use crate::config::StatusConfig;
 use crate::failure::{Failure, write_stdout};
 
 /// Queries the coordinator and prints its status.

@@ -9,9 +9,8 @@ use nn_net::proto::RejectReason;
 use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
 
 use super::{interface, runtime, security, stopped};
-use crate::cli::WorkerConfig;
 use crate::commands::{SPLIT_SEED, isa, load_data, threads};
-use crate::config::defaults;
+use crate::config::{WorkerConfig, defaults};
 use crate::failure::{Failure, write_stdout};
 use crate::signals::StopFlag;
 

@@ -11,8 +11,8 @@ use nn_data::default_cache_dir;
 use nn_net::DialOptions;
 
 use self::report::{Finding, MACHINE, PATH, Report};
-use crate::cli::DoctorConfig;
 use crate::commands::cluster::{runtime, security};
+use crate::config::DoctorConfig;
 use crate::failure::Failure;
 
 /// Examines the machine and the path, and prints the findings.

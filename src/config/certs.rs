@@ -1,83 +1,85 @@
-//! The command line of `nn certs`.
+//! `nn certs`.
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::config::{Host, check_range, text, whole};
+use super::host::Host;
+use super::numbers::check_range;
+use super::value::{text, whole};
 use crate::failure::Failure;
 
 /// Flags of `nn certs`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct CertsArgs {
-    /// What to make.
+    /// The command below `nn certs`.
     #[command(subcommand)]
     command: Raw,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 enum Raw {
-    /// Make a private CA, and the coordinator's certificate
+    /// Make a private CA and the coordinator's certificate
     Init {
         #[command(flatten)]
         place: PlaceArgs,
         #[command(flatten)]
         hosts: HostArgs,
-        /// Days that the CA is valid
+        /// Days that the CA stays valid
         #[arg(long, value_name = "N", value_parser = whole, default_value = "3650", allow_negative_numbers = true)]
         ca_days: u64,
-        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        /// Keep what already exists, and succeed: for scripts that run again and again
         #[arg(long)]
         keep: bool,
     },
     /// Make a worker's certificate
     Worker {
-        /// What to call the worker: letters, digits, dots, dashes and underscores
+        /// Name of the worker, in letters, digits, dots, dashes and underscores
         #[arg(value_name = "NAME", value_parser = text)]
         name: String,
         #[command(flatten)]
         place: PlaceArgs,
-        /// Replace the certificate that the worker has; its key stays, if it is still there
+        /// Replace the worker's certificate; its key is kept, if it still exists
         #[arg(long)]
         replace: bool,
-        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        /// Keep what already exists, and succeed: for scripts that run again and again
         #[arg(long, conflicts_with = "replace")]
         keep: bool,
     },
-    /// Make the coordinator another certificate: for another name or address, or when the old one expires
+    /// Renew the coordinator's certificate, or make one for other names
     Coordinator {
         #[command(flatten)]
         place: PlaceArgs,
         #[command(flatten)]
         hosts: HostArgs,
-        /// Replace the certificate that there is; its key stays
+        /// Replace the existing certificate; its key is kept
         #[arg(long)]
         replace: bool,
     },
-    /// Make a token, which lets workers in without certificates
+    /// Make a token, with which workers join without certificates
     Token {
-        /// Where to write it
+        /// File to write
         #[arg(value_name = "FILE")]
         file: PathBuf,
-        /// Where there is one already, leave it as it is, and succeed: for what is started again and again
+        /// Keep what already exists, and succeed: for scripts that run again and again
         #[arg(long)]
         keep: bool,
     },
-    /// Tell what is in certificates
+    /// Show the contents of certificates
     Show {
-        /// Files with certificates, PEM or DER
+        /// Certificates, PEM or DER
         #[arg(value_name = "FILE", required = true)]
         files: Vec<PathBuf>,
     },
 }
 
-/// Where, and for how long.
+/// The folder and the lifetime of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 struct PlaceArgs {
-    /// Folder of the CA and of all that it signs
+    /// Folder of the CA and the certificates that it signs
     #[arg(long, value_name = "DIR", default_value = "certs")]
     dir: PathBuf,
-    /// Days that the certificate is valid, but never longer than its CA
+    /// Days that the certificate stays valid, at most as long as its CA
     #[arg(long, value_name = "N", value_parser = whole, default_value = "825", allow_negative_numbers = true)]
     days: u64,
 }
@@ -85,8 +87,8 @@ struct PlaceArgs {
 /// The coordinator's names.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 struct HostArgs {
-    /// A name or an IP address that workers will dial, beside localhost, this machine's name and its addresses; may be
-    /// given more than once
+    /// Name or IP address that workers will dial, in addition to localhost and this machine's name and addresses; may be
+    /// repeated
     #[arg(long = "host", value_name = "NAME|IP", value_parser = text)]
     hosts: Vec<String>,
 }
@@ -101,24 +103,24 @@ pub enum CertsConfig {
         dir: PathBuf,
         /// Further names of the coordinator.
         hosts: Vec<Host>,
-        /// Of the coordinator's certificate.
+        /// Days that the coordinator's certificate stays valid.
         days: u32,
-        /// Of the CA.
+        /// Days that the CA stays valid.
         ca_days: u32,
-        /// Whether it is well if all is there already.
+        /// Whether to keep what already exists.
         keep: bool,
     },
     /// A worker's certificate.
     Worker {
-        /// Of a form that is safe in a path.
+        /// The worker's name, which is safe in a path.
         name: String,
         /// Folder of the CA.
         dir: PathBuf,
-        /// Of the certificate.
+        /// Days that the certificate stays valid.
         days: u32,
-        /// Whether there may be one already.
+        /// Whether to replace an existing one.
         replace: bool,
-        /// Whether it is well if there is one already.
+        /// Whether to keep what already exists.
         keep: bool,
     },
     /// The coordinator's certificate.
@@ -127,21 +129,21 @@ pub enum CertsConfig {
         dir: PathBuf,
         /// Further names.
         hosts: Vec<Host>,
-        /// Of the certificate.
+        /// Days that the certificate stays valid.
         days: u32,
-        /// Whether there may be one already.
+        /// Whether to replace an existing one.
         replace: bool,
     },
     /// A token.
     Token {
-        /// Where it goes.
+        /// The file to write.
         file: PathBuf,
-        /// Whether it is well if there is one already.
+        /// Whether to keep what already exists.
         keep: bool,
     },
-    /// What is in files.
+    /// The contents of certificates.
     Show {
-        /// At least one.
+        /// The files, at least one.
         files: Vec<PathBuf>,
     },
 }

@@ -1,0 +1,110 @@
+//! The command lines of `nn`, `nn-coord` and `nn-worker`.
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::config::{
+    BenchArgs, CertsArgs, CoordArgs, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs, StatusArgs,
+    TrainArgs, WorkerOptions,
+};
+
+/// Train feedforward neural networks, with the same bits on one thread or many machines
+///
+/// With no options, `nn train` learns to read handwritten digits that come with the program.
+#[derive(Debug, Parser)]
+#[command(name = "nn", version, arg_required_else_help = true, max_term_width = 110, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// The command to run.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `nn`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train a network
+    #[command(after_long_help = TRAIN_VARIABLES)]
+    Train(Box<TrainArgs>),
+    /// Evaluate a model on a test set
+    Eval(EvalArgs),
+    /// Predict with a trained model
+    Predict(PredictArgs),
+    /// Repeat steps of a run and compare the weights with its log
+    Replay(ReplayArgs),
+    /// Download a public data set
+    Fetch(FetchArgs),
+    /// Show a coordinator's progress
+    Status(StatusArgs),
+    /// Make the certificates or the token of a cluster
+    Certs(CertsArgs),
+    /// Check this machine, and the path to a coordinator
+    Doctor(DoctorArgs),
+    /// Measure training steps on synthetic data
+    Bench(BenchArgs),
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page of nn, or write all manual pages to a folder
+    Man {
+        /// Folder for the pages, created if it does not exist
+        #[arg(long, value_name = "DIR")]
+        out: Option<std::path::PathBuf>,
+    },
+}
+
+/// Train a network with workers on other machines
+///
+/// Takes the options of `nn train` and gives the same weights, bit for bit, by dividing every mini-batch among the workers
+/// that have joined. Workers may join, leave and return at any time.
+#[derive(Debug, Parser)]
+#[command(name = "nn-coord", version, max_term_width = 110)]
+pub struct CoordCli {
+    /// The options.
+    #[command(flatten)]
+    pub args: CoordArgs,
+}
+
+/// Compute for a coordinator
+///
+/// Dials the coordinator until it answers, so either may start first. A worker needs no files: the coordinator sends it the
+/// training samples once, and it keeps them for later runs.
+#[derive(Debug, Parser)]
+#[command(name = "nn-worker", version, max_term_width = 110)]
+pub struct WorkerCli {
+    /// The options.
+    #[command(flatten)]
+    pub options: WorkerOptions,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data, 4 network or \
+                          peer, 130 interrupted before a checkpoint could be written.";
+
+const TRAIN_VARIABLES: &str = "Every option has an environment variable: NN_EPOCHS for --epochs, NN_BATCH_SIZE for \
+                               --batch-size, and so on. A flag overrides the variable, and both override the file of \
+                               --config. An empty variable counts as not set.";
+
+const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
+                                --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \
+                                not set.";
+
+/// The command line of `nn`, for parsing, completions and the manual.
+pub(super) fn nn() -> clap::Command {
+    Cli::command()
+}
+
+/// Training options that only the long help of `nn-coord` shows.
+const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rate", "optimizer", "threads"];
+
+/// The command line of `nn-coord`.
+pub(super) fn coord() -> clap::Command {
+    let short = |command: clap::Command, key| command.mut_arg(key, |option| option.hide_short_help(true));
+    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), short);
+    command.after_long_help(format!("{TRAIN_VARIABLES}\n\n{EXIT_CODES}"))
+}
+
+/// The command line of `nn-worker`.
+pub(super) fn worker() -> clap::Command {
+    let command = WorkerCli::command().mut_arg("label-column", |option| option.hide_short_help(true));
+    command.after_long_help(format!("{WORKER_VARIABLES}\n\n{EXIT_CODES}"))
+}

@@ -1,0 +1,131 @@
+//! A run: from the flags of a program that trains to the configuration that the work takes.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::choice::Task;
+use super::defaults::default_out;
+use super::design::Design;
+use super::environment::Environment;
+use super::file;
+use super::options::{ConfigOptions, DataFormat, Learn, Train, TrainOptions};
+use super::origins::Origins;
+use super::print::print;
+use super::settings::{Settings, validate};
+use super::table::Options as _;
+use crate::failure::Failure;
+
+/// The flags of a program that trains.
+#[derive(Debug, Clone, Default, Args)]
+pub struct TrainArgs {
+    /// The options of the run.
+    #[command(flatten)]
+    pub options: TrainOptions,
+    /// The configuration file.
+    #[command(flatten)]
+    pub source: ConfigOptions,
+}
+
+/// What the user of a program that trains asks for.
+#[derive(Debug, Clone)]
+pub enum Asked<C> {
+    /// To see the configuration: this text.
+    Print(String),
+    /// To train.
+    Run(Box<C>),
+}
+
+impl TrainArgs {
+    /// Completes the flags with variables and the file of `--config`, and checks the outcome.
+    ///
+    /// # Errors
+    /// Exit code 2, naming the flag, the variable or the line to blame.
+    pub fn check(self, environment: &Environment) -> Result<Asked<TrainConfig>, Failure> {
+        let (source, origins) = environment.complete(self.source, None)?;
+        let source = source.check(&origins)?;
+        let file = source.config.as_deref().map(file::read).transpose()?;
+        let (options, origins) = environment.complete(self.options, file)?;
+        let settings = validate(&options, &origins)?;
+        if source.print_config {
+            return Ok(Asked::Print(print(&settings)?));
+        }
+        Ok(Asked::Run(Box::new(settings.into())))
+    }
+}
+
+/// A run, checked: what the work takes.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct TrainConfig {
+    /// `digits`, `mnist`, `fashion-mnist` or a path.
+    pub data: String,
+    /// How to read the data.
+    pub format: DataFormat,
+    /// Epochs between two evaluations on the test samples, at least 1.
+    pub eval_every: u32,
+    /// Threads to compute with.
+    pub threads: NonZeroUsize,
+    /// The folder for the files of the run.
+    pub out: PathBuf,
+    /// Whether to resume from the newest checkpoint in `out`.
+    pub resume: bool,
+    /// Seconds between two checkpoints; 0 for none by the clock.
+    pub checkpoint_seconds: u64,
+    /// Steps between two checkpoints; 0 for none by steps.
+    pub checkpoint_steps: u64,
+    /// The number of newest checkpoints to keep, at least 1.
+    pub keep_checkpoints: usize,
+    /// Steps between two hashes in the log; 0 for none.
+    pub log_steps: u64,
+    /// Whether to print only warnings and errors.
+    pub quiet: bool,
+    learn: Learn,
+    origins: Origins,
+}
+
+impl From<Settings> for TrainConfig {
+    fn from(settings: Settings) -> Self {
+        // Without `..`: an option that is not used must not compile.
+        let Train {
+            format,
+            learn,
+            data,
+            out,
+            resume,
+            threads,
+            eval_every,
+            quiet,
+            checkpoint_seconds,
+            checkpoint_steps,
+            keep_checkpoints,
+            log_steps,
+        } = settings.options;
+        Self {
+            format,
+            learn,
+            out: out.unwrap_or_else(|| default_out(&data)),
+            data,
+            resume,
+            threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            eval_every,
+            quiet,
+            checkpoint_seconds,
+            checkpoint_steps,
+            keep_checkpoints,
+            log_steps,
+            origins: settings.origins,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// What is trained and how, for data of that task.
+    ///
+    /// # Errors
+    /// Exit code 2 if what was asked for cannot learn the task.
+    pub fn for_task(&self, task: Task) -> Result<Design, Failure> {
+        self.learn.design(task, &self.origins)
+    }
+}
