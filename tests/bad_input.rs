@@ -198,7 +198,7 @@ fn an_out_without_room() {
     // Room for the model but not for the figures of all epochs: once there is room, the run goes on.
     let ran = run(64, "--hidden none --epochs 300 --log-steps 0 --quiet");
     ran.refused(1, &["cannot write to run", "help: make room"]);
-    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("the training goes on"), "{ran:#?}");
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("training continues"), "{ran:#?}");
     assert_eq!(place.summary("run")["epochs"], 300);
     place.no_halves();
     let _ = place.nn("train --out run --hidden none --epochs 300 --quiet --resume").ok();

@@ -198,7 +198,7 @@ fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
             running.signal(signal);
             let ran = running.end().ok();
             assert!(ran.stderr.is_empty(), "{ran:#?}");
-            let says = "go on with the same command and --resume";
+            let says = "to resume, run the same command with --resume";
             assert!(ran.stdout.contains("stopped after step") && ran.stdout.contains(says), "{ran:#?}");
             let summary = place.summary("run");
             assert_eq!(summary["outcome"], "stopped");
@@ -212,7 +212,7 @@ fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
         }
         assert!(within_an_epoch, "both signals came just between two epochs, which is all but impossible");
         let ran = place.nn(&format!("{train} --resume")).ok();
-        assert!(ran.stdout.contains("going on after step"), "{ran:#?}");
+        assert!(ran.stdout.contains("resuming after step"), "{ran:#?}");
         assert_eq!(place.hash("run"), place.hash("calm"), "{arguments}");
         assert_eq!(figures(&place, "run"), figures(&place, "calm"), "{arguments}");
         let (run, calm) = (place.summary("run"), place.summary("calm"));
@@ -276,7 +276,7 @@ fn the_second_signal_ends_at_once() {
 fn a_run_can_be_made_longer_and_is_done_only_once() {
     let place = Place::new();
     let ran = place.nn("train --out run --epochs 3 --resume").ok();
-    assert!(ran.stdout.contains("there is no checkpoint in run: starting at the beginning"), "{ran:#?}");
+    assert!(ran.stdout.contains("there is no checkpoint in run: starting from the beginning"), "{ran:#?}");
     let _ = place.nn("train --quiet --out run --epochs 7 --resume").ok();
     let _ = place.nn("train --quiet --out calm --epochs 7").ok();
     assert_eq!(place.hash("run"), place.hash("calm"));
@@ -332,10 +332,10 @@ fn a_damaged_checkpoint_is_passed_over() {
     let warnings: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!(warnings.len(), 2, "{ran:#?}");
     for (warning, name) in warnings.iter().zip(["step-000000000864", "step-000000000576"]) {
-        assert!(warning.starts_with("warning: a checkpoint is passed over: "), "{warning}");
+        assert!(warning.starts_with("warning: skipped a checkpoint: "), "{warning}");
         assert!(warning.contains(name) && warning.contains("damaged"), "{warning}");
     }
-    assert!(ran.stdout.contains("going on after step 288"), "{ran:#?}");
+    assert!(ran.stdout.contains("resuming after step 288"), "{ran:#?}");
     let _ = place.nn("train --quiet --out calm --epochs 6").ok();
     assert_eq!(place.hash("run"), place.hash("calm"));
     assert_eq!(figures(&place, "run"), figures(&place, "calm"));

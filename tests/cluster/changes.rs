@@ -159,7 +159,7 @@ fn a_coordinator_is_killed_and_resumed_under_its_workers() {
     }
     assert!(lines(&place) < 800, "it was killed too late");
     let coord = Coord::at(&place, &address, &format!("{arguments} --resume"));
-    coord.process.says("going on after step ");
+    coord.process.says("resuming after step ");
     assert_eq!(coord.hash(&place), want);
     for worker in &mut workers {
         let ran = worker.ends_well();

@@ -96,7 +96,7 @@ fn a_coordinator_waits_only_as_long_as_it_is_told_to() {
     place.no_halves();
     let coord = Coord::start(&place, &format!("--wait-timeout 60 --resume {arguments}"));
     let mut worker = coord.worker(&place, "");
-    coord.process.says("going on after step");
+    coord.process.says("resuming after step");
     assert_eq!(coord.hash(&place), alone(&place, arguments));
     let _ = worker.ends_well();
 }

@@ -91,7 +91,7 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
         let what = format!("the coordinator and three workers are back, generation {generation}");
         let after =
             cluster.training(&what, |status| status.generation() == generation && status.workers() == 3);
-        assert!(cluster.log().contains("going on after step "), "{}", cluster.story());
+        assert!(cluster.log().contains("resuming after step "), "{}", cluster.story());
         after
     };
     let after = back(1);

@@ -96,8 +96,7 @@ fn steps_that_are_done_again_are_held_against_the_log() {
     let wrong = log.replace(&step(1000), &step(999));
     let _ = place.file("run/metrics.jsonl", wrong);
     let ran = place.nn(resume);
-    let says =
-        ["THE SAME STEP HAS GIVEN OTHER WEIGHTS", "after step 1000", &step(1000), &step(999), "help: "];
+    let says = ["THE SAME STEP GAVE DIFFERENT WEIGHTS", "after step 1000", &step(1000), &step(999), "help: "];
     ran.refused(1, &says);
     assert_eq!(checkpoints(&place, "run"), [432], "nothing is kept of it: {before:?}");
     let _ = place.nn(resume).ok();
@@ -179,7 +178,7 @@ fn every_kind_of_damage_is_passed_over() {
     }
     let ran = place.nn(train).ok();
     assert_eq!(ran.stderr.lines().count(), 3, "{ran:#?}");
-    assert!(ran.stdout.contains("there is no checkpoint in run: starting at the beginning"), "{ran:#?}");
+    assert!(ran.stdout.contains("there is no checkpoint in run: starting from the beginning"), "{ran:#?}");
     same(&place, "run", "long");
 }
 
@@ -188,9 +187,9 @@ fn every_kind_of_damage_is_passed_over() {
 fn passed_over(place: &Place, train: &str, what: &str) {
     let ran = place.nn(train).ok();
     assert_eq!(ran.stderr.lines().count(), 1, "{what}: {ran:#?}");
-    assert!(ran.stderr.starts_with("warning: a checkpoint is passed over: "), "{what}: {ran:#?}");
+    assert!(ran.stderr.starts_with("warning: skipped a checkpoint: "), "{what}: {ran:#?}");
     assert!(ran.stderr.contains("step-000000001152.safetensors"), "{what}: {ran:#?}");
-    assert!(ran.stdout.contains("going on after step 432"), "{what}: {ran:#?}");
+    assert!(ran.stdout.contains("resuming after step 432"), "{what}: {ran:#?}");
     same(place, "run", "long");
     let aside = place.at(checkpoint("run", 1152) + ".damaged");
     assert!(fs::symlink_metadata(aside).is_ok(), "{what}: it is set aside");

@@ -63,7 +63,7 @@ fn a_run_moves_to_a_cluster_and_back() {
     let coord = format!("--listen 127.0.0.1:0 --min-workers 2 {arguments} --resume");
     let mut coord = Running::other(&place, env!("CARGO_BIN_EXE_nn-coord"), &coord);
     let mut lines = BufReader::new(coord.0.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("going on after step")), "it begins anew");
+    assert!(lines.any(|line| line.contains("resuming after step")), "it starts from the beginning");
     let line = lines.find(|line| line.contains("listening on")).unwrap();
     let url = line.rsplit(' ').next().unwrap();
     let worker = format!("--coordinator {url} --threads 1 --quiet");
@@ -74,7 +74,7 @@ fn a_run_moves_to_a_cluster_and_back() {
     assert!(!place.at("run/summary.json").exists(), "it was killed too late");
     let middle = newest();
     let ran = place.nn(&format!("train {arguments} --resume")).ok();
-    assert!(ran.stdout.contains(&format!("going on after step {middle}")), "{ran:#?}");
+    assert!(ran.stdout.contains(&format!("resuming after step {middle}")), "{ran:#?}");
     assert!(ran.stderr.is_empty(), "{ran:#?}");
     let _ = place.nn(&format!("train --quiet {}", arguments.replacen("run", "calm", 1))).ok();
     same(&place, "run", "calm");
