@@ -1,4 +1,4 @@
-//! `nn`: see [`nn::cli`].
+//! The program `nn`. Its command line is in [`nn::cli`].
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! What cannot be used is refused with one clear sentence, the contract's exit code and no trace: driven as a user
-//! does, through the real binary. Wrong flags and keys are in `cli_usage.rs`.
+//! Unusable input is refused with one clear sentence and the exit code of the contract, and nothing is left behind. The
+//! tests run the real program, as a user does. Wrong flags and keys are in `cli_usage.rs`.
 
-#![allow(clippy::print_stdout)] // says what is skipped, and why
+#![allow(clippy::print_stdout)] // tests that are skipped say why
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::fs;
 
 use common::{NAMES, Place, four, idx, linear_csv, npy, npy_f32, png};
 
-/// A folder with good data, a model of it, and a model of the digits.
+/// A folder with a good table, a model trained on it, and a model trained on the digits.
 fn prepared() -> Place {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(60));
@@ -18,7 +18,7 @@ fn prepared() -> Place {
     place
 }
 
-/// The four files of a small data set in the folder `pictures`, one of them replaced.
+/// The four files of a small data set in the folder `pictures`, with file number `at` replaced by `bytes`.
 fn pictures_with(at: usize, bytes: &[u8]) -> Place {
     let place = Place::new();
     let mut files = four();
@@ -29,7 +29,7 @@ fn pictures_with(at: usize, bytes: &[u8]) -> Place {
     place
 }
 
-/// Trains in a folder, expects a refusal, and expects that nothing was left behind.
+/// Fails unless a training is refused and leaves nothing behind.
 #[track_caller]
 fn train_refused(place: &Place, arguments: &str, code: i32, parts: &[&str]) {
     let before = place.files();
@@ -37,11 +37,11 @@ fn train_refused(place: &Place, arguments: &str, code: i32, parts: &[&str]) {
     ran.refused(code, parts);
     assert!(ran.stdout.is_empty(), "{ran:#?}");
     assert_eq!(place.files(), before, "something was left behind");
-    assert!(!place.at("run").exists(), "folders of a run that never began were left behind");
+    assert!(!place.at("run").exists(), "the folders of a run that never began were left behind");
 }
 
 #[test]
-fn data_that_is_not_there_or_not_data() {
+fn data_that_does_not_exist_or_is_not_data_is_refused() {
     let place = Place::new();
     let noise: Vec<u8> = (0..1000).map(|i| (i * 89 % 251) as u8).collect();
     let _ = place.file("empty.csv", "");
@@ -66,7 +66,7 @@ fn data_that_is_not_there_or_not_data() {
 }
 
 #[test]
-fn one_of_four_files_is_bad() {
+fn a_data_set_with_one_bad_file_is_refused() {
     let [images, labels, ..] = four();
     for (at, bytes, parts) in [
         (0, images[..100].to_vec(), &["is truncated", "promises 2560 bytes", "84"][..]),
@@ -91,7 +91,7 @@ fn one_of_four_files_is_bad() {
 }
 
 #[test]
-fn tables_with_mistakes() {
+fn tables_with_mistakes_are_refused() {
     for (text, parts) in [
         ("a,b,y\n1,2,0\n3,4\n", &["t.csv, line 3", "2 cells, but line 1 has 3"][..]),
         ("a,b,y\n1,2,0\n3,4,1,5\n", &["t.csv, line 3", "4 cells"]),
@@ -115,7 +115,7 @@ fn tables_with_mistakes() {
 }
 
 #[test]
-fn labels_that_no_class_has() {
+fn labels_that_do_not_fit_the_task_are_refused() {
     let place = Place::new();
     let _ = place.file("t.csv", "a,b,y\n1,2,0\n3,4,1\n5,6,7\n");
     let _ = place.file("half.csv", "a,b,y\n1,2,0\n3,4,1.5\n5,6,7\n");
@@ -136,7 +136,7 @@ fn labels_that_no_class_has() {
 }
 
 #[test]
-fn arrays_with_mistakes() {
+fn arrays_with_mistakes_are_refused() {
     let labels = npy("|u1", "(3,)", &[0, 1, 0]);
     let whole = npy_f32("(3, 2)", &[1.0; 6]);
     for (x, y, parts) in [
@@ -164,7 +164,7 @@ fn arrays_with_mistakes() {
 }
 
 #[test]
-fn an_out_that_cannot_be_written() {
+fn a_folder_that_cannot_be_written_to_is_refused() {
     let place = Place::new();
     let _ = place.file("file", "mine");
     for (out, part) in
@@ -178,42 +178,42 @@ fn an_out_that_cannot_be_written() {
     assert_eq!(fs::read(place.at("file")).unwrap(), b"mine");
 }
 
-/// A limit on the size of files stands in for a disk without room: it fails the same writes, and needs no rights.
+/// A limit on the size of files stands in for a full disk: the same writes fail, and it needs no privileges.
 #[cfg(unix)]
 #[test]
-fn an_out_without_room() {
+fn a_full_disk_is_explained() {
     let place = Place::new();
     let run = |blocks: u32, arguments: &str| -> common::Ran {
         let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$NN\" train --out run {arguments}");
         place.shell(&script).output().unwrap().into()
     };
-    // Not even the first block.
+    // No room even for the first block.
     run(0, "").refused(1, &["cannot write to --out run", "help: ", "room"]);
     assert!(!place.at("run").exists(), "{:?}", place.files());
-    // Room for the figures of the epochs, but not for the model, which has 4 MB.
+    // Room for the log, but not for the model, which takes 4 MB.
     let ran = run(512, "--hidden 14000 --epochs 1 --threads 2");
     ran.refused(1, &["cannot write the model to run", "help: ", "room"]);
     assert!(ran.stderr.contains("warning: cannot write a checkpoint to run"), "{ran:#?}");
     assert_eq!(place.files(), ["run/metrics.jsonl"]);
-    // Room for the model but not for the figures of all epochs: once there is room, the run goes on.
+    // Room for the model, but not for the whole log. Once there is room, the run resumes.
     let ran = run(64, "--hidden none --epochs 300 --log-steps 0 --quiet");
     ran.refused(1, &["cannot write to run", "help: make room"]);
-    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("the training goes on"), "{ran:#?}");
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("training continues"), "{ran:#?}");
     assert_eq!(place.summary("run")["epochs"], 300);
     place.no_halves();
     let _ = place.nn("train --out run --hidden none --epochs 300 --quiet --resume").ok();
     let _ = place.nn("train --out other --hidden none --epochs 300 --quiet").ok();
     assert_eq!(place.hash("run"), place.hash("other"));
-    // The lines of epochs that there was no room for were kept in the checkpoint.
+    // The lines of epochs that did not fit were kept in the checkpoint.
     assert_eq!(place.metrics("run").len(), 300);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_is_really_full() {
+fn a_disk_that_is_really_full_is_explained() {
     let place = Place::new();
     fs::create_dir(place.at("disk")).unwrap();
-    // In a name space of its own, so that nothing stays mounted; not everybody may make one.
+    // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
     let script = "mount -t tmpfs -o size=64k none disk || exit 77
         \"$NN\" train --out disk/run --hidden 1000 --epochs 1; code=$?
         find disk -type f; exit $code";
@@ -222,7 +222,7 @@ fn a_disk_that_is_really_full() {
     let output = inside.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if !matches!(output.status.code(), Some(0..=4)) || stderr.contains("unshare") {
-        println!("skipped: no file system can be mounted here: {stderr}");
+        println!("skipped: cannot mount a file system here: {stderr}");
         return;
     }
     let ran = common::Ran::from(output);
@@ -232,7 +232,7 @@ fn a_disk_that_is_really_full() {
 }
 
 #[test]
-fn models_that_are_none() {
+fn files_that_are_not_models_are_refused() {
     let place = prepared();
     let model = fs::read(place.at("digits/model.safetensors")).unwrap();
     let _ = place.file("cut", &model[..model.len() - 100]);
@@ -271,7 +271,7 @@ fn models_that_are_none() {
 }
 
 #[test]
-fn models_that_do_not_fit_the_data() {
+fn models_that_do_not_fit_the_data_are_refused() {
     let place = prepared();
     let _ = place.file("two.csv", "1,2\n3,4\n");
     let _ = place.file("seven.csv", "1,2,3,4,5,6,7\n1,2,3,4,5,6,7\n");
@@ -323,7 +323,7 @@ fn models_that_do_not_fit_the_data() {
 }
 
 #[test]
-fn networks_that_are_absurd() {
+fn absurd_networks_and_learning_rates_are_refused() {
     let place = Place::new();
     // A million inputs of each of a million neurons: 4 TB.
     train_refused(&place, "--hidden 1000000,1000000", 2, &["parameters"]);
@@ -336,16 +336,15 @@ fn networks_that_are_absurd() {
 }
 
 #[test]
-fn an_instruction_set_that_is_none() {
+fn an_unknown_instruction_set_is_refused() {
     let place = Place::new();
     let output = place.command(["train", "--out", "run"]).env("NN_ISA", "mmx").output().unwrap();
     common::Ran::from(output).refused(2, &["NN_ISA is `mmx`", "portable"]);
     assert_eq!(place.files(), [""; 0]);
 }
 
-/// A run that is refused or fails to begin does no harm to the one whose folder it would have taken.
 #[test]
-fn a_refused_run_leaves_an_earlier_one_alone() {
+fn a_refused_run_leaves_the_files_of_an_earlier_one_alone() {
     let place = prepared();
     let before: Vec<(String, Vec<u8>)> =
         place.files().into_iter().map(|name| (name.clone(), fs::read(place.at(name)).unwrap())).collect();

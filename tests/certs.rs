@@ -1,4 +1,4 @@
-//! `nn certs`: what it makes is tried in real handshakes, by the TLS library that will check it.
+//! `nn certs`: its certificates are tried in real handshakes, with the TLS library that checks them in a cluster.
 
 mod common;
 
@@ -30,12 +30,12 @@ fn roots(place: &Place, ca: &str) -> Arc<RootCertStore> {
     Arc::new(roots)
 }
 
-/// Who takes part in a handshake: files of the folder, without their endings.
+/// The two ends of a handshake. `server` and `client` name files, without their extensions.
 #[derive(Clone, Copy)]
 struct Parties<'a> {
     server: &'a str,
     client: &'a str,
-    /// Whom the client, and whom the server, trusts.
+    /// The CA that the client trusts, and the one that the server trusts.
     ca: [&'a str; 2],
     host: &'a str,
 }
@@ -47,7 +47,7 @@ const HONEST: Parties<'static> = Parties {
     host: "localhost",
 };
 
-/// A TLS handshake in memory in which both ends show certificates: `Err` is what the first end to object says.
+/// A mutual TLS handshake in memory. The error is that of the first end to object.
 fn handshake(place: &Place, parties: Parties<'_>) -> Result<(), rustls::Error> {
     let provider = Arc::new(default_provider());
     let (chain, key) = identity(place, parties.server);
@@ -90,7 +90,7 @@ fn handshake(place: &Place, parties: Parties<'_>) -> Result<(), rustls::Error> {
 
 #[track_caller]
 fn fails(place: &Place, parties: Parties<'_>, part: &str) {
-    let error = format!("{:?}", handshake(place, parties).expect_err("the handshake went well"));
+    let error = format!("{:?}", handshake(place, parties).expect_err("the handshake succeeded"));
     assert!(error.contains(part), "{error}");
 }
 
@@ -109,7 +109,7 @@ fn two_commands_make_mutual_tls() {
     for host in names {
         handshake(&place, Parties { host, ..HONEST }).unwrap_or_else(|error| panic!("{host}: {error}"));
     }
-    // The machine's own addresses, which others dial.
+    // The machine's own addresses, which other machines dial.
     for interface in if_addrs::get_if_addrs().unwrap() {
         let address = interface.ip();
         if !matches!(address, std::net::IpAddr::V6(v6) if v6.is_unicast_link_local()) {
@@ -123,24 +123,24 @@ fn two_commands_make_mutual_tls() {
 }
 
 #[test]
-fn nobody_can_play_another_part() {
+fn a_certificate_is_good_for_its_own_role_and_ca_only() {
     let place = made();
     place.nn("certs init --dir other").ok();
     place.nn("certs worker w1 --dir other").ok();
-    // A stolen worker's certificate makes no coordinator, and the coordinator's no worker.
+    // A worker's stolen certificate cannot pass for a coordinator's, nor the coordinator's for a worker's.
     fails(&place, Parties { server: "certs/w1", ..HONEST }, "InvalidPurpose");
     fails(&place, Parties { client: "certs/coordinator", ..HONEST }, "InvalidPurpose");
-    // The CA's own certificate is nobody's.
+    // The CA's own certificate identifies neither.
     fails(&place, Parties { server: "certs/ca", ..HONEST }, "CaUsedAsEndEntity");
-    // Another CA does not count, although its worker has the same name.
+    // Another CA is not trusted, although its worker has the same name.
     fails(&place, Parties { client: "other/w1", ..HONEST }, "UnknownIssuer");
     fails(&place, Parties { server: "other/coordinator", ..HONEST }, "UnknownIssuer");
     fails(&place, Parties { ca: ["other/ca.pem", "certs/ca.pem"], ..HONEST }, "UnknownIssuer");
 }
 
-/// Where there is an openssl, it has to come to the same.
+/// Does nothing if `openssl` is not installed.
 #[test]
-fn openssl_agrees() {
+fn openssl_agrees_about_the_certificates() {
     let place = made();
     if std::process::Command::new("openssl").arg("version").output().is_err() {
         return;
@@ -163,7 +163,7 @@ fn mode(path: &Path) -> u32 {
 
 #[cfg(unix)]
 #[test]
-fn secrets_are_their_owners() {
+fn only_the_owner_can_read_secrets() {
     let place = Place::new();
     let script = "umask 000; $NN certs init && $NN certs worker w1 && $NN certs token token";
     Ran::from(place.shell(script).output().unwrap()).ok();
@@ -175,7 +175,7 @@ fn secrets_are_their_owners() {
 }
 
 #[test]
-fn an_init_destroys_nothing() {
+fn nothing_is_overwritten_without_replace() {
     let place = made();
     let before: Vec<Vec<u8>> = place.files().iter().map(|name| fs::read(place.at(name)).unwrap()).collect();
     place
@@ -192,7 +192,7 @@ fn an_init_destroys_nothing() {
 }
 
 #[test]
-fn certificates_are_renewed_and_their_keys_stay() {
+fn replace_renews_a_certificate_and_keeps_its_key() {
     let place = made();
     let read = |name: &str| fs::read(place.at(name)).unwrap();
     let key = read("certs/coordinator.key");
@@ -201,7 +201,7 @@ fn certificates_are_renewed_and_their_keys_stay() {
     assert!(key == read("certs/coordinator.key"));
     handshake(&place, Parties { host: "new.lan", ..HONEST }).unwrap();
     fails(&place, Parties { host: "box.lan", ..HONEST }, "NotValidForName");
-    // Without a key there is a new one, with a certificate to it.
+    // If the key is missing, a new one is made with the certificate.
     fs::remove_file(place.at("certs/w1.key")).unwrap();
     place.nn("certs worker w1").refused(2, &["w1.pem already exists"]);
     place.nn("certs worker w1 --replace").ok();
@@ -232,7 +232,7 @@ fn certificates_do_not_outlive_their_ca() {
 }
 
 #[test]
-fn each_command_says_the_next_one() {
+fn each_command_shows_the_next_one() {
     let place = Place::new();
     let init = place.nn("certs init --host box.lan").ok().stdout;
     for part in [
@@ -261,9 +261,9 @@ fn each_command_says_the_next_one() {
     assert_ne!(fs::read_to_string(place.at("another")).unwrap(), secret);
 }
 
-/// For what is started again and again, as containers are.
+/// Containers run the same command at every start.
 #[test]
-fn with_keep_what_is_there_is_as_good() {
+fn keep_accepts_files_that_already_exist() {
     let place = Place::new();
     let kept = |command: &str| {
         let files = || place.files().into_iter().map(|name| (fs::read(place.at(&name)).unwrap(), name));
@@ -275,7 +275,7 @@ fn with_keep_what_is_there_is_as_good() {
         assert_eq!(files().collect::<Vec<_>>(), before);
     };
     ["certs token third", "certs init --dir kept", "certs worker w1 --dir kept"].into_iter().for_each(kept);
-    // But where only a part is there, something is amiss.
+    // If only some of the files exist, something is wrong.
     fs::remove_file(place.at("kept/coordinator.key")).unwrap();
     fs::remove_file(place.at("kept/w1.key")).unwrap();
     place.nn("certs init --dir kept --keep").refused(2, &["kept"]);
@@ -284,7 +284,7 @@ fn with_keep_what_is_there_is_as_good() {
 }
 
 #[test]
-fn what_is_in_a_certificate() {
+fn show_describes_certificates_and_refuses_other_files() {
     let place = made();
     let shown = place.nn("certs show certs/ca.pem certs/coordinator.pem certs/w1.pem").ok().stdout;
     for part in [
@@ -322,7 +322,7 @@ fn what_is_in_a_certificate() {
 }
 
 #[test]
-fn a_ca_that_cannot_sign() {
+fn a_ca_that_cannot_sign_is_refused() {
     let place = made();
     place.nn("certs worker w2 --dir nowhere").refused(2, &["nowhere/ca.pem", "nn certs init"]);
     place.nn("certs init --dir other").ok();
@@ -354,9 +354,9 @@ fn names_cannot_leave_the_folder() {
 
 #[cfg(unix)]
 #[test]
-fn where_writing_fails_nothing_is_left() {
+fn a_failed_write_leaves_nothing_behind() {
     let place = Place::new();
-    // Where no file may have a byte, as on a full disk.
+    // No file may have a single byte, as on a full disk.
     let limited = |arguments: &str| {
         Ran::from(place.shell(&format!("trap '' XFSZ; ulimit -f 0; exec $NN {arguments}")).output().unwrap())
     };
@@ -376,9 +376,9 @@ fn where_writing_fails_nothing_is_left() {
     place.nn("certs token nowhere/t").refused(1, &["cannot write nowhere/t"]);
 }
 
-/// Of several that are started at once one makes the CA, and the files in the folder are those of one.
+/// The files in the folder must all come from the same process.
 #[test]
-fn two_at_once() {
+fn only_one_of_several_concurrent_inits_makes_the_ca() {
     let place = Place::new();
     for round in 0..4 {
         let dir = format!("certs{round}");

@@ -1,5 +1,5 @@
-//! Files of older versions still work: checkpoints that an older version wrote (`tests/golden`, made by the script there)
-//! are read, describe the same run, and resume to the weights that the older version ended with.
+//! Checkpoints of older versions still work: those in `tests/golden`, which the script there made with an older version,
+//! can be read, describe the same run, and resume to the older version's final weights.
 
 mod common;
 
@@ -10,11 +10,11 @@ use common::Place;
 use nn::store::ModelFile;
 use nn_engine::Manifest;
 
-/// A run of 3 epochs on the digits, with the checkpoint of its step 96 in `tests/golden`.
+/// A run of 3 epochs on the digits; its checkpoint after step 96 is in `tests/golden`.
 struct Golden {
     name: &'static str,
     config_hash: &'static str,
-    /// The hash of the parameters at the end of the run.
+    /// The hash of the final parameters.
     params: &'static str,
     options: &'static str,
 }
@@ -70,9 +70,9 @@ fn an_old_checkpoint_describes_the_same_run_in_the_same_bytes() {
         assert_eq!(file.run.config_hash, golden.config_hash, "{}", golden.name);
         let written = file.to_bytes().unwrap();
         assert_eq!(ModelFile::from_bytes(&written, &path).unwrap(), file, "{}", golden.name);
-        // It is written as it was, but for the name `adam-w`, which is `adamw` now as everywhere else.
+        // Writing the file again gives the same bytes, except for the name `adam-w`, which is now `adamw`.
         let same = written == fs::read(&path).unwrap();
-        assert_eq!(same, golden.name != "adamw", "{} is written otherwise than it was", golden.name);
+        assert_eq!(same, golden.name != "adamw", "{} is not written as before", golden.name);
     }
 }
 

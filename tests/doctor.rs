@@ -1,7 +1,7 @@
-//! `nn doctor`, with real coordinators and with what is taken for one.
+//! `nn doctor`, against real coordinators and other servers.
 
 mod common;
-#[allow(dead_code, unused_imports, clippy::disallowed_methods)] // it serves the tests of the cluster too
+#[allow(dead_code, unused_imports, clippy::disallowed_methods)] // the tests of the cluster use the rest
 #[path = "cluster/process.rs"]
 mod process;
 
@@ -14,7 +14,7 @@ use common::{Place, Ran};
 use process::{Coord, free};
 use serde_json::Value;
 
-/// A run that waits for a worker who never comes.
+/// The options of a run that waits for a worker that never comes.
 const WAITING: &str = "--hidden 8 --epochs 1";
 
 fn doctor(place: &Place, arguments: &str) -> Ran {
@@ -22,14 +22,15 @@ fn doctor(place: &Place, arguments: &str) -> Ran {
     command.env("NN_CACHE_DIR", place.at("cache")).output().unwrap().into()
 }
 
-/// What was found about one thing.
+/// The finding of one check.
 #[track_caller]
 fn finding<'a>(report: &'a Value, check: &str) -> &'a Value {
     let all = report["findings"].as_array().unwrap();
     all.iter().find(|finding| finding["check"] == check).unwrap_or_else(|| panic!("no {check} in {report:#}"))
 }
 
-/// A doctor that finds a problem on the path: exit code 4, the last finding, its words and its fix.
+/// Fails unless the doctor finds one problem, on the path: the last finding must be a problem of `check`, contain `words`,
+/// and suggest `fix`. The exit code must be 4.
 #[track_caller]
 fn finds(place: &Place, arguments: &str, check: &str, words: &str, fix: &str) {
     let ran = doctor(place, &format!("--json {arguments}"));
@@ -44,14 +45,14 @@ fn finds(place: &Place, arguments: &str, check: &str, words: &str, fix: &str) {
     );
     assert!(last["found"].as_str().unwrap().contains(words), "{last:#}");
     assert!(last["fix"].as_str().unwrap().contains(fix), "{last:#}");
-    // For people it is the same.
+    // The text for people reports the same.
     let told = doctor(place, arguments);
     told.refused(4, &["found 1 problem"]);
     assert!(told.stdout.lines().any(|line| line.starts_with(&format!("problem  {check}"))), "{told:#?}");
 }
 
 #[test]
-fn a_machine_that_is_well() {
+fn a_healthy_machine_has_no_problems() {
     let place = Place::new();
     let report = doctor(&place, "--json").ok().json();
     for check in ["program", "processor", "arithmetic", "threads", "date", "cache folder", "runs folder"] {
@@ -65,11 +66,11 @@ fn a_machine_that_is_well() {
     assert!(text.stdout.ends_with("All is well.\n") || text.stdout.contains("It works; there "), "{text:#?}");
     let long = text.stdout.lines().find(|line| line.chars().count() > 80 && !line.contains('/'));
     assert_eq!((long, text.stdout.contains('\x1b'), text.stderr.as_str()), (None, false, ""));
-    assert_eq!(place.files(), Vec::<String>::new(), "it leaves nothing behind");
+    assert_eq!(place.files(), Vec::<String>::new(), "something was left behind");
 }
 
 #[test]
-fn folders_that_cannot_be_written_to() {
+fn folders_that_cannot_be_written_to_are_problems() {
     let place = Place::new();
     place.file("file", "");
     let ran = doctor(&place, "--json --out file/runs --cache-dir file");
@@ -80,13 +81,13 @@ fn folders_that_cannot_be_written_to() {
         assert_eq!(found["verdict"], "problem", "{found}");
         assert!(found["fix"].as_str().unwrap().contains(flag), "{found}");
     }
-    // A read-only file system. (Who is root may write to folders that are only marked as such.)
+    // A file system that is really read-only: root can write to folders that only lack the permission.
     #[cfg(target_os = "linux")]
     doctor(&place, "--cache-dir /proc/nn").refused(1, &["found 1 problem"]);
 }
 
 #[test]
-fn a_healthy_coordinator() {
+fn a_healthy_coordinator_has_no_problems() {
     let place = Place::new();
     let coord = Coord::start(&place, WAITING);
     let report = doctor(&place, &format!("--json --coordinator {}", coord.url())).ok().json();
@@ -108,24 +109,24 @@ fn a_healthy_coordinator() {
     let ahead = finding(&report, "clock")["figures"]["ahead_seconds"].as_f64().unwrap();
     assert!(ahead.abs() < 1.0, "{ahead}");
 
-    // By a name there is more to look at; all the addresses of it.
+    // If it is dialled by name, the doctor also checks the name and each of its addresses.
     let port = coord.address.rsplit(':').next().unwrap();
     let text = doctor(&place, &format!("--coordinator localhost:{port}")).ok().stdout;
     assert!(text.contains(&format!("The path to http://localhost:{port}\n")), "{text}");
     assert!(text.contains("name         localhost is "), "{text}");
     assert!(text.contains(&format!("port         127.0.0.1:{port} accepts connections")), "{text}");
 
-    // Many who measure one after the other get along with what the coordinator has for measuring.
+    // Several measurements in a row stay within the coordinator's allowance for them.
     for _ in 0..6 {
         let report = doctor(&place, &format!("--json --coordinator {}", coord.url())).ok().json();
         assert_eq!(finding(&report, "bandwidth")["verdict"], "ok", "{report:#}");
     }
-    // And leave no trace at it.
+    // The coordinator reports no refusals.
     assert!(!coord.process.stderr().contains("refused"), "{}", coord.process.story());
 }
 
 #[test]
-fn nobody_there() {
+fn an_address_where_nothing_listens_is_a_problem() {
     let place = Place::new();
     finds(&place, &format!("--coordinator {}", free()), "port", "nothing listens there", "start nn-coord");
     let unknown = "--coordinator no-such-host.invalid";
@@ -141,13 +142,13 @@ fn nobody_there() {
     }
 }
 
-/// Takes connections, answers with `answer` and hangs up.
+/// The address of a server that sends `answer` to every client that sends something first, and closes the connection.
 fn listener(answer: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
-            // Not at once: something is to be said first, but not by who only looks whether the port is open.
+            // A client that only checks whether the port is open sends nothing.
             if stream.read(&mut [0; 1024]).is_ok_and(|read| read > 0) {
                 let _ = stream.write_all(answer);
             }
@@ -157,14 +158,14 @@ fn listener(answer: &'static [u8]) -> String {
 }
 
 #[test]
-fn something_else_there() {
+fn a_server_that_is_not_a_coordinator_is_a_problem() {
     let place = Place::new();
     let web = listener(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
     for address in [&web, &listener(b""), &listener(b"\x00\x01garbage\xff")] {
         let arguments = format!("--coordinator {address}");
         finds(&place, &arguments, "coordinator", "the server there", "nn-coord's port");
     }
-    // The port of something that is stopped: the system takes connections for it, and nobody answers.
+    // The port of a stopped process: the system accepts connections for it, but nothing answers.
     let stopped = TcpListener::bind("127.0.0.1:0").unwrap();
     let arguments = format!("--coordinator {}", stopped.local_addr().unwrap());
     finds(&place, &arguments, "coordinator", "sent nothing for 5s", "not stopped");
@@ -176,7 +177,7 @@ fn something_else_there() {
 const SERVER: &str = "--tls-cert certs/coordinator.pem --tls-key certs/coordinator.key";
 
 #[test]
-fn mutual_tls() {
+fn mutual_tls_is_checked_from_both_ends() {
     let place = Place::new();
     place.nn("certs init").ok();
     place.nn("certs worker w1").ok();
@@ -215,7 +216,7 @@ fn mutual_tls() {
     let plain = format!("--coordinator http://{}", coord.address);
     finds(&place, &plain, "coordinator", "speaks TLS", "https://");
 
-    // One's own certificate is looked at before anybody else refuses it.
+    // The doctor finds fault with its own certificate before the coordinator refuses it.
     let own = "--tls-cert certs/coordinator.pem --tls-key certs/coordinator.key";
     let ran = doctor(&place, &format!("--json {to} --tls-ca certs/ca.pem {own}"));
     ran.refused(4, &["found 2 problems"]);
@@ -225,7 +226,7 @@ fn mutual_tls() {
 }
 
 #[test]
-fn a_token() {
+fn a_missing_or_wrong_token_is_a_problem() {
     let place = Place::new();
     place.nn("certs token token").ok();
     place.nn("certs token wrong").ok();

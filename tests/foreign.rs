@@ -1,11 +1,11 @@
-//! A peer that does not share a line with this project: a Python program on grpcio, which knows of the protocol what the
-//! coordinator tells it by reflection. It speaks garbage, old versions and wrong numbers; each must be refused for its
-//! reason, and the run must end with the weights of `nn train` all the same. The scenarios are in `tests/foreign/`.
+//! A peer that shares no code with this project: a Python program on grpcio, which learns the protocol from the
+//! coordinator's reflection service. It sends garbage, old versions and wrong numbers. Each must be refused for the right
+//! reason, and the run must still end with the weights of `nn train`. The scenarios are in `tests/foreign/`.
 //!
-//! It needs Python 3.10 or newer: `NN_TEST_PYTHON` names one that has what `tests/foreign/requirements.txt` lists;
-//! without it, a virtual environment with that is made below the target folder when the test is run for the first time.
+//! The tests need Python 3.10 or newer. `NN_TEST_PYTHON` names one that has the packages of
+//! `tests/foreign/requirements.txt`. Without it, the first run makes a virtual environment below the target folder.
 
-#![cfg(unix)] // as the other tests of the cluster
+#![cfg(unix)] // like the other tests of the cluster
 
 mod common;
 
@@ -20,19 +20,19 @@ use std::time::Duration;
 
 use common::{Place, plain};
 
-/// More than anything here takes on a machine that is busy with other things too.
+/// A limit on every process, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const FOREIGN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign");
 
-/// Runs a command of the set-up, or explains what is missing.
+/// Runs a command of the setup, or panics with the remedy.
 fn must(command: &mut Command, remedy: &str) -> Output {
     let what = format!("{command:?}");
     match command.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => output,
         Ok(output) => {
             let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-            panic!("{what} has failed: {remedy}\n{}{}", said[0], said[1])
+            panic!("{what} failed: {remedy}\n{}{}", said[0], said[1])
         }
         Err(error) => panic!("cannot run {what}: {error}; {remedy}"),
     }
@@ -51,11 +51,11 @@ fn python() -> PathBuf {
     python
 }
 
-/// The Python of a virtual environment below the target folder, made if it is not there or its list has changed.
+/// The Python of a virtual environment below the target folder. It is made if it does not exist or the list has changed.
 fn own_python(list: &Path) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
     fs::create_dir_all(target).unwrap();
-    // Tests run at the same time, in this process and in others.
+    // Other tests, in this process and in others, may make it at the same time.
     let lock = File::create(target.join("python.lock")).unwrap();
     lock.lock().unwrap();
     let folder = target.join("python");
@@ -71,17 +71,17 @@ fn own_python(list: &Path) -> PathBuf {
     );
     must(
         Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(list),
-        "it needs Python 3.10 or newer, and a way to PyPI once; without them, name a Python that has grpcio and \
+        "it needs Python 3.10 or newer, and access to PyPI once; without them, name a Python that has grpcio and \
          grpcio-reflection in NN_TEST_PYTHON",
     );
     fs::write(done, wanted).unwrap();
     python
 }
 
-/// A process, killed when it is dropped. What it writes to standard error is kept in a file.
+/// A process that is killed when it is dropped. Its standard error goes to a file.
 struct Process {
     child: Child,
-    /// Its number may be somebody else's by now.
+    /// Once it has ended, its id may belong to another process, which must not be killed.
     ended: Arc<AtomicBool>,
     lines: Lines<BufReader<ChildStdout>>,
     errors: PathBuf,
@@ -103,7 +103,7 @@ impl Process {
         Self::start(place, name, Command::new(program).args(arguments.split_whitespace()))
     }
 
-    /// Lines up to one that begins with `last`, or to the end.
+    /// Reads lines up to and including one that begins with `last`, or to the end.
     fn read_to(&mut self, last: &str) -> Vec<String> {
         let mut read = Vec::new();
         while let Some(Ok(line)) = self.lines.next() {
@@ -116,7 +116,7 @@ impl Process {
         read
     }
 
-    /// Waits for a good end; what was not read yet.
+    /// Waits until it ends, and fails unless it ended well. Returns the lines that were not read before.
     #[track_caller]
     fn ends_well(&mut self, said: &[String]) -> Vec<String> {
         let rest: Vec<String> = self.lines.by_ref().map_while(Result::ok).collect();
@@ -137,7 +137,7 @@ impl Drop for Process {
     }
 }
 
-/// Ends a process that takes too long, so that nothing waits for ever for its output.
+/// Ends a process that takes too long, so that waiting for its output ends too.
 fn limit(id: u32, ended: Arc<AtomicBool>) {
     thread::spawn(move || {
         thread::sleep(PATIENCE);
@@ -147,7 +147,8 @@ fn limit(id: u32, ended: Arc<AtomicBool>) {
     });
 }
 
-/// A coordinator with some honest workers, and the stranger, who plays `suites`; then more workers end the run.
+/// Runs a coordinator with `before` honest workers and the stranger, which plays `suites`. Then `after` more workers join
+/// and finish the run. Fails unless exactly `scenarios` scenarios pass and the weights are those of `nn train`.
 #[track_caller]
 fn stranger(arguments: &str, coord: &str, before: usize, after: usize, suites: &[&str], scenarios: usize) {
     let python = python();
@@ -181,29 +182,29 @@ fn stranger(arguments: &str, coord: &str, before: usize, after: usize, suites: &
     let told = peer.ends_well(&said);
 
     let passed = said.iter().filter(|line| line.starts_with("ok   ")).count();
-    assert_eq!(passed, scenarios, "scenarios that are as they should be: {said:#?}");
+    assert_eq!(passed, scenarios, "the number of scenarios that passed: {said:#?}");
     let _ = coord.ends_well(&[]);
     for worker in &mut workers {
         let _ = worker.ends_well(&[]);
     }
     let want = alone["params_sha256"].as_str().unwrap();
-    assert_eq!(place.hash("net"), want, "the run must end as if nothing had been there");
-    assert_eq!(told, [format!("params_sha256 {want}")], "the stranger is told the same");
+    assert_eq!(place.hash("net"), want, "the stranger must not change the run");
+    assert_eq!(told, [format!("params_sha256 {want}")], "the stranger must be sent the same hash");
 }
 
-/// Nobody else is there while the stranger plays, so that it can see that nothing changes: not the step, not a weight.
-/// The network is one whose gradients take two chunks.
+/// No other worker is connected while the stranger plays, so it can check that no step is made and no weight changes. The
+/// gradients of this network take two chunks.
 #[test]
-fn a_stranger_alone() {
+fn a_stranger_alone_is_refused_and_changes_nothing() {
     let arguments = "--epochs 2 --hidden 4200 --activation relu --cost cross-entropy --learning-rate 0.05 \
                      --batch-size 256 --shard-size 32";
     stranger(arguments, "", 0, 1, &["door", "tensors", "contributions"], 100);
 }
 
-/// The run goes on, by an honest worker, while strangers come, do wrong and go. Without one beside the honest worker it
-/// stands, so it cannot end too early; with this patience nothing happens by the clock.
+/// An honest worker trains while strangers join, misbehave and leave. The run needs two workers, so without a stranger it
+/// waits and cannot end too early. With so much patience no deadline passes.
 #[test]
-fn a_stranger_beside_an_honest_worker() {
+fn a_stranger_beside_an_honest_worker_does_not_disturb_the_run() {
     let arguments = "--epochs 400 --eval-every 100 --hidden none --batch-size 1438 --shard-size 90";
     stranger(arguments, "--min-workers 2 --patience 1000000", 1, 1, &["progress", "contributions"], 30);
 }

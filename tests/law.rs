@@ -1,7 +1,7 @@
-//! The law: placement never changes the result. The same weights to the last bit, whatever the threads and the
-//! instructions, driven as a user does: through the real binary.
+//! The law: placement never changes the result. The weights are the same, bit for bit, for any number of threads and any
+//! instruction set. The tests run the real program, as a user does.
 
-#![allow(clippy::print_stdout)] // says what is skipped, and why
+#![allow(clippy::print_stdout)] // tests that are skipped say why
 
 mod common;
 
@@ -13,13 +13,13 @@ use nn_core::{Activation, Cost, Init, Model, Output};
 use nn_data::{LoadOptions, Silent};
 use nn_engine::params_sha256;
 
-/// More than this machine has, fewer, odd ones, and one that divides nothing evenly.
+/// Fewer threads than most machines have and more, even and odd.
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
 
-/// Plain code is thirty times slower, and divides the work among threads as the others do.
+/// Fewer for the portable code, which is thirty times slower and divides work among threads as the others do.
 const THREADS_OF_PORTABLE: [usize; 2] = [1, 3];
 
-/// What a run ends with: the hash after each epoch, and the last losses to the last bit.
+/// The results of a run: the hashes of the weights and the bits of the losses after each epoch, and the final hash.
 #[derive(Debug, PartialEq)]
 struct Trace {
     hashes: Vec<String>,
@@ -42,7 +42,7 @@ fn trace(place: &Place, arguments: &str, isa: &str, threads: usize) -> Trace {
     }
 }
 
-/// The instruction sets that this processor has.
+/// The instruction sets of this processor, slowest first.
 fn isas() -> Vec<&'static str> {
     let place = Place::new();
     let has = |isa: &&str| {
@@ -56,11 +56,11 @@ fn isas() -> Vec<&'static str> {
         }
     };
     let isas: Vec<&str> = ["portable", "avx2", "avx512"].into_iter().filter(has).collect();
-    assert!(isas.contains(&"portable"), "plain code runs everywhere");
+    assert!(isas.contains(&"portable"), "portable code runs everywhere");
     isas
 }
 
-/// Fails unless all threads and instruction sets agree on all configurations.
+/// Fails unless all numbers of threads and all of `isas` give the same results for each configuration.
 fn holds(place: &Place, configurations: &[&str], isas: &[&str]) {
     for arguments in configurations {
         let best = isas[isas.len() - 1];
@@ -77,7 +77,7 @@ fn holds(place: &Place, configurations: &[&str], isas: &[&str]) {
 }
 
 #[test]
-fn activations_costs_and_outputs() {
+fn the_law_holds_for_activations_costs_and_outputs() {
     let configurations = [
         "--epochs 2",
         "--epochs 2 --cost cross-entropy",
@@ -96,7 +96,7 @@ fn activations_costs_and_outputs() {
 }
 
 #[test]
-fn optimizers_penalties_and_schedules() {
+fn the_law_holds_for_optimizers_penalties_and_schedules() {
     let configurations = [
         "--epochs 3 --l2 5",
         "--epochs 3 --optimizer momentum",
@@ -113,7 +113,7 @@ fn optimizers_penalties_and_schedules() {
 }
 
 #[test]
-fn batches_and_shards_that_do_not_divide() {
+fn the_law_holds_for_batches_and_shards_that_do_not_divide() {
     let configurations = [
         "--epochs 2 --batch-size 1",
         "--epochs 2 --batch-size 37",
@@ -129,9 +129,9 @@ fn batches_and_shards_that_do_not_divide() {
     holds(&Place::new(), &configurations, &isas());
 }
 
-/// The networks above are small enough for one thread to be the best choice; these are not.
+/// The networks above are so small that one thread is the fastest; these are not.
 #[test]
-fn networks_for_which_threads_matter() {
+fn the_law_holds_for_networks_that_need_threads() {
     let configurations = [
         "--epochs 1 --hidden 256,128 --batch-size 256 --activation relu --cost cross-entropy",
         "--epochs 1 --hidden 300 --batch-size 500 --shard-size 125 --optimizer adam",
@@ -141,7 +141,7 @@ fn networks_for_which_threads_matter() {
 }
 
 #[test]
-fn regression() {
+fn the_law_holds_for_regression() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(301));
     let configurations = [
@@ -152,36 +152,35 @@ fn regression() {
 }
 
 #[test]
-fn mnist() {
+fn the_law_holds_for_mnist() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist");
     if !data.is_dir() {
         println!("skipped: there is no MNIST in {}", data.display());
         return;
     }
-    // Plain code takes half a minute for this; the digits above have covered it.
+    // Portable code takes half a minute for this, and the digits above have covered it.
     let isas: Vec<&str> = isas().into_iter().filter(|isa| *isa != "portable").collect();
     if isas.is_empty() {
-        println!("skipped: this processor has plain code only, which is too slow for MNIST");
+        println!("skipped: only portable code runs on this processor, and it is too slow for MNIST");
         return;
     }
     let arguments = format!("--epochs 1 --hidden 100 --batch-size 128 --data {}", data.display());
     holds(&Place::new(), &[&arguments], &isas);
 }
 
-/// The weights of the default run. A change means that the arithmetic has changed: old checkpoints continue differently,
-/// and old and new workers cannot work together. That is a decision, and it belongs in the changelog.
+/// The hash of the weights of the default run. If it changes, the arithmetic has changed: old checkpoints resume to
+/// different weights, and old and new workers cannot work together. That is a decision, and belongs in the changelog.
 const DEFAULT_RUN: &str = "7d5da3fdd5c6d68d6ccb0c81f0ddea5026ba5f225e29de45953970ea498a9fb8";
 
 #[test]
-fn the_default_run_is_what_it_was() {
+fn the_default_run_has_the_pinned_weights() {
     let place = Place::new();
     let _ = place.nn("train --out run").ok();
     assert_eq!(place.hash("run"), DEFAULT_RUN);
 }
 
-/// The idea on one screen gives the weights of the default run.
 #[test]
-fn the_default_run_is_the_definitions() {
+fn the_reference_gives_the_weights_of_the_default_run() {
     let data = nn_data::load(&"digits".parse().unwrap(), &LoadOptions::default(), &Silent).unwrap().train;
     let model = Model::new(vec![64, 30, 10], Activation::Sigmoid, Output::Sigmoid, Cost::Mse).unwrap();
     let params = reference::train(
@@ -201,7 +200,7 @@ fn the_default_run_is_the_definitions() {
 }
 
 #[test]
-fn what_decides_the_weights_changes_them_and_nothing_else_does() {
+fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
     let place = Place::new();
     let hash = |arguments: &str| {
         let _ = place.nn(&format!("train --quiet --epochs 2 --out run {arguments}")).ok();

@@ -1,5 +1,5 @@
-//! Whole runs: what they write and print, how they are stopped and go on, and what is done with their models. Driven as
-//! a user does, through the real binary.
+//! Whole runs: what they write and print, how they stop and resume, and how their models are used. The tests run the real
+//! program, as a user does.
 
 mod common;
 
@@ -13,7 +13,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 over the little-endian numbers of a model file, layer by layer, weights before biases.
+/// The SHA-256 of the little-endian numbers in a model file, layer by layer, weights before biases.
 fn hash_of_tensors(bytes: &[u8], layers: usize) -> String {
     let tensors = SafeTensors::deserialize(bytes).unwrap();
     let mut sha = Sha256::new();
@@ -30,7 +30,7 @@ fn is_hash(value: &Value) -> bool {
 }
 
 #[test]
-fn a_run_writes_what_the_contract_says() {
+fn a_run_writes_the_files_and_fields_of_the_contract() {
     let place = Place::new();
     let ran = place.nn("train --epochs 4 --hidden 20,15 --out deep/er/run").ok();
     assert!(ran.stderr.is_empty(), "{ran:#?}");
@@ -40,7 +40,7 @@ fn a_run_writes_what_the_contract_says() {
     assert!(epochs[3].contains("test accuracy") && epochs[3].contains("samples/s"), "{ran:#?}");
     assert!(
         !ran.stdout.contains('\u{1b}') && !ran.stdout.contains('\r'),
-        "no terminal, no colours: {ran:#?}"
+        "there must be no colours without a terminal: {ran:#?}"
     );
     assert!(ran.stdout.contains("nn eval --model deep/er/run/model.safetensors --data digits"), "{ran:#?}");
 
@@ -89,12 +89,12 @@ fn a_run_writes_what_the_contract_says() {
 }
 
 #[test]
-fn quiet_is_quiet_and_rare_evaluations_are_rare() {
+fn quiet_prints_nothing_and_eval_every_skips_evaluations() {
     let place = Place::new();
     let ran = place.nn("train --quiet --epochs 5 --eval-every 2 --out run").ok();
     assert!(ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:#?}");
     let tested: Vec<bool> = place.metrics("run").iter().map(|line| !line["test_loss"].is_null()).collect();
-    assert_eq!(tested, [false, true, false, true, true], "every second, and the last");
+    assert_eq!(tested, [false, true, false, true, true], "every second epoch is evaluated, and the last");
 }
 
 #[test]
@@ -120,10 +120,10 @@ fn a_new_run_replaces_the_old_one() {
         "notes.txt",
     ];
     let want: Vec<String> = files.iter().chain(&["summary.json"]).map(|name| format!("run/{name}")).collect();
-    assert_eq!(place.files(), want, "the user's own files stay, the old run's go");
+    assert_eq!(place.files(), want, "the old run's files are removed, the user's own are kept");
 }
 
-/// A child that is killed should the test fail.
+/// A child process that is killed if the test fails.
 struct Running {
     child: Child,
     lines: Box<dyn Iterator<Item = std::io::Result<String>>>,
@@ -144,7 +144,7 @@ impl Running {
         Self { child, lines }
     }
 
-    /// Waits until it has printed that an epoch is done.
+    /// Waits until it has printed the line of an epoch.
     #[track_caller]
     fn epoch(&mut self, epoch: u32) {
         let word = format!("{epoch}/");
@@ -157,7 +157,7 @@ impl Running {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success(), "{kill}");
     }
 
-    /// Waits for the end.
+    /// Waits until it ends.
     fn end(mut self) -> Ran {
         let stdout = self.lines.by_ref().map_while(Result::ok).collect::<Vec<_>>().join("\n");
         let mut stderr = String::new();
@@ -166,8 +166,8 @@ impl Running {
     }
 }
 
-/// The figures of a run that must not depend on how often it was stopped. Those that are not hashes go through decimal
-/// text on their way, so of them twelve digits count.
+/// The figures of a run that must not depend on how often it was stopped. A resumed run reads those that are not hashes
+/// from decimal text, so only twelve digits of them are compared.
 fn figures(place: &Place, out: &str) -> Vec<[String; 5]> {
     let names = ["epoch", "params_sha256", "train_loss", "test_loss", "test_accuracy"];
     place.metrics(out).iter().map(|line| names.map(|name| digits12(&line[name]))).collect()
@@ -179,7 +179,7 @@ fn digits12(value: &Value) -> String {
 
 #[cfg(unix)]
 #[test]
-fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
+fn a_stopped_run_resumes_as_if_nothing_had_happened() {
     for (arguments, signals) in [
         ("--batch-size 1 --epochs 60", ["TERM", "INT"]),
         ("--batch-size 3 --optimizer momentum --l2 1 --epochs 120 --schedule step", ["INT", "TERM"]),
@@ -198,7 +198,7 @@ fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
             running.signal(signal);
             let ran = running.end().ok();
             assert!(ran.stderr.is_empty(), "{ran:#?}");
-            let says = "go on with the same command and --resume";
+            let says = "to resume, run the same command with --resume";
             assert!(ran.stdout.contains("stopped after step") && ran.stdout.contains(says), "{ran:#?}");
             let summary = place.summary("run");
             assert_eq!(summary["outcome"], "stopped");
@@ -206,13 +206,13 @@ fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
             let checkpoint = format!("run/checkpoints/step-{steps:012}.safetensors");
             assert!(place.at(checkpoint).exists(), "{:?}", place.files());
             within_an_epoch |= place.metrics("run").last().unwrap()["steps"] != steps;
-            // The model can be used as it is.
+            // The model of a stopped run can be used.
             let model = place.nn("eval --model run/model.safetensors --data digits --json").ok().json();
             assert_eq!(model["classification"]["accuracy"], summary["test_accuracy"]);
         }
-        assert!(within_an_epoch, "both signals came just between two epochs, which is all but impossible");
+        assert!(within_an_epoch, "both signals came exactly between two epochs, which is all but impossible");
         let ran = place.nn(&format!("{train} --resume")).ok();
-        assert!(ran.stdout.contains("going on after step"), "{ran:#?}");
+        assert!(ran.stdout.contains("resuming after step"), "{ran:#?}");
         assert_eq!(place.hash("run"), place.hash("calm"), "{arguments}");
         assert_eq!(figures(&place, "run"), figures(&place, "calm"), "{arguments}");
         let (run, calm) = (place.summary("run"), place.summary("calm"));
@@ -225,7 +225,7 @@ fn a_stopped_run_goes_on_as_if_nothing_had_happened() {
 
 #[cfg(unix)]
 #[test]
-fn a_killed_run_goes_on_from_its_last_checkpoint() {
+fn a_killed_run_resumes_from_its_last_checkpoint() {
     let place = Place::new();
     let arguments = "--batch-size 1 --epochs 250 --checkpoint-seconds 1";
     let mut running = Running::start(&place, &format!("train --out run {arguments}"));
@@ -237,7 +237,7 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     running.signal("KILL");
     assert_eq!(running.end().code, None);
     assert!(!place.at("run/summary.json").exists(), "it was killed too late");
-    // As if killed while a line and a checkpoint were written.
+    // Make it look as if it was killed while writing a line and a checkpoint.
     let metrics = fs::read_to_string(place.at("run/metrics.jsonl")).unwrap();
     let _ = place.file("run/metrics.jsonl", metrics + "{\"epoch\":250,\"learni");
     let _ = place.file("run/checkpoints/.nn-abc123.part", "half a checkpoint");
@@ -248,10 +248,10 @@ fn a_killed_run_goes_on_from_its_last_checkpoint() {
     place.no_halves();
 }
 
-/// The run waits for data that nobody sends, so it cannot end between the two signals.
+/// The run waits for data that never comes, so it cannot end between the two signals.
 #[cfg(unix)]
 #[test]
-fn the_second_signal_ends_at_once() {
+fn the_second_signal_ends_a_run_at_once() {
     let place = Place::new();
     assert!(place.shell("mkfifo data.csv").status().unwrap().success());
     let mut running = Running::start(&place, "train --data data.csv --out run");
@@ -261,8 +261,8 @@ fn the_second_signal_ends_at_once() {
     }
     running.signal("INT");
     std::thread::sleep(Duration::from_millis(100));
-    assert!(running.child.try_wait().unwrap().is_none(), "the first signal only asks");
-    // Should the first have been handled late, the two count as one: then one more is needed.
+    assert!(running.child.try_wait().unwrap().is_none(), "the first signal only requests a stop");
+    // If the first was handled late, the first two count as one, and another is needed.
     while running.child.try_wait().unwrap().is_none() {
         running.signal("INT");
         std::thread::sleep(Duration::from_millis(50));
@@ -273,15 +273,15 @@ fn the_second_signal_ends_at_once() {
 }
 
 #[test]
-fn a_run_can_be_made_longer_and_is_done_only_once() {
+fn a_run_can_be_extended_and_repeats_nothing() {
     let place = Place::new();
     let ran = place.nn("train --out run --epochs 3 --resume").ok();
-    assert!(ran.stdout.contains("there is no checkpoint in run: starting at the beginning"), "{ran:#?}");
+    assert!(ran.stdout.contains("there is no checkpoint in run: starting from the beginning"), "{ran:#?}");
     let _ = place.nn("train --quiet --out run --epochs 7 --resume").ok();
     let _ = place.nn("train --quiet --out calm --epochs 7").ok();
     assert_eq!(place.hash("run"), place.hash("calm"));
     assert_eq!(figures(&place, "run"), figures(&place, "calm"));
-    // There is nothing left to do: the summary stays true.
+    // With nothing left to do, the summary keeps its figures.
     let _ = place.nn("train --quiet --out run --epochs 7 --resume").ok();
     let (run, calm) = (place.summary("run"), place.summary("calm"));
     for name in
@@ -290,13 +290,13 @@ fn a_run_can_be_made_longer_and_is_done_only_once() {
         assert_eq!(digits12(&run[name]), digits12(&calm[name]), "{name}");
     }
     assert_eq!(figures(&place, "run"), figures(&place, "calm"));
-    // Fewer epochs than are done cannot be had.
+    // A run cannot resume with fewer epochs than it has done.
     place.nn("train --out run --epochs 2 --resume").refused(2, &["step 1008", "288 steps", "--epochs"]);
     assert_eq!(place.hash("run"), place.hash("calm"));
 }
 
 #[test]
-fn another_run_is_not_gone_on_with() {
+fn a_run_does_not_resume_from_the_checkpoint_of_another() {
     let place = Place::new();
     let _ = place.nn("train --quiet --out run --epochs 2").ok();
     for (arguments, parts) in [
@@ -317,7 +317,7 @@ fn another_run_is_not_gone_on_with() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_passed_over() {
+fn a_damaged_checkpoint_is_skipped() {
     let place = Place::new();
     for epochs in [2, 4, 6] {
         let _ = place.nn(&format!("train --quiet --out run --epochs {epochs} --resume")).ok();
@@ -332,10 +332,10 @@ fn a_damaged_checkpoint_is_passed_over() {
     let warnings: Vec<&str> = ran.stderr.lines().collect();
     assert_eq!(warnings.len(), 2, "{ran:#?}");
     for (warning, name) in warnings.iter().zip(["step-000000000864", "step-000000000576"]) {
-        assert!(warning.starts_with("warning: a checkpoint is passed over: "), "{warning}");
+        assert!(warning.starts_with("warning: skipped a checkpoint: "), "{warning}");
         assert!(warning.contains(name) && warning.contains("damaged"), "{warning}");
     }
-    assert!(ran.stdout.contains("going on after step 288"), "{ran:#?}");
+    assert!(ran.stdout.contains("resuming after step 288"), "{ran:#?}");
     let _ = place.nn("train --quiet --out calm --epochs 6").ok();
     assert_eq!(place.hash("run"), place.hash("calm"));
     assert_eq!(figures(&place, "run"), figures(&place, "calm"));
@@ -360,7 +360,7 @@ fn regression_learns_and_is_reported() {
     let output = &json["regression"]["outputs"][0];
     assert!(output["r2"].as_f64().unwrap() > 0.95, "{json}");
     assert!((output["mse"].as_f64().unwrap() - 2.0 * loss(&metrics[59])).abs() < 1e-6, "{json}");
-    // Without the answers, with them, and as an array.
+    // A table without answers, a table with them, and an array.
     let _ = place.file("two.csv", "a,b,c\n0.1,0.2,0.3\n0,0,0\n");
     let _ = place.file("with.csv", "a,b,c,y\n0.1,0.2,0.3,0\n0,0,0,1\n");
     let _ = place.file("two.npy", npy_f32("(2, 3)", &[0.1, 0.2, 0.3, 0.0, 0.0, 0.0]));
@@ -371,11 +371,11 @@ fn regression_learns_and_is_reported() {
     assert!(answers[0] == answers[1] && answers[0] == answers[2], "{answers:?}");
     let json = place.nn("predict --model run/model.safetensors --json two.csv").ok().json();
     let value = json["predictions"][1]["outputs"][0].as_f64().unwrap();
-    assert!((value - 0.25).abs() < 0.15, "0.25 at the origin: {json}");
+    assert!((value - 0.25).abs() < 0.15, "the function is 0.25 at the origin: {json}");
 }
 
 #[test]
-fn a_diverging_run_says_so_and_leaves_no_model() {
+fn a_diverging_run_says_so_and_writes_no_model() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(100));
     let arguments = "--data line.csv --activation relu --learning-rate 3000 --epochs 9 --out run";
@@ -386,13 +386,13 @@ fn a_diverging_run_says_so_and_leaves_no_model() {
         assert_eq!(place.summary("run")["outcome"], "diverged");
     }
     place.no_halves();
-    // An overflow that the same data has in its first step.
+    // Data that overflows in the first step.
     let _ = place.file("far.csv", "a,b,y\n1e30,1e30,0.5\n-1e30,2e30,1.5\n1e30,3e30,2.5\n3e30,1e30,7.5\n");
     let ran = place.nn("train --data far.csv --activation relu --epochs 2 --out far");
     ran.refused(1, &["epoch 1, step 1", "inputs far from 0 to 1"]);
 }
 
-/// A trained model of the digits in `run`, with a summary.
+/// A place with a run on the digits in `run`.
 fn digits() -> Place {
     let place = Place::new();
     let _ = place.nn("train --quiet --epochs 12 --out run").ok();
@@ -400,7 +400,7 @@ fn digits() -> Place {
 }
 
 #[test]
-fn evaluations_agree_with_the_summary() {
+fn an_evaluation_agrees_with_the_summary() {
     let place = digits();
     let summary = place.summary("run");
     let accuracy = summary["test_accuracy"].as_f64().unwrap();
@@ -417,7 +417,7 @@ fn evaluations_agree_with_the_summary() {
     ] {
         assert!(text.stdout.contains(part), "{part:?} is not in {}", text.stdout);
     }
-    assert!(!text.stdout.contains('\u{1b}'), "no terminal, no colours");
+    assert!(!text.stdout.contains('\u{1b}'), "there must be no colours without a terminal");
     assert_eq!(place.nn(&format!("{eval} --threads 3")).ok().stdout, text.stdout);
     assert!(!place.nn(&format!("{eval} --wrong 0")).ok().stdout.contains("confidently"));
     let json = place.nn(&format!("{eval} --json --wrong 2")).ok().json();
@@ -429,12 +429,12 @@ fn evaluations_agree_with_the_summary() {
     let confusion = report["confusion"].as_array().unwrap();
     let diagonal: u64 = (0..10).map(|c| confusion[c][c].as_u64().unwrap()).sum();
     assert_eq!(diagonal, report["correct"].as_u64().unwrap());
-    // Nothing of it is written anywhere.
+    // An evaluation writes no files.
     assert_eq!(place.files().len(), 5, "{:?}", place.files());
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_closes_the_pipe_is_no_error() {
     let place = digits();
     for command in [
         "eval --model run/model.safetensors --data digits",
@@ -447,11 +447,11 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!(ran.stderr, "code 0\n", "{command}");
         assert_eq!(ran.stdout.lines().count(), 1, "{command}");
     }
-    assert_eq!(place.summary("other")["epochs"], 40, "the training goes on to its end");
+    assert_eq!(place.summary("other")["epochs"], 40, "training must continue to its end");
 }
 
 #[test]
-fn answers_for_test_digits() {
+fn predict_answers_for_test_digits() {
     let place = digits();
     let predict = "predict --model run/model.safetensors --data digits --count 12";
     let text = place.nn(predict).ok().stdout;
@@ -470,7 +470,7 @@ fn answers_for_test_digits() {
     }
 }
 
-/// A zero, 0 to 16, as the digits are.
+/// A zero with pixels from 0 to 16, like those of the digits.
 const ZERO: [u8; 64] = [
     0, 0, 5, 13, 9, 1, 0, 0, 0, 0, 13, 15, 10, 15, 5, 0, 0, 3, 15, 2, 0, 11, 8, 0, 0, 4, 12, 0, 0, 8, 8,
     0, //
@@ -478,7 +478,7 @@ const ZERO: [u8; 64] = [
 ];
 
 #[test]
-fn the_same_digit_in_every_format_gets_the_same_answer() {
+fn the_same_digit_gets_the_same_answer_in_every_format() {
     let place = digits();
     let text = |pixels: &[u8]| pixels.iter().map(u8::to_string).collect::<Vec<_>>().join(",");
     let _ = place.file("zero.csv", text(&ZERO) + "\n");
@@ -504,7 +504,7 @@ fn the_same_digit_in_every_format_gets_the_same_answer() {
     for file in ["labelled.csv --label-column -1", "zero.npy", "zero.idx", "floats.npy"] {
         assert!(answer(file) == sure, "{file}");
     }
-    // Their pixels have been rounded to 255ths.
+    // Their pixels are rounded to 255ths.
     for file in ["light.png", "dark.png"] {
         assert!((answer(file) - sure).abs() < 0.01, "{file}");
     }
@@ -515,7 +515,7 @@ fn the_same_digit_in_every_format_gets_the_same_answer() {
     }
     let one = place.nn("predict --model run/model.safetensors dark.png").ok().stdout;
     assert!(one.contains("Digit 0") && one.contains('%'), "{one}");
-    // A large photograph of it, dark on light.
+    // A large picture of it, dark on light.
     let large: Vec<u8> =
         (0..200 * 200).map(|i| dark[(i / 200).clamp(20, 179) / 20 % 8 * 8 + (i % 200) / 25]).collect();
     let _ = place.file("large.png", png(200, 200, &large));
@@ -543,14 +543,14 @@ fn classes_may_have_names() {
     assert!(answers.contains("sample 0: Melone (") && answers.contains("sample 1: 桜桃 ("), "{answers}");
     let report = place.nn("eval --model run/model.safetensors --data fruit.csv").ok().stdout;
     assert!(report.contains("100.00 % of 18 test samples are correct (0 wrong)"), "{report}");
-    // A label that the model never saw.
+    // A label that the model was not trained on.
     let _ = place.file("more.csv", "size,weight,fruit\n0.85,0.9,Melone\n0.3,0.2,pear\n0.3,0.2,apple\n");
     let ran = place.nn("eval --model run/model.safetensors --data more.csv");
     ran.refused(3, &["more.csv, line 3", "pear", "3 classes"]);
 }
 
 #[test]
-fn four_files_in_a_folder_are_a_data_set() {
+fn a_folder_with_four_idx_files_is_a_data_set() {
     let place = Place::new();
     for (name, bytes) in NAMES.iter().zip(four()) {
         let _ = place.file(format!("pictures/{name}"), bytes);

@@ -1,4 +1,4 @@
-//! The program `nn-coord`; see `nn::cli`.
+//! The program `nn-coord`. Its command line is in `nn::cli`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The program `nn-worker`; see `nn::cli`.
+//! The program `nn-worker`. Its command line is in `nn::cli`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The commands, which run once their arguments are checked.
+//! The commands. Their arguments have been checked before they run.
 
 mod bench;
 mod certs;
@@ -32,7 +32,7 @@ use crate::progress::LoadBar;
 use crate::show::{Names, Style};
 use crate::store::{ModelFile, ModelFileError};
 
-/// The instruction set to compute with: the best one, unless `NN_ISA` names another (for tests, which compare them).
+/// The instruction set to compute with: the best available, unless `NN_ISA` names another (tests compare them that way).
 fn isa() -> Result<Isa, Failure> {
     let Ok(name) = std::env::var("NN_ISA") else { return Ok(Isa::best()) };
     Isa::by_name(&name).ok_or_else(|| {
@@ -49,8 +49,8 @@ fn threads(count: usize) -> Result<Arc<Threads>, Failure> {
     })
 }
 
-/// The seed that selects the samples held out for testing from data without a test set. It does not depend on `--seed`,
-/// so that runs with different seeds and later evaluations use the same samples.
+/// The seed that selects the test samples of data without a test set. It does not depend on `--seed`, so runs with
+/// different seeds and later evaluations use the same samples.
 const SPLIT_SEED: u64 = 0;
 
 /// Loads a data set by its name or path.
@@ -60,7 +60,7 @@ fn load_data(data: &str, options: &LoadOptions, quiet: bool) -> Result<Splits, F
     Ok(nn_data::load(&source, options, &progress)?)
 }
 
-/// The options with which data is read for a trained model.
+/// The options for reading data for a trained model.
 fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
     let mut options = format.load_options(SPLIT_SEED);
     options.scale = model.input.scale;
@@ -105,7 +105,7 @@ fn outputs(
     })
 }
 
-/// The style for drawing on standard output.
+/// The style for standard output.
 fn style() -> Style {
     let terminal = stdout().is_terminal();
     let width = terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| usize::from(width.0));

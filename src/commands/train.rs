@@ -40,7 +40,7 @@ pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
     rest.conclude(config, &engine, watch, outcome)
 }
 
-/// A run that is ready to begin, wherever it is computed.
+/// A run that is ready to begin, on this machine or in a cluster.
 pub(in crate::commands) struct Job {
     pub(in crate::commands) engine: Engine,
     pub(in crate::commands) watch: Watch,
@@ -48,7 +48,7 @@ pub(in crate::commands) struct Job {
     pub(in crate::commands) rest: Rest,
 }
 
-/// What is needed once a run is over.
+/// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,
     compute: Compute,
@@ -58,7 +58,7 @@ pub(in crate::commands) struct Rest {
 }
 
 impl Job {
-    /// Checks the folder, loads the data, makes the engine, and takes up a checkpoint where that is asked for.
+    /// Opens the run's folder, loads the data, creates the engine, and resumes from a checkpoint if asked to.
     pub(in crate::commands) fn prepare(config: &TrainConfig) -> Result<Self, Failure> {
         let clock = Clock::start();
         let stop = StopFlag::install()?;
@@ -81,7 +81,7 @@ impl Job {
         for note in &splits.notes {
             say.say(note);
         }
-        // Before anything of an earlier run is touched.
+        // The last chance to stop before files of an earlier run are touched.
         if stop.is_set() {
             return Err(Failure::interrupted("interrupted before the training began"));
         }
@@ -91,7 +91,7 @@ impl Job {
             folder.clear()?;
             Earlier::default()
         };
-        // Contributions to what this run was before it was taken up are told by it.
+        // The generation shows which contributions were sent to the run before it was resumed.
         let cluster = Cluster { generation: Generation(earlier.generation), ..engine.cluster().clone() };
         engine = engine.with_cluster(cluster);
         say.say(&description(&manifest, &splits, &compute));
@@ -112,7 +112,7 @@ impl Job {
 }
 
 impl Rest {
-    /// Writes what the run has yielded, and says so.
+    /// Writes the results and reports how the run ended.
     pub(in crate::commands) fn conclude(
         &self,
         config: &TrainConfig,
@@ -135,7 +135,7 @@ impl Rest {
     }
 }
 
-/// The run, as far as it decides the weights.
+/// The manifest of the run: everything that decides its weights.
 fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> {
     let task = if splits.classes.is_some() { Task::Classification } else { Task::Regression };
     let design = config.for_task(task)?;
@@ -150,7 +150,7 @@ fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> 
     .map_err(Failure::usage)
 }
 
-/// Goes on from the newest checkpoint that verifies; from the beginning where there is none.
+/// Resumes from the newest checkpoint that verifies, or starts from the beginning if there is none.
 fn resume(
     engine: &mut Engine,
     folder: &RunFolder,
@@ -169,16 +169,16 @@ fn resume(
         same_run(engine.manifest(), &theirs, &path)?;
         earlier.generation = file.run.generation.map_or(0, |generation| generation + 1);
         unlogged = std::mem::take(&mut file.run.unlogged);
-        engine
-            .restore(file.snapshot())
-            .map_err(|error| Failure::usage(format_args!("cannot go on from {}: {error}", path.display())))?;
+        engine.restore(file.snapshot()).map_err(|error| {
+            Failure::usage(format_args!("cannot resume from {}: {error}", path.display()))
+        })?;
         from = Some(path);
     }
-    // Only now that it is the right run is anything of it touched.
+    // Files are touched only now that the checkpoint is known to be of this run.
     for (path, error) in &found.passed_over {
         let aside = checkpoints.set_aside(path);
-        let now = aside.map_or(String::new(), |name| format!("; it is now {}", name.display()));
-        warn(format_args!("a checkpoint is passed over: {error}{now}"));
+        let now = aside.map_or(String::new(), |name| format!("; renamed it to {}", name.display()));
+        warn(format_args!("skipped a checkpoint: {error}{now}"));
     }
     match checkpoints.best() {
         Ok(None) => {}
@@ -188,20 +188,20 @@ fn resume(
             earlier.best = best.run.validation;
         }
         Err(error) => warn(format_args!(
-            "the best checkpoint cannot be used: {error}; the best from here on takes its place"
+            "the best checkpoint cannot be used: {error}; the best of the epochs to come replaces it"
         )),
     }
     earlier.epochs =
         log.cut(engine.steps_done(), unlogged).map_err(|error| folder.failed("write to", &error))?;
     let folder = folder.path().display();
     say.say(&match from {
-        Some(path) => format!("going on after step {} from {}", engine.steps_done(), path.display()),
-        None => format!("there is no checkpoint in {folder}: starting at the beginning"),
+        Some(path) => format!("resuming after step {} from {}", engine.steps_done(), path.display()),
+        None => format!("there is no checkpoint in {folder}: starting from the beginning"),
     });
     Ok(earlier)
 }
 
-/// Refuses to go on with another run.
+/// Fails if `theirs`, the manifest of the checkpoint at `path`, is of another run.
 fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path) -> Result<(), Failure> {
     let differences = mine.differences(theirs);
     if differences.is_empty() {
@@ -214,7 +214,7 @@ fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path) -> Result<(), Failu
         path.display(),
         list.join("; ")
     ))
-    .help("resume with the options that it was started with, or choose another --out"))
+    .help("resume with the options the run was started with, or choose another --out"))
 }
 
 fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {
@@ -249,14 +249,14 @@ fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
 
 fn no_workers(have: usize, want: usize, waited: std::time::Duration, step: u64) -> Failure {
     Failure::network(format_args!(
-        "waited {} s for {want} worker{}, and {have} came; the run ends after step {step}, with a checkpoint",
+        "waited {} s for {want} worker{}, but only {have} joined; the run ends after step {step}, with a checkpoint",
         waited.as_secs(),
         if want == 1 { "" } else { "s" }
     ))
-    .help("start workers with nn-worker --coordinator, and go on with the same command and --resume")
+    .help("start workers with nn-worker --coordinator, then run the same command with --resume")
 }
 
-/// What a person is shown at the end: a few test pictures with the answers, where the files are, and what to do next.
+/// The closing text for a person: a few test pictures with the predictions, where the files are, and what to do next.
 fn closing(
     model: &ModelFile,
     test: &Dataset,
@@ -285,7 +285,10 @@ fn closing(
         text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names(model), &style));
     }
     if outcome == Outcome::Stopped {
-        text += &format!("stopped after step {}; go on with the same command and --resume\n", model.run.step);
+        text += &format!(
+            "stopped after step {}; to resume, run the same command with --resume\n",
+            model.run.step
+        );
     }
     text += &format!("the model is in {out}/model.safetensors, the figures are in {out}/summary.json\n");
     if outcome == Outcome::Complete {

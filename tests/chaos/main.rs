@@ -1,18 +1,19 @@
-//! Nothing lost: whatever breaks, whenever, the run ends with the weights of `nn train`, and its log is that of an
+//! Nothing is lost: whatever breaks, and whenever, the run ends with the weights of `nn train` and the log of an
 //! undisturbed run.
 //!
-//! Real processes: a coordinator and its workers, each dialling through a proxy that can cut, hold, delay or lose what
-//! passes. A seed decides what happens at which step. Four seeds in a row make each kind of fault happen at least once.
+//! The processes are real: a coordinator and its workers, each of which dials through a proxy that can cut connections
+//! and hold, delay or lose bytes. A seed decides which faults happen at which steps. Four seeds in a row inject every kind
+//! of fault at least once.
 //!
 //! ```console
 //! $ cargo test --test chaos -- --nocapture                      # four runs, two at a time
-//! $ NN_CHAOS_SEED=17 cargo test --test chaos -- --nocapture     # the run of one seed again
+//! $ NN_CHAOS_SEED=17 cargo test --test chaos -- --nocapture     # repeats the run of one seed
 //! $ NN_CHAOS_SEED=0 NN_CHAOS_RUNS=100 cargo test --release --test chaos -- --nocapture
-//! $ NN_CHAOS_STRETCH=8 cargo test --release --test chaos -- --nocapture    # faults that last beyond every patience
+//! $ NN_CHAOS_STRETCH=8 cargo test --release --test chaos -- --nocapture    # faults that outlast every timeout
 //! ```
 
 #![cfg(unix)] // processes are stopped and killed by signals
-#![allow(clippy::print_stdout)] // the seed and the figures are what this is run for
+#![allow(clippy::print_stdout)] // prints seeds and figures
 #![allow(clippy::disallowed_methods)] // every wait here is bounded by a clock
 
 #[path = "../common/mod.rs"]
@@ -35,14 +36,14 @@ use std::{env, thread};
 
 use schedule::{DECK, Kind, Plan};
 
-/// A number that the environment gives.
+/// The number in an environment variable, if it is set.
 fn given(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a whole number, not {text:?}")))
 }
 
 #[test]
-fn whatever_breaks_nothing_is_lost() {
+fn whatever_breaks_the_run_ends_as_if_undisturbed() {
     let seed = given("NN_CHAOS_SEED");
     let runs = given("NN_CHAOS_RUNS").unwrap_or(if seed.is_some() { 1 } else { DECK });
     let first = seed.unwrap_or(0);
@@ -64,7 +65,7 @@ fn whatever_breaks_nothing_is_lost() {
             }
         }
     };
-    // Most of a run is waiting for what is broken.
+    // Runs spend most of their time waiting for faults to end, so several run at a time.
     thread::scope(|scope| {
         (0..given("NN_CHAOS_JOBS").unwrap_or(2)).for_each(|_| drop(scope.spawn(perform)));
     });

@@ -1,4 +1,4 @@
-//! Peers that are none.
+//! Connections that are not workers.
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::schedule::Random;
 
-/// They say what is no HTTP/2, or begin it, or say nothing.
+/// Opens connections that send bytes that are not HTTP/2, begin with it and continue with junk, or send nothing. Keeps them
+/// open for `lasts`.
 pub(crate) fn talk_nonsense(address: SocketAddr, dice: u64, lasts: Duration) {
     let mut random = Random::new(dice);
     let mut peers = Vec::new();
@@ -21,7 +22,7 @@ pub(crate) fn talk_nonsense(address: SocketAddr, dice: u64, lasts: Duration) {
             2 => b"POST /nn.v1.Coordinator/Work HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(),
             _ => Vec::new(),
         };
-        let _ = peer.write_all(&bytes); // it may be hung up on in the middle
+        let _ = peer.write_all(&bytes); // the coordinator may disconnect it in the middle
         peers.push(peer);
     }
     thread::sleep(lasts);

@@ -1,4 +1,4 @@
-//! How far the run is, as its status service tells whoever asks.
+//! The progress of a run, from its status service.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nn_net::DialOptions;
 
-/// Asks all the time.
+/// A thread that polls the status.
 pub(crate) struct Progress {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -30,7 +30,7 @@ impl Progress {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let (url, options) = (format!("http://{coordinator}"), DialOptions::default());
             while !told.over.load(Ordering::SeqCst) {
-                // One that stands still does not answer.
+                // A stalled coordinator does not answer.
                 let asked = async {
                     tokio::time::timeout(Duration::from_millis(300), nn_net::status(&url, &options)).await
                 };
@@ -45,12 +45,12 @@ impl Progress {
         Self { shared, thread: Some(thread) }
     }
 
-    /// Steps done, as it was told last.
+    /// The steps done, in the last status.
     pub(crate) fn steps(&self) -> u64 {
         self.shared.steps.load(Ordering::SeqCst)
     }
 
-    /// The most contributions that did not count, and nodes that were given out again, in one life of the coordinator.
+    /// The most contributions refused and the most nodes reissued in one life of the coordinator.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.shared.refused.load(Ordering::SeqCst), self.shared.reissued.load(Ordering::SeqCst))
     }

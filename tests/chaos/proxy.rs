@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-/// What is done with bytes.
+/// The treatment of bytes in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {
     Pass,
-    /// Kept, as by a network that drops packets: they come when it is whole again, because TCP sends them once more.
+    /// Kept until the network heals, as if it dropped packets and TCP sent them again.
     Hold,
-    /// Gone, as by no network that TCP knows of.
+    /// Dropped from the stream, as TCP never does.
     Lose,
 }
 
-/// A proxy on a port of its own. It is closed when it is dropped.
+/// A proxy with its own port. It is closed when it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
     line: Arc<Line>,
@@ -28,7 +28,7 @@ struct Line {
     /// From the worker to the coordinator.
     up: AtomicU8,
     down: AtomicU8,
-    /// Milliseconds that every piece of data waits.
+    /// Milliseconds by which every piece of data is delayed.
     delay: AtomicU64,
     closed: AtomicBool,
     open: Mutex<Vec<TcpStream>>,
@@ -63,7 +63,7 @@ impl Proxy {
         format!("http://{}", self.address)
     }
 
-    /// Sets what is done with bytes to the coordinator, and from it.
+    /// Sets the treatment of bytes to the coordinator, and of those from it.
     pub(crate) fn set(&self, up: Mode, down: Mode) {
         self.line.up.store(up as u8, Ordering::SeqCst);
         self.line.down.store(down as u8, Ordering::SeqCst);
@@ -73,7 +73,7 @@ impl Proxy {
         self.line.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// All is well again; connections that were kept are still there.
+    /// Passes bytes normally again. Connections that were held stay open.
     pub(crate) fn heal(&self) {
         self.set(Mode::Pass, Mode::Pass);
         self.delay(Duration::ZERO);
@@ -98,7 +98,7 @@ impl Drop for Proxy {
 
 impl Line {
     fn connect(self: Arc<Self>, client: TcpStream) {
-        // Where nobody listens, the client is hung up on.
+        // If nothing listens, the client is disconnected.
         let Ok(server) = TcpStream::connect_timeout(&self.target, Duration::from_secs(2)) else { return };
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let twin = |stream: &TcpStream| stream.try_clone().unwrap();
@@ -123,7 +123,7 @@ impl Line {
         };
         loop {
             let read = from.read(&mut bytes);
-            // The end of a connection does not get through either.
+            // The end of the connection is held back too.
             wait();
             let Ok(length @ 1..) = read else { break };
             thread::sleep(Duration::from_millis(self.delay.load(Ordering::SeqCst)));

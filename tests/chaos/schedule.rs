@@ -1,54 +1,54 @@
-//! What happens when, as a function of the seed.
+//! The faults of a run and their times, as a function of the seed.
 
 use std::time::Duration;
 
-/// What can break.
+/// The kinds of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// SIGKILL, and the same worker again.
+    /// A worker gets SIGKILL and is started again.
     KillWorker,
-    /// SIGKILL, and another one that has no training set yet.
+    /// A worker gets SIGKILL, and one without a cached training set replaces it.
     ReplaceWorker,
-    /// SIGTERM, and the same worker again.
+    /// A worker gets SIGTERM and is started again.
     StopWorker,
-    /// SIGSTOP, and SIGCONT later.
+    /// A worker gets SIGSTOP, and SIGCONT later.
     StallWorker,
-    /// SIGKILL, and `--resume`.
+    /// The coordinator gets SIGKILL and is started again with `--resume`.
     KillCoordinator,
-    /// The same, and once more while it is coming up.
+    /// The same, and another SIGKILL while it starts.
     KillCoordinatorTwice,
-    /// SIGTERM, and `--resume`.
+    /// The coordinator gets SIGTERM and is started again with `--resume`.
     StopCoordinator,
-    /// SIGSTOP, and SIGCONT later.
+    /// The coordinator gets SIGSTOP, and SIGCONT later.
     StallCoordinator,
     /// A worker's connection is closed.
     Cut,
-    /// That, again and again.
+    /// A worker's connection is closed again and again.
     CutOften,
     /// All connections are closed at once.
     CutAll,
-    /// Nothing reaches the coordinator from a worker for a while; no connection is closed.
+    /// For a while, nothing reaches the coordinator from a worker. The connection stays open.
     HoldUp,
-    /// Nothing reaches a worker.
+    /// For a while, nothing reaches a worker. The connection stays open.
     HoldDown,
-    /// Neither.
+    /// For a while, nothing passes between a worker and the coordinator. The connection stays open.
     HoldBoth,
-    /// Nothing passes between the coordinator and any worker.
+    /// For a while, nothing passes between the coordinator and any worker.
     Partition,
-    /// A slow network.
+    /// The network of a worker is slow for a while.
     Delay,
-    /// Bytes of a stream are missing, and those after them come.
+    /// Bytes are missing from the middle of a stream.
     Lose,
-    /// One more worker, for a while or to the end.
+    /// Another worker joins, for a while or until the end.
     Join,
-    /// Peers that talk nonsense.
+    /// Peers send nonsense.
     Garbage,
 }
 
-/// So many seeds in a row, from a multiple of it on, have every kind between them.
+/// The number of seeds in a row, starting at a multiple of it, that have every kind between them.
 pub(crate) const DECK: u64 = 4;
 
-/// Faults that are drawn beside those that the deck gives.
+/// The number of random faults in addition to those from the deck.
 const MORE: usize = 2;
 
 impl Kind {
@@ -74,43 +74,43 @@ impl Kind {
         Self::Garbage,
     ];
 
-    /// Whether it is done to the coordinator's process.
+    /// Whether the fault hits the coordinator's process.
     pub(crate) fn is_of_coordinator(self) -> bool {
         use Kind::{KillCoordinator, KillCoordinatorTwice, StallCoordinator, StopCoordinator};
         matches!(self, KillCoordinator | KillCoordinatorTwice | StopCoordinator | StallCoordinator)
     }
 }
 
-/// One thing that breaks.
+/// A fault, its time and its target.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
-    /// Once so many steps are done.
+    /// The number of steps after which it happens.
     pub(crate) at: u64,
-    /// To which worker, for those that are done to one.
+    /// The worker that it hits, if it hits one.
     pub(crate) worker: usize,
-    /// How long it lasts.
+    /// Its duration.
     pub(crate) lasts: Duration,
-    /// A process that has ended is started again after this.
+    /// The time after which a process that has ended is started again.
     pub(crate) pause: Duration,
-    /// For what else is left to chance.
+    /// A random number for everything else that is left to chance.
     pub(crate) dice: u64,
 }
 
-/// A run, and what happens in it.
+/// A run and its faults.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) workers: usize,
     pub(crate) min_workers: usize,
-    /// Whether workers go on dialling when they are told that a run is over.
+    /// Whether workers keep dialling after the run is over.
     pub(crate) stay: bool,
-    /// Optimizer and sizes.
+    /// The options for the network, the shards and the optimizer.
     pub(crate) training: String,
     pub(crate) faults: Vec<Fault>,
 }
 
-/// Training samples of the digits.
+/// The number of training samples of the digits.
 pub(crate) const SAMPLES: u64 = 1438;
 pub(crate) const BATCH: u64 = 128;
 pub(crate) const EPOCHS: u64 = 450;
@@ -118,7 +118,7 @@ pub(crate) const STEPS_PER_EPOCH: u64 = SAMPLES.div_ceil(BATCH);
 pub(crate) const STEPS: u64 = EPOCHS * STEPS_PER_EPOCH;
 
 impl Plan {
-    /// The plan of a seed, with faults that last `stretch` times as long as usual.
+    /// The plan for a seed, with faults that last `stretch` times as long as usual.
     pub(crate) fn of(seed: u64, stretch: u32) -> Self {
         let mut random = Random::new(0xc4a0_5000 + seed);
         let workers = 3 + random.below(2) as usize;
@@ -137,7 +137,7 @@ impl Plan {
             .into_iter()
             .map(|kind| Fault {
                 kind,
-                // Late enough that the run has begun, early enough that it is not over.
+                // Not before the run has begun, and not after it is over.
                 at: STEPS / 100 + random.below(STEPS * 7 / 10),
                 worker: random.below(workers as u64) as usize,
                 lasts: stretch * random.between(100, if kind == Kind::StallWorker { 5000 } else { 2500 }),
@@ -156,13 +156,13 @@ impl Plan {
         }
     }
 
-    /// The run's options: all that its weights depend on.
+    /// All options that decide the weights.
     pub(crate) fn options(&self) -> String {
         format!("--epochs {EPOCHS} --batch-size {BATCH} --eval-every 25 {}", self.training)
     }
 }
 
-/// The kinds of a seed: those of its place in the deck, which is shuffled for every so many seeds.
+/// The kinds of fault that a seed is dealt. The deck of all kinds is shuffled anew for every [`DECK`] seeds.
 fn dealt(seed: u64) -> Vec<Kind> {
     let mut deck = Kind::ALL;
     let mut random = Random::new(0xdec4_0000 + seed / DECK);
@@ -189,19 +189,19 @@ impl Random {
         x ^ (x >> 31)
     }
 
-    /// Any number below `end`.
+    /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 
-    /// So many milliseconds.
+    /// A number of milliseconds in `from..to`.
     pub(crate) fn between(&mut self, from: u64, to: u64) -> Duration {
         Duration::from_millis(from + self.below(to - from))
     }
 }
 
 #[test]
-fn seeds_in_a_row_have_every_kind() {
+fn seeds_in_a_row_have_every_kind_of_fault() {
     for first in [0, DECK, 96 * DECK] {
         let dealt: Vec<Kind> = (first..first + DECK).flat_map(dealt).collect();
         assert_eq!(dealt.len(), Kind::ALL.len());

@@ -1,4 +1,4 @@
-//! A cluster, and what is done to it.
+//! A cluster and the faults injected into it.
 
 use std::fmt::Write as _;
 use std::net::{SocketAddr, TcpListener};
@@ -15,18 +15,18 @@ use crate::proxy::{Mode, Proxy};
 use crate::schedule::{Fault, Kind, Plan, STEPS};
 use crate::verdict;
 
-/// A run that does not move for so long, with nothing broken, never will.
+/// A run that makes no progress for this long, although nothing is broken, is stuck.
 const STUCK: Duration = Duration::from_secs(60);
-/// No run takes longer, faults and all.
+/// A limit on the duration of a run with its faults.
 const LONGEST: Duration = Duration::from_secs(400);
-/// How long workers may take to end once the run is over.
+/// A limit on the time that workers take to end once the run is over.
 const FAREWELL: Duration = Duration::from_secs(30);
 
-/// What is still to be done, for most faults: their end.
+/// A scheduled action, mostly the end of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     StartWorker(usize),
-    /// The process of this start of the worker.
+    /// The worker, and the number of its starts: a process that was started later is left alone.
     ContinueWorker(usize, usize),
     Heal(usize),
     HealAll,
@@ -42,7 +42,7 @@ struct Worker {
     proxy: Proxy,
     starts: usize,
     cache: String,
-    /// Bytes of its stream were lost: it may think that the coordinator is not one.
+    /// Whether bytes of its streams were lost, so that it may take the coordinator for another kind of server.
     deceived: bool,
 }
 
@@ -53,7 +53,7 @@ struct Stage<'a> {
     began: Instant,
     coordinator: Option<Process>,
     starts: usize,
-    /// It was sent SIGTERM, and is to be started again after this.
+    /// The pause before the next start, if the coordinator was sent SIGTERM.
     stopping: Option<Duration>,
     workers: Vec<Worker>,
     extras: Vec<Process>,
@@ -62,11 +62,11 @@ struct Stage<'a> {
     acts: Vec<(Instant, Act)>,
     next: usize,
     moved: (Instant, u64),
-    /// What happened, for people.
+    /// A diary of the run for the report of a failed test.
     diary: Vec<String>,
 }
 
-/// Performs a run, and fails unless it ends as if nothing had happened. Gives what did.
+/// Performs a run, and fails unless it ends as if nothing had happened. Returns the kinds of fault that happened.
 pub(crate) fn perform(plan: &Plan) -> Vec<Kind> {
     let mut stage = Stage::new(plan);
     let ended = stage.run().and_then(|()| stage.close()).and_then(|()| verdict::check(&stage.place));
@@ -80,8 +80,8 @@ pub(crate) fn perform(plan: &Plan) -> Vec<Kind> {
     let kinds: Vec<Kind> = plan.faults[..stage.next].iter().map(|fault| fault.kind).collect();
     let (refused, reissued) = stage.progress.counts();
     println!(
-        "seed {}: as undisturbed after {:.1?}, {} starts of the coordinator, {refused} contributions refused, {reissued} \
-         nodes given out again: {kinds:?}",
+        "seed {}: as if undisturbed, after {:.1?}, {} starts of the coordinator, {refused} contributions refused and \
+         {reissued} nodes reissued: {kinds:?}",
         plan.seed,
         stage.began.elapsed(),
         stage.starts
@@ -89,8 +89,8 @@ pub(crate) fn perform(plan: &Plan) -> Vec<Kind> {
     kinds
 }
 
-/// A port that no connection is given for its own end: whoever dials a port of that range on which nobody listens may be
-/// connected with himself.
+/// A free port outside the range of ephemeral ports. Dialling a port of that range on which nothing listens can connect a
+/// socket to itself.
 fn port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
@@ -176,7 +176,7 @@ impl<'a> Stage<'a> {
         self.note(&format!("worker {number} starts"));
     }
 
-    /// Whether something can be done to the coordinator.
+    /// Whether the coordinator is listening, and can be hit by a fault.
     fn is_up(&self) -> bool {
         let said = |process: &Process| process.stdout().contains("listening on ");
         self.stopping.is_none() && self.coordinator.as_ref().is_some_and(said)
@@ -203,7 +203,7 @@ impl<'a> Stage<'a> {
                 self.moved = (Instant::now(), steps);
             }
             if self.moved.0.elapsed() > STUCK && self.acts.is_empty() || self.began.elapsed() > LONGEST {
-                return Err("the run does not get on".to_owned());
+                return Err("the run makes no progress".to_owned());
             }
             thread::sleep(Duration::from_millis(3));
         }
@@ -212,7 +212,7 @@ impl<'a> Stage<'a> {
     fn act(&mut self, act: Act) {
         match act {
             Act::StartWorker(number) => return self.start_worker(number),
-            // Two faults may each have seen to it that it comes back.
+            // Two faults may each have scheduled a start.
             Act::StartCoordinator if self.coordinator.is_some() => return,
             Act::StartCoordinator => return self.start_coordinator(),
             Act::KillCoordinator => self.kill_coordinator(),
@@ -242,7 +242,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Breaks something. False if what it is to be done to is not there at the moment.
+    /// Injects a fault. Returns false if its target is not running at the moment.
     fn inject(&mut self, fault: &Fault) -> bool {
         let all = self.workers.len();
         let there = |worker: &usize| self.workers[*worker].process.is_some();
@@ -333,7 +333,7 @@ impl<'a> Stage<'a> {
         true
     }
 
-    /// Starts those again that have ended, as whoever runs workers would.
+    /// Restarts workers that have ended, as an operator or a supervisor would.
     fn look_after_workers(&mut self) -> Result<(), String> {
         for number in 0..self.workers.len() {
             let worker = &mut self.workers[number];
@@ -350,7 +350,7 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Whether the run is over.
+    /// Restarts a coordinator that was stopped. Returns true if the run is over.
     fn look_after_coordinator(&mut self) -> Result<bool, String> {
         let Some(process) = &mut self.coordinator else { return Ok(false) };
         let Some(status) = process.child.try_wait().unwrap() else { return Ok(false) };
@@ -363,13 +363,13 @@ impl<'a> Stage<'a> {
             return Ok(true);
         }
         let Some(pause) = self.stopping else {
-            return Err("the coordinator has ended unasked".to_owned());
+            return Err("the coordinator has ended without being asked to".to_owned());
         };
         self.later(pause, Act::StartCoordinator);
         Ok(false)
     }
 
-    /// The run is over: all else must end too, and well.
+    /// After the run, waits until all other processes have ended, and fails unless they ended well.
     fn close(&mut self) -> Result<(), String> {
         self.note("the run is over");
         self.acts.clear();
@@ -399,7 +399,7 @@ impl<'a> Stage<'a> {
                 self.retired.extend(rest.into_iter().map(|(process, _)| process));
                 return Err("a worker does not end".to_owned());
             }
-            // Those that were not connected at the end go on dialling, and so do those that stay.
+            // Workers that were not connected at the end keep dialling, and so do those that stay.
             if !asked && from.elapsed() > Duration::from_millis(500) {
                 asked = true;
                 tell(&mut rest, "TERM");
@@ -415,18 +415,22 @@ impl<'a> Stage<'a> {
             self.retired.push(process);
         }
         if let Some(process) = self.retired.iter().find(|process| process.stderr().contains("panicked")) {
-            trouble = Some(format!("this has panicked: {}", tail(process)));
+            trouble = Some(format!("a process has panicked: {}", tail(process)));
         }
         trouble.map_or(Ok(()), Err)
     }
 
-    /// All that there is to know about a run that went wrong.
+    /// The report of a failed run.
     fn report(&mut self, trouble: &str) -> String {
         let plan = self.plan;
         let mut text = format!("{trouble}\n\nseed {}, {} steps: {}\n", plan.seed, STEPS, plan.options());
-        let _ = writeln!(text, "again: NN_CHAOS_SEED={} cargo test --test chaos -- --nocapture\n", plan.seed);
+        let _ = writeln!(
+            text,
+            "to repeat it: NN_CHAOS_SEED={} cargo test --test chaos -- --nocapture\n",
+            plan.seed
+        );
         for fault in &plan.faults[self.next..] {
-            self.diary.push(format!("not done: {fault:?}"));
+            self.diary.push(format!("did not happen: {fault:?}"));
         }
         for line in &self.diary {
             let _ = writeln!(text, "{line}");
@@ -444,7 +448,7 @@ fn is_running(process: &mut Process) -> bool {
     process.child.try_wait().unwrap().is_none()
 }
 
-/// The last that a process has said.
+/// The command of a process and the end of its output.
 fn tail(process: &Process) -> String {
     let story = process.story();
     let lines: Vec<&str> = story.lines().collect();

@@ -1,4 +1,4 @@
-//! Whether a run is the undisturbed one: the same weights, and the same log.
+//! Compares a run with the undisturbed one: they must have the same weights and the same log.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,10 +8,10 @@ use serde_json::Value;
 use crate::common::Place;
 use crate::schedule::{BATCH, EPOCHS, SAMPLES, STEPS, STEPS_PER_EPOCH};
 
-/// How often the coordinator writes one.
+/// The option that sets how often the coordinator writes checkpoints.
 pub(crate) const CHECKPOINTS: &str = "--checkpoint-steps 150";
 
-/// What differs between two runs that are the same: times.
+/// The fields that differ between equal runs: times.
 const TIMES: [&str; 2] = ["samples_per_second", "seconds"];
 
 /// Compares the run in `net` with the one in `alone`.
@@ -32,7 +32,7 @@ pub(crate) fn check(place: &Place) -> Result<(), String> {
         .filter(|line| line["kind"] == "step")
         .map(|line| (line["step"].as_u64(), line["samples"].as_u64()))
         .collect();
-    // The last mini-batch of an epoch is a short one.
+    // The last mini-batch of an epoch is shorter.
     let samples = |step: u64| BATCH.min(SAMPLES - (step - 1) % STEPS_PER_EPOCH * BATCH);
     let want: Vec<_> = (1..=STEPS).map(|step| (Some(step), Some(samples(step)))).collect();
     same("samples of each step", &steps, &want)?;
@@ -42,7 +42,7 @@ pub(crate) fn check(place: &Place) -> Result<(), String> {
     same("temporary files", &halves, &Vec::new())
 }
 
-/// The log without what is different every time.
+/// The log without its [`TIMES`].
 fn log(place: &Place, out: &str) -> Vec<BTreeMap<String, Value>> {
     let text = std::fs::read_to_string(place.at(out).join("metrics.jsonl")).unwrap();
     text.lines()
@@ -55,5 +55,5 @@ fn log(place: &Place, out: &str) -> Vec<BTreeMap<String, Value>> {
 }
 
 fn same<T: PartialEq + Debug>(what: &str, got: &T, want: &T) -> Result<(), String> {
-    if got == want { Ok(()) } else { Err(format!("{what}: {got:?}, undisturbed {want:?}")) }
+    if got == want { Ok(()) } else { Err(format!("{what}: {got:?}, but {want:?} undisturbed")) }
 }

@@ -1,4 +1,4 @@
-//! Addresses: what a coordinator listens on, and what workers dial.
+//! The addresses that a coordinator listens on and workers dial.
 
 use std::net::TcpListener;
 
@@ -6,7 +6,7 @@ use crate::common::Place;
 use crate::process::{Coord, Process, alone, free, worker};
 
 #[test]
-fn addresses_that_lead_nowhere_are_explained() {
+fn an_unreachable_address_is_explained() {
     let place = Place::new();
     let address = free();
     let nobody = format!("http://{address}");
@@ -22,7 +22,7 @@ fn addresses_that_lead_nowhere_are_explained() {
         worker.ended().refused(4, parts);
     }
     place.nn(&format!("status --coordinator {nobody}")).refused(4, &["nothing listens", &address]);
-    // No route leads to an address of all.
+    // There is no route to the broadcast address.
     let mut far = worker(&place, &[], "255.255.255.255", "--retry-seconds 0");
     far.ended().refused(4, &["http://255.255.255.255:7654 cannot be reached from here", "--bind-to"]);
 }
@@ -34,7 +34,7 @@ fn a_port_in_use_is_explained() {
     let arguments = format!("--listen {} --out other", coord.address);
     let mut second = Process::start(&place, env!("CARGO_BIN_EXE_nn-coord"), &[], &arguments);
     second.ended().refused(4, &["cannot listen on", &coord.address, "help: "]);
-    assert!(!place.at("other").exists(), "nothing is written");
+    assert!(!place.at("other").exists(), "nothing may be written");
     for (listen, code) in [("127.0.0.1", 2), ("no-such-host.invalid:1", 4), ("192.0.2.1:7654", 4)] {
         let arguments = format!("--listen {listen} --out other");
         let mut wrong = Process::start(&place, env!("CARGO_BIN_EXE_nn-coord"), &[], &arguments);
@@ -43,7 +43,7 @@ fn a_port_in_use_is_explained() {
 }
 
 #[test]
-fn what_is_no_address_of_a_coordinator_is_wrong_usage() {
+fn an_invalid_address_is_wrong_usage() {
     let place = Place::new();
     for (url, parts) in [
         ("ftp://127.0.0.1:7654", ["ftp://", "http://HOST:PORT"]),
@@ -54,16 +54,16 @@ fn what_is_no_address_of_a_coordinator_is_wrong_usage() {
     ] {
         let parts = [&["--coordinator"], &parts[..]].concat();
         worker(&place, &[], url, "").ended().refused(2, &parts);
-        // Among others, a good one too.
+        // In a list with a good address.
         worker(&place, &[], &format!("127.0.0.1,{url}"), "").ended().refused(2, &parts);
         place.nn(&format!("status --coordinator {url}")).refused(2, &parts);
     }
 }
 
 #[test]
-fn the_port_may_be_left_out_and_so_may_http() {
+fn the_port_and_http_are_optional() {
     let place = Place::new();
-    // Nobody else's: on most systems all of 127.0.0.0/8 is this machine.
+    // Nobody listens there: on most systems all of 127.0.0.0/8 is this machine.
     for url in ["http://127.77.66.55", "127.77.66.55", "http://127.77.66.55/"] {
         let mut worker = worker(&place, &[], url, "--retry-seconds 0");
         worker.ended().refused(4, &["http://127.77.66.55:7654"]);
@@ -71,7 +71,7 @@ fn the_port_may_be_left_out_and_so_may_http() {
     }
     let arguments = "--epochs 1 --batch-size 200";
     let coord = Coord::start(&place, arguments);
-    // Without http://, by name, after an address where nobody is.
+    // Without http://, by name, after an address where nothing listens.
     let port = coord.address.rsplit_once(':').unwrap().1.to_owned();
     let mut worker = worker(&place, &[], &format!("{},localhost:{port}", free()), "");
     assert_eq!(coord.hash(&place), alone(&place, arguments));
@@ -80,7 +80,7 @@ fn the_port_may_be_left_out_and_so_may_http() {
 }
 
 #[test]
-fn ipv6() {
+fn a_cluster_runs_over_ipv6() {
     if TcpListener::bind("[::1]:0").is_err() {
         println!("skipped: this machine has no IPv6");
         return;
@@ -91,10 +91,10 @@ fn ipv6() {
     assert!(coord.address.starts_with("[::1]:"), "{}", coord.address);
     let status = place.nn(&format!("status --coordinator {}", coord.url())).ok();
     assert!(status.stdout.contains("waiting for "), "{status:#?}");
-    // From the wrong family first, and then from an address of the right one.
+    // Dial first from an address of the wrong family, then from one of the right family.
     let mut wrong = worker(&place, &[], &coord.url(), "--bind-to 127.0.0.1 --retry-seconds 0");
     wrong.ended().refused(4, &["[::1]", "cannot be reached", "--bind-to"]);
-    // An interface has addresses of both families, and the right one is taken.
+    // An interface has addresses of both families; the right one is used.
     let interface = if cfg!(target_os = "linux") { "lo" } else { "::1" };
     let mut workers = ["::1", interface].map(|bind_to| coord.worker(&place, &format!("--bind-to {bind_to}")));
     assert_eq!(coord.hash(&place), alone(&place, arguments));
@@ -102,7 +102,7 @@ fn ipv6() {
 }
 
 #[test]
-fn a_worker_dials_from_the_interface_that_it_is_told() {
+fn a_worker_dials_from_the_interface_it_is_bound_to() {
     let place = Place::new();
     let arguments = "--epochs 1 --batch-size 200";
     let coord = Coord::start(&place, &format!("--min-workers 2 {arguments}"));
@@ -114,7 +114,7 @@ fn a_worker_dials_from_the_interface_that_it_is_told() {
         let mut wrong = worker(&place, &[], &url, &format!("--bind-to {bind_to}"));
         wrong.ended().refused(2, &[&parts[..], &["help: this machine has "]].concat());
     }
-    // The name of the loopback interface is in what is said of a wrong one.
+    // The error about a wrong interface lists the right ones, among them the loopback interface.
     let said = worker(&place, &[], &url, "--bind-to nn-none0").ended().stderr;
     let before = said.split_once(" (127.0.0.1").unwrap().0;
     let name = before.rsplit([' ', ',']).next().unwrap();

@@ -1,4 +1,4 @@
-//! Workers and coordinators that come and go, stall, die and talk nonsense.
+//! Workers and coordinators that come and go, stall and die, and peers that send nonsense.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use crate::common::Place;
 use crate::process::{Coord, LONG, Process, alone, free, lines, until, worker};
 
 #[test]
-fn a_worker_joins_in_the_middle() {
+fn a_worker_can_join_in_the_middle_of_a_run() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, LONG);
@@ -25,7 +25,7 @@ fn a_worker_joins_in_the_middle() {
 }
 
 #[test]
-fn one_of_two_workers_is_killed() {
+fn a_run_survives_the_death_of_one_of_two_workers() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, &format!("--min-workers 2 {LONG}"));
@@ -36,7 +36,7 @@ fn one_of_two_workers_is_killed() {
     workers.remove(coord.busiest(&place, names)).kill();
     coord.process.is_running();
     let mut other = workers.remove(0);
-    // Two are wanted: a third one takes its place.
+    // The run needs two workers: a third takes its place.
     let mut third = coord.worker(&place, "");
     assert_eq!(coord.hash(&place), want);
     for worker in [&mut other, &mut third] {
@@ -45,7 +45,7 @@ fn one_of_two_workers_is_killed() {
 }
 
 #[test]
-fn the_only_worker_is_killed() {
+fn a_run_survives_the_death_of_its_only_worker() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, LONG);
@@ -55,14 +55,14 @@ fn the_only_worker_is_killed() {
     coord.process.says("waiting for ");
     let stood = lines(&place);
     thread::sleep(Duration::from_millis(300));
-    assert!(lines(&place) <= stood + 1, "nobody computes");
+    assert!(lines(&place) <= stood + 1, "the run must stand still without workers");
     let mut next = coord.worker(&place, "");
     assert_eq!(coord.hash(&place), want);
     let _ = next.ends_well();
 }
 
 #[test]
-fn a_worker_stands_still_for_a_while() {
+fn a_run_continues_while_a_worker_stalls() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, &format!("--min-workers 2 {LONG}"));
@@ -71,7 +71,7 @@ fn a_worker_stands_still_for_a_while() {
     coord.epochs(&place, 5);
     let stalled = coord.busiest(&place, names);
     workers[stalled].signal("STOP");
-    // Another one does its part too, so the run goes on.
+    // The other worker computes its nodes too, so the run continues.
     let from = lines(&place);
     coord.epochs(&place, from + 3);
     workers[stalled].signal("CONT");
@@ -80,7 +80,7 @@ fn a_worker_stands_still_for_a_while() {
 }
 
 #[test]
-fn workers_that_stay_do_two_runs() {
+fn workers_that_stay_join_the_next_run() {
     let place = Place::new();
     let arguments =
         ["--epochs 3 --batch-size 200", "--epochs 2 --batch-size 150 --hidden 20 --optimizer adam"];
@@ -95,12 +95,12 @@ fn workers_that_stay_do_two_runs() {
         worker.is_running();
         worker.signal("TERM");
         let ran = worker.ends_well();
-        assert!(ran.stderr.contains("at hand"), "the samples are sent once: {}", worker.story());
+        assert!(ran.stderr.contains("at hand"), "the samples must be sent only once: {}", worker.story());
     }
 }
 
 #[test]
-fn a_worker_may_be_first() {
+fn a_worker_can_start_before_its_coordinator() {
     let place = Place::new();
     let arguments = "--epochs 2 --batch-size 200";
     let want = alone(&place, arguments);
@@ -113,7 +113,7 @@ fn a_worker_may_be_first() {
 }
 
 #[test]
-fn peers_that_talk_nonsense_or_say_nothing_do_not_matter() {
+fn peers_that_send_nonsense_or_nothing_do_not_matter() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, LONG);
@@ -124,7 +124,7 @@ fn peers_that_talk_nonsense_or_say_nothing_do_not_matter() {
     let frames = [preface, &[255; 5000]].concat();
     for bytes in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(), &zeros, preface, &frames] {
         let mut peer = TcpStream::connect(&coord.address).unwrap();
-        let _ = peer.write_all(bytes); // it may hang up in the middle
+        let _ = peer.write_all(bytes); // the coordinator may disconnect it in the middle
         noisy.push(peer);
     }
     let mut worker = coord.worker(&place, "");
@@ -137,7 +137,7 @@ fn peers_that_talk_nonsense_or_say_nothing_do_not_matter() {
 }
 
 #[test]
-fn a_coordinator_is_killed_and_resumed_under_its_workers() {
+fn workers_outlive_a_killed_coordinator_and_join_it_when_it_resumes() {
     let place = Place::new();
     let longer = LONG.replace("--epochs 300", "--epochs 800");
     let want = alone(&place, &longer);
@@ -153,18 +153,18 @@ fn a_coordinator_is_killed_and_resumed_under_its_workers() {
     coord.process.kill();
     for worker in &mut workers {
         worker.says("the connection is lost");
-        // Nobody is there now.
+        // It dials again, and nothing listens now.
         worker.says("nothing listens");
         worker.is_running();
     }
     assert!(lines(&place) < 800, "it was killed too late");
     let coord = Coord::at(&place, &address, &format!("{arguments} --resume"));
-    coord.process.says("going on after step ");
+    coord.process.says("resuming after step ");
     assert_eq!(coord.hash(&place), want);
     for worker in &mut workers {
         let ran = worker.ends_well();
         assert!(ran.stdout.contains(&want), "{}", worker.story());
-        assert!(ran.stderr.contains("at hand"), "the samples are sent once: {}", worker.story());
+        assert!(ran.stderr.contains("at hand"), "the samples must be sent only once: {}", worker.story());
     }
     place.no_halves();
 }

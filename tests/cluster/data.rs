@@ -1,4 +1,4 @@
-//! How workers come by the training samples.
+//! How workers get the training samples.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::{NAMES, Place, four};
 use crate::process::{Coord, alone, worker};
 
-/// Writes a data set, some pixels of which may be another.
+/// Writes a data set, after `change` has changed its files.
 fn set(place: &Place, folder: &str, change: impl Fn(&mut [Vec<u8>; 4])) {
     let mut files = four();
     change(&mut files);
@@ -15,7 +15,7 @@ fn set(place: &Place, folder: &str, change: impl Fn(&mut [Vec<u8>; 4])) {
     }
 }
 
-/// Training sets that were sent, and kept.
+/// The number of training sets that were sent and are kept in the cache.
 fn kept(place: &Place) -> usize {
     fs::read_dir(place.at("cache")).map_or(0, |entries| {
         entries
@@ -29,7 +29,7 @@ fn a_worker_uses_its_own_copy_of_the_data() {
     let place = Place::new();
     set(&place, "theirs", |_| ());
     set(&place, "copy", |_| ());
-    // Another pixel of a training sample; another one of a test sample, which is no matter of a worker's.
+    // One with a changed training sample, and one with a changed test sample, which workers do not use.
     set(&place, "other", |files| files[0][20] ^= 1);
     set(&place, "other-test", |files| files[2][20] ^= 1);
     let arguments = "--data theirs --epochs 3";
@@ -44,11 +44,11 @@ fn a_worker_uses_its_own_copy_of_the_data() {
         let ran = worker.ends_well();
         assert!(ran.stderr.contains("at hand") && !ran.stderr.contains("receiving"), "{}", worker.story());
     }
-    assert_eq!(kept(&place), 0, "nothing was sent");
+    assert_eq!(kept(&place), 0, "nothing may be sent");
 }
 
 #[test]
-fn a_copy_is_read_in_the_same_way() {
+fn a_workers_copy_must_be_read_with_the_same_options() {
     let place = Place::new();
     let row = |i: usize| {
         format!("{},{},{}\n", i * 37 % 101, i * 53 % 97, if i.is_multiple_of(3) { "no" } else { "yes" })
@@ -59,7 +59,7 @@ fn a_copy_is_read_in_the_same_way() {
     let reading = "--label-column 2 --header no --test-fraction 0.25";
     let arguments = format!("--data table.csv {reading} --epochs 2");
     let coord = Coord::start(&place, &arguments);
-    // Other samples are held back, so the training sets differ.
+    // Other samples are held out, so the training sets differ.
     let mut stranger = worker(&place, &[], &coord.url(), "--data copy.csv --label-column 2 --header no");
     stranger.ended().refused(3, &["own data"]);
     let mut same = worker(&place, &[], &coord.url(), &format!("--data copy.csv {reading}"));
@@ -71,7 +71,7 @@ fn a_copy_is_read_in_the_same_way() {
 }
 
 #[test]
-fn samples_are_sent_once_and_kept() {
+fn samples_are_sent_once_and_cached() {
     let place = Place::new();
     let arguments = "--epochs 1 --batch-size 200";
     for words in ["receiving the training samples", "at hand"] {

@@ -1,4 +1,4 @@
-//! Placement never changes the result: numbers of workers, threads, instructions, options.
+//! Placement never changes the result, for any number of workers and threads and on any instruction set.
 
 use std::path::Path;
 
@@ -7,13 +7,13 @@ use nn_core::Isa;
 use crate::common::{NAMES, Place, idx, noise};
 use crate::process::{Coord, Process, alone, worker};
 
-/// A run on each of some numbers of workers, whose threads and instructions differ, as the coordinator's do, against
-/// `nn train`.
+/// Fails unless clusters with each of these numbers of workers end with the weights of `nn train`. Their workers and
+/// coordinators differ in threads and instruction sets.
 #[track_caller]
 fn holds(arguments: &str, numbers: &[usize]) {
     let place = Place::new();
     let want = alone(&place, arguments);
-    // The best one first, plain code, which runs everywhere, last.
+    // The best first; portable code, which runs everywhere, last.
     let isas: Vec<&str> = Isa::available().into_iter().rev().map(Isa::name).collect();
     for &number in numbers {
         let program = env!("CARGO_BIN_EXE_nn-coord");
@@ -22,7 +22,7 @@ fn holds(arguments: &str, numbers: &[usize]) {
         let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", &arguments);
         let mut workers: Vec<Process> = (0..number)
             .map(|i| {
-                // The first worker's differ from run to run, so that one worker alone has each of them in its turn.
+                // The first worker's instruction set changes from run to run, so that each is used there in turn.
                 let isa = isas[(i + number / 2) % isas.len()];
                 worker(&place, &[("NN_ISA", isa)], &coord.url(), &format!("--threads {}", 1 + i % 3))
             })
@@ -30,52 +30,56 @@ fn holds(arguments: &str, numbers: &[usize]) {
         assert_eq!(coord.hash(&place), want, "{number} workers: {arguments}");
         for worker in &mut workers {
             let ran = worker.ends_well();
-            assert!(ran.stdout.contains(&want), "it is told how the run ended: {}", worker.story());
+            assert!(
+                ran.stdout.contains(&want),
+                "a worker does not know how the run ended: {}",
+                worker.story()
+            );
         }
     }
     place.no_halves();
 }
 
 #[test]
-fn squared_error_by_gradient_descent() {
+fn the_law_holds_for_squared_error_and_sgd() {
     holds("--epochs 3 --batch-size 100", &[1, 2, 3, 5, 8]);
 }
 
 #[test]
-fn cross_entropy_with_momentum_in_batches_that_do_not_divide() {
+fn the_law_holds_for_cross_entropy_momentum_and_batches_that_do_not_divide() {
     holds("--epochs 2 --batch-size 37 --cost cross-entropy --optimizer momentum", &[1, 3, 8]);
 }
 
 #[test]
-fn adam_in_shards_that_do_not_divide() {
+fn the_law_holds_for_adam_and_shards_that_do_not_divide() {
     holds("--epochs 2 --batch-size 97 --shard-size 7 --optimizer adam --activation relu", &[2, 5]);
 }
 
 #[test]
-fn nesterov_with_a_penalty_and_a_schedule() {
+fn the_law_holds_for_nesterov_with_a_penalty_and_a_schedule() {
     let arguments = "--epochs 2 --batch-size 61 --cost cross-entropy --activation tanh --optimizer nesterov --l2 2 \
                      --schedule cosine --warmup-steps 9";
     holds(arguments, &[3, 5]);
 }
 
 #[test]
-fn adamw_with_softmax() {
+fn the_law_holds_for_adamw_and_softmax() {
     let arguments = "--epochs 2 --batch-size 83 --shard-size 5 --cost cross-entropy --output softmax \
                      --activation relu --optimizer adamw --weight-decay 0.1 --hidden 33,17";
     holds(arguments, &[1, 8]);
 }
 
 #[test]
-fn one_leaf_a_step_and_leaves_of_one_sample() {
-    // There is something to do for one worker only; and more leaves than anyone would want.
+fn the_law_holds_for_one_leaf_a_step_and_for_leaves_of_one_sample() {
+    // With one leaf there is work for one worker only; with leaves of one sample there are as many as there can be.
     holds("--epochs 1 --batch-size 45 --shard-size 45 --optimizer momentum --l2 1", &[2]);
     holds("--epochs 1 --batch-size 45 --shard-size 1 --cost cross-entropy --optimizer adam", &[5]);
     holds("--epochs 1 --batch-size 2000 --hidden none --optimizer sgd --cost cross-entropy", &[3]);
 }
 
-/// Twelve million parameters, 48 MB, to and fro in every step, with nothing said of message sizes.
+/// Twelve million parameters: 48 MB each way in every step, with no option about message sizes.
 #[test]
-fn a_large_network() {
+fn the_law_holds_for_a_large_network() {
     let place = Place::new();
     let pixels = |samples: usize| (0..samples * 784).map(|i| (noise(i) * 256.0) as u8).collect::<Vec<u8>>();
     let labels = |samples: usize| (0..samples).map(|i| (i * 7 % 10) as u8).collect::<Vec<u8>>();
@@ -95,7 +99,7 @@ fn a_large_network() {
     workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
     let summary = place.summary("net");
     assert_eq!((&summary["parameters"], &summary["steps"]), (&11_972_510.into(), &3.into()));
-    // Weights of three steps went to both, and at least one gradient of each step came.
+    // Both workers were sent the weights of three steps, and at least one gradient was received for each step.
     let (cluster, parameters) = (&summary["cluster"], 11_972_510 * 4);
     assert_eq!(cluster["steps"], 3);
     assert!(cluster["bytes_sent"].as_u64() >= Some(3 * 2 * parameters), "{cluster:#}");
@@ -106,7 +110,7 @@ fn a_large_network() {
 }
 
 #[test]
-fn mnist() {
+fn the_law_holds_for_mnist() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/mnist");
     if !data.is_dir() {
         println!("skipped: there is no MNIST in {}", data.display());
@@ -122,7 +126,7 @@ fn mnist() {
 }
 
 #[test]
-fn sixty_four_workers() {
+fn the_law_holds_for_sixty_four_workers() {
     let place = Place::new();
     let arguments = "--epochs 2 --batch-size 512 --shard-size 4";
     let want = alone(&place, arguments);

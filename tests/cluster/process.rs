@@ -1,4 +1,4 @@
-//! Processes of a cluster, with what they print.
+//! Processes of a cluster and their output.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
@@ -13,10 +13,10 @@ use serde_json::Value;
 
 use crate::common::{Place, Ran, plain};
 
-/// More than anything here takes on a machine that is busy with other things too.
+/// A limit on every wait, generous for a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A process of the cluster, and what it has printed. It is killed when it is dropped.
+/// A process of the cluster and its output so far. It is killed when it is dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
     what: String,
@@ -24,7 +24,7 @@ pub(crate) struct Process {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// Keeps what a pipe gives.
+/// Collects the lines of a pipe on a thread.
 fn keep(pipe: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let kept = Arc::new(Mutex::new(String::new()));
     let into = kept.clone();
@@ -57,12 +57,12 @@ impl Process {
         self.printed[1].lock().unwrap().clone()
     }
 
-    /// What it is, and has said so far.
+    /// Its command and its output so far, for messages of failed tests.
     pub(crate) fn story(&self) -> String {
         format!("{}\n--- stdout\n{}--- stderr\n{}", self.what, self.stdout(), self.stderr())
     }
 
-    /// Waits until it has said `words`, on either stream.
+    /// Waits until it has printed `words` on either stream.
     #[track_caller]
     pub(crate) fn says(&self, words: &str) {
         let said = || self.stdout().contains(words) || self.stderr().contains(words);
@@ -84,7 +84,7 @@ impl Process {
         Ran { code: status.code(), stdout: self.stdout(), stderr: self.stderr() }
     }
 
-    /// Waits for its end, which must be a good one.
+    /// Waits until it ends, and fails unless the exit code is 0.
     #[track_caller]
     pub(crate) fn ends_well(&mut self) -> Ran {
         let ran = self.ended();
@@ -116,7 +116,7 @@ impl Drop for Process {
     }
 }
 
-/// Waits for something, but not for ever.
+/// Waits until `ready` returns something, at most [`PATIENCE`].
 #[track_caller]
 pub(crate) fn until<T>(what: &str, story: impl Fn() -> String, mut ready: impl FnMut() -> Option<T>) -> T {
     let from = Instant::now();
@@ -136,7 +136,7 @@ pub(crate) struct Coord {
 }
 
 impl Coord {
-    /// One on a port that the system chooses, writing into the folder `net`.
+    /// A coordinator on a port that the system chooses, which writes to the folder `net`.
     #[track_caller]
     pub(crate) fn start(place: &Place, arguments: &str) -> Self {
         Self::at(place, "127.0.0.1:0", arguments)
@@ -147,7 +147,7 @@ impl Coord {
         Self::of(place, env!("CARGO_BIN_EXE_nn-coord"), &[], listen, arguments)
     }
 
-    /// Any program, in any environment.
+    /// A coordinator that is any program, in any environment.
     #[track_caller]
     pub(crate) fn of(
         place: &Place,
@@ -180,13 +180,13 @@ impl Coord {
         worker(place, &[], &self.url(), arguments)
     }
 
-    /// The status, as `nn status --json` gives it; None while or after it cannot be asked.
+    /// The output of `nn status --json`, or `None` if that fails.
     pub(crate) fn status(&self, place: &Place) -> Option<Value> {
         let ran = place.nn(&format!("status --json --coordinator {}", self.url()));
         (ran.code == Some(0)).then(|| ran.json())
     }
 
-    /// Waits until `n` epochs are over, in the middle of the run.
+    /// Waits until the log has `n` lines, of steps or epochs, and fails if the run ends before.
     #[track_caller]
     pub(crate) fn epochs(&mut self, place: &Place, n: usize) {
         let from = Instant::now();
@@ -198,7 +198,7 @@ impl Coord {
         self.process.is_running();
     }
 
-    /// Which of `names` has the most to do.
+    /// The index in `names` of the worker with the largest share of the work.
     #[track_caller]
     pub(crate) fn busiest(&self, place: &Place, names: [&str; 2]) -> usize {
         let share = |w: &Value| w["share"].as_f64().unwrap();
@@ -211,7 +211,7 @@ impl Coord {
         })
     }
 
-    /// Waits for the end of the run, and for the hash of its weights.
+    /// Waits until the run ends, and returns the hash of its weights.
     #[track_caller]
     pub(crate) fn hash(mut self, place: &Place) -> String {
         let _ = self.process.ends_well();
@@ -219,7 +219,7 @@ impl Coord {
     }
 }
 
-/// Epochs written so far.
+/// The number of lines in the log so far.
 pub(crate) fn lines(place: &Place) -> usize {
     std::fs::read_to_string(place.at("net/metrics.jsonl")).unwrap_or_default().lines().count()
 }
@@ -230,7 +230,7 @@ pub(crate) fn worker(place: &Place, environment: &[(&str, &str)], url: &str, arg
     Process::start(place, env!("CARGO_BIN_EXE_nn-worker"), environment, &arguments)
 }
 
-/// The hash that `nn train` ends with.
+/// The hash of the final weights of `nn train` with the same options.
 #[track_caller]
 pub(crate) fn alone(place: &Place, arguments: &str) -> String {
     let _ = place.nn(&format!("train --quiet --out alone {arguments}")).ok();
@@ -242,5 +242,5 @@ pub(crate) fn free() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-/// Long enough over the network for something to happen in the middle.
+/// The options of a run that is long enough for something to happen in the middle.
 pub(crate) const LONG: &str = "--epochs 300 --batch-size 128 --shard-size 16 --eval-every 1 --hidden 48,32";

@@ -1,4 +1,4 @@
-//! Who is let in, and what becomes of secrets.
+//! Only peers with the right credentials are admitted, and secrets appear nowhere.
 
 use std::fs;
 use std::path::Path;
@@ -19,18 +19,18 @@ fn certified() -> Place {
     place
 }
 
-/// How a coordinator ends that is not to start.
+/// The standard error of a coordinator that must refuse to start.
 #[track_caller]
 fn refused(place: &Place, arguments: &str) -> String {
     let program = env!("CARGO_BIN_EXE_nn-coord");
     let ran = Process::start(place, program, &[], &format!("--out net {arguments}")).ended();
     assert_eq!(ran.code, Some(2), "{arguments}: {}", ran.stderr);
-    assert!(!place.at("net").exists(), "{arguments}: it has begun to write");
+    assert!(!place.at("net").exists(), "{arguments}: nothing may be written");
     ran.stderr
 }
 
 #[test]
-fn listening_to_other_machines_needs_certificates_or_a_token_or_a_word() {
+fn listening_to_other_machines_needs_certificates_or_a_token_or_insecure() {
     let place = certified();
     for listen in ["0.0.0.0:0", "[::]:0"] {
         let said = refused(&place, &format!("--listen {listen}"));
@@ -38,7 +38,7 @@ fn listening_to_other_machines_needs_certificates_or_a_token_or_a_word() {
             assert!(said.contains(word), "{word}: {said}");
         }
     }
-    // Encryption alone authenticates nobody.
+    // Encryption alone does not authenticate clients.
     let said = refused(&place, &format!("--listen 0.0.0.0:0 {SERVER}"));
     assert!(said.contains("does not authenticate clients"), "{said}");
     for good in ["--insecure", TOKEN, &format!("{SERVER} {MUTUAL}"), &format!("{SERVER} {TOKEN}")] {
@@ -60,7 +60,7 @@ fn certificates_and_a_token_change_no_bit_and_leave_no_secret() {
     coord.epochs(&place, 1);
     let status = place.nn(&format!("status --json --coordinator {url} {ALICE} {TOKEN}"));
     assert_eq!(status.json()["workers"][0]["certificate"], "alice", "{}", status.stdout);
-    // Nobody without them is told anything.
+    // Without a certificate and the token, the status is refused.
     for (flags, words) in [("--tls-ca certs/ca.pem", "a certificate"), (ALICE, "a token")] {
         let ran = place.nn(&format!("status --coordinator {url} {flags}"));
         assert!(ran.code == Some(4) && ran.stderr.contains(words), "{flags}: {}", ran.stderr);
@@ -86,14 +86,14 @@ fn certificates_and_a_token_change_no_bit_and_leave_no_secret() {
     });
     gather(&place.at("net"), &mut seen);
     gather(&place.at("cache"), &mut seen);
-    assert!(seen.iter().any(|text| text.contains("params_sha256")), "files were read");
+    assert!(seen.iter().any(|text| text.contains("params_sha256")), "no files were read");
     for secret in secrets.iter().map(String::as_str).chain([token.trim()]) {
         assert!(secret.len() >= 32);
-        assert!(!seen.iter().any(|text| text.contains(secret)), "{secret} has been written down");
+        assert!(!seen.iter().any(|text| text.contains(secret)), "{secret} was written somewhere");
     }
 }
 
-/// All that is in a folder.
+/// Appends the contents of all files below a folder to `texts`.
 fn gather(folder: &Path, texts: &mut Vec<String>) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
@@ -105,7 +105,7 @@ fn gather(folder: &Path, texts: &mut Vec<String>) {
 }
 
 #[test]
-fn workers_of_its_own_need_no_certificates() {
+fn spawned_workers_need_no_certificates() {
     let place = certified();
     let arguments = "--epochs 2 --batch-size 200";
     let coord =
@@ -114,7 +114,7 @@ fn workers_of_its_own_need_no_certificates() {
 }
 
 #[test]
-fn what_is_wrong_with_files_and_flags_is_said_before_anything_begins() {
+fn wrong_files_and_flags_are_explained_before_anything_begins() {
     let place = certified();
     fs::write(place.at("short"), "hunter").unwrap();
     fs::write(place.at("binary"), [0xff, 0xfe, 0xfd]).unwrap();
@@ -151,9 +151,9 @@ fn what_is_wrong_with_files_and_flags_is_said_before_anything_begins() {
     }
 }
 
-/// A worker that was never let in ends, and says why; the coordinator says it too.
+/// A worker that was never admitted ends.
 #[test]
-fn who_may_not_take_part_is_told_why_on_both_sides() {
+fn a_refusal_is_explained_on_both_sides() {
     let place = certified();
     place.nn("certs init --dir other").ok();
     place.nn("certs worker eve --dir other").ok();

@@ -7,16 +7,17 @@ use crate::common::Place;
 use crate::process::{Coord, Process, alone, until};
 
 #[test]
-fn it_starts_workers_itself() {
+fn a_coordinator_starts_its_own_workers() {
     let place = Place::new();
     let arguments = "--epochs 2 --batch-size 200";
-    // The programs as they are installed: side by side, under their names.
+    // It finds `nn-worker` beside itself, where it is installed.
     let coord = Coord::start(&place, &format!("--spawn 2 --min-workers 2 {arguments}"));
     assert_eq!(coord.hash(&place), alone(&place, arguments));
 }
 
-/// The program as it is installed, beside a worker that is not one. A shell writes the files: were they open for writing
-/// in this process, one that another test starts at that moment would hold them open too, and they could not be run.
+/// The path of a copy of `nn-coord` that is installed beside the script `worker` as its `nn-worker`. A shell writes the
+/// files: if this process had them open for writing, a child that another test starts at that moment would inherit them,
+/// and they could not be run.
 fn beside(place: &Place, worker: &str) -> String {
     let write =
         r#"mkdir bin && cp "$1" bin/nn-coord && printf %s "$2" > bin/nn-worker && chmod +x bin/nn-worker"#;
@@ -31,17 +32,17 @@ fn runs(pid: &str) -> bool {
     Command::new("sh").args(["-c", &kill]).status().unwrap().success()
 }
 
-/// The processes that wrote their numbers.
+/// The ids of the processes that have written them.
 fn pids(place: &Place) -> Vec<String> {
     let read = || fs::read_to_string(place.at("pids")).ok().filter(|text| text.ends_with('\n'));
     until("a number", String::new, read).lines().map(str::to_owned).collect()
 }
 
-/// Writes its number, and stays, whatever it is told.
+/// A script that writes its process id and ignores requests to stop.
 const STUBBORN: &str = "#!/bin/sh\ntrap '' TERM INT\necho $$ >> pids\nwhile :; do sleep 1; done\n";
 
 #[test]
-fn workers_of_its_own_that_do_not_end_are_ended() {
+fn spawned_workers_that_do_not_exit_are_killed() {
     let place = Place::new();
     let program = beside(&place, STUBBORN);
     let mut coord = Coord::of(&place, &program, &[], "127.0.0.1:0", "--spawn 1 --epochs 1 --batch-size 200");
@@ -55,15 +56,15 @@ fn workers_of_its_own_that_do_not_end_are_ended() {
 }
 
 #[test]
-fn a_worker_of_its_own_that_cannot_be_started_ends_those_that_were() {
+fn if_a_worker_cannot_be_started_the_others_are_killed() {
     let place = Place::new();
-    // The first one makes it impossible to start another, and is given the time to.
+    // The first worker makes it impossible to start another. With 300 of them it has the time to.
     let program = beside(&place, &STUBBORN.replace("while", "mv \"$0\" gone 2> /dev/null\nwhile"));
     let arguments = "--listen 127.0.0.1:0 --spawn 300 --epochs 1";
     let mut coord = Process::start(&place, &program, &[], arguments);
     let ran = coord.ended();
     assert_eq!(ran.code, Some(1), "{ran:#?}");
-    // Shells that find their script gone say so in between.
+    // Shells that find their script gone print that too.
     assert!(ran.stderr.contains("cannot start") && ran.stderr.contains("help: put nn-worker"), "{ran:#?}");
     let left: Vec<String> = pids(&place).into_iter().filter(|pid| runs(pid)).collect();
     assert!(left.is_empty(), "they were left behind: {left:?}");

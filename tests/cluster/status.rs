@@ -1,10 +1,10 @@
-//! What a run is at, as `nn status` and the coordinator tell it.
+//! The progress of a run in `nn status` and in the coordinator's output.
 
 use crate::common::Place;
 use crate::process::{Coord, LONG, alone, until};
 
 #[test]
-fn whom_it_waits_for_is_said_and_the_status_shows_it() {
+fn a_waiting_coordinator_says_what_it_waits_for() {
     let place = Place::new();
     let arguments = "--epochs 2 --batch-size 200";
     let coord = Coord::start(&place, &format!("--min-workers 2 {arguments}"));
@@ -32,13 +32,13 @@ fn whom_it_waits_for_is_said_and_the_status_shows_it() {
 }
 
 #[test]
-fn the_status_of_a_run() {
+fn the_status_shows_the_progress_of_a_run_and_its_workers() {
     let place = Place::new();
     let mut coord = Coord::start(&place, &format!("--min-workers 2 {LONG}"));
     let workers = ["ada", "grace"].map(|name| coord.worker(&place, &format!("--name {name}")));
     coord.epochs(&place, 3);
     let story = || coord.process.story();
-    // Three epochs of twelve steps each are over. (While the test samples are looked at, the last answer is given.)
+    // Three epochs of twelve steps each are over. (During an evaluation the status is the one before it.)
     let status = until("a run in the status", story, || {
         coord.status(&place).filter(|status| status["step"].as_u64().unwrap() >= 36)
     });

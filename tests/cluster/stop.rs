@@ -1,4 +1,4 @@
-//! Ends that somebody asks for.
+//! Runs and workers that are asked to stop.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use crate::common::Place;
 use crate::process::{Coord, LONG, Process, alone, free, lines, until, worker};
 
-/// The programs promise about a second for a worker, and five for a coordinator; this machine may be busy.
+/// A limit on the time to stop, generous for a busy machine: it should take a worker a second and a coordinator five.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_coordinator_that_is_told_to_stop_can_be_resumed() {
+fn a_coordinator_can_be_stopped_and_resumed() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let arguments = format!("{LONG} --checkpoint-seconds 0");
@@ -23,9 +23,9 @@ fn a_coordinator_that_is_told_to_stop_can_be_resumed() {
     assert!(from.elapsed() < GRACE, "{:?}: {}", from.elapsed(), coord.process.story());
     assert!(format!("{}{}", ran.stdout, ran.stderr).contains("--resume"), "{}", coord.process.story());
     workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
-    assert!(lines(&place) < 300, "it was told too late");
+    assert!(lines(&place) < 300, "it was stopped too late");
     place.no_halves();
-    // A copy goes on alone, the folder itself with another worker.
+    // `nn train` resumes a copy, and a coordinator resumes the folder itself.
     let copy = Command::new("cp").arg("-r").arg(place.at("net")).arg(place.at("copy")).status().unwrap();
     assert!(copy.success());
     let _ = place.nn(&format!("train --quiet --out copy {arguments} --resume")).ok();
@@ -37,7 +37,7 @@ fn a_coordinator_that_is_told_to_stop_can_be_resumed() {
 }
 
 #[test]
-fn a_worker_that_is_told_to_stop_leaves() {
+fn a_worker_can_be_stopped() {
     let place = Place::new();
     let want = alone(&place, LONG);
     let mut coord = Coord::start(&place, &format!("--min-workers 1 {LONG}"));
@@ -51,7 +51,7 @@ fn a_worker_that_is_told_to_stop_leaves() {
     assert!(from.elapsed() < GRACE, "{:?}: {}", from.elapsed(), leaver.story());
     assert_eq!(coord.hash(&place), want);
     let _ = other.ends_well();
-    // One that has not got in yet leaves as well.
+    // A worker that has not joined yet can be stopped too.
     let mut waiting = worker(&place, &[], &format!("http://{}", free()), "");
     waiting.says("trying again");
     let from = Instant::now();
@@ -61,7 +61,7 @@ fn a_worker_that_is_told_to_stop_leaves() {
 }
 
 #[test]
-fn a_coordinator_that_waits_can_be_told_to_stop() {
+fn a_waiting_coordinator_can_be_stopped() {
     let place = Place::new();
     let mut coord = Coord::start(&place, "--min-workers 2");
     let mut worker = coord.worker(&place, "");
@@ -75,14 +75,14 @@ fn a_coordinator_that_waits_can_be_told_to_stop() {
 }
 
 #[test]
-fn a_coordinator_waits_only_as_long_as_it_is_told_to() {
+fn a_coordinator_waits_no_longer_than_its_timeout() {
     let place = Place::new();
     let arguments = "--epochs 300 --batch-size 50 --eval-every 300";
     let mut coord = Coord::start(&place, &format!("--wait-timeout 1 {arguments}"));
-    // Nobody comes.
+    // No worker joins.
     let refused = ["waited 1 s for 1 worker", "after step 0", "--resume", "help: "];
     coord.process.ended().refused(4, &refused);
-    // One comes and dies: what it has done is kept, and the run can go on from there.
+    // A worker joins and dies: its steps are kept, and the run can resume from there.
     let mut coord = Coord::start(&place, &format!("--wait-timeout 2 --resume {arguments}"));
     let worker = coord.worker(&place, "--name ada");
     until(
@@ -96,7 +96,7 @@ fn a_coordinator_waits_only_as_long_as_it_is_told_to() {
     place.no_halves();
     let coord = Coord::start(&place, &format!("--wait-timeout 60 --resume {arguments}"));
     let mut worker = coord.worker(&place, "");
-    coord.process.says("going on after step");
+    coord.process.says("resuming after step");
     assert_eq!(coord.hash(&place), alone(&place, arguments));
     let _ = worker.ends_well();
 }

@@ -1,5 +1,5 @@
-//! What the tests of the binary share: a folder to run it in, and makers of the files that it reads.
-#![allow(dead_code)] // each test binary uses its own part
+//! Shared by the tests of the programs: a folder to run them in, and functions that make the files they read.
+#![allow(dead_code)] // each test binary uses only some of it
 
 use std::ffi::OsStr;
 use std::fs;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// A temporary folder that `nn` runs in.
 pub(crate) struct Place(TempDir);
 
-/// What a run of `nn` gave.
+/// The exit code and output of a program.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -28,7 +28,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// The run, if it ended well.
+    /// Fails unless the exit code is 0.
     #[track_caller]
     pub(crate) fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:#?}");
@@ -41,14 +41,15 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
-    /// Fails unless the command was refused as users are owed: with the exit code, one error, and all of `parts`.
+    /// Fails unless the command was refused with this exit code and exactly one error, which a user can understand and
+    /// which contains all of `parts`.
     #[track_caller]
     pub(crate) fn refused(&self, code: i32, parts: &[&str]) {
         assert_eq!(self.code, Some(code), "{self:#?}");
         let errors = self.stderr.lines().filter(|line| line.starts_with("error: ")).count();
-        assert_eq!(errors, 1, "one error, and no more: {self:#?}");
+        assert_eq!(errors, 1, "there must be exactly one error: {self:#?}");
         for bad in ["panicked", "RUST_BACKTRACE", "unwrap", "Err(", "Some("] {
-            assert!(!self.stderr.contains(bad), "{bad} is nothing for users: {self:#?}");
+            assert!(!self.stderr.contains(bad), "users should not see {bad}: {self:#?}");
         }
         for part in parts {
             assert!(self.stderr.contains(part), "{part:?} is not in {self:#?}");
@@ -112,7 +113,7 @@ impl Place {
         plain(command.current_dir(self.path()).stdin(Stdio::null()));
     }
 
-    /// Runs `nn` with arguments, which are parted by spaces.
+    /// Runs `nn` with arguments separated by spaces.
     pub(crate) fn nn(&self, arguments: &str) -> Ran {
         self.command(arguments.split_whitespace()).output().unwrap().into()
     }
@@ -125,24 +126,24 @@ impl Place {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// The hash of the parameters that the run in `out` ended with.
+    /// The hash of the final parameters of the run in `out`.
     #[track_caller]
     pub(crate) fn hash(&self, out: &str) -> String {
         self.summary(out)["params_sha256"].as_str().expect("a hash").to_owned()
     }
 
-    /// The log of the run in `out`: every line of it.
+    /// All lines of the log of the run in `out`.
     pub(crate) fn log(&self, out: &str) -> Vec<Value> {
         let text = fs::read_to_string(self.at(out).join("metrics.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// The epochs of the run in `out`.
+    /// The lines of epochs in the log of the run in `out`.
     pub(crate) fn metrics(&self, out: &str) -> Vec<Value> {
         self.log(out).into_iter().filter(|line| line["kind"] == "epoch").collect()
     }
 
-    /// The steps in the log of the run in `out`, in its order, with the hashes of their weights.
+    /// The steps in the log of the run in `out`, in order, with the hashes of their weights.
     pub(crate) fn steps(&self, out: &str) -> Vec<(u64, String)> {
         let steps = self.log(out).into_iter().filter(|line| line["kind"] == "step");
         steps
@@ -150,7 +151,7 @@ impl Place {
             .collect()
     }
 
-    /// All files below the folder, by their paths in it, in order.
+    /// The relative paths of all files below the folder, sorted.
     pub(crate) fn files(&self) -> Vec<String> {
         fn walk(folder: &Path, base: &Path, found: &mut Vec<String>) {
             for entry in fs::read_dir(folder).unwrap() {
@@ -168,7 +169,7 @@ impl Place {
         found
     }
 
-    /// Fails where a temporary file was forgotten.
+    /// Fails if a temporary file was left behind.
     #[track_caller]
     pub(crate) fn no_halves(&self) {
         let files = self.files();
@@ -210,7 +211,7 @@ pub(crate) fn png(width: u32, height: u32, pixels: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A number in `0..1` for each address: any will do, as long as it is always the same.
+/// A number in `0..1` that depends only on `address`.
 pub(crate) fn noise(address: usize) -> f64 {
     let mut x = (address as u64).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -218,7 +219,7 @@ pub(crate) fn noise(address: usize) -> f64 {
     (x >> 40) as f64 / (1u64 << 24) as f64
 }
 
-/// A CSV of `rows` samples of a linear function of three numbers.
+/// A CSV with `rows` samples of a linear function of three numbers.
 pub(crate) fn linear_csv(rows: usize) -> String {
     let mut text = String::from("a,b,c,y\n");
     for row in 0..rows {
@@ -236,7 +237,7 @@ pub(crate) const NAMES: [&str; 4] = [
     "t10k-labels-idx1-ubyte",
 ];
 
-/// A small data set of 8×8 pictures as four IDX files, in the order of [`NAMES`]: 40 to train and 20 to test with.
+/// A small data set of 8×8 pictures as four IDX files, in the order of [`NAMES`]: 40 training and 20 test samples.
 pub(crate) fn four() -> [Vec<u8>; 4] {
     let pixels = |samples: usize| (0..samples * 64).map(|i| (i * 37 % 256) as u8).collect::<Vec<u8>>();
     let labels = |samples: usize| (0..samples).map(|i| (i * 7 % 10) as u8).collect::<Vec<u8>>();

@@ -1,4 +1,4 @@
-//! A cluster in containers, as `deploy/compose/compose.yaml` makes it: Docker is asked and told by its own commands.
+//! A cluster in containers, made with `deploy/compose/compose.yaml` and controlled by Docker's own commands.
 
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -8,25 +8,25 @@ use serde_json::Value;
 
 use crate::common::{Place, Ran};
 
-/// More than anything here takes on a machine that is busy with other things too.
+/// A limit on every wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Where the repository is, and in it the file that all is made from.
+/// The root of the repository, and the Compose file in it.
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const COMPOSE_FILE: &str = "deploy/compose/compose.yaml";
 
-/// A project of Compose's. When this is dropped, its containers, networks, volumes and images are gone.
+/// A Compose project. When it is dropped, its containers, networks, volumes and images are removed.
 pub(crate) struct Cluster {
     project: String,
-    /// `docker compose`, or the `docker-compose` before it.
+    /// The command: `docker compose`, or the older `docker-compose`.
     compose: Vec<&'static str>,
     environment: Vec<(&'static str, String)>,
-    /// Services of the coordinator and of the workers.
+    /// The names of the services of the coordinator and of the workers.
     coordinator: &'static str,
     worker: &'static str,
-    /// What the coordinator is asked for its status with, beside `nn status --json`.
+    /// The options of `nn status` in the coordinator's container.
     ask: &'static str,
-    /// Images that the builder has left behind.
+    /// Images that the builder left behind.
     leftovers: Vec<String>,
 }
 
@@ -43,19 +43,19 @@ fn run(program: &str, arguments: &[&str], environment: &[(&str, String)]) -> Ran
     Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
 }
 
-/// `docker` with arguments, which are parted by spaces.
+/// Runs `docker` with arguments separated by spaces.
 pub(crate) fn docker(arguments: &str) -> Ran {
     run("docker", &arguments.split_whitespace().collect::<Vec<_>>(), &[])
 }
 
-/// What `docker inspect` says of a container or an image.
+/// The output of `docker inspect` for a container or an image.
 #[track_caller]
 pub(crate) fn inspect(thing: &str) -> Value {
     docker(&format!("inspect {thing}")).ok().json()[0].take()
 }
 
 impl Cluster {
-    /// A project of a name that nobody else has, with variables of the Compose file.
+    /// A project with a unique name, and values for variables of the Compose file.
     pub(crate) fn new(
         name: &str,
         [coordinator, worker]: [&'static str; 2],
@@ -71,7 +71,7 @@ impl Cluster {
         let binaries = std::env::var("NN_BINARIES").unwrap_or_else(|_| "dist/bin".to_owned());
         assert!(
             std::path::Path::new(ROOT).join(&binaries).join("nn").is_file(),
-            "there is no {binaries}/nn to make an image of (bash .ci/docker compiles it; NN_BINARIES is its folder)"
+            "{binaries}/nn, which goes into the image, does not exist (bash .ci/docker compiles it; NN_BINARIES is its folder)"
         );
         let compose = if run("docker", &["compose", "version"], &[]).code == Some(0) {
             vec!["docker", "compose"]
@@ -80,7 +80,7 @@ impl Cluster {
         };
         let project = format!("nn-test-{name}-{}", std::process::id());
         let mut environment = vec![("NN_IMAGE", project.clone()), ("NN_BINARIES", binaries)];
-        // Whoever has a `.env` of his own beside the file has his reasons, but they are not ours.
+        // These override a tester's own `.env` beside the Compose file.
         for name in ["NN_RUN", "NN_RUNS", "NN_DATA", "NN_MIN_WORKERS", "NN_THREADS", "NN_WORKER_CPUS"] {
             environment.push((name, String::new()));
         }
@@ -88,7 +88,7 @@ impl Cluster {
         Self { project, compose, environment, coordinator, worker, ask, leftovers: Vec::new() }
     }
 
-    /// Compose with arguments, which are parted by spaces.
+    /// Runs Compose with arguments separated by spaces.
     #[track_caller]
     pub(crate) fn compose(&self, arguments: &str) -> Ran {
         let mut all = self.compose[1..].to_vec();
@@ -97,10 +97,10 @@ impl Cluster {
         run(self.compose[0], &all, &self.environment)
     }
 
-    /// Makes the image.
+    /// Builds the image.
     pub(crate) fn build(&mut self) {
         let built = self.compose(&format!("build {}", self.coordinator)).ok();
-        // The older builder keeps the last image of every stage, and says their names.
+        // The older builder keeps the last image of every stage, and prints their ids.
         let lines = built.stdout.lines().chain(built.stderr.lines());
         self.leftovers = lines.filter_map(|line| line.strip_prefix(" ---> ")).map(str::to_owned).collect();
         self.leftovers.retain(|id| id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
@@ -111,14 +111,14 @@ impl Cluster {
         &self.project
     }
 
-    /// So many workers, and the coordinator, from now on.
+    /// Starts the coordinator, and scales to this number of workers; `more` holds further options.
     #[track_caller]
     pub(crate) fn up(&self, workers: usize, more: &str) {
         let worker = self.worker;
         let _ = self.compose(&format!("up --detach {more} --scale {worker}={workers} {worker}")).ok();
     }
 
-    /// The containers of a service, whether they run or not, the oldest first.
+    /// The containers of a service, running or not, oldest first.
     fn containers(&self, service: &str) -> Vec<String> {
         let label = "label=com.docker.compose";
         let asked = docker(&format!(
@@ -128,7 +128,7 @@ impl Cluster {
         asked.ok().stdout.lines().rev().map(str::to_owned).collect()
     }
 
-    /// The workers' containers. The twelve digits are the worker's name, too.
+    /// The workers' containers. Their ids of twelve digits are also the workers' names.
     pub(crate) fn workers(&self) -> Vec<String> {
         self.containers(self.worker)
     }
@@ -140,18 +140,18 @@ impl Cluster {
         container.clone()
     }
 
-    /// The network that they are in.
+    /// The network of the containers.
     pub(crate) fn network(&self) -> String {
         format!("{}_default", self.project)
     }
 
-    /// What `nn status` says; None if it fails, as it does while the coordinator is away.
+    /// The status of the run; `None` if it cannot be had, as while the coordinator is down.
     pub(crate) fn status(&self) -> Option<Status> {
         let asked = docker(&format!("exec {} nn status --json {}", self.coordinator(), self.ask));
         (asked.code == Some(0)).then(|| Status(asked.json()))
     }
 
-    /// Waits until something is so.
+    /// Waits until `found` returns something, at most [`PATIENCE`].
     #[track_caller]
     pub(crate) fn until<T>(&self, what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         let from = Instant::now();
@@ -159,12 +159,12 @@ impl Cluster {
             if let Some(found) = found() {
                 return found;
             }
-            assert!(from.elapsed() < PATIENCE, "this never came: {what}\n{}", self.story());
+            assert!(from.elapsed() < PATIENCE, "this never happened: {what}\n{}", self.story());
             thread::sleep(Duration::from_millis(100));
         }
     }
 
-    /// Waits until the run is seen to be in its midst, and something is so.
+    /// Waits until the status shows that the run is training and `is` holds; fails if the run is over before.
     #[track_caller]
     pub(crate) fn training(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
         let status =
@@ -174,20 +174,20 @@ impl Cluster {
         status
     }
 
-    /// Waits until the run has done so many steps more.
+    /// Waits until the run has done this many more steps.
     #[track_caller]
     pub(crate) fn gets_on(&self, steps: u64) -> Status {
         let from = self.training("it trains", |_| true).step();
-        self.training("it gets on", |status| status.step() >= from + steps)
+        self.training("it makes progress", |status| status.step() >= from + steps)
     }
 
-    /// Nothing more is to be done to the run: it may end as fast as it can.
+    /// Gives the workers whole processors, so that the run ends soon.
     #[track_caller]
     pub(crate) fn hurry(&self) {
         let _ = docker(&format!("update --cpus 1 {}", self.workers().join(" "))).ok();
     }
 
-    /// Waits until the coordinator's container has ended, and gives its exit code.
+    /// Waits until the coordinator's container has exited, and returns its exit code.
     #[track_caller]
     pub(crate) fn ends(&self) -> i64 {
         let container = self.coordinator();
@@ -197,7 +197,7 @@ impl Cluster {
             if state["Status"] == "exited" {
                 return state["ExitCode"].as_i64().unwrap();
             }
-            // How long it takes is the machine's affair, as long as it gets on.
+            // A slow machine may take its time, as long as the run makes progress.
             let now = self.status().map_or(step, |status| status.step());
             if now != step {
                 (from, step) = (Instant::now(), now);
@@ -207,19 +207,19 @@ impl Cluster {
         }
     }
 
-    /// What the coordinator has printed.
+    /// The coordinator's output.
     pub(crate) fn log(&self) -> String {
         let Ran { stdout, stderr, .. } = docker(&format!("logs {}", self.coordinator()));
         stdout + &stderr
     }
 
-    /// Copies the run out of its volume, into the folder `net` of a place.
+    /// Copies the run from its volume to the folder `net` of a place.
     pub(crate) fn fetch(&self, place: &Place) {
         let to = place.at("net");
         let _ = docker(&format!("cp {}:/runs/run {}", self.coordinator(), to.display())).ok();
     }
 
-    /// All that is known, for people.
+    /// The containers, their logs and the status, for messages of failed tests.
     pub(crate) fn story(&self) -> String {
         let label = format!("label=com.docker.compose.project={}", self.project);
         let Ran { stdout: ps, .. } = docker(&format!("ps -a --filter {label}"));
@@ -237,13 +237,13 @@ impl Drop for Cluster {
             let Ran { stdout, stderr, .. } = self.compose("logs --no-color --tail 50");
             eprintln!("{stdout}{stderr}");
         }
-        // Images last: nothing uses them then. What is gone already cannot be removed, which is as well.
+        // Images last, when nothing uses them. Errors about images that are already gone do not matter.
         let gone = self.compose("down --volumes --remove-orphans --timeout 5");
         if gone.code != Some(0) {
             eprintln!("not all of {} could be removed: {gone:#?}", self.project);
         }
         let _ = docker(&format!("rmi --force {}", self.project));
-        // Somebody else may have given a name to the same.
+        // An image with a name is somebody else's too, so only nameless ones are removed.
         let nameless = docker("images --quiet --filter dangling=true").stdout;
         for image in self.leftovers.iter().rev().filter(|image| nameless.contains(image.as_str())) {
             let _ = docker(&format!("rmi {image}"));
@@ -251,13 +251,13 @@ impl Drop for Cluster {
     }
 }
 
-/// What `nn status --json` said.
+/// The output of `nn status --json`.
 #[derive(Debug)]
 pub(crate) struct Status(Value);
 
 impl Status {
     fn number(&self, name: &str) -> u64 {
-        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} is no number in {:#}", self.0))
+        self.0[name].as_u64().unwrap_or_else(|| panic!("{name} is not a number in {:#}", self.0))
     }
 
     pub(crate) fn state(&self) -> &str {
@@ -277,12 +277,12 @@ impl Status {
         self.number("generation")
     }
 
-    /// How many take part.
+    /// The number of workers in the run.
     pub(crate) fn workers(&self) -> usize {
         self.0["workers"].as_array().unwrap().len()
     }
 
-    /// Whether the worker of this name takes part.
+    /// Whether a worker of this name is in the run.
     pub(crate) fn has(&self, name: &str) -> bool {
         self.0["workers"].as_array().unwrap().iter().any(|worker| worker["name"] == name)
     }

@@ -1,13 +1,13 @@
-//! The law in containers: `deploy/docker/Dockerfile` and `deploy/compose/compose.yaml` as they are, with real kills and real
-//! cuts, end with the weights of `nn train`.
+//! The law in containers: a cluster made with `deploy/docker/Dockerfile` and `deploy/compose/compose.yaml`, whose containers
+//! are killed and disconnected, ends with the weights of `nn train`.
 //!
 //! ```console
-//! $ bash .ci/docker      # gets and starts Docker where it is missing, compiles static binaries, and runs this
-//! $ NN_BINARIES=dist/bin cargo test --test docker -- --ignored --nocapture     # where all this is there
+//! $ bash .ci/docker      # installs and starts Docker if it is missing, compiles static binaries, and runs these tests
+//! $ NN_BINARIES=dist/bin cargo test --test docker -- --ignored --nocapture     # if you have Docker and the binaries
 //! ```
 
-#![cfg(target_os = "linux")] // the processes in the containers are this machine's
-#![allow(clippy::print_stdout, clippy::print_stderr)] // how far it is, and what is known where it fails
+#![cfg(target_os = "linux")] // processes in containers are visible on the host
+#![allow(clippy::print_stdout, clippy::print_stderr)] // prints progress, and logs if it fails
 #![allow(clippy::disallowed_methods)] // every wait here is bounded by a clock
 
 mod cluster;
@@ -19,19 +19,18 @@ use std::process::Command;
 use cluster::{Cluster, docker, inspect};
 use common::Place;
 
-/// Steps enough for all that is done meanwhile, and the network learns.
+/// The training options: enough steps for all the faults, and a network that learns.
 const OPTIONS: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
                        --batch-size 720 --epochs 350";
 
-/// The same for a test in which less happens.
+/// Training options for a test with fewer faults.
 const SHORT: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
                      --batch-size 720 --epochs 150 --checkpoint-steps 10";
 
-/// What each worker has of a processor until all is done that is done to them: no machine is then so fast that the run is over
-/// before.
+/// Each worker's share of a processor while faults are injected: so small that no machine finishes the run too early.
 const CPUS: &str = "0.05";
 
-/// Compares the run in `net` with `nn train`: weights, and every step of the log.
+/// Fails unless the run in `net` has the weights of `nn train`, at the end and after every step.
 fn is_that_of_nn_train(place: &Place, options: &str) {
     let _ = place.nn(&format!("train --quiet --out alone {options}")).ok();
     let (net, alone) = (place.summary("net"), place.summary("alone"));
@@ -44,17 +43,17 @@ fn is_that_of_nn_train(place: &Place, options: &str) {
     println!("the weights are those of nn train: {}", net["params_sha256"]);
 }
 
-/// Ends the coordinator as a fault would: not through Docker, to which that would be somebody's wish, but from outside.
+/// Kills the coordinator as a fault would, from outside. If Docker killed it, the restart policy would not apply.
 fn kill_from_outside(container: &str) {
     let pid = inspect(container)["State"]["Pid"].to_string();
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    assert_eq!(name.trim(), "nn-coord", "the engine must be on this machine, and this be run as root");
+    assert_eq!(name.trim(), "nn-coord", "the test needs a Docker engine on this machine, and root");
     assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
 }
 
 #[test]
 #[ignore = "needs Docker: bash .ci/docker"]
-fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
+fn a_cluster_whose_containers_fail_ends_with_the_weights_of_nn_train() {
     let place = Place::new();
     let options = format!("{OPTIONS} --checkpoint-steps 25");
     let mut cluster = Cluster::new(
@@ -66,7 +65,7 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
     cluster.build();
     cluster.up(4, "");
     let from =
-        cluster.training("four workers take part", |status| status.workers() == 4 && status.step() >= 10);
+        cluster.training("four workers have joined", |status| status.workers() == 4 && status.step() >= 10);
     assert_eq!(from.generation(), 0);
     is_hardened(&cluster);
 
@@ -82,7 +81,7 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
     let _ = cluster.training("one worker was cut off", |status| !status.has(cut) && status.workers() == 2);
     let _ = cluster.gets_on(10);
     let _ = docker(&format!("network connect {network} {cut}")).ok();
-    let _ = cluster.training("it is back", |status| status.has(cut) && status.workers() == 3);
+    let _ = cluster.training("it has rejoined", |status| status.has(cut) && status.workers() == 3);
 
     let coordinator = cluster.coordinator();
     let before = cluster.gets_on(10);
@@ -91,13 +90,13 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
         let what = format!("the coordinator and three workers are back, generation {generation}");
         let after =
             cluster.training(&what, |status| status.generation() == generation && status.workers() == 3);
-        assert!(cluster.log().contains("going on after step "), "{}", cluster.story());
+        assert!(cluster.log().contains("resuming after step "), "{}", cluster.story());
         after
     };
     let after = back(1);
-    assert!(after.step() + 25 >= before.step(), "it began anew: {before:#?} {after:#?}");
+    assert!(after.step() + 25 >= before.step(), "it started from the beginning: {before:#?} {after:#?}");
     let of = |what: &str| inspect(&coordinator)[what].clone();
-    assert_eq!(of("RestartCount"), 1, "its restart policy has brought it back, and nobody else");
+    assert_eq!(of("RestartCount"), 1, "the restart policy must have restarted it");
 
     let _ = cluster.gets_on(10);
     let _ = docker(&format!("restart {coordinator}")).ok();
@@ -106,11 +105,11 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
 
     let before = cluster.gets_on(10);
     cluster.up(5, "");
-    let after = cluster.training("five workers take part", |status| status.workers() == 5);
-    assert_eq!((before.generation(), after.generation()), (2, 2), "the coordinator was left alone");
-    assert!(after.has(killed), "the dead one is among them");
+    let after = cluster.training("five workers have joined", |status| status.workers() == 5);
+    assert_eq!((before.generation(), after.generation()), (2, 2), "the coordinator must not restart");
+    assert!(after.has(killed), "the killed worker must be among them");
 
-    // It moves: while it is stopped, a sixth worker takes its address.
+    // The coordinator moves: while it is stopped, a sixth worker takes its address.
     let address = || of("NetworkSettings")["Networks"][&network]["IPAddress"].as_str().unwrap().to_owned();
     let before = (cluster.gets_on(10), address());
     let _ = docker(&format!("stop {coordinator}")).ok();
@@ -119,18 +118,17 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
     cluster.up(6, "--no-deps");
     let _ = docker(&format!("network connect --alias coordinator {network} {coordinator}")).ok();
     let _ = docker(&format!("start {coordinator}")).ok();
-    let after =
-        cluster.training("it has moved, and six workers have found it", |status| status.workers() == 6);
+    let after = cluster.training("it has moved, and six workers have joined", |status| status.workers() == 6);
     assert_ne!(address(), before.1);
     assert!(after.generation() == 3 && after.step() >= before.0.step(), "{before:#?} {after:#?}");
 
     let left = cluster.gets_on(10);
-    assert!(left.step() + 20 < left.total(), "all that was done to it was done in its midst");
+    assert!(left.step() + 20 < left.total(), "the run ended too early for the last fault");
     cluster.hurry();
     assert_eq!(cluster.ends(), 0, "{}", cluster.story());
     cluster.fetch(&place);
     is_that_of_nn_train(&place, OPTIONS);
-    // Whoever wants another run finds the workers waiting, and nothing restarts for ever.
+    // The workers wait for another run, and nothing restarts again and again.
     for container in cluster.workers() {
         let state = inspect(&container);
         assert_eq!(
@@ -144,7 +142,7 @@ fn whatever_happens_to_containers_the_weights_are_those_of_nn_train() {
 
 #[test]
 #[ignore = "needs Docker: bash .ci/docker"]
-fn with_mutual_tls_too_and_without_a_certificate_nobody_gets_in() {
+fn a_cluster_with_mutual_tls_recovers_and_admits_nobody_without_a_certificate() {
     let place = Place::new();
     let options = SHORT;
     let ask = "--coordinator https://localhost --tls-ca /secrets/ca.pem --tls-cert /secrets/worker.pem --tls-key \
@@ -153,10 +151,10 @@ fn with_mutual_tls_too_and_without_a_certificate_nobody_gets_in() {
     let mut cluster = Cluster::new("tls", ["coordinator-tls", "worker-tls"], ask, &variables);
     cluster.build();
     cluster.up(2, "");
-    let _ = cluster.training("two workers take part", |status| status.workers() == 2 && status.step() >= 5);
+    let _ = cluster.training("two workers have joined", |status| status.workers() == 2 && status.step() >= 5);
     is_hardened(&cluster);
     let coordinator = cluster.coordinator();
-    // The keys that they need are there, and the others are not.
+    // Each container has the keys it needs and no others.
     let worker = &cluster.workers()[0];
     for (container, file, there) in [
         (&coordinator, "coordinator.key", true),
@@ -170,7 +168,7 @@ fn with_mutual_tls_too_and_without_a_certificate_nobody_gets_in() {
         assert_eq!(!bytes.is_empty(), there, "{container} {file}");
     }
 
-    // From its network, but without a certificate, or with one of somebody else's CA.
+    // A stranger in the cluster's network, with a certificate and without.
     let network = cluster.network();
     let stranger = |command: &str| {
         let image = cluster.image();
@@ -189,17 +187,18 @@ fn with_mutual_tls_too_and_without_a_certificate_nobody_gets_in() {
     let after = cluster.training("the coordinator and both workers are back", |status| {
         status.generation() == 1 && status.workers() == 2
     });
-    assert!(after.step() + 10 >= before.step(), "it began anew: {before:#?} {after:#?}");
+    assert!(after.step() + 10 >= before.step(), "it started from the beginning: {before:#?} {after:#?}");
     cluster.hurry();
     assert_eq!(cluster.ends(), 0, "{}", cluster.story());
     cluster.fetch(&place);
     is_that_of_nn_train(&place, options);
 }
 
-/// Looks at what Docker has made: nobody's user, nothing to write to, no privileges, nothing in the image but us, and healthy.
+/// Fails unless the containers are hardened and healthy: an unprivileged user, a read-only file system, no capabilities, no
+/// published ports, and a small image without a shell.
 fn is_hardened(cluster: &Cluster) {
     let size = inspect(cluster.image())["Size"].as_u64().unwrap();
-    println!("the image has {} MB", size / 1_000_000);
+    println!("the image takes {} MB", size / 1_000_000);
     assert!(size < 80_000_000, "{size}");
     let coordinator = cluster.coordinator();
     for container in cluster.workers().iter().chain([&coordinator]) {
@@ -211,7 +210,7 @@ fn is_hardened(cluster: &Cluster) {
         assert_eq!(host["SecurityOpt"], serde_json::json!(["no-new-privileges:true"]));
         assert_eq!(host["RestartPolicy"], serde_json::json!({"Name": "on-failure", "MaximumRetryCount": 10}));
         assert!(host["PortBindings"].as_object().is_none_or(serde_json::Map::is_empty), "{host}");
-        // And as the system has it, which is what counts.
+        // The kernel's view is the one that counts.
         let pid = &container["State"]["Pid"];
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         for line in ["Uid:\t65532\t65532\t65532\t65532", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {

@@ -1,4 +1,4 @@
-//! Checkpoints, the log, and damage to either.
+//! Checkpoints, the log, and damage to them.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use crate::common::{Place, noise};
 use crate::{checkpoint, checkpoints, copy, same, same_best, two_checkpoints};
 
 #[test]
-fn any_checkpoint_can_be_evaluated_and_the_newest_few_and_the_best_stay() {
+fn the_newest_checkpoints_and_the_best_are_kept_and_can_be_evaluated() {
     let place = Place::new();
     let arguments =
         "--batch-size 1 --epochs 8 --checkpoint-steps 100 --keep-checkpoints 4 --checkpoint-seconds 0";
@@ -28,7 +28,7 @@ fn any_checkpoint_can_be_evaluated_and_the_newest_few_and_the_best_stay() {
     assert_eq!(accuracy("run/checkpoints/best.safetensors"), summary["best_test_accuracy"]);
     let best = ModelFile::read_checkpoint(&place.at("run/checkpoints/best.safetensors")).unwrap();
     assert_eq!(best.run.validation.unwrap().epoch, summary["best_epoch"].as_u64().unwrap());
-    // What the metadata say is what the log says.
+    // The checkpoints agree with the log.
     let logged = place.steps("run");
     for step in steps {
         let file = ModelFile::read_checkpoint(&place.at(checkpoint("run", step))).unwrap();
@@ -39,9 +39,9 @@ fn any_checkpoint_can_be_evaluated_and_the_newest_few_and_the_best_stay() {
 }
 
 #[test]
-fn the_best_survives_a_resumption() {
+fn the_best_checkpoint_survives_resumption() {
     let place = Place::new();
-    // With so large a rate the last epoch is hardly ever the best.
+    // With such a large learning rate the last epoch is hardly ever the best.
     let arguments = "--learning-rate 20 --optimizer momentum --momentum 0.3";
     let _ = place.nn(&format!("train --quiet --out calm --epochs 12 {arguments}")).ok();
     for epochs in [1, 2, 3, 5, 8, 12] {
@@ -54,10 +54,10 @@ fn the_best_survives_a_resumption() {
     }
     same(&place, "run", "calm");
     same_best(&place, "run", "calm");
-    // The exported model does not tell that the run was interrupted.
+    // The exported model has no trace of the interruptions.
     let model = |out: &str| fs::read(place.at(out).join("model.safetensors")).unwrap();
     assert!(model("run") == model("calm"));
-    // A damaged one is said to be so, and the next evaluation takes its place.
+    // A damaged best checkpoint is reported, and the next evaluation replaces it.
     let _ = place.file("run/checkpoints/best.safetensors", "no checkpoint");
     let ran = place.nn(&format!("train --out run --epochs 14 --resume {arguments}")).ok();
     assert!(ran.stderr.contains("warning: the best checkpoint cannot be used"), "{ran:#?}");
@@ -65,14 +65,14 @@ fn the_best_survives_a_resumption() {
 }
 
 #[test]
-fn the_weights_after_every_step_are_in_the_log() {
+fn the_log_has_the_hash_of_the_weights_after_every_step() {
     let place = Place::new();
     let _ = place.nn("train --quiet --epochs 3 --out run").ok();
     let steps = place.steps("run");
     assert!(steps.iter().map(|(step, _)| *step).eq(1..=3 * 144));
     let model = ModelFile::read(&place.at("run/model.safetensors")).unwrap();
     assert_eq!(steps.last().unwrap().1, WeightsHash::of(&model.params).to_string());
-    assert_eq!(place.log("run").len(), 3 * 145, "nothing else is in it");
+    assert_eq!(place.log("run").len(), 3 * 145, "the log has lines of steps and epochs only");
     assert_eq!(place.log("run").last().unwrap()["kind"], "epoch", "an epoch comes after its steps");
     let _ = place.nn("train --quiet --epochs 3 --out some --log-steps 50").ok();
     let some: Vec<(u64, String)> = steps.into_iter().filter(|(step, _)| step % 50 == 0).collect();
@@ -82,7 +82,7 @@ fn the_weights_after_every_step_are_in_the_log() {
 }
 
 #[test]
-fn steps_that_are_done_again_are_held_against_the_log() {
+fn repeated_steps_are_compared_with_the_log() {
     let place = two_checkpoints("");
     let resume = "train --out run --epochs 8 --resume";
     fs::remove_file(place.at(checkpoint("run", 1152))).unwrap();
@@ -92,14 +92,13 @@ fn steps_that_are_done_again_are_held_against_the_log() {
         line.rsplit('"').nth(1).unwrap().to_owned()
     };
     let before = place.files();
-    // The hash of a later step is changed, then that of an epoch.
+    // Change the hash of a later step, and below that of an epoch.
     let wrong = log.replace(&step(1000), &step(999));
     let _ = place.file("run/metrics.jsonl", wrong);
     let ran = place.nn(resume);
-    let says =
-        ["THE SAME STEP HAS GIVEN OTHER WEIGHTS", "after step 1000", &step(1000), &step(999), "help: "];
+    let says = ["THE SAME STEP GAVE DIFFERENT WEIGHTS", "after step 1000", &step(1000), &step(999), "help: "];
     ran.refused(1, &says);
-    assert_eq!(checkpoints(&place, "run"), [432], "nothing is kept of it: {before:?}");
+    assert_eq!(checkpoints(&place, "run"), [432], "no checkpoint is written: {before:?}");
     let _ = place.nn(resume).ok();
     same(&place, "run", "long");
     copy(&place, "long", "run");
@@ -107,7 +106,7 @@ fn steps_that_are_done_again_are_held_against_the_log() {
     let epoch = place.metrics("run")[5]["params_sha256"].as_str().unwrap().to_owned();
     let _ = place.file("run/metrics.jsonl", log.replace(&epoch, &epoch.replace('a', "b")));
     place.nn(resume).refused(1, &["THE SAME STEP", "after step 864"]);
-    // A log that misses lines, or ends within one, is gone on with.
+    // A run resumes even if its log lacks lines or ends within one.
     copy(&place, "long", "run");
     fs::remove_file(place.at(checkpoint("run", 1152))).unwrap();
     let some: Vec<&str> = log.lines().filter(|line| !line.contains("\"step\":10")).collect();
@@ -118,12 +117,12 @@ fn steps_that_are_done_again_are_held_against_the_log() {
     assert_eq!(place.hash("run"), place.hash("long"));
     let steps = place.steps("run");
     assert!(steps.iter().filter(|(step, _)| *step > 432).eq(place.steps("long").iter().skip(432)));
-    assert_eq!(steps.len(), 1152 - 11, "10 and 100 to 109 stay lost");
+    assert_eq!(steps.len(), 1152 - 11, "steps 10 and 100 to 109 stay lost");
     place.no_halves();
 }
 
 #[test]
-fn every_kind_of_damage_is_passed_over() {
+fn a_checkpoint_with_any_kind_of_damage_is_skipped() {
     let place = two_checkpoints("--optimizer adam");
     let train = "train --out run --epochs 8 --optimizer adam --resume";
     let newest = checkpoint("run", 1152);
@@ -132,7 +131,7 @@ fn every_kind_of_damage_is_passed_over() {
     let mut damaged: Vec<(String, Vec<u8>)> = Vec::new();
     let lengths = [0, 1, 7, 8, 9, header / 2, header - 1, header, header + 1, good.len() / 2, good.len() - 1];
     damaged.extend(lengths.map(|length| (format!("{length} bytes"), good[..length].to_vec())));
-    // In the length, the metadata, the weights, both moments; all the positions of a small file are tried elsewhere.
+    // In the header's length, the metadata, the weights and both moments. Unit tests try every position of a small file.
     let data = good.len() - header;
     let positions = [0, 7, 8, 60, 200, header / 3, header - 2, header, header + data / 2, good.len() - 1];
     let random = (0..10).map(|i| (noise(i) * good.len() as f64) as usize);
@@ -148,7 +147,7 @@ fn every_kind_of_damage_is_passed_over() {
     let foreign = [&(entry.len() as u64).to_le_bytes()[..], entry, &[0; 4]].concat();
     damaged.push(("another program's".to_owned(), foreign));
     damaged.push(("text".to_owned(), b"not a checkpoint, but text of some length".to_vec()));
-    // A valid model, but without the optimizer's state.
+    // A valid model, but it lacks the optimizer's state.
     damaged.push(("a model".to_owned(), fs::read(place.at("run/model.safetensors")).unwrap()));
     for (what, bytes) in damaged {
         copy(&place, "long", "run");
@@ -167,32 +166,32 @@ fn every_kind_of_damage_is_passed_over() {
         copy(&place, "long", "run");
         assert!(place.shell(&script).status().unwrap().success());
         if what == "an unreadable file" && fs::read(place.at(&newest)).is_ok() {
-            println!("skipped: to this user, {what} is readable");
+            println!("skipped: this user can read {what}");
             continue;
         }
         passed_over(&place, train, what);
     }
-    // With nothing left, the run begins anew.
+    // If no checkpoint is left, the run starts from the beginning.
     copy(&place, "long", "run");
     for name in [&newest, &checkpoint("run", 432), "run/checkpoints/best.safetensors"] {
         let _ = place.file(name, &good[..good.len() / 2]);
     }
     let ran = place.nn(train).ok();
     assert_eq!(ran.stderr.lines().count(), 3, "{ran:#?}");
-    assert!(ran.stdout.contains("there is no checkpoint in run: starting at the beginning"), "{ran:#?}");
+    assert!(ran.stdout.contains("there is no checkpoint in run: starting from the beginning"), "{ran:#?}");
     same(&place, "run", "long");
 }
 
-/// The newest of two checkpoints is passed over, and the run ends as if nothing had happened.
+/// Fails unless the newer of two checkpoints is skipped and the run ends as if nothing had happened.
 #[track_caller]
 fn passed_over(place: &Place, train: &str, what: &str) {
     let ran = place.nn(train).ok();
     assert_eq!(ran.stderr.lines().count(), 1, "{what}: {ran:#?}");
-    assert!(ran.stderr.starts_with("warning: a checkpoint is passed over: "), "{what}: {ran:#?}");
+    assert!(ran.stderr.starts_with("warning: skipped a checkpoint: "), "{what}: {ran:#?}");
     assert!(ran.stderr.contains("step-000000001152.safetensors"), "{what}: {ran:#?}");
-    assert!(ran.stdout.contains("going on after step 432"), "{what}: {ran:#?}");
+    assert!(ran.stdout.contains("resuming after step 432"), "{what}: {ran:#?}");
     same(place, "run", "long");
     let aside = place.at(checkpoint("run", 1152) + ".damaged");
-    assert!(fs::symlink_metadata(aside).is_ok(), "{what}: it is set aside");
-    assert_eq!(checkpoints(place, "run"), [432, 1152], "{what}: and a good one is there again");
+    assert!(fs::symlink_metadata(aside).is_ok(), "{what}: it is not set aside");
+    assert_eq!(checkpoints(place, "run"), [432, 1152], "{what}: it is not replaced by a good one");
 }

@@ -1,4 +1,4 @@
-//! Disks without room.
+//! Full disks.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use crate::common::{Place, Ran};
 use crate::{Running, checkpoints, same};
 
-/// The limit on the size of files stands in for a disk without room: larger than the model and the log, smaller than the
-/// checkpoints, which have the optimizer's state too.
+/// The limit on the size of files stands in for a full disk. It is larger than the model and the log, and smaller than
+/// checkpoints, which also have the optimizer's state.
 #[test]
-fn without_room_for_checkpoints_the_training_goes_on() {
+fn training_continues_if_checkpoints_cannot_be_written() {
     let place = Place::new();
     let arguments = "--quiet --optimizer adam --hidden 200 --log-steps 0 --checkpoint-steps 10";
     let _ = place.nn(&format!("train --out run --epochs 1 {arguments}")).ok();
@@ -22,19 +22,17 @@ fn without_room_for_checkpoints_the_training_goes_on() {
     let script = format!("ulimit -f 256; exec \"$NN\" train --out run --epochs 5 --resume {arguments}");
     let ran: Ran = place.shell(&script).output().unwrap().into();
     let ran = ran.ok();
-    for part in [
-        "warning: cannot write a checkpoint to run: ",
-        "the training goes on",
-        "older checkpoints are intact",
-    ] {
+    for part in
+        ["warning: cannot write a checkpoint to run: ", "training continues", "older checkpoints are intact"]
+    {
         assert!(ran.stderr.contains(part), "{ran:#?}");
     }
-    assert_eq!(ran.stderr.lines().count(), 2, "once for each sort, not each time: {ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 2, "one warning for each kind of checkpoint: {ran:#?}");
     assert!(folder(&place) == before, "{:?}", place.files());
     let _ = place.nn(&format!("train --out calm --epochs 5 {arguments}")).ok();
     same(&place, "run", "calm");
     place.no_halves();
-    // What is not on the disk can be computed again.
+    // The steps that no checkpoint has can be computed again.
     let ran = place.nn(&format!("train --out run --epochs 5 --resume {arguments}")).ok();
     assert!(ran.stderr.is_empty(), "{ran:#?}");
     same(&place, "run", "calm");
@@ -42,7 +40,7 @@ fn without_room_for_checkpoints_the_training_goes_on() {
 }
 
 #[test]
-fn a_run_that_is_stopped_without_room_for_its_checkpoint_says_so() {
+fn a_stopped_run_that_cannot_write_its_checkpoint_exits_with_130() {
     let place = Place::new();
     let train = |epochs: u32| {
         format!("train --quiet --out run --optimizer adam --hidden 200 --log-steps 0 --epochs {epochs}")
@@ -51,13 +49,13 @@ fn a_run_that_is_stopped_without_room_for_its_checkpoint_says_so() {
     let script = format!("ulimit -f 256; exec \"$NN\" {} --resume --checkpoint-steps 10", train(1_000_000));
     let mut child = Running(place.shell(&script).stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("warning: cannot write a checkpoint")), "there is room");
+    assert!(lines.any(|line| line.contains("warning: cannot write a checkpoint")), "the disk is not full");
     assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
     let rest: Vec<String> = lines.collect();
     assert!(rest.iter().any(|line| line.contains("older checkpoints are intact")), "{rest:?}");
     assert_eq!(child.ended().code(), Some(130));
     assert_eq!(checkpoints(&place, "run"), [144]);
-    // As if nothing had happened.
+    // The run resumes as if nothing had happened.
     let _ = place.nn(&format!("{} --resume", train(4))).ok();
     let _ = place.nn(&train(4).replacen("run", "calm", 1)).ok();
     assert_eq!(place.hash("run"), place.hash("calm"));
@@ -66,10 +64,10 @@ fn a_run_that_is_stopped_without_room_for_its_checkpoint_says_so() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_disk_that_fills_up_and_has_room_again() {
+fn a_run_resumes_after_its_disk_was_full() {
     let place = Place::new();
     fs::create_dir(place.at("disk")).unwrap();
-    // In a name space of its own, so that nothing stays mounted; not everybody may make one.
+    // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
     let script = "mount -t tmpfs -o size=2m none disk || exit 77
         train=\"$NN train --quiet --optimizer adam --hidden 200 --log-steps 1 --checkpoint-steps 100 --out\"
         $train disk/run --epochs 2; echo code $?
@@ -83,7 +81,7 @@ fn a_disk_that_fills_up_and_has_room_again() {
     let mut inside = place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
     let ran: Ran = inside.output().unwrap().into();
     if !ran.stdout.contains("code ") {
-        println!("skipped: no file system can be mounted here: {}", ran.stderr);
+        println!("skipped: cannot mount a file system here: {}", ran.stderr);
         return;
     }
     assert_eq!(ran.stdout, "code 0\ncode 1\nintact 0\ncode 0\n", "{ran:#?}");
@@ -100,19 +98,19 @@ fn a_disk_that_fills_up_and_has_room_again() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn lines_that_there_is_no_room_for_are_written_once_there_is() {
+fn log_lines_are_kept_until_the_disk_has_room() {
     let place = Place::new();
     let arguments = "train --quiet --out run --epochs 1000000";
     let script = format!("ulimit -S -f 64; exec \"$NN\" {arguments}");
     let mut child = Running(place.shell(&script).stderr(Stdio::piped()).spawn().unwrap());
     let mut warnings = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let log = warnings.find(|line| line.contains("cannot write to run/metrics.jsonl")).unwrap();
-    assert!(log.contains("the training goes on"), "{log}");
+    assert!(log.contains("training continues"), "{log}");
     assert!(fs::metadata(place.at("run/metrics.jsonl")).unwrap().len() <= 64 * 512);
     let lift =
         Command::new("prlimit").args(["--pid", &child.0.id().to_string(), "--fsize=unlimited"]).status();
     if !lift.is_ok_and(|status| status.success()) {
-        println!("skipped: no limit can be lifted here");
+        println!("skipped: cannot lift the limit here");
         return;
     }
     let again = warnings.find(|line| line.contains("wrote to run/metrics.jsonl again"));

@@ -1,8 +1,8 @@
-//! Nothing is lost: a run whose checkpoints were damaged, whose disk was full, whose process was killed or which moved to a
-//! cluster ends with the weights, the log and the best checkpoint of the undisturbed run.
+//! Nothing is lost: a run whose checkpoints are damaged, whose disk fills up, whose process is killed or which moves to a
+//! cluster ends with the weights, the log and the best checkpoint of an undisturbed run.
 
 #![cfg(unix)] // processes are stopped and killed by signals
-#![allow(clippy::print_stdout)] // says what is skipped, and which seed was taken
+#![allow(clippy::print_stdout)] // tests print their seed, or why they are skipped
 #![allow(clippy::disallowed_methods)] // every wait here is bounded by a clock
 
 #[path = "../common/mod.rs"]
@@ -30,7 +30,7 @@ pub(crate) fn checkpoint(out: &str, step: u64) -> String {
     format!("{out}/checkpoints/step-{step:012}.safetensors")
 }
 
-/// The steps of the checkpoints in `out`, in order.
+/// The steps of the checkpoints in `out`, ascending.
 pub(crate) fn checkpoints(place: &Place, out: &str) -> Vec<u64> {
     let entries = fs::read_dir(place.at(out).join("checkpoints")).into_iter().flatten().flatten();
     let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
@@ -69,7 +69,7 @@ pub(crate) fn same_best(place: &Place, run: &str, calm: &str) {
     assert!((run.2, run.3) == (calm.2, calm.3));
 }
 
-/// Waits until `ready`, at most [`PATIENCE`].
+/// Waits until `ready` returns true, at most [`PATIENCE`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut ready: impl FnMut() -> bool) {
     let from = Instant::now();
@@ -117,7 +117,7 @@ impl Running {
     }
 }
 
-/// A run `long` of 8 epochs, which has checkpoints after 3 and 8, and its copy `run`.
+/// A run `long` of 8 epochs with checkpoints after epochs 3 and 8, and its copy `run`.
 pub(crate) fn two_checkpoints(arguments: &str) -> Place {
     let place = Place::new();
     for epochs in [3, 8] {

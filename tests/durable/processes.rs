@@ -1,4 +1,4 @@
-//! Processes that are killed, runs that move, and two runs at once.
+//! Killed processes, runs that move, and two runs in one folder.
 
 use std::io::{BufRead, BufReader};
 use std::thread;
@@ -11,7 +11,7 @@ use crate::common::{Place, noise};
 use crate::{Running, checkpoint, checkpoints, same, same_best, until};
 
 #[test]
-fn killed_again_and_again() {
+fn a_run_survives_being_killed_again_and_again() {
     let place = Place::new();
     let seed = std::env::var("NN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
     println!("NN_TEST_SEED={seed}");
@@ -41,8 +41,8 @@ fn killed_again_and_again() {
     place.no_halves();
 }
 
-/// The figures of a summary that are the same however often a run was stopped; those that went through decimal text to
-/// twelve digits.
+/// The figures of a summary that must not depend on how often a run was stopped, to twelve digits: a resumed run reads
+/// some of them from decimal text.
 fn digits12(summary: &Value) -> Vec<String> {
     let names =
         ["train_loss", "train_accuracy", "test_loss", "test_accuracy", "best_test_accuracy", "best_epoch"];
@@ -63,7 +63,7 @@ fn a_run_moves_to_a_cluster_and_back() {
     let coord = format!("--listen 127.0.0.1:0 --min-workers 2 {arguments} --resume");
     let mut coord = Running::other(&place, env!("CARGO_BIN_EXE_nn-coord"), &coord);
     let mut lines = BufReader::new(coord.0.stdout.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("going on after step")), "it begins anew");
+    assert!(lines.any(|line| line.contains("resuming after step")), "it starts from the beginning");
     let line = lines.find(|line| line.contains("listening on")).unwrap();
     let url = line.rsplit(' ').next().unwrap();
     let worker = format!("--coordinator {url} --threads 1 --quiet");
@@ -74,12 +74,12 @@ fn a_run_moves_to_a_cluster_and_back() {
     assert!(!place.at("run/summary.json").exists(), "it was killed too late");
     let middle = newest();
     let ran = place.nn(&format!("train {arguments} --resume")).ok();
-    assert!(ran.stdout.contains(&format!("going on after step {middle}")), "{ran:#?}");
+    assert!(ran.stdout.contains(&format!("resuming after step {middle}")), "{ran:#?}");
     assert!(ran.stderr.is_empty(), "{ran:#?}");
     let _ = place.nn(&format!("train --quiet {}", arguments.replacen("run", "calm", 1))).ok();
     same(&place, "run", "calm");
     let last = ModelFile::read_checkpoint(&place.at(checkpoint("run", 4000 * 12))).unwrap();
-    assert_eq!(last.run.generation, Some(2), "it was taken up twice");
+    assert_eq!(last.run.generation, Some(2), "it was resumed twice");
     place.no_halves();
 }
 

@@ -8,7 +8,7 @@ use crate::common::{Place, linear_csv};
 use crate::{change, checkpoint, two_checkpoints};
 
 #[test]
-fn a_replay_agrees_with_the_log_or_says_where_not() {
+fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
     let place = two_checkpoints("--optimizer adam");
     let early = checkpoint("run", 432);
     let replay = |arguments: &str| place.nn(&format!("replay --checkpoint {early} {arguments}"));
@@ -16,7 +16,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     assert!(ran.stdout.contains("from step 432 to 1152 agree") && ran.stderr.is_empty(), "{ran:#?}");
     let json = replay("--json --until 600 --data digits --threads 3").ok().json();
     assert_eq!((&json["agrees"], &json["from"], &json["until"]), (&true.into(), &432.into(), &600.into()));
-    // 432 to 600, and the ends of two epochs.
+    // Steps 432 to 600, and the ends of two epochs.
     assert_eq!((&json["compared"], &json["first_difference"]), (&(169 + 2).into(), &Value::Null));
     assert_eq!(replay("--until 432").ok().stdout.matches("all 2 hashes").count(), 1);
     let best = place.nn("replay --checkpoint run/checkpoints/best.safetensors --log run/metrics.jsonl").ok();
@@ -32,7 +32,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
         &["lacks the state of the optimizer", "help: give one of the files in <out>/checkpoints"],
     );
 
-    // A changed line of the log: of a step, and of an epoch.
+    // A log with a changed line of a step, and one with a changed line of an epoch.
     let log = fs::read_to_string(place.at("run/metrics.jsonl")).unwrap();
     let steps = place.steps("run");
     let _ = place.file("run/metrics.jsonl", log.replace(&steps[699].1, &"0".repeat(32)));
@@ -47,7 +47,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     let _ = place.file("run/metrics.jsonl", format!("{log}{{\"step\":700,\"weights\":\"{:032}\"}}\n", 7));
     replay("").refused(3, &["line 1161 of run/metrics.jsonl contradicts another line"]);
 
-    // Lines that are missing, and one that is damaged.
+    // A log that lacks lines and has damaged ones.
     let gone =
         |line: &&str| ![500, 501, 502, 900].iter().any(|step| line.contains(&format!("\"step\":{step},")));
     let some: Vec<&str> = log.lines().filter(gone).collect();
@@ -59,7 +59,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
     replay("--until 500").refused(1, &["nothing could be compared", "help: "]);
     let _ = place.file("run/metrics.jsonl", &log);
 
-    // Valid checkpoints with other weights or another state: it is told at once, or with the first step.
+    // Valid checkpoints with other weights differ at once; those with another state differ after the first step.
     let path = place.at(&early);
     let good = fs::read(&path).unwrap();
     change(&path, |file| file.params[7] += 0.125);
@@ -73,7 +73,7 @@ fn a_replay_agrees_with_the_log_or_says_where_not() {
 }
 
 #[test]
-fn a_replay_of_other_data() {
+fn a_replay_needs_the_data_of_the_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));
     let train = "train --quiet --data line.csv --test-fraction 0.25 --learning-rate 0.02 --out run";
@@ -83,7 +83,7 @@ fn a_replay_of_other_data() {
     let first = checkpoint("run", 46);
     let replay = format!("replay --checkpoint {first}");
     place.nn(&replay).refused(2, &["trained on line.csv", "--data"]);
-    // The run was made longer after that checkpoint.
+    // The run was extended after that checkpoint.
     let ran = place.nn(&format!("{replay} --data line.csv --test-fraction 0.25")).ok();
     assert!(ran.stdout.contains("from step 46 to 115 agree"), "{ran:#?}");
     place.nn(&format!("{replay} --data line.csv")).refused(3, &["fingerprint"]);
@@ -91,7 +91,7 @@ fn a_replay_of_other_data() {
         (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 3, ["pear", "fig", "plum"][i % 3])).collect();
     let _ = place.file("fruit.csv", format!("a,b,fruit\n{fruit}"));
     let _ = place.nn("train --quiet --data fruit.csv --epochs 4 --out fruit").ok();
-    // Plain descent has no state: the exported model will do, and has nothing left to compute.
+    // Plain SGD has no state, so the exported model will do. It has no steps left to compute.
     let ran = place.nn("replay --checkpoint fruit/model.safetensors --data fruit.csv").ok();
     assert!(ran.stdout.contains("all 2 hashes"), "{ran:#?}");
     let best = "replay --checkpoint fruit/checkpoints/best.safetensors --data fruit.csv";

@@ -1,4 +1,4 @@
-"""Whole gradients that must not count: each is refused for its reason, and the stream goes on."""
+"""Complete gradients that must not count: each is refused for the right reason, and the stream continues."""
 
 from stranger import U32, U64, Node, Peer, check, equal
 from tensors import stands
@@ -12,7 +12,8 @@ def scenario(function):
 
 
 def refused(name, reason, *words, blamed=True, **gradient):
-    """A scenario with one gradient, which `spoil` may change. The blamed get the node again if nobody else is there."""
+    """A scenario with one gradient, which `spoil` may change. If the worker is blamed for it and nobody else is there,
+    it is assigned the node again."""
     def add(spoil):
         def play(world):
             peer = Peer(world).join()
@@ -46,7 +47,7 @@ numbers("infinity", HIDDEN, put=(600, INFINITY))
 numbers("minus_infinity", HIDDEN, put=(-600, -INFINITY))
 numbers("a_loss_that_is_nan", HIDDEN, loss=NAN)
 numbers("a_loss_that_is_infinite", HIDDEN, loss=INFINITY)
-numbers("finite_numbers_that_are_said_not_to_be", "but has none", finite=False)
+numbers("finite_numbers_declared_not_finite", "but has none", finite=False)
 
 
 def counts(name, *words, **stats):
@@ -56,8 +57,8 @@ def counts(name, *words, **stats):
 
 
 counts("no_samples", "counts 0", samples=0)
-counts("samples_without_end", samples=U64)
-counts("more_that_are_right_than_there_are", correct=U32)
+counts("far_too_many_samples", samples=U64)
+counts("more_correct_samples_than_samples", correct=U32)
 
 
 @refused("one_sample_too_many", "REFUSAL_REASON_STATS", "check data set and manifest")
@@ -78,12 +79,12 @@ def place(name, reason, field, change, *words, blamed=True):
 
 
 place("the_next_step", "REFUSAL_REASON_FUTURE_STEP", "step", lambda n: n + 1, "compute what is assigned")
-place("a_step_beyond_all", "REFUSAL_REASON_FUTURE_STEP", "step", lambda _: U64, str(U64))
+place("a_step_far_in_the_future", "REFUSAL_REASON_FUTURE_STEP", "step", lambda _: U64, str(U64))
 place("the_next_attempt", "REFUSAL_REASON_ATTEMPT", "attempt", lambda n: n + 1, "send back the assignment's")
-place("an_attempt_beyond_all", "REFUSAL_REASON_ATTEMPT", "attempt", lambda _: U32, str(U32))
-# Whoever comes from another life of the run is not to blame.
+place("the_highest_attempt", "REFUSAL_REASON_ATTEMPT", "attempt", lambda _: U32, str(U32))
+# A worker is not blamed for a contribution to another generation.
 place("the_next_generation", "REFUSAL_REASON_GENERATION", "generation", lambda n: n + 1, "drop it", blamed=False)
-place("a_generation_beyond_all", "REFUSAL_REASON_GENERATION", "generation", lambda _: U64, str(U64), blamed=False)
+place("the_highest_generation", "REFUSAL_REASON_GENERATION", "generation", lambda _: U64, str(U64), blamed=False)
 
 
 def node(name, reason, choose, *words):
@@ -108,7 +109,7 @@ node("a_node_that_was_not_assigned", "REFUSAL_REASON_NOT_ASSIGNED",
 
 @scenario
 def several_faults_on_one_stream(world):
-    # Those that nobody is to blame for are not counted against it.
+    # Faults that a worker is not blamed for do not count against it.
     peer = Peer(world).join()
     work = peer.work()
     for _ in range(5):
@@ -125,7 +126,7 @@ def several_faults_on_one_stream(world):
 
 
 @scenario
-def a_third_fault_is_the_last(world):
+def a_worker_is_excluded_after_its_third_fault(world):
     peer = Peer(world).join()
     messages = peer.gradient(peer.work())
     for message in messages:
@@ -134,7 +135,7 @@ def a_third_fault_is_the_last(world):
         peer.say(*messages)
         peer.refused("REFUSAL_REASON_FUTURE_STEP")
     peer.rejected("REJECT_REASON_QUARANTINE", "FAILED_PRECONDITION", "3 malformed", str(U64), "start it anew")
-    # It is known again, whatever it calls itself.
+    # It is recognised under another name.
     again = Peer(world, member=peer.member, incarnation=2, name="somebody else").join()
     again.rejected("REJECT_REASON_QUARANTINE", "FAILED_PRECONDITION", "malformed contributions")
     stands(world)
@@ -148,7 +149,7 @@ def a_worker_that_dials_again(world):
     peer.rejected("REJECT_REASON_REPLACED", "FAILED_PRECONDITION", "newer connection")
     if world.still:
         equal((again.work().step, again.weights[work.step]), (work.step, peer.weights[work.step]), "the work")
-    # Not newer than the one that is there.
+    # Connections that are not newer than the current one.
     for incarnation in [1, 2]:
         late = Peer(world, member=peer.member, incarnation=incarnation).join()
         late.rejected("REJECT_REASON_REPLACED", "FAILED_PRECONDITION", f"connection {incarnation} ")

@@ -1,4 +1,4 @@
-"""Before anyone takes part: what the coordinator says of itself, and whom it does not let in."""
+"""Before anyone joins: how the coordinator describes itself, and which peers it refuses."""
 
 import hashlib
 import socket
@@ -19,7 +19,7 @@ def scenario(function):
 
 
 def greeting(world, **changes):
-    """A stream on which only Hello is said."""
+    """A stream on which only Hello is sent."""
     stream = Stream(world.coordinator)
     stream.say(stream.message(hello=hello_of(world, **changes)))
     return stream
@@ -39,7 +39,7 @@ def the_services_are_listed(world):
 
 
 @scenario
-def health_is_told(world):
+def services_report_their_health(world):
     check_health = world.coordinator.method("grpc.health.v1.Health", "Check")
     request = world.coordinator.type("grpc.health.v1.HealthCheckRequest")
     for service in ["", "nn.v1.Coordinator", "nn.v1.Status"]:
@@ -47,13 +47,13 @@ def health_is_told(world):
         equal(answer.status, answer.SERVING, f"the health of {service!r}")
     try:
         check_health(request(service="nn.v1.Nobody"), timeout=PATIENCE)
-        check(False, "a service that is not there is healthy")
+        check(False, "a service that does not exist is healthy")
     except grpc.RpcError as error:
         equal(error.code().name, "NOT_FOUND", "the status")
 
 
 @scenario
-def methods_that_are_not_there(world):
+def methods_that_do_not_exist(world):
     for path in ["/nn.v1.Coordinator/Steal", "/nn.v1.Nobody/Work", "/"]:
         try:
             world.coordinator.channel.unary_unary(path)(b"", timeout=PATIENCE)
@@ -71,7 +71,7 @@ def an_old_version_of_the_protocol(world):
 
 @scenario
 def a_newer_version_of_the_protocol(world):
-    # It may say anything else in its own way.
+    # The rest of its Hello may have another form.
     stream = greeting(world, protocol=U32, threads=0, arithmetic="")
     stream.rejected("REJECT_REASON_PROTOCOL", "FAILED_PRECONDITION", f"version {U32}", "use the same version")
 
@@ -79,7 +79,7 @@ def a_newer_version_of_the_protocol(world):
 @scenario
 def another_arithmetic(world):
     for arithmetic in ["00" * 32, "", world.arithmetic.upper(), world.arithmetic[:-1]]:
-        # Which one it should have been is told.
+        # The message says which fingerprint is wanted.
         greeting(world, arithmetic=arithmetic).rejected(
             "REJECT_REASON_ARITHMETIC", "FAILED_PRECONDITION", "gives other bits", world.arithmetic,
             "use the same version of nn on both")
@@ -93,7 +93,7 @@ def another_data_set(world):
     peer = Peer(world).greet()
     offered = peer.welcome.data.sha256
     peer.leave()
-    # With the right one among its own it is welcome.
+    # A worker is welcome if the right data set is among its own.
     Peer(world, data_fixed=True, data_held=["11" * 32, offered]).greet().leave()
 
 
@@ -110,10 +110,10 @@ def impossible_greetings(world):
 def garbage_instead_of_messages(world):
     for garbage in [
         b"\xff" * 100,
-        b"\x22\xff\xff\xff\xff\x0f",  # a Hello of 4 GiB that is not there
+        b"\x22\xff\xff\xff\xff\x0f",  # a Hello of 4 GiB that does not follow
         b"\x22\x04\x08",  # a Hello that ends too early
         b"\x25\x00\x00\x00\x00",  # a Hello that is a number
-        b"\x22\x04\x12\x02\xc3\x28",  # a build that is no UTF-8
+        b"\x22\x04\x12\x02\xc3\x28",  # a build that is not UTF-8
         bytes(range(256)),
     ]:
         stream = Stream(world.coordinator)
@@ -123,7 +123,7 @@ def garbage_instead_of_messages(world):
 
 @scenario
 def messages_without_a_body(world):
-    for nothing in [b"", b"\xfa\x01\x02hi"]:  # nothing at all, and field 31, which there is not
+    for nothing in [b"", b"\xfa\x01\x02hi"]:  # nothing at all, and field 31, which does not exist
         stream = Stream(world.coordinator)
         stream.say(nothing)
         stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "no body", "newer protocol")
@@ -139,7 +139,7 @@ def messages_far_beyond_the_limit(world):
 
 @scenario
 def compressed_messages(world):
-    # What a few bytes become when they are unpacked is not tried.
+    # The coordinator must not find out what a few bytes expand to.
     stream = Stream(world.coordinator, compression=grpc.Compression.Gzip)
     stream.say(stream.message(hello=hello_of(world, name="a" * 100_000)))
     stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "compress")
@@ -154,11 +154,11 @@ def frames_that_no_library_would_send(world):
         answer = world.coordinator.type("nn.v1.CoordinatorMessage").FromString(answers[0])
         equal(answer.reject.reason, answer.reject.DESCRIPTOR.file.enum_types_by_name["RejectReason"]
               .values_by_name["REJECT_REASON_MESSAGE"].number, f"the reason ({answer})")
-        check(answer.reject.message, "nothing is said about it")
+        check(answer.reject.message, "the reject has no message")
 
 
 @scenario
-def bytes_that_are_no_http(world):
+def bytes_that_are_not_http2(world):
     for garbage in [
         bytes(100_000),
         b"GET / HTTP/1.1\r\nHost: nn\r\n\r\n",
@@ -171,14 +171,14 @@ def bytes_that_are_no_http(world):
                 while peer.recv(65536):
                     pass
             except (ConnectionError, BrokenPipeError):
-                pass  # it has hung up in the middle
+                pass  # disconnected in the middle
             except socket.timeout:
                 check(False, f"the connection stays open after {garbage[:20]!r}")
 
 
 @scenario
-def half_a_greeting_of_http(world):
-    # They stay as they are while everything else goes on, and are still there at the end of the run.
+def connections_that_stop_within_the_http2_preface(world):
+    # They stay open, and say nothing more until the run is over.
     for part in [b"", http2.PREFACE[:11], http2.PREFACE]:
         peer = http2.connect(world.coordinator.address)
         peer.sendall(part)
@@ -203,7 +203,7 @@ def messages_before_hello(world):
     for index in range(6):
         stream = Stream(world.coordinator)
         name, message = early(stream.message, world)[index]
-        # That a Hello follows does not help.
+        # A Hello that follows does not help.
         stream.say(message, stream.message(hello=hello_of(world)))
         stream.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", f"expected Hello, got {name}")
 
@@ -221,7 +221,7 @@ def two_hellos(world):
     peer = Peer(world).greet()
     peer.say(peer.make(hello=hello_of(world)))
     peer.rejected("REJECT_REASON_MESSAGE", "INVALID_ARGUMENT", "expected Ready, got Hello")
-    # In one go, before the first can have been answered.
+    # Both at once, before the first can be answered.
     stream = greeting(world)
     stream.say(stream.message(hello=hello_of(world)))
     equal(stream.must_hear().WhichOneof("body"), "welcome", "the answer to the first")
@@ -237,7 +237,7 @@ def a_stream_that_ends_before_hello(world):
 
 @scenario
 def a_stream_that_says_nothing(world):
-    # It was opened when the program began.
+    # The stream was opened when the program started.
     world.silent.rejected("REJECT_REASON_SILENT", "UNAVAILABLE", "10s", "dial again")
 
 
@@ -254,13 +254,13 @@ def the_training_set_is_what_was_offered(world):
         equal(zlib.crc32(chunk.data), chunk.crc32, "the checksum of a chunk")
         whole += chunk.data
     equal((len(whole), hashlib.sha256(whole).hexdigest()), (offer.bytes, offer.sha256), "the training set")
-    check(whole.startswith(b"nn-train/1\0"), "it is of another kind")
+    check(whole.startswith(b"nn-train/1\0"), "the format is not nn-train/1")
     equal(struct.unpack_from("<Q", whole, 11)[0], peer.manifest["train_samples"], "its number of samples")
     peer.leave()
 
 
 @scenario
-def training_sets_that_are_not_there(world):
+def training_sets_that_do_not_exist(world):
     for body in [{"data_request": {"sha256": "44" * 32}}, {"ready": {"data_sha256": "44" * 32}}, {"ready": {}}]:
         peer = Peer(world).greet()
         peer.say(peer.make(**body))
@@ -284,7 +284,7 @@ def messages_of_another_generation(world):
 
 
 @scenario
-def none_of_it_has_left_a_trace(world):
+def the_status_is_as_before(world):
     status = nobody_is_there(world)
     for field in ["state", "generation", "step", "total_steps", "manifest_hash", "refused", "reissued"]:
         equal(getattr(status, field), getattr(world.before, field), field)

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, just enough to send what no gRPC library would."""
+"""HTTP/2 by hand, just enough to send frames that no gRPC library would."""
 
 import socket
 import struct
@@ -23,7 +23,7 @@ def connect(address):
 
 
 def call(address, path, body):
-    """Calls a gRPC method with these bytes as its body; the messages that are answered, as bytes."""
+    """Calls a gRPC method with `body` as the bytes of its stream; returns the messages of the answer, as bytes."""
     fields = [
         (b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", address.encode()),
         (b"te", b"trailers"), (b"content-type", b"application/grpc"),

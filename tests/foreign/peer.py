@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Plays a worker that the project did not write against a coordinator, scenario by scenario.
+"""Plays a foreign worker against a coordinator, scenario by scenario.
 
 usage: peer.py ADDRESS --arithmetic HEX [--pid N] [--still] SUITE…
 
-A line for each scenario says whether the coordinator did what it should. Then one stream stays until the run is over:
-"waiting for the end" asks for honest workers, and the last line has the hash of the parameters, as the coordinator says.
-The fingerprint of the arithmetic is the one in the summary of any run on the same machine. With --still nobody else
-computes: the run must stay at its first step, with the same weights for everyone who joins.
+A line for each scenario says whether the coordinator behaved correctly. Then one stream stays open until the run is
+over: the line "waiting for the end" asks for honest workers, and the last line has the hash of the parameters, as the
+coordinator reports it. --arithmetic takes the arithmetic fingerprint from the summary of any run on the same machine.
+With --still nobody else computes: the run must stay at its first step, with the same weights for every peer that joins.
 """
 
 import argparse
@@ -28,7 +28,7 @@ SUITES = {
 
 
 class World:
-    """What scenarios share: the coordinator, and what has been seen of its run so far."""
+    """Shared by the scenarios: the coordinator, and observations of its run so far."""
 
     def __init__(self, options):
         self.coordinator = Coordinator(options.address)
@@ -40,13 +40,13 @@ class World:
         self.kept = []
 
     def saw(self, step, weights):
-        """Weights of a step, by their hash: they are the same whoever is sent them."""
+        """Records the hash of a step's weights, which must be the same for every peer."""
         equal(self.steps.setdefault(step, weights), weights, f"the hash of the weights of step {step}")
-        check(step == 0 or not self.still, f"the run has gone on to step {step}")
+        check(step == 0 or not self.still, f"the run has advanced to step {step}")
 
 
 def to_the_end(world):
-    """A peer that is never ready, and so is given nothing, hears how the run ended."""
+    """Waits for the end of the run, as a peer that is never ready and gets no work. Returns the parameters' hash."""
     witness = Peer(world, name="witness", patience=600).greet()
     witness.beat()
     print("waiting for the end", flush=True)
@@ -54,7 +54,7 @@ def to_the_end(world):
     equal(answer.WhichOneof("body"), "run_over", "the last message")
     equal(name_of(answer.run_over, "outcome"), "OUTCOME_COMPLETE", "the outcome")
     equal(answer.run_over.steps, world.before.total_steps, "the number of steps")
-    check(witness.hear() is None, "something is said after the end")
+    check(witness.hear() is None, "a message follows the last")
     equal(witness.ending(), "OK", "the status")
     return answer.run_over.params_sha256
 

@@ -1,4 +1,4 @@
-"""What takes a run that goes on beside it: an honest worker of the project's own."""
+"""Scenarios in a run that advances, because an honest worker computes beside the stranger."""
 
 from stranger import Peer, Wrong, check, equal
 
@@ -12,8 +12,8 @@ def scenario(function):
 
 
 @scenario
-def a_node_that_has_been_counted(world):
-    # With three threads to the honest worker's one, a stranger is given three quarters of the leaves: two nodes.
+def a_node_that_was_counted_already(world):
+    # With three threads to the honest worker's one, a stranger is assigned three quarters of the leaves: two nodes.
     for _ in range(20):
         peer = Peer(world, threads=3, name="twice").join()
         work = peer.work()
@@ -21,13 +21,13 @@ def a_node_that_has_been_counted(world):
             break
         peer.leave()
     else:
-        raise Wrong("it is never given two nodes")
+        raise Wrong("the stranger is never assigned two nodes")
     peer.say(*peer.gradient(work, node=work.nodes[0], put=(3, NAN)))
     peer.refused("REFUSAL_REASON_NOT_FINITE")
-    # The honest worker is given that node; the step still waits for the other one.
+    # The honest worker is assigned that node; the step still waits for the other one.
     world.coordinator.status_when(
         lambda status: status.refused >= world.refusals and status.waiting_for == "twice",
-        "that only the second node is missing")
+        "that it waits for the second node only")
     peer.say(*peer.gradient(work, node=work.nodes[0]))
     peer.refused("REFUSAL_REASON_DUPLICATE", "counted already")
     equal(world.coordinator.status().step, work.step, "the step")
@@ -38,18 +38,18 @@ def a_node_that_has_been_counted(world):
 def a_step_that_is_over(world):
     peer = Peer(world).join()
     old = peer.work()
-    # Whoever leaves gives back what it holds: the honest worker ends the step.
+    # The nodes of a worker that leaves are assigned to others: the honest worker finishes the step.
     peer.leave()
     peer = Peer(world).join()
     new = peer.work()
-    check(new.step > old.step, f"the run stands at step {new.step}")
+    check(new.step > old.step, f"the run is stuck at step {new.step}")
     for step in {0, old.step, new.step - 1}:
         messages = peer.gradient(new)
         for message in messages:
             message.step = step
         peer.say(*messages)
         peer.refused("REFUSAL_REASON_STALE_STEP", f"step {step},", "drop it and go on")
-    # Nothing was held against it.
+    # None of this counted against it.
     peer.say(*peer.gradient(new, put=(3, NAN)))
     peer.refused("REFUSAL_REASON_NOT_FINITE")
     peer.leave()

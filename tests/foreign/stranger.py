@@ -1,6 +1,6 @@
-"""A worker's end of the protocol as a stranger would write it: from the address, and what is told there by reflection.
+"""A worker's end of the protocol as a stranger would write it, from a coordinator's address and reflection service.
 
-No .proto file is read and no code was generated from one; grpcio and protobuf are the reference implementations.
+It reads no .proto file and uses no code generated from one. grpcio and protobuf are the reference implementations.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ CHUNK = 1 << 20
 U32 = (1 << 32) - 1
 U64 = (1 << 64) - 1
 
-# More than any answer takes, in seconds: what comes later is not waited for, and fails.
+# A limit on the wait for an answer, in seconds, generous for a busy machine.
 PATIENCE = 30
 
 PROTOCOL = 1
 
 
 class Wrong(Exception):
-    """The coordinator did not do what it should."""
+    """The coordinator did not behave as it should."""
 
 
 def check(holds, otherwise):
@@ -48,11 +48,11 @@ def name_of(message, field="reason"):
 
 
 class Coordinator:
-    """What listens at an address, known by reflection only."""
+    """A coordinator at an address, known by reflection only."""
 
     def __init__(self, address):
         self.address = address
-        # The limits are grpcio's own: no answer may need more than 4 MiB.
+        # grpcio's default limits apply: an answer must not exceed 4 MiB.
         self.channel = grpc.insecure_channel(address)
         database = ProtoReflectionDescriptorDatabase(self.channel)
         self.services = set(database.get_services())
@@ -62,7 +62,7 @@ class Coordinator:
         return GetMessageClass(self.pool.FindMessageTypeByName(name))
 
     def method(self, service, name):
-        """A method, ready to be called; bytes are sent as they are."""
+        """A method, ready to be called. It sends messages, and bytes as they are."""
         method = self.pool.FindServiceByName(service).methods_by_name[name]
         kinds = {
             (False, False): self.channel.unary_unary,
@@ -80,7 +80,7 @@ class Coordinator:
         return self.method("nn.v1.Status", "GetStatus")(request, timeout=PATIENCE)
 
     def status_when(self, holds, what):
-        """The status once something holds of it: it is made a few times a second."""
+        """Waits for a status of which `holds` is true. The coordinator updates it a few times a second."""
         for _ in range(PATIENCE * 20):
             status = self.status()
             if holds(status):
@@ -90,7 +90,7 @@ class Coordinator:
 
 
 class Stream:
-    """One call of Work: anything can be said, and all that is answered is heard."""
+    """One call of Work, which can send anything and hears every answer."""
 
     def __init__(self, coordinator, patience=PATIENCE, **options):
         self.coordinator = coordinator
@@ -104,7 +104,7 @@ class Stream:
             self.words.put(message)
 
     def close(self):
-        """Nothing more will be said."""
+        """Ends the stream after the messages so far."""
         self.words.put(None)
 
     def hear(self):
@@ -115,10 +115,10 @@ class Stream:
             return None
 
     def must_hear(self):
-        """The next message; the stream may not end before it."""
+        """The next message; it is an error if the stream ends instead."""
         answer = self.hear()
         if answer is None:
-            raise Wrong(f"the stream ended without a word: {self.ending()}, {self.call.details()!r}")
+            raise Wrong(f"the stream ended without a message: {self.ending()}, {self.call.details()!r}")
         return answer
 
     def ending(self):
@@ -126,7 +126,8 @@ class Stream:
         return self.call.code().name
 
     def rejected(self, reason, code, *words, refusals=0):
-        """The stream ends with this reason, this status, and a sentence with these words; the sentence is returned."""
+        """Checks that the stream ends with this reason, this status code, and a message with these words, after at most
+        `refusals` refusals. Returns the message."""
         while (kind := (answer := self.must_hear()).WhichOneof("body")) != "reject":
             check(kind != "run_over", "the run is over")
             if kind == "refusal":
@@ -136,7 +137,7 @@ class Stream:
         equal(name_of(answer.reject), reason, f"the reason ({sentence})")
         for word in words:
             check(word in sentence, f"{word!r} is not in {sentence!r}")
-        check(self.hear() is None, "the stream goes on after a reject")
+        check(self.hear() is None, "the stream continues after a reject")
         equal(self.ending(), code, "the status")
         equal(self.call.details(), sentence, "the status's message")
         self.close()
@@ -148,7 +149,7 @@ Node = namedtuple("Node", "level index")
 
 
 class Peer(Stream):
-    """A worker that keeps to the protocol until it is told not to. It does not compute."""
+    """A worker that follows the protocol unless a scenario makes it do otherwise. It does not compute."""
 
     members = itertools.count(1 << 40)
 
@@ -167,7 +168,7 @@ class Peer(Stream):
         return self.message(generation=self.generation, step=step, attempt=attempt, **body)
 
     def greet(self):
-        """Waits to be welcome."""
+        """Waits for Welcome."""
         answer = self.must_hear()
         equal(answer.WhichOneof("body"), "welcome", f"the answer to Hello ({answer})")
         self.generation = answer.generation
@@ -185,7 +186,7 @@ class Peer(Stream):
         return self
 
     def work(self):
-        """The next assignment, once the weights that it needs are there."""
+        """Waits for the next assignment and the weights that it needs."""
         while not (self.assigned and self.assigned[0].step in self.weights
                    and len(self.weights[self.assigned[0].step]) == len(self.layers)):
             answer = self.must_hear()
@@ -196,7 +197,7 @@ class Peer(Stream):
         return work
 
     def take(self, answer):
-        """Assignments and weights."""
+        """Takes in a message with an assignment or weights."""
         kind = answer.WhichOneof("body")
         equal(answer.generation, self.generation, f"the generation of {kind}")
         if kind == "assignment":
@@ -220,7 +221,7 @@ class Peer(Stream):
                 self.incoming = None
                 self.keep(step, tensor, b"".join(data))
         else:
-            raise Wrong(f"{kind} comes where work was expected: {answer}")
+            raise Wrong(f"got {kind} instead of work: {answer}")
 
     def keep(self, step, tensor, data):
         equal(len(data), tensor.elements * 4, "the length of the weights")
@@ -235,7 +236,7 @@ class Peer(Stream):
             at += elements * 4
 
     def refused(self, reason, *words):
-        """The next answer to a contribution; the stream goes on."""
+        """Checks that the next contribution is refused for this reason, in a message with these words."""
         while True:
             answer = self.must_hear()
             if answer.WhichOneof("body") != "refusal":
@@ -249,7 +250,7 @@ class Peer(Stream):
             return
 
     def leave(self):
-        """As a worker should."""
+        """Leaves as a worker should, with Goodbye."""
         self.say(self.make(goodbye={"reason": "that was all"}))
         while self.hear() is not None:
             pass
@@ -257,7 +258,7 @@ class Peer(Stream):
         self.close()
 
     def leaves(self, step):
-        """How many leaves the tree of a step has, and the samples of its mini-batch."""
+        """The number of leaves in the tree of a step, and the number of samples in its mini-batch."""
         batch, samples = self.manifest["batch_size"], self.manifest["train_samples"]
         in_epoch = step % -(-samples // batch)
         batch = min(batch, samples - in_epoch * batch)
@@ -270,7 +271,7 @@ class Peer(Stream):
         return max(0, min((first + (1 << node.level)) * shard, batch) - first * shard)
 
     def gradient(self, work, node=None, layer=None, put=None, **stats):
-        """A gradient that looks right: header and chunks, to be spoilt. `put` is a place and a number for it."""
+        """The messages of a gradient that looks right: header and chunks. `put` is an index and a number to put there."""
         node = node or work.nodes[0]
         values = array("f", [0.5]) * (sum(self.layers) if layer is None else self.layers[layer])
         if put:
@@ -289,7 +290,7 @@ class Peer(Stream):
         ]
 
     def beat(self):
-        """Signs of life from now on, until the stream is over."""
+        """Sends heartbeats from now on, until the stream is over."""
         def beat():
             while self.call.is_active():
                 self.say(self.make(heartbeat={}))

@@ -1,4 +1,4 @@
-"""Tensors that cannot be right: the stream ends, and nothing of them is kept."""
+"""Malformed tensors: the stream ends, and nothing of them is kept."""
 
 from stranger import CHUNK, U32, U64, Peer, check, equal, hello_of
 
@@ -13,12 +13,12 @@ def scenario(function):
 
 
 def spoilt(name, end, *words, refusals=0):
-    """A scenario in which a gradient that looks right is spoilt and sent; `spoil` gets its messages and its peer."""
+    """A scenario in which a gradient that looks right is spoilt and sent: `spoil` changes its messages."""
     def add(spoil):
         def play(world):
             peer = Peer(world).join()
             messages = peer.gradient(peer.work())
-            equal(len(messages), 3, "a header and chunks: the test wants two of these")
+            equal(len(messages), 3, "the number of messages (a header and two chunks)")
             spoil(messages, peer)
             peer.say(*messages)
             peer.rejected(*end, *words, refusals=refusals)
@@ -29,14 +29,14 @@ def spoilt(name, end, *words, refusals=0):
 
 
 def stands(world):
-    """Whoever comes next is given the same step with the same weights."""
+    """Checks that the next peer is given work on weights that have not changed."""
     peer = Peer(world).join()
     peer.work()
     peer.leave()
 
 
 def header(name, *words, **changes):
-    """One with other fields in the tensor's header."""
+    """A scenario with other fields in the tensor's header."""
     @spoilt(name, TENSOR, *words)
     def _(messages, _peer):
         for field, change in changes.items():
@@ -51,14 +51,14 @@ header("the_bytes_instead_of_the_numbers", "numbers", elements=lambda n: n * 4)
 header("one_chunk_too_many", "3 chunks", chunks=lambda n: n + 1)
 header("no_chunks", "0 chunks", chunks=lambda _: 0)
 header("four_billion_chunks", f"{U32} chunks", chunks=lambda _: U32)
-header("a_layer_that_is_not_there", "no layer 2", layer=lambda _: 2)
-header("the_last_layer_of_all", f"no layer {U32}", layer=lambda _: U32)
+header("a_layer_that_does_not_exist", "no layer 2", layer=lambda _: 2)
+header("the_highest_layer", f"no layer {U32}", layer=lambda _: U32)
 header("one_layer_with_the_numbers_of_all", "numbers", layer=lambda _: 0)
 header("a_wrong_checksum_of_the_tensor", "checksum of the tensor", crc32=lambda crc: crc ^ 1)
 
 
 def chunk(name, which, *words, **changes):
-    """One with other fields in one of its chunks."""
+    """A scenario with other fields in one of the chunks."""
     @spoilt(name, TENSOR, *words)
     def _(messages, _peer):
         for field, change in changes.items():
@@ -109,7 +109,7 @@ def _(messages, _):
 
 @spoilt("a_chunk_after_the_last", TENSOR, "without a header", refusals=1)
 def _(messages, peer):
-    # The tensor before it is whole, so it must be one that is refused; whether that is told in time is open.
+    # The tensor before it is complete, so it must be one that is refused. The refusal may or may not arrive in time.
     for message in messages:
         message.generation += 1
     messages.append(messages[-1])
@@ -175,13 +175,13 @@ def _(messages, peer):
 
 
 @scenario
-def nothing_is_allocated_for_what_is_announced(world):
+def an_announcement_alone_allocates_nothing(world):
     def memory():
-        """What the coordinator has ever had of the address space, in bytes."""
+        """The coordinator's peak virtual memory, in bytes."""
         with open(f"/proc/{world.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) << 10 for line in status if line.startswith("VmPeak:"))
     if world.pid is None:
-        print("     not on this system: the coordinator's memory cannot be looked at")
+        print("     skipped: this system does not show the coordinator's memory")
         return
     before = memory()
     for elements in [1 << 30, 1 << 33, 1 << 40, U64]:
@@ -192,7 +192,7 @@ def nothing_is_allocated_for_what_is_announced(world):
         peer.say(messages[0])
         peer.rejected(*TENSOR, f"{elements} numbers")
     grown = memory() - before
-    check(grown < 1 << 30, f"the coordinator has taken {grown >> 20} MiB for it")
+    check(grown < 1 << 30, f"the coordinator allocated {grown >> 20} MiB")
 
 
 @scenario
@@ -209,7 +209,7 @@ def a_stream_that_ends_within_a_tensor(world):
     peer = Peer(world).join()
     peer.say(*peer.gradient(peer.work())[:-1])
     peer.close()
-    check(peer.hear() is None, "something is said to a worker that has left")
+    check(peer.hear() is None, "a message follows although the worker has left")
     equal(peer.ending(), "OK", "the status")
     stands(world)
 

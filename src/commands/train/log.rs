@@ -1,8 +1,8 @@
-//! `metrics.jsonl`: a line for every epoch, and one with the hash of the weights for every step.
+//! `metrics.jsonl`: a line for every epoch, and a line with the hash of the weights for every step.
 //!
-//! Lines are gathered in memory and written many at a time. Where there is no room for them they stay in memory until
-//! there is. A run that is taken up again does some steps a second time: their lines are cut from the file, and what
-//! they said is compared with what comes out now.
+//! Lines are collected in memory and written many at a time. If the disk is full they stay in memory until there is
+//! room. A resumed run repeats some steps: their lines are cut from the file, and their hashes are compared with those of
+//! the repeated steps.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -16,16 +16,16 @@ use crate::failure::Failure;
 use crate::progress::warn;
 use crate::store::WeightsHash;
 
-/// So much is gathered before it is written.
+/// Bytes to collect before they are written.
 const GATHER: usize = 64 << 10;
 
-/// Nothing waits longer than this, as far as steps come by.
+/// The longest that a line waits to be written, as long as the run makes steps.
 const WAIT: Duration = Duration::from_secs(1);
 
-/// While there is no room, so much is kept in memory; beyond it the lines of steps are left out, not those of epochs.
+/// Bytes to keep in memory while the disk is full. Beyond this, lines of steps are dropped; lines of epochs never are.
 const KEEP: usize = 64 << 20;
 
-/// So many lines of epochs go into a checkpoint.
+/// The most lines of epochs that go into a checkpoint.
 const UNLOGGED: usize = 10_000;
 
 /// The log of a run.
@@ -33,20 +33,20 @@ const UNLOGGED: usize = 10_000;
 pub(super) struct Log {
     path: PathBuf,
     file: Option<File>,
-    /// Steps between two lines of steps; 0 for none.
+    /// Every how many steps a line is written; 0 for never.
     every: u64,
     pending: Vec<u8>,
-    /// The lines of epochs that are in `pending`.
+    /// The lines of epochs in `pending`.
     epochs: Vec<Value>,
     written: Duration,
-    /// What went wrong with the last write.
+    /// Why the last write failed, if it did.
     trouble: Option<String>,
     left_out: u64,
-    /// What the lines said that were cut.
+    /// The hashes in the lines that were cut.
     told: Told,
 }
 
-/// What the lines of later steps said before they were cut: the hash of the weights after so many steps.
+/// The hashes of the weights in lines that were cut, by the number of steps after which the weights had them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
     steps: HashMap<u64, String>,
@@ -54,7 +54,7 @@ pub(super) struct Told {
 }
 
 impl Log {
-    /// A log at `path`, which need not be there.
+    /// A log at `path`, which need not exist.
     pub(super) fn new(path: PathBuf, every: u64) -> Self {
         Self {
             path,
@@ -69,8 +69,8 @@ impl Log {
         }
     }
 
-    /// Before the run goes on after `step`: cuts the lines of later steps and what follows a damaged line. Gives the lines
-    /// of epochs that stay; those in `unlogged` are added should they be missing.
+    /// Prepares the log for a run that resumes after `step`: cuts the lines of later steps and everything after a damaged
+    /// line, and adds the lines of epochs in `unlogged` that are missing. Returns all lines of epochs that are left.
     pub(super) fn cut(&mut self, step: u64, unlogged: Vec<Value>) -> io::Result<Vec<Value>> {
         let mut text = Vec::new();
         match File::open(&self.path) {
@@ -82,7 +82,7 @@ impl Log {
         let mut whole = true;
         let mut epochs: Vec<Value> = Vec::new();
         for (number, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            // A line without its end was cut by a crash, even if what is there happens to be JSON.
+            // A line without a line feed was cut by a crash, even if the rest happens to be valid JSON.
             let parsed = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice::<Value>(line).ok());
             let Some(value) = parsed else {
                 if line.ends_with(b"\n") {
@@ -108,7 +108,7 @@ impl Log {
             }
         }
         if kept < text.len() {
-            // In place: that needs no room.
+            // Truncating in place works on a full disk too.
             OpenOptions::new().write(true).open(&self.path)?.set_len(kept as u64)?;
         }
         for line in unlogged {
@@ -121,11 +121,11 @@ impl Log {
         Ok(epochs)
     }
 
-    /// The weights after so many steps, and the samples whose gradients the last of them was taken with: each counted
-    /// where its gradient was.
+    /// Logs the hash of `params`, the weights after `steps` steps; `samples` is the number of samples whose gradients
+    /// counted in the last of them.
     ///
     /// # Errors
-    /// If they are not those that the log had after that step before.
+    /// If the log had another hash for that step before the run was resumed.
     pub(super) fn weights(&mut self, steps: u64, samples: usize, params: &[f32]) -> Result<(), Failure> {
         let due = self.every != 0 && steps.is_multiple_of(self.every);
         let told = if self.told.steps.is_empty() { None } else { self.told.steps.remove(&steps) };
@@ -146,10 +146,10 @@ impl Log {
         }
     }
 
-    /// An epoch is over.
+    /// Logs `line` for an epoch that ended after `steps` steps.
     ///
     /// # Errors
-    /// If its weights are not those that the log had before.
+    /// If the log had another hash for that epoch before the run was resumed.
     pub(super) fn epoch(&mut self, steps: u64, line: Value) -> Result<(), Failure> {
         self.gather(&line);
         let now = line["params_sha256"].as_str().unwrap_or_default().to_owned();
@@ -164,17 +164,17 @@ impl Log {
         let _ = writeln!(self.pending, "{line}");
     }
 
-    /// Writes what has been gathered, if it is much or old.
+    /// Writes the collected lines if there are many of them or the last write was long ago.
     pub(super) fn settle(&mut self, now: Duration) {
         if self.pending.len() >= GATHER || now.saturating_sub(self.written) >= WAIT {
-            // While there is no room it is only tried now and then.
+            // While the disk is full, try only now and then.
             if self.trouble.is_none() || now.saturating_sub(self.written) >= WAIT {
                 self.flush(now);
             }
         }
     }
 
-    /// Writes what has been gathered. Where that fails it is kept for the next time.
+    /// Writes the collected lines. Those that cannot be written are kept for the next time.
     pub(super) fn flush(&mut self, now: Duration) {
         self.written = now;
         match self.write() {
@@ -187,14 +187,14 @@ impl Log {
             Err(error) => {
                 let trouble = format!("cannot write to {}: {error}", self.path.display());
                 if self.trouble.is_none() {
-                    warn(format_args!("{trouble}; the training goes on, and the lines are kept for later"));
+                    warn(format_args!("{trouble}; training continues, and the lines are kept for later"));
                 }
                 self.trouble = Some(trouble);
             }
         }
     }
 
-    /// What is written is taken out of `pending` even if the rest fails: it must not be written twice.
+    /// Removes from `pending` whatever was written, even if the rest fails, so that nothing is written twice.
     fn write(&mut self) -> io::Result<()> {
         let mut done = 0;
         let result = loop {
@@ -219,8 +219,8 @@ impl Log {
         result
     }
 
-    /// The lines of epochs that there was no room for: to be kept in a checkpoint. Only the last of very many, as what is
-    /// beside the numbers in a checkpoint must stay small.
+    /// The lines of epochs that could not be written yet, to be kept in a checkpoint. If there are very many, only the
+    /// last of them, because the metadata of a checkpoint must stay small.
     pub(super) fn unlogged(&self) -> &[Value] {
         &self.epochs[self.epochs.len().saturating_sub(UNLOGGED)..]
     }
@@ -228,33 +228,32 @@ impl Log {
     /// Writes the rest at the end of the run.
     ///
     /// # Errors
-    /// If lines are lost with that.
+    /// If lines could not be written.
     pub(super) fn finish(&mut self, now: Duration) -> Result<(), Failure> {
         self.flush(now);
         if self.left_out > 0 {
             let lines = self.left_out;
             warn(format_args!(
-                "there was no room in {} for the hashes of {lines} steps",
+                "{} lacks the hashes of {lines} steps, for which there was no room",
                 self.path.display()
             ));
         }
         self.trouble.take().map_or(Ok(()), |trouble| {
-            Err(Failure::failed(trouble).help(
-                "make room; with --resume the lines of epochs are then written, those of steps are lost",
-            ))
+            Err(Failure::failed(trouble)
+                .help("make room; --resume then writes the lines of epochs, but those of steps are lost"))
         })
     }
 }
 
-/// The same step has given other weights than before, which must not be.
+/// The failure of a run in which a repeated step gave different weights, which must never happen.
 fn contradiction(steps: u64, before: &str, now: &str) -> Failure {
     Failure::failed(format_args!(
-        "THE SAME STEP HAS GIVEN OTHER WEIGHTS: after step {steps} metrics.jsonl had {before}, now it is {now}; the run \
-         is stopped, and no checkpoint is written of it"
+        "THE SAME STEP GAVE DIFFERENT WEIGHTS: metrics.jsonl has {before} after step {steps}, but the repeated step gave \
+         {now}; the run is stopped, and no checkpoint of it is written"
     ))
     .help(
-        "a memory fault, an altered checkpoint or log, or another version of nn can be the cause; `nn replay` with an \
-         older checkpoint tells which steps hold, and --resume once more goes on with what comes out now",
+        "the cause can be a memory fault, an altered checkpoint or log, or another version of nn; `nn replay` with an \
+         older checkpoint shows which steps hold, and another --resume accepts the new weights",
     )
 }
 
@@ -286,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_is_compared_and_written_again() {
+    fn repeated_steps_are_compared_with_the_lines_that_were_cut() {
         let (_folder, path, text) = example();
         for cut in 0..=30 {
             let mut log = Log::new(path.clone(), 1);
@@ -311,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn any_torn_end_is_cut_and_nothing_before_it() {
+    fn a_torn_line_is_cut_and_nothing_before_it() {
         let (_folder, path, text) = example();
         for length in 0..text.len() {
             std::fs::write(&path, &text[..length]).unwrap();
@@ -322,9 +321,9 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_room_are_kept_and_come_back_with_the_checkpoint() {
+    fn lines_that_cannot_be_written_are_kept_and_restored_from_the_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
-        // There is no such folder yet, which fails as a full disk does.
+        // The folder does not exist yet, so writing fails as on a full disk.
         let path = folder.path().join("later/metrics.jsonl");
         let mut log = Log::new(path.clone(), 1);
         log.weights(1, 4, &[1.0]).unwrap();
@@ -337,7 +336,7 @@ mod tests {
         log.finish(Duration::ZERO).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
         assert!(log.unlogged().is_empty());
-        // Another process, which has the lines from a checkpoint; those that are there are not doubled.
+        // Another process, which takes the lines from a checkpoint. Lines that the log already has are not added again.
         for times in [1, 2] {
             let mut log = Log::new(folder.path().join("other.jsonl"), 1);
             assert_eq!(log.cut(10, unlogged.clone()).unwrap(), [epoch(1)], "{times}");

@@ -9,25 +9,25 @@ use serde_json::Value;
 use crate::failure::Failure;
 use crate::store::{Checkpoints, ModelFile, without_path, write_atomically};
 
-/// The folder that `--out` names. Where it was made for a run that then leaves no file in it, it goes again.
+/// The folder that `--out` names. If it was created for a run that leaves no file in it, it is removed again.
 #[derive(Debug)]
 pub(super) struct RunFolder {
     path: PathBuf,
-    /// The folders that were not there before, innermost first.
+    /// The folders that were created for the run, innermost first.
     made: Vec<PathBuf>,
-    /// Held as long as the run lasts, however it ends: a second run would take the files of the first for an old run's.
+    /// Held until the run ends, however it ends: a second run would mistake the files of this one for an old run's.
     _lock: Option<File>,
 }
 
 impl Drop for RunFolder {
     fn drop(&mut self) {
-        // A folder with something in it is not removed, nor are then those around it.
+        // This stops at the first folder that is not empty.
         let _ = self.made.iter().try_for_each(fs::remove_dir);
     }
 }
 
 impl RunFolder {
-    /// Makes the folder if it is not there, and finds out now rather than at the end whether files can be written to it.
+    /// Creates the folder if it does not exist, and checks now rather than at the end that files can be written to it.
     pub(super) fn open(path: &Path) -> Result<Self, Failure> {
         let refused = |error: io::Error| {
             let says = format!("cannot write to --out {}: {}", path.display(), without_path(&error));
@@ -43,14 +43,14 @@ impl RunFolder {
         let mut folder = Self { path: path.to_owned(), made, _lock: None };
         fs::create_dir_all(path).map_err(refused)?;
         folder._lock = lock(path)?;
-        // Made with content, because a full disk still takes empty files.
+        // The probe has content, because a full disk still accepts empty files.
         let probe = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(path);
         probe.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.flush())).map_err(refused)?;
         folder.sweep();
         Ok(folder)
     }
 
-    /// Removes what an earlier run was writing when it was killed. What cannot be removed only takes room.
+    /// Removes temporary files of an earlier run that was killed. Failures are ignored: the files only take up room.
     fn sweep(&self) {
         for folder in [self.path.clone(), self.path.join("checkpoints")] {
             for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -74,7 +74,7 @@ impl RunFolder {
         self.path.join("metrics.jsonl")
     }
 
-    /// A new run begins: what an old one left would be taken for its own.
+    /// Removes the files of an old run, which would otherwise be mistaken for those of the new one.
     pub(super) fn clear(&self) -> Result<(), Failure> {
         let gone = |result: io::Result<()>| match result {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -104,18 +104,18 @@ impl RunFolder {
 
     pub(super) fn failed(&self, what: &str, error: &io::Error) -> Failure {
         Failure::failed(format_args!("cannot {what} {}: {error}", self.path.display()))
-            .help("make room or choose another --out; checkpoints that were written are intact")
+            .help("make room or choose another --out; checkpoints already written are intact")
     }
 }
 
-/// Locks a folder against a second run. Where the system cannot lock folders there is no lock.
+/// Locks a folder against a second run. Returns no lock if the system cannot lock folders.
 fn lock(path: &Path) -> Result<Option<File>, Failure> {
     let Ok(folder) = File::open(path) else { return Ok(None) };
     match folder.try_lock() {
         Ok(()) => Ok(Some(folder)),
         Err(fs::TryLockError::WouldBlock) => {
             Err(Failure::usage(format_args!("another run is writing to --out {}", path.display()))
-                .help("wait for its end, or choose another folder"))
+                .help("wait until it ends, or choose another folder"))
         }
         Err(fs::TryLockError::Error(_)) => Ok(None),
     }

@@ -1,4 +1,4 @@
-//! The thread that writes checkpoints beside the training.
+//! The thread that writes checkpoints while training continues.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -7,14 +7,14 @@ use crate::failure::Failure;
 use crate::progress::warn;
 use crate::store::{Checkpoints, ModelFile};
 
-/// Writes checkpoints on a thread of its own. One of each sort may wait while one is written; a newer one takes its
-/// place, so that a slow disk costs checkpoints but never time.
+/// Writes checkpoints on a separate thread. While one is written, one of each kind can wait, and a newer one replaces it:
+/// a slow disk costs checkpoints but never time.
 pub(super) struct Writer {
     shared: Arc<(Mutex<Waiting>, Condvar)>,
     thread: JoinHandle<Option<String>>,
 }
 
-/// What is to be written.
+/// The checkpoints waiting to be written.
 #[derive(Default)]
 struct Waiting {
     newest: Option<ModelFile>,
@@ -22,13 +22,13 @@ struct Waiting {
     over: bool,
 }
 
-/// The lock; should the other thread have panicked under it, what is there is still whole.
+/// Locks the waiting checkpoints. They are valid even if the other thread has panicked while it held the lock.
 fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Writer {
-    /// Starts the thread; `out` is how warnings call the folder.
+    /// Starts the thread; `out` is the folder's name in warnings.
     pub(super) fn start(checkpoints: Checkpoints, out: String) -> Result<Self, Failure> {
         let shared = Arc::new((Mutex::default(), Condvar::new()));
         let theirs = shared.clone();
@@ -39,34 +39,34 @@ impl Writer {
         Ok(Self { shared, thread })
     }
 
-    /// Has a checkpoint written.
+    /// Queues a checkpoint.
     pub(super) fn newest(&self, file: ModelFile) {
         lock(&self.shared.0).newest = Some(file);
         self.shared.1.notify_one();
     }
 
-    /// Has the best checkpoint written.
+    /// Queues the best checkpoint.
     pub(super) fn best(&self, file: ModelFile) {
         lock(&self.shared.0).best = Some(file);
         self.shared.1.notify_one();
     }
 
-    /// Waits until all is written; says why the newest is not, if it is not.
+    /// Waits until everything is written. Returns why the newest checkpoint could not be written, if so.
     pub(super) fn finish(self) -> Result<(), String> {
         lock(&self.shared.0).over = true;
         self.shared.1.notify_one();
         match self.thread.join() {
             Ok(None) => Ok(()),
             Ok(Some(trouble)) => Err(trouble),
-            Err(_) => Err("the thread that writes checkpoints has ended".to_owned()),
+            Err(_) => Err("the thread that writes checkpoints has panicked".to_owned()),
         }
     }
 }
 
-/// Writes until it is told that the run is over; gives what went wrong with the newest checkpoint.
+/// Writes until the run is over. Returns why the newest checkpoint could not be written, if so.
 fn write_all(shared: &(Mutex<Waiting>, Condvar), checkpoints: &Checkpoints, out: &str) -> Option<String> {
     let (mut newest, mut best) = (Told::default(), Told::default());
-    // The best that there was no room for: there may be room later, and that epoch does not come again.
+    // A best checkpoint that could not be written. It is tried again: there may be room later, and its epoch is past.
     let mut unwritten = None;
     loop {
         let mut waiting = lock(&shared.0);
@@ -79,7 +79,7 @@ fn write_all(shared: &(Mutex<Waiting>, Condvar), checkpoints: &Checkpoints, out:
         if file.is_none() && better.is_none() {
             return newest.trouble;
         }
-        // The best first: a run that is taken up after the newest does not come to the best again.
+        // The best first: a run that resumes from the newest does not repeat the epoch of the best.
         if let Some(file) = better {
             let result = checkpoints.write_best(&file);
             unwritten = (result.is_err() && !over).then_some(file);
@@ -91,7 +91,7 @@ fn write_all(shared: &(Mutex<Waiting>, Condvar), checkpoints: &Checkpoints, out:
     }
 }
 
-/// Tells when writing begins to fail, and when it works again, and not each time in between.
+/// Warns once when writing begins to fail and once when it works again.
 #[derive(Default)]
 struct Told {
     trouble: Option<String>,
@@ -105,7 +105,7 @@ impl Told {
             Err(error) => {
                 let trouble = format!("cannot write {what}: {error}");
                 if self.trouble.is_none() {
-                    warn(format_args!("{trouble}; the training goes on, and older checkpoints are intact"));
+                    warn(format_args!("{trouble}; training continues, and older checkpoints are intact"));
                 }
                 self.trouble = Some(trouble);
             }

@@ -1,13 +1,14 @@
 """Golden values for the tests of nn-core: losses, gradients, optimizer paths and learning-rate multipliers.
 
 Run:   python make_golden.py            writes golden.json beside this file
-       python make_golden.py --check    compares its result with the existing golden.json, and writes nothing
+       python make_golden.py --check    compares the values with golden.json, and writes nothing
 
-Made with Python 3.11, PyTorch 2.15.0, NumPy 2.4 (`pip install torch numpy` in a virtual environment).
+The values were computed with Python 3.11, PyTorch 2.15.0 and NumPy 2.4 (`pip install torch numpy` in a virtual
+environment).
 
-Everything is computed in float64, by autograd and torch.optim, from inputs that were rounded to float32 first. So the
-program under test can load the inputs exactly, and the golden values are far more exact than float32. The inputs come
-from Python's own generator, whose sequence does not change between versions of PyTorch. README.md describes the file.
+All values are computed in float64, by autograd and torch.optim, from inputs that are rounded to float32. So the tests
+can load the inputs exactly, and the golden values are far more accurate than float32. The inputs come from Python's own
+generator, whose sequence does not change between versions of PyTorch. README.md describes the file.
 """
 
 import argparse
@@ -36,7 +37,7 @@ OUTPUTS_AND_COSTS = [
 
 
 def f32(x):
-    """The float64 that equals the float32 nearest to x."""
+    """x rounded to float32, as a float64."""
     return float(np.float32(x))
 
 
@@ -53,7 +54,7 @@ def tensor(values, *shape):
 
 
 def make_network(rng, name, widths, batch, gain=1.0):
-    """Parameters, inputs and targets, shared by every case on these widths."""
+    """Parameters, inputs and targets, shared by all cases on this network."""
     pairs = list(zip(widths, widths[1:]))
     last = widths[-1]
     return {
@@ -109,12 +110,12 @@ def case(network, activation, output, cost):
     y = tensor(flat, batch, widths[-1])
 
     z, nearest_to_zero = forward(weights, biases, x, activation)
-    # No ReLU may be so close to its kink that float32 falls on the other side.
+    # No weighted input of a ReLU may be so close to the kink that float32 falls on the other side.
     assert activation != "relu" or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
     a, losses = output_and_losses(z, y, labels, output, cost)
     gradients = torch.autograd.grad(losses.mean(), parameters)
 
-    # The literal one-sample-at-a-time gradient: its norms, and its mean as a check on the batch's gradient.
+    # The gradients of one sample at a time: their norms, and their mean as a check on the gradient of the batch.
     norms, total = [], [torch.zeros_like(p) for p in parameters]
     for n in range(batch):
         z, _ = forward(weights, biases, x[n : n + 1], activation)
@@ -145,7 +146,7 @@ def networks_and_cases(rng):
     wide = make_network(rng, "wide", [20, 17, 33, 6], 9)
     bare = make_network(rng, "bare", [9, 4], 5)
     single = make_network(rng, "single", [6, 8, 1], 7)
-    # Weighted inputs of some tens: a loss that takes the logarithm of a rounded activation is infinite here.
+    # Weighted inputs in the tens: a loss that takes the logarithm of a rounded activation is infinite here.
     saturated = make_network(rng, "saturated", [5, 4], 6, gain=30.0)
     cases = [
         case(network, activation, output, cost)
@@ -168,7 +169,7 @@ def optimizers(rng):
     start = normal(rng, WEIGHTS + BIASES)
     gradients = [normal(rng, WEIGHTS + BIASES) for _ in range(STEPS)]
     for g in gradients:
-        g[2] = g[WEIGHTS + 1] = 0.0  # Adam's root and division must cope with it
+        g[2] = g[WEIGHTS + 1] = 0.0  # Adam's square root and division must cope with 0
         g[5] = f32(g[5] * 1e-7)  # small enough for Adam's epsilon to matter
 
     adam = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
@@ -271,13 +272,13 @@ def number(x):
     if isinstance(x, int):
         return str(x)
     assert math.isfinite(x), "JSON has no infinities"
-    text = f"{x + 0.0:.{DIGITS}g}"  # + 0.0 makes -0.0 plain
-    assert f32(x) != x or f32(float(text)) == x, "a float32 would not survive the file"
+    text = f"{x + 0.0:.{DIGITS}g}"  # adding 0.0 turns -0.0 into 0.0
+    assert f32(x) != x or f32(float(text)) == x, "the file would change a float32"
     return text if any(mark in text for mark in ".e") else text + ".0"
 
 
 def dump(value, indent=0):
-    """JSON with a line for every field and for every list of numbers."""
+    """JSON with a line for each field and each list of numbers."""
     pad, inner = " " * indent, " " * (indent + 1)
     if isinstance(value, dict):
         if not any(isinstance(v, (dict, list)) for v in value.values()):
@@ -294,7 +295,7 @@ def dump(value, indent=0):
 
 
 def differences(new, old, where=""):
-    """The places at which two files differ by more than the rounding of their last digits."""
+    """The places where two files differ by more than the rounding of their last digits."""
     if isinstance(new, dict) and isinstance(old, dict) and new.keys() == old.keys():
         return [d for k in new for d in differences(new[k], old[k], f"{where}.{k}")]
     if isinstance(new, list) and isinstance(old, list) and len(new) == len(old):
@@ -306,7 +307,7 @@ def differences(new, old, where=""):
 
 def main():
     parser = argparse.ArgumentParser(description="Write golden.json.")
-    parser.add_argument("--check", action="store_true", help="compare with the file, do not write it")
+    parser.add_argument("--check", action="store_true", help="compare with the file instead of writing it")
     arguments = parser.parse_args()
 
     torch.set_num_threads(1)
