@@ -36,7 +36,11 @@ pub(crate) fn read(path: impl AsRef<Path>) -> String {
 
 /// The sections of a Markdown file.
 pub(crate) fn sections(path: &str) -> Vec<Section> {
-    let new = |heading: &str| Section { at: format!("{path}, {heading:?}"), prose: String::new(), commands: vec![] };
+    let new = |heading: &str| Section {
+        at: format!("{path}, {heading:?}"),
+        prose: String::new(),
+        commands: vec![],
+    };
     let mut sections = vec![new("")];
     let mut fence: Option<String> = None;
     let text = read(path);
@@ -72,7 +76,8 @@ pub(crate) fn sections(path: &str) -> Vec<Section> {
 /// The commands in the inline code of a section that begin with the name of a program and have arguments.
 pub(crate) fn inline_commands(section: &Section) -> Vec<ShellCommand> {
     let spans = section.prose.split('`').skip(1).step_by(2);
-    let commands = spans.filter(|span| ["nn ", "nn-coord ", "nn-worker "].iter().any(|name| span.starts_with(name)));
+    let commands =
+        spans.filter(|span| ["nn ", "nn-coord ", "nn-worker "].iter().any(|name| span.starts_with(name)));
     let at = &section.at;
     commands.flat_map(|span| split(span).map(|words| ShellCommand { at: at.clone(), words })).collect()
 }

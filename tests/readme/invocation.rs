@@ -57,7 +57,9 @@ impl Invocation {
                 let script = words.iter().position(|word| word.ends_with("nn.sbatch"))?;
                 return Some(Self::coordinator(&command.at, words[script + 1..].iter().copied()));
             }
-            ["docker" | "docker-compose", ..] if words.contains(&"exec") || words.contains(&"run") => &words[last()?..],
+            ["docker" | "docker-compose", ..] if words.contains(&"exec") || words.contains(&"run") => {
+                &words[last()?..]
+            }
             ["kubectl", ..] => &words[words.iter().position(|&word| word == "--")? + 1..],
             _ => &words[..],
         };
@@ -91,6 +93,16 @@ impl Invocation {
         self.arguments.get(at + 1).map(String::as_str)
     }
 
+    /// The same with at most `limit` epochs, if the options name a number of epochs.
+    pub(crate) fn with_epochs_at_most(mut self, limit: u32) -> Self {
+        let value = self.arguments.iter().position(|argument| argument == "--epochs").map(|at| at + 1);
+        if let Some(epochs) = value.and_then(|at| self.arguments.get_mut(at)) {
+            let wanted: u32 = epochs.parse().expect("a number of epochs");
+            *epochs = wanted.min(limit).to_string();
+        }
+        self
+    }
+
     /// The training options: everything from `--data` on.
     pub(crate) fn training_options(&self) -> Option<String> {
         let start = self.arguments.iter().position(|argument| argument == "--data")?;
@@ -101,7 +113,10 @@ impl Invocation {
     pub(crate) fn parse(&self, place: &Place) -> Ran {
         let last = if self.trains() { "--print-config" } else { "--help" };
         let mut command = Command::new(self.program.path());
-        command.current_dir(place.path()).args(&self.arguments).arg(last);
+        command.current_dir(place.path()).args(&self.arguments);
+        if !self.arguments.iter().any(|argument| argument == last) {
+            command.arg(last);
+        }
         command.output().unwrap().into()
     }
 

@@ -37,7 +37,8 @@ const DOCUMENTS: [&str; 6] = [
 ];
 
 /// Other files with training options.
-const FILES: [&str; 3] = ["deploy/compose/compose.yaml", "deploy/slurm/nn.sbatch", "deploy/systemd/coord.env"];
+const FILES: [&str; 3] =
+    ["deploy/compose/compose.yaml", "deploy/slurm/nn.sbatch", "deploy/systemd/coord.env"];
 
 /// Writes past the test harness, which hides the output of tests that pass.
 fn say(text: &str) {
@@ -82,14 +83,15 @@ fn check_accuracy(trained: &Trained) {
 fn check_claim(section: &Section, trained: &[Trained]) {
     let claim = section.prose.split("reaches ").nth(1).and_then(|rest| rest.split(" %").next());
     if let (Some(claim), Some(last)) = (claim, trained.last()) {
-        assert_eq!(claim, format!("{:.1}", last.accuracy * 100.0), "{} says another accuracy", section.at);
+        assert_eq!(claim, format!("{:.2}", last.accuracy * 100.0), "{} says another accuracy", section.at);
     }
 }
 
 /// Whether a section can be run here, with or without MNIST.
 fn possible(section: &Section) -> bool {
     Session::can_run(section)
-        && (mnist().is_some() || !section.commands.iter().any(|command| command.words.iter().any(|word| word == "mnist")))
+        && (mnist().is_some()
+            || !section.commands.iter().any(|command| command.words.iter().any(|word| word == "mnist")))
 }
 
 /// Runs the sections of a document that can be run, in one folder, and says which.
@@ -146,11 +148,14 @@ fn the_training_options_in_deploy_learn() {
     let _ = options.insert(("--config run.toml".to_owned(), "deploy/k8s/base/run.toml".to_owned()));
 
     let session = Session::new(mnist());
-    let mut done = BTreeSet::new();
-    for (options, at) in &options {
+    // The test of the README runs those that are there too.
+    let readme = sections("README.md").into_iter().flat_map(|section| section.commands);
+    let mut done: BTreeSet<String> =
+        readme.filter_map(|command| Invocation::of(&command)?.training_options()).collect();
+    for (options, at) in options {
         let possible = mnist().is_some() || !options.contains("mnist");
-        if possible && done.insert(options) {
-            check_accuracy(&session.train(at, options));
+        if possible && done.insert(options.clone()) {
+            check_accuracy(&session.train(&at, &options));
         }
     }
 }
@@ -158,8 +163,11 @@ fn the_training_options_in_deploy_learn() {
 #[test]
 fn every_command_is_one_that_the_programs_know() {
     let place = Place::new();
+    let _ = place.file("run.toml", document::read("deploy/k8s/base/run.toml"));
     let help = place.nn("--help").ok().stdout;
-    let listed = |name: &str| help.lines().any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(name));
+    let listed = |name: &str| {
+        help.lines().any(|line| line.starts_with("  ") && line.split_whitespace().next() == Some(name))
+    };
     let mut checked = 0;
     for document in DOCUMENTS {
         for section in sections(document) {
@@ -170,7 +178,10 @@ fn every_command_is_one_that_the_programs_know() {
                 assert_eq!(ran.code, Some(0), "{ours:#?} is refused: {}", ran.stderr);
                 let hidden = ours.subcommand().filter(|name| !name.starts_with('-') && !listed(name));
                 // A developer's command is at home with the benchmarks.
-                assert!(hidden.is_none() || document == "benches/README.md", "nn --help does not list {hidden:?}: {ours:#?}");
+                assert!(
+                    hidden.is_none() || document == "benches/README.md",
+                    "nn --help does not list {hidden:?}: {ours:#?}"
+                );
             }
         }
     }

@@ -14,6 +14,9 @@ use crate::process::{Process, free, until};
 /// Longer than any training here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// The most epochs that a session trains. The longer runs of the documents only leave a user time to look around.
+const EPOCHS: u32 = 60;
+
 /// The addresses of the documents; all of them become one address on the loopback interface.
 const HOSTS: [&str; 3] = ["127.0.0.1", "0.0.0.0", "192.168.1.10"];
 
@@ -53,7 +56,8 @@ impl Session {
     /// Whether all commands of a section are ones that a session can run.
     pub(crate) fn can_run(section: &Section) -> bool {
         let ours = ["nn", "nn-coord", "nn-worker", "cargo", "scp"];
-        !section.commands.is_empty() && section.commands.iter().all(|command| ours.contains(&command.words[0].as_str()))
+        !section.commands.is_empty()
+            && section.commands.iter().all(|command| ours.contains(&command.words[0].as_str()))
     }
 
     /// Runs the commands of a section to their ends: coordinators and workers beside the others, as they would on other
@@ -69,9 +73,10 @@ impl Session {
                 "scp" => self.copy(command),
                 "cargo" if command.words[1] != "run" => {} // builds, or runs the tests, this one among them
                 _ => {
-                    let invocation = Invocation::of(command)
-                        .unwrap_or_else(|| panic!("{}: teach this test to run {:?}", command.at, command.words));
-                    let invocation = on_loopback(invocation, &address);
+                    let invocation = Invocation::of(command).unwrap_or_else(|| {
+                        panic!("{}: teach this test to run {:?}", command.at, command.words)
+                    });
+                    let invocation = on_loopback(invocation, &address).with_epochs_at_most(EPOCHS);
                     let spawns = invocation.option("--spawn").is_some();
                     match invocation.program {
                         Program::Coord if !spawns => {
@@ -82,8 +87,14 @@ impl Session {
                             coordinator = Some((invocation, process));
                         }
                         Program::Worker => {
-                            let number = coordinator.as_ref().and_then(|(coord, _)| coord.option("--min-workers"));
+                            let number =
+                                coordinator.as_ref().and_then(|(coord, _)| coord.option("--min-workers"));
                             let number: usize = number.map_or(1, |number| number.parse().unwrap());
+                            // They share this machine.
+                            let arguments =
+                                [&invocation.arguments[..], &["--threads".to_owned(), "1".to_owned()]]
+                                    .concat();
+                            let invocation = Invocation { arguments, ..invocation };
                             workers.extend((0..number).map(|_| self.start(&invocation)));
                         }
                         _ => {
@@ -108,7 +119,8 @@ impl Session {
     #[track_caller]
     pub(crate) fn train(&self, at: &str, options: &str) -> Trained {
         let arguments = format!("train {options}").split_whitespace().map(str::to_owned).collect();
-        let invocation = Invocation { at: at.to_owned(), program: Program::Nn, arguments };
+        let invocation =
+            Invocation { at: at.to_owned(), program: Program::Nn, arguments }.with_epochs_at_most(EPOCHS);
         let _ = end(self.start(&invocation));
         self.trained(invocation).expect("it trains")
     }
@@ -152,7 +164,8 @@ impl Session {
 /// The command with the coordinator's address in place of the addresses of the documents.
 fn on_loopback(mut invocation: Invocation, address: &str) -> Invocation {
     for argument in &mut invocation.arguments {
-        let (scheme, rest) = argument.split_once("://").map_or(("", argument.as_str()), |(scheme, rest)| (scheme, rest));
+        let (scheme, rest) =
+            argument.split_once("://").map_or(("", argument.as_str()), |(scheme, rest)| (scheme, rest));
         if HOSTS.contains(&rest.strip_suffix(":7654").unwrap_or(rest)) {
             *argument = if scheme.is_empty() { address.to_owned() } else { format!("{scheme}://{address}") };
         }
@@ -194,6 +207,7 @@ fn seven(mnist: &Path) -> Vec<u8> {
     let file = |name: &str| fs::read(mnist.join(name)).unwrap();
     let (labels, images) = (file("t10k-labels-idx1-ubyte"), file("t10k-images-idx3-ubyte"));
     let sample = labels[8..].iter().position(|&label| label == 7).expect("a seven");
-    let pixels: Vec<u8> = images[16..].chunks_exact(784).nth(sample).unwrap().iter().map(|&ink| 255 - ink).collect();
+    let pixels: Vec<u8> =
+        images[16..].chunks_exact(784).nth(sample).unwrap().iter().map(|&ink| 255 - ink).collect();
     png(28, 28, &pixels)
 }
