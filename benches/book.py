@@ -2,9 +2,9 @@
 
 Run:   cargo build --release
        python3 benches/book.py                      fetches MNIST on first use; a minute or two
-       python3 benches/book.py --data FOLDER        the four IDX files in a folder instead
+       python3 benches/book.py --data FOLDER        uses a folder with the four IDX files instead
 
-The accuracies are the same on every machine, whatever it is and however many threads it has.
+The accuracies are the same on every machine, with any number of threads.
 """
 
 import argparse
@@ -14,7 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-DEFAULT_NN = Path(__file__).resolve().parent.parent / "target" / "release" / "nn"
+from programs import FOLDER
+
+DEFAULT_NN = FOLDER / "nn"
 SGD = ["--activation", "sigmoid", "--output", "sigmoid", "--optimizer", "sgd", "--batch-size", "10", "--epochs", "30"]
 RUNS = [
     ("784-30-10, MSE, η = 3, N(0, 1)", 95.4, ["--hidden", "30", "--cost", "mse", "--learning-rate", "3", "--init", "normal"]),
@@ -29,10 +31,10 @@ def main():
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--nn", type=Path, default=DEFAULT_NN)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="further options of nn train, last")
+    parser.add_argument("--extra", nargs=argparse.REMAINDER, default=[], help="further options of nn train; must come last")
     options = parser.parse_args()
     if not options.nn.exists():
-        sys.exit(f"{options.nn} is not there; run `cargo build --release` or give --nn")
+        sys.exit(f"there is no {options.nn}; run `cargo build --release` or give --nn")
     print("| network | book | " + " | ".join(f"seed {s + 1}: best / last" for s in range(options.seeds)) + " | mean of the last | seconds a run |")
     print("| --- | --- |" + " --- |" * (options.seeds + 2))
     for name, book, flags in RUNS:

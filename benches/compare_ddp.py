@@ -1,18 +1,18 @@
-"""nn with two workers over gRPC and PyTorch's DistributedDataParallel over gloo with two processes, in turn.
+"""Compares nn with two workers over gRPC and PyTorch's DistributedDataParallel with two processes over gloo.
 
 Run:   cargo build --release -p nn-net --example loopback
        python benches/compare_ddp.py                   some minutes; first `pip install torch numpy` in a venv
-       python benches/compare_ddp.py --nn-only         without PyTorch
+       python benches/compare_ddp.py --nn-only         nn alone
 
-Both have one compute thread a process, on one machine, over the loopback interface. What is timed is a step of training
-with softmax and cross-entropy and SGD with learning rate 0.1. For each network both run one after the other, round by
-round; medians are taken over the rounds. The tables are Markdown:
+Both use one compute thread a process, on one machine, over the loopback interface. A training step has softmax outputs,
+cross-entropy, and SGD with learning rate 0.1. For each network both run one after the other, round by round; the tables,
+in Markdown, show medians over the rounds:
 
-1. steps, and the ratio that counts;
-2. bytes that a step carries to and from each worker, against the lower bound: all parameters, 4 bytes each, both ways.
-   Less than the bound comes back where the planner leaves a worker idle, more where a worker returns several nodes;
-3. where a step's time goes: the slowest worker computes; the coordinator checks, reduces, steps and makes messages; nobody
-   could begin; the rest is the wire, and waking threads;
+1. the time of a step, and the ratio;
+2. the bytes that a step sends to and from each worker, against the lower bound: all parameters, 4 bytes each, both ways.
+   A worker that the planner leaves idle returns less than the bound, and one that returns several nodes more;
+3. where a step's time goes: the slowest worker computes; the coordinator checks, reduces, steps and builds messages; nobody
+   can begin; the rest is the wire, and waking threads;
 4. the coordinator with 2, 8 and 64 workers.
 """
 
@@ -26,8 +26,9 @@ import sys
 from pathlib import Path
 
 from compare_torch import SHAPES, count, cpu_model, cores, time_text
+from programs import FOLDER
 
-EXAMPLE = Path(__file__).resolve().parent.parent / "target" / "release" / "examples" / "loopback"
+EXAMPLE = FOLDER / "examples" / "loopback"
 TARGETS = (1 / 6, 1 / 6, 1 / 2, 0.8, 0.9)
 OUR_STEPS = (4000, 2000, 600, 200, 80)
 THEIR_STEPS = (500, 500, 100, 30, 5)
@@ -35,7 +36,7 @@ SAMPLES = 60_000
 
 
 def ddp(layers, batch, activation, steps):
-    """One of the processes that torchrun starts; the first prints the median of five runs of `steps` steps."""
+    """One process of torchrun. The first prints the median of five runs of `steps` steps."""
     import time
 
     import torch
@@ -80,7 +81,7 @@ def last_object(command, **options):
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if done.returncode != 0 or not lines:
         shown = " ".join(map(str, command))
-        sys.exit(f"compare_ddp: `{shown}` ended with code {done.returncode}: {done.stderr.strip()[-2000:]}")
+        sys.exit(f"compare_ddp: `{shown}` exited with code {done.returncode}: {done.stderr.strip()[-2000:]}")
     return json.loads(lines[-1])
 
 
@@ -95,7 +96,7 @@ def our_step(example, shape, steps, workers=2, alone=True):
     command += ["--activation", shape.activation, "--workers", workers, "--steps", steps]
     answer = last_object([*map(str, command), *(["--alone"] if alone else [])])
     if alone and not answer["same_weights"]:
-        sys.exit(f"compare_ddp: {shape.name}: the cluster's weights are not those of one process")
+        sys.exit(f"compare_ddp: {shape.name}: the cluster's weights differ from those of one process")
     return answer
 
 
@@ -105,18 +106,18 @@ def markdown(head, rows):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="nn over gRPC and PyTorch DDP over gloo in turn.")
+    parser = argparse.ArgumentParser(description="Compare nn over gRPC with PyTorch DDP over gloo.")
     parser.add_argument("--rounds", type=int, default=3, help="rounds for each network (default 3)")
-    parser.add_argument("--nn-only", action="store_true", help="do not run PyTorch")
+    parser.add_argument("--nn-only", action="store_true", help="run nn alone")
     parser.add_argument("--example", type=Path, default=EXAMPLE, help="default: target/release/examples/loopback")
-    parser.add_argument("--no-scaling", action="store_true", help="leave out the coordinator with 8 and 64 workers")
+    parser.add_argument("--no-scaling", action="store_true", help="skip the coordinator with 2, 8 and 64 workers")
     parser.add_argument("--ddp", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.ddp:
         ddp(*json.loads(given.ddp))
         return
     if not os.access(given.example, os.X_OK):
-        sys.exit(f"compare_ddp: {given.example} is missing; `cargo build --release -p nn-net --example loopback`")
+        sys.exit(f"compare_ddp: {given.example} is missing; run `cargo build --release -p nn-net --example loopback`")
 
     results, version = [], ""
     for shape, target, ours, theirs in zip(SHAPES, TARGETS, OUR_STEPS, THEIR_STEPS):

@@ -1,16 +1,16 @@
-"""nn and PyTorch in turn on the same five networks; prints a Markdown table.
+"""Compares nn with PyTorch on five networks, side by side; prints a Markdown table.
 
 Run:   cargo build --release
        python benches/compare_torch.py                 some minutes; first `pip install torch numpy` in a venv
        python benches/compare_torch.py --quick         a rough answer in about a minute
-       python benches/compare_torch.py --torch-only    without nn
+       python benches/compare_torch.py --torch-only    PyTorch alone
 
-What is timed is a step of training: gather a mini-batch by a random permutation, forward, backward, SGD with learning
-rate 0.1; softmax outputs and cross-entropy. PyTorch runs in a process of its own for every thread count, started once,
-so that its start-up is not counted; nn runs as a child process that times itself (`nn bench`).
+A step gathers a mini-batch by a random permutation, runs forward and backward, and applies SGD with learning rate 0.1, with
+softmax outputs and cross-entropy. PyTorch runs in a separate process for each thread count, started once, so its start-up
+time does not count. nn runs as a child process that times itself (`nn bench`).
 
-Machines are noisy and drift, so for each network all contestants run one after another, in an order that is turned
-every round, and medians and minimums are taken over the rounds. Quote ratios rather than times.
+Machines are noisy and drift. So for each network all contestants run one after another, in an order that rotates every round,
+and the tables show medians and minimums over the rounds. Quote ratios rather than times.
 """
 
 import argparse
@@ -25,10 +25,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_NN = Path(__file__).resolve().parent.parent / "target" / "release" / "nn"
+from programs import FOLDER
+
+DEFAULT_NN = FOLDER / "nn"
 THREADS = (1, 2)
 SAMPLES = 60_000
-PAUSE = 0.2  # seconds between contestants, for idle threads of the last one to stop spinning
+PAUSE = 0.2  # seconds between contestants, until the last one's idle threads stop spinning
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Shape:
     layers: tuple
     batch: int
     activation: str
-    target: float  # what our best step may take, as a fraction of PyTorch's best
+    target: float  # the goal for our best step, as a fraction of PyTorch's best
     torch_steps: int
     nn_steps: int
 
@@ -46,9 +48,9 @@ class Shape:
 
     @property
     def operations(self):
-        """Floating-point operations that a step needs in its matrix products.
+        """The floating-point operations of a step's matrix products.
 
-        Forward, gradient of the weights, and gradient of the inputs, which the first layer does not need.
+        Those are forward, gradient of the weights, and gradient of the inputs, which the first layer does not need.
         """
         pairs = list(zip(self.layers, self.layers[1:]))
         products = 3 * sum(i * o for i, o in pairs) - pairs[0][0] * pairs[0][1]
@@ -64,7 +66,7 @@ SHAPES = (
 )
 
 
-# --- PyTorch's side: a process that answers requests, one JSON object a line ------------------------------------------
+# --- PyTorch's side: a process that answers requests, one JSON object per line ----------------------------------------
 
 
 def serve(threads):
@@ -84,7 +86,7 @@ def serve(threads):
 
 
 def torch_product(torch, product):
-    """Speed of a square matrix product, for comparison with the peak that nn measures."""
+    """The speed of a square matrix product, to compare with the peak that nn measures."""
     a, b = torch.randn(product, product), torch.randn(product, product)
     times = []
     for _ in range(8):
@@ -95,7 +97,7 @@ def torch_product(torch, product):
 
 
 def torch_steps(torch, data, layers, batch, activation, steps, repeats):
-    """Median and least time of a step, over `repeats` runs of `steps` steps."""
+    """The median and minimum time of a step, over `repeats` runs of `steps` steps."""
     nn = torch.nn
     hidden = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}[activation]
     modules = []
@@ -138,7 +140,7 @@ class Torch:
 
     def receive(self):
         line = self.process.stdout.readline()
-        answer = json.loads(line) if line else {"error": "its process ended; see the messages above"}
+        answer = json.loads(line) if line else {"error": "its process exited; see the messages above"}
         if "error" in answer:
             fail(f"PyTorch: {answer['error']}")
         return answer
@@ -168,7 +170,7 @@ class Torch:
 class Nn:
     def __init__(self, path):
         if not os.access(path, os.X_OK):
-            fail(f"{path} is missing or cannot be run; build it with `cargo build --release`, or say `--nn PATH`")
+            fail(f"{path} is missing or not executable; run `cargo build --release` or give --nn")
         self.path = path
 
     def bench(self, wanted, *flags):
@@ -176,14 +178,14 @@ class Nn:
         shown = " ".join(command)
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
-            fail(f"`{shown}` ended with code {done.returncode}: {done.stderr.strip() or 'no message'}")
+            fail(f"`{shown}` exited with code {done.returncode}: {done.stderr.strip() or 'no message'}")
         try:
             answer = json.loads(done.stdout)
         except ValueError:
-            fail(f"`{shown}` did not print one JSON object but: {done.stdout[:200]!r}")
+            fail(f"`{shown}` printed no JSON object but: {done.stdout[:200]!r}")
         missing = [key for key in wanted if not isinstance(answer.get(key), (int, float))]
         if missing:
-            fail(f"`{shown}` gave no number for {', '.join(missing)}")
+            fail(f"`{shown}` printed no number for {', '.join(missing)}")
         return answer
 
     def peak(self):
@@ -212,7 +214,7 @@ class Effort:
 
 
 def contest(shape, effort, contestants, before_round):
-    """The step times of every contestant: {name: {"median": µs, "minimum": µs}}."""
+    """The step times of each contestant: {name: {"median": µs, "minimum": µs}}."""
     names = list(contestants)
     taken = {name: [] for name in names}
     for number in range(effort.rounds):
@@ -233,7 +235,7 @@ def contest(shape, effort, contestants, before_round):
 
 
 def table(results, statistic, peak):
-    """One row a network; times in microseconds a step."""
+    """A row for each network; times in microseconds a step."""
     names = list(results[0][1])
     ours = [name for name in names if name.startswith("nn")]
     head = ["network", "batch", "Mflop", "limit", *names]
@@ -279,12 +281,12 @@ def fail(message):
 
 
 def arguments():
-    parser = argparse.ArgumentParser(description="nn and PyTorch in turn on the same networks.")
+    parser = argparse.ArgumentParser(description="Compare nn with PyTorch on five networks, side by side.")
     parser.add_argument("--rounds", type=int, help="rounds for each network (default 5; 2 with --quick)")
     parser.add_argument("--quick", action="store_true", help="fewer rounds and a fifth of the steps")
-    parser.add_argument("--only", metavar="N[,N…]", help=f"only these networks, counted from 1 to {len(SHAPES)}")
+    parser.add_argument("--only", metavar="N[,N…]", help=f"only these networks, numbered 1 to {len(SHAPES)}")
     parser.add_argument("--nn", metavar="PATH", type=Path, default=DEFAULT_NN, help="default: target/release/nn")
-    parser.add_argument("--torch-only", action="store_true", help="do not run nn")
+    parser.add_argument("--torch-only", action="store_true", help="run PyTorch alone")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="the date to print (default today)")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -330,7 +332,7 @@ def main():
     for process in torches.values():
         process.close()
 
-    # The contestants use no more than THREADS[-1] cores, however many there are.
+    # The contestants use at most THREADS[-1] cores, even if the machine has more.
     peak = min(peaks["all"], THREADS[-1] * peaks["one"]) if cores() > THREADS[-1] else peaks["all"]
     machine = f"{cpu_model()}, {count(cores(), 'core')}"
     print(f"{given.date}, {machine}, PyTorch {version}, Python {platform.python_version()}.")

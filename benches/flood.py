@@ -1,16 +1,15 @@
-"""Whether connections that are of no use slow training down; prints a Markdown table.
+"""Measures whether useless connections slow training down; prints a Markdown table.
 
-Run:   cargo build --release
+Run:   cargo build --release --bins
        python3 benches/flood.py                    about three minutes
        python3 benches/flood.py --rounds 3 --seconds 4 --rate 1000
 
-Real programs on this machine: a coordinator with mutual TLS and a token, and two workers. A process beside them dials, so
-many times a second, for 1.5 s before a window and through it, and says nothing, half of a greeting, garbage, a TLS
-handshake without a certificate, or one with a certificate and a wrong token. Whoever floods takes processor time too, and here it is from the same cores. So every flood
-is also sent elsewhere, to a socket of a process that accepts connections and closes them: what counts is the steps a second
-under a flood of the coordinator against those under the same flood of the other. Windows follow each other in turn, and
-each figure is a median over the rounds. `cpu` is the processor time of the coordinator for each connection of the flood,
-beyond what its steps take without one.
+It runs the real programs on this machine: a coordinator with mutual TLS and a token, and two workers. Another process dials
+the coordinator at a fixed rate, for 1.5 s before a window and through it. It sends nothing, half an HTTP/2 preface, garbage, a
+TLS handshake without a certificate, or one with a certificate and a wrong token. The flood itself takes processor time from the
+same cores. So the script also floods a process that accepts connections and closes them, and compares the steps a second under
+both floods. The two windows alternate, and each figure is a median over the rounds. `cpu` is the coordinator's processor
+time for each connection of the flood, beyond that of its steps without one.
 """
 
 import argparse
@@ -25,15 +24,16 @@ import tempfile
 import time
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "target" / "release"
+from programs import FOLDER
+
 TRAINING = "--hidden 512,256 --activation relu --batch-size 128 --learning-rate 0.001 --epochs 100000 --eval-every 100000 --log-steps 0 --threads 1 --quiet".split()
-GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
-LEAD = 1.5  # seconds of a flood before the window: the door's first generosity is over by then
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
+LEAD = 1.5  # seconds of a flood before the window, to use up the burst that the coordinator admits
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def wrong_token():
-    """A request for the status, with a token that is not the run's: HPACK literals without indexing."""
+    """A request for the status with a wrong token, in HPACK literals without indexing."""
     fields = [
         (":method", "POST"), (":scheme", "https"), (":path", "/nn.v1.Status/GetStatus"), (":authority", "x"),
         ("content-type", "application/grpc"), ("te", "trailers"), ("authorization", "Bearer " + "x" * 64),
@@ -42,11 +42,11 @@ def wrong_token():
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode() for name, value in fields
     )
     headers = len(block).to_bytes(3, "big") + b"\x01\x04\0\0\0\x01" + block
-    return GREETING + headers + b"\0\0\x05\0\x01\0\0\0\x01" + bytes(5)
+    return PREFACE + headers + b"\0\0\x05\0\x01\0\0\0\x01" + bytes(5)
 
 
 def flood(kind, port, rate, seconds, certs, done):
-    """Dials, holds the last thousand connections, and tells how many there were."""
+    """Dials, keeps the last 800 connections open, and reports how many it made."""
     held, dialled = [], 0
     context = None
     if kind.startswith("TLS"):
@@ -64,8 +64,8 @@ def flood(kind, port, rate, seconds, certs, done):
         try:
             one = socket.create_connection(("127.0.0.1", port), timeout=0.2)
             held.append(one)
-            if kind == "half a greeting":
-                one.send(GREETING[:9])
+            if kind == "half an HTTP/2 preface":
+                one.send(PREFACE[:9])
             elif kind == "garbage":
                 one.send(garbage)
             elif context:
@@ -81,7 +81,7 @@ def flood(kind, port, rate, seconds, certs, done):
 
 
 def elsewhere(ready):
-    """Accepts and closes."""
+    """Accepts connections and closes them."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     ready.put(listener.getsockname()[1])
     while True:
@@ -110,7 +110,7 @@ class Cluster:
         ]
 
     def step(self):
-        """The step, and when that was; the door may be crowded."""
+        """The current step and its time; retries, because the flood may crowd out the request."""
         for _ in range(200):
             ran = subprocess.run([FOLDER / "nn", "status", "--json", *self.client], cwd=self.folder, capture_output=True)
             if ran.returncode == 0:
@@ -138,7 +138,7 @@ def main():
     other = multiprocessing.Process(target=elsewhere, args=(ready,), daemon=True)
     other.start()
     other_port = ready.get()
-    kinds = ["silence", "half a greeting", "garbage", "TLS, no certificate", "TLS, wrong token"]
+    kinds = ["silence", "half an HTTP/2 preface", "garbage", "TLS, no certificate", "TLS, wrong token"]
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(folder)
         try:
@@ -168,11 +168,11 @@ def main():
                 for kind in kinds:
                     quiet.append(window(None, 0)[:2])
                     rows[kind].append((window(kind, other_port), window(kind, cluster.port)))
-                    time.sleep(2.5)  # the door's buckets fill again
+                    time.sleep(2.5)  # until the coordinator's rate limits recover
             free = statistics.median(steps for steps, _ in quiet)
             own = statistics.median(cost / steps for steps, cost in quiet)
-            print(f"without a flood: {free:.0f} steps/s (of {len(quiet)} windows {min(q[0] for q in quiet):.0f} to {max(q[0] for q in quiet):.0f})\n")
-            print("| flood | dials/s | steps/s, flood elsewhere | steps/s, flood of the coordinator | ratio | cpu a dial, µs |")
+            print(f"without a flood: {free:.0f} steps/s ({min(q[0] for q in quiet):.0f} to {max(q[0] for q in quiet):.0f} in {len(quiet)} windows)\n")
+            print("| flood | dials/s | steps/s, another program flooded | steps/s, coordinator flooded | ratio | cpu a dial, µs |")
             print("| --- | ---: | ---: | ---: | ---: | ---: |")
             for kind, windows in rows.items():
                 there = statistics.median(there[0] for there, _ in windows)

@@ -1,4 +1,4 @@
-"""PyTorch loads a model that `nn train` wrote, and gives the same answers.
+"""Loads a model that `nn train` wrote into PyTorch, and compares the predictions of both.
 
 Run:   cargo run --release -- train --out runs/digits
        python benches/load_in_pytorch.py runs/digits/model.safetensors      `pip install torch safetensors numpy` first
@@ -15,12 +15,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-NN = Path(__file__).resolve().parent.parent / "target" / "release" / "nn"
+from programs import FOLDER
+
+NN = FOLDER / "nn"
 FUNCTIONS = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "linear": torch.nn.Identity}
 
 
 def load(path):
-    """The network as a `torch.nn.Sequential` of linear layers and functions."""
+    """The network, as a `torch.nn.Sequential` of linear layers and activation functions."""
     with safe_open(path, "pt") as file:
         model = json.loads(file.metadata()["nn"])["model"]
     widths, modules = model["widths"], []
@@ -30,7 +32,7 @@ def load(path):
         modules.append(torch.nn.Linear(inputs, outputs))
         modules.append(torch.nn.Softmax(dim=1) if function == "softmax" else FUNCTIONS[function]())
     network = torch.nn.Sequential(*modules)
-    # The rename: layer l is module 2l of the Sequential, as a function follows each layer.
+    # Rename the keys: layer l is module 2l of the Sequential, because a function follows each layer.
     state = {}
     for name, tensor in load_file(path).items():
         _, layer, kind = name.split(".")
@@ -52,7 +54,7 @@ def main():
     with torch.no_grad():
         theirs = network(samples)
     print(network)
-    print(f"largest difference between the answers of PyTorch and of nn: {(ours - theirs).abs().max():.1e}")
+    print(f"largest difference between the predictions of PyTorch and nn: {(ours - theirs).abs().max():.1e}")
     assert torch.allclose(ours, theirs, atol=1e-5)
 
 

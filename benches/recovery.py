@@ -1,13 +1,13 @@
-"""How long a run stands still when something breaks, and what being ready for it costs; prints Markdown tables.
+"""Measures how long a run stalls when something breaks, and what precautions cost; prints Markdown tables.
 
-Run:   cargo build --release
+Run:   cargo build --release --bins
        python3 benches/recovery.py                  some minutes
        python3 benches/recovery.py --repeats 3 --only pauses
 
-Real programs on this machine: a coordinator and three workers, one of them behind a proxy. The step is that of
-`nn status --json`, asked without a pause. A pause is the longest time between two steps that were seen to end, from just before the
-fault on until twenty steps after it; without a fault it is what a step takes. For the coordinator it is the time from
-SIGKILL to the first step of the one that takes its place. Everything ends with the same weights; the tests see to that.
+It runs the real programs on this machine: a coordinator and three workers, one of them behind a proxy, and polls
+`nn status --json` for the step. A stall is the longest time between two observed steps, from just before the fault until twenty
+steps after it; without a fault it is the duration of a step. For the coordinator it is the time from SIGKILL to the first step
+of its successor. The tests, not this script, check that the weights stay the same.
 """
 
 import argparse
@@ -24,13 +24,14 @@ import threading
 import time
 from pathlib import Path
 
-FOLDER = Path(__file__).resolve().parent.parent / "target" / "release"
+from programs import FOLDER
+
 TRAINING = "--hidden 1000,500 --batch-size 720 --shard-size 30 --eval-every 100000 --threads 1 --quiet --learning-rate 0.01".split()
-ASIDE = 20  # steps that are watched after a fault
+ASIDE = 20  # steps to watch after a fault
 
 
 class Proxy:
-    """Carries bytes to the coordinator, until it is told to hold them."""
+    """Forwards bytes to the coordinator, until `held` is set."""
 
     def __init__(self, target):
         self.target, self.held = target, threading.Event()
@@ -69,7 +70,7 @@ class Proxy:
 
 
 class Cluster:
-    """A coordinator on a port of its own, and workers that dial it."""
+    """A coordinator and the workers that dial it."""
 
     def __init__(self, folder, out, *options):
         self.folder, self.out = folder, out
@@ -105,7 +106,7 @@ class Cluster:
         return -1 if status is None else status["step"]
 
     def until(self, step):
-        """Asks until so many steps are done: the moments at which a new one was seen."""
+        """Polls until this step is done; returns the times at which a new step was seen."""
         seen, last, limit = [], None, time.monotonic() + 120
         while last is None or last < step:
             now = self.step()
@@ -113,11 +114,11 @@ class Cluster:
                 seen.append(time.monotonic())
                 last = now
             if time.monotonic() > limit:
-                sys.exit(f"the run does not get on: step {now}, wanted {step}")
+                sys.exit(f"the run is stuck at step {now}, before step {step}")
         return seen
 
     def pause(self, fault):
-        """The longest pause around a fault."""
+        """The longest stall around a fault."""
         before = self.step()
         seen = self.until(before + 2)
         fault()
@@ -168,21 +169,21 @@ def resumed(after):
                 first = step
             if first is not None and step > first:
                 return time.monotonic() - begun
-        sys.exit("the resumed run does not get on")
+        sys.exit("the resumed run is stuck")
 
     return measure
 
 
 def pauses(options):
     rows = [
-        ("nothing: what a step takes", nothing, options.repeats),
+        ("none: an ordinary step", nothing, options.repeats),
         ("a worker is killed (SIGKILL)", killed, options.repeats),
-        ("a worker stands still (SIGSTOP)", stalled, options.repeats),
+        ("a worker is suspended (SIGSTOP)", stalled, options.repeats),
         ("a worker's network drops everything", held, options.repeats),
-        ("the coordinator is killed, and `--resume` at once", resumed(0.0), options.repeats),
-        ("the same, and `--resume` after 20 s, from then on", resumed(20.0), max(1, options.repeats // 3)),
+        ("the coordinator is killed, and resumed at once", resumed(0.0), options.repeats),
+        ("the coordinator is killed, and resumed after 20 s; counted from then", resumed(20.0), max(1, options.repeats // 3)),
     ]
-    print("| what breaks | seconds without a finished step: median | worst | of |")
+    print("| fault | seconds without a finished step: median | worst | of |")
     print("| --- | ---: | ---: | ---: |")
     for name, measure, repeats in rows:
         times = []
@@ -190,11 +191,11 @@ def pauses(options):
             cluster = Cluster(options.programs, out, "--checkpoint-steps", "10")
             try:
                 for _ in range(repeats):
-                    # All three take part.
+                    # Wait until all three have joined.
                     limit = time.monotonic() + 60
                     while sum(w["state"] != "loading" for w in (cluster.status() or {"workers": []})["workers"]) < 3:
                         if time.monotonic() > limit:
-                            sys.exit("a worker does not come back")
+                            sys.exit("a worker has not rejoined")
                         time.sleep(0.02)
                     cluster.until(cluster.step() + 25)
                     times.append(measure(cluster))
@@ -205,7 +206,7 @@ def pauses(options):
 
 def costs(options):
     rows = [
-        ("no checkpoints, nothing twice", "--checkpoint-seconds 0"),
+        ("no checkpoints, no audits", "--checkpoint-seconds 0"),
         ("a checkpoint every second", "--checkpoint-seconds 1"),
         ("a checkpoint every 10 steps", "--checkpoint-steps 10"),
         ("a checkpoint after every step", "--checkpoint-steps 1"),
@@ -222,7 +223,7 @@ def costs(options):
                 subprocess.run(command, check=True, capture_output=True, env={**os.environ, "NN_CACHE_DIR": f"{out}/cache"})
                 speeds[name].append(json.loads((Path(out) / "summary.json").read_text())["samples_per_second"])
     base = statistics.median(speeds[rows[0][0]])
-    print("| two workers | samples a second, median | of the first line |")
+    print("| two workers | samples a second, median | relative to the first line |")
     print("| --- | ---: | ---: |")
     for name, _ in rows:
         speed = statistics.median(speeds[name])

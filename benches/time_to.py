@@ -2,10 +2,10 @@
 
 Run:   cargo build --release
        python3 benches/time_to.py                   fetches MNIST on first use; seconds
-       python3 benches/time_to.py --data FOLDER     the four IDX files in a folder instead
+       python3 benches/time_to.py --data FOLDER     uses a folder with the four IDX files instead
 
-Seconds are counted from the start of the process to the end of the epoch whose weights reach the accuracy: loading,
-training, and testing after each epoch before. The accuracies are the same on every machine; the seconds are not.
+Seconds run from the start of the process to the end of the epoch whose weights reach the accuracy. They include loading,
+training, and testing after each earlier epoch. The accuracies are the same on every machine; the seconds are not.
 """
 
 import argparse
@@ -16,7 +16,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-DEFAULT_NN = Path(__file__).resolve().parent.parent / "target" / "release" / "nn"
+from programs import FOLDER
+
+DEFAULT_NN = FOLDER / "nn"
 COMMON = ["--activation", "relu", "--cost", "cross-entropy"]
 RUNS = [
     (97, ["--hidden", "64", "--batch-size", "64", "--optimizer", "adam", "--learning-rate", "0.004", "--schedule", "cosine", "--epochs", "3"]),
@@ -32,7 +34,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
     if not options.nn.exists():
-        sys.exit(f"{options.nn} is not there; run `cargo build --release` or give --nn")
+        sys.exit(f"there is no {options.nn}; run `cargo build --release` or give --nn")
     print("| goal | options of `nn train --data mnist` | epoch | accuracy | seconds, median (least) |")
     print("| --- | --- | --- | --- | --- |")
     for goal, flags in RUNS:

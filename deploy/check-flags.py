@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds what deploy/ says against what the programs know, and against the files that there are.
+"""Checks the flags and paths in deploy/ against the programs and the tree.
 
     check-flags.py FOLDER-OF-PROGRAMS DEPLOY FILE...
 
-Every --flag that is given to nn, nn-coord or nn-worker in the files must be in that command's --help, and every path below
-deploy/ that they name must exist. Rendered manifests can be among the files.
+Every --flag that a file gives to nn, nn-coord or nn-worker must be in that command's --help, and every path below deploy/ that
+a file names must exist. Files may be rendered manifests.
 """
 
 import pathlib
@@ -13,16 +13,16 @@ import subprocess
 import sys
 
 SUBCOMMANDS = "train eval predict replay fetch status certs doctor bench".split()
-# A word that begins a command of ours, in a shell, a unit or prose, by itself or with a path before it.
-# What follows a kind is the name of an object of Kubernetes.
+# The name of one of our programs, with or without a path, in a shell, a unit or prose. After a kind it is the name of a Kubernetes
+# object, and does not count.
 COMMAND = re.compile(r"(?<![\w.@/-])(?<!deployment )(?<!statefulset )(?:/\S*/|\./)?(nn-coord|nn-worker|nn)(?=[\s,\"'\]])")
-# What ends the command: another command, a comment, a pipe, the end of an inline code.
+# The end of a command: another command, a comment, a pipe, or the end of inline code.
 END = re.compile(r"[|;&`<>#]")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 
 
 def help_of(programs, command, cache={}):
-    """The flags that a command has; None where there is no such command."""
+    """The flags of a command, or None if there is no such command."""
     if command not in cache:
         words = [str(programs / command[0]), *command[1:], "--help"]
         run = subprocess.run(words, capture_output=True, text=True)
@@ -31,7 +31,7 @@ def help_of(programs, command, cache={}):
 
 
 def commands(text):
-    """Commands in a text, with the line that each begins in: lines that end in a backslash go on."""
+    """The commands in a text, each with the number of its first line. A backslash at its end continues a line."""
     number = 0
     lines = iter(text.splitlines())
     for line in lines:
@@ -48,7 +48,7 @@ def commands(text):
 
 
 def manifest_commands(text):
-    """Commands of rendered manifests: the lists below args and command, as one line each."""
+    """The commands of rendered manifests: each list below command and args as one line."""
     import yaml
 
     def walk(node):
@@ -93,14 +93,14 @@ def main():
         if path.suffix == ".md":
             for match in re.finditer(r"(?<![\w/])deploy/[\w./@-]*[\w]", text):
                 paths_seen += 1
-                # What the reader makes, or what is ignored on purpose, is not there yet.
+                # The reader makes these files, and Git ignores them.
                 made = re.search(r"overlays/token/token|overlays/mtls/certs", match.group())
                 if not made and not (deploy.parent / match.group()).exists():
                     line = text.count("\n", 0, match.start()) + 1
                     wrong.append(f"{name}:{line}: there is no {match.group()}")
     for text in wrong:
         print(text, file=sys.stderr)
-    print(f"{flags_seen} flags and {paths_seen} paths looked up, {len(wrong)} wrong")
+    print(f"{flags_seen} flags and {paths_seen} paths checked, {len(wrong)} wrong")
     return bool(wrong) or flags_seen == 0
 
 

@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Checks what is in this folder without starting any of it: bash deploy/check.sh [FOLDER WITH nn, nn-coord AND nn-worker]
-# It installs the tools that are missing (shellcheck and systemd from Debian, the rest from PyPI), and fails where it cannot.
+# Checks this folder without starting any of it: bash deploy/check.sh [FOLDER WITH nn, nn-coord AND nn-worker]
+# The default folder is the one that cargo build --release writes to. The script installs missing tools (shellcheck and systemd
+# from Debian, the rest from PyPI), and fails if it cannot.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-programs=$(realpath "${1:-target/release}")
+repository=$(realpath "$(dirname "$0")/..")
+# Like cargo, take a relative CARGO_TARGET_DIR relative to the caller's folder.
+target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
+programs=$(realpath -m "${1:-$target/release}")
+cd "$repository"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 need() { command -v "$1" >/dev/null 2>&1; }
 die() { echo "$*" >&2; exit 1; }
 for program in nn nn-coord nn-worker; do
-  [ -x "$programs/$program" ] || die "there is no $programs/$program: cargo build --release makes it"
+  [ -x "$programs/$program" ] || die "there is no $programs/$program: cargo build --release --bins builds it"
 done
 missing=()
 need shellcheck || missing+=(shellcheck)
@@ -19,7 +23,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   need apt-get || die "missing: ${missing[*]}; install them, then run this again"
   apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
-venv=target/deploy-venv
+venv=$target/deploy-venv
 if ! cmp -s deploy/requirements.txt "$venv/requirements.txt"; then
   rm -rf "$venv"
   python3 -m venv "$venv"
@@ -34,9 +38,9 @@ shellcheck "${scripts[@]}"
 echo "${#scripts[@]} scripts"
 
 echo "-- sbatch"
-# What Slurm reads before it runs anything: options that it has, before the first command.
+# Slurm reads #SBATCH lines only before the first command.
 awk '/^[^#]/ { begun = 1 } /^#SBATCH/ { if (begun) exit 1; count++ } END { exit count == 0 }' deploy/slurm/nn.sbatch ||
-  die "deploy/slurm/nn.sbatch: Slurm reads no #SBATCH line after the first command"
+  die "deploy/slurm/nn.sbatch: Slurm ignores #SBATCH lines after the first command"
 
 echo "-- YAML"
 "$venv/bin/yamllint" --strict -d '{extends: default, rules: {line-length: {max: 130}, document-start: disable,
@@ -47,24 +51,24 @@ echo "ok"
 echo "-- systemd"
 mkdir "$work/units"
 cp deploy/systemd/*.service "$work/units/"
-sed -i "s|/usr/local/bin/|$programs/|" "$work"/units/*.service # that the programs are not installed is no fault of the units
+sed -i "s|/usr/local/bin/|$programs/|" "$work"/units/*.service # the programs need not be installed
 verify() { systemd-analyze verify "$work"/units/nn-*.service 2>&1; }
 said=$(verify) || die "$said"
 [ -z "$said" ] || die "$said"
-# The drop-ins as well.
+# The same with the drop-ins.
 cp -r deploy/systemd/*.service.d "$work/units/"
 sed -i "s|/usr/local/bin/|$programs/|" "$work"/units/*.d/*.conf
 said=$(verify) || die "$said"
 [ -z "$said" ] || die "$said"
 for unit in "$work"/units/nn-*.service; do
-  # Exposure in tenths, from 0 to 100; what is left is the network.
+  # The threshold is in tenths of the exposure, from 0 to 100. The services need a network, so some exposure remains.
   systemd-analyze security --offline=true --threshold=15 --no-pager "$unit" | tail -n 1
 done
 echo "DoesNotExist=yes" >>"$work/units/nn-coord.service"
-[ -n "$(verify)" ] || die "the check of the units finds nothing, even what is wrong"
+[ -n "$(verify)" ] || die "the check of the units misses an unknown key"
 
 echo "-- Kubernetes"
-# With secrets that are none, in a copy.
+# In a copy, with placeholders for the secrets.
 cp -r deploy/k8s "$work/k8s"
 rm -rf "$work/k8s/overlays/mtls/certs"
 mkdir "$work/k8s/overlays/mtls/certs"
@@ -78,13 +82,13 @@ for overlay in token mtls; do
 done
 for version in 1.30.0 1.37.0; do
   "$venv/bin/kubernetes-validate" --strict --quiet -k "$version" "$work"/{token,mtls}{,-fetch}.yaml deploy/k8s/results.yaml ||
-    die "the manifests do not fit Kubernetes $version"
+    die "the manifests are invalid for Kubernetes $version"
 done
 sed 's/readOnlyRootFilesystem/readOnlyRootFileSystem/' "$work/token.yaml" >"$work/wrong.yaml"
 if "$venv/bin/kubernetes-validate" --strict --quiet "$work/wrong.yaml" >/dev/null 2>&1; then
-  die "the check of the manifests finds nothing, even what is wrong"
+  die "the check of the manifests misses a misspelt field"
 fi
-# The schemas do not say that what refers to something finds it.
+# The schemas do not check that references resolve.
 "$venv/bin/python" - "$work/token.yaml" "$work/mtls.yaml" <<'PY'
 import sys, yaml
 for path in sys.argv[1:]:
@@ -96,7 +100,7 @@ for path in sys.argv[1:]:
     chosen += [d["spec"]["podSelector"].get("matchLabels", {}) for d in all_ if d["kind"] == "NetworkPolicy"]
     chosen += [d["spec"]["selector"]["matchLabels"] for d in all_ if d["kind"] in ("StatefulSet", "Deployment", "PodDisruptionBudget")]
     for selector in chosen:
-        assert any(selector.items() <= l.items() for l in labels), f"{path}: nothing has {selector}"
+        assert any(selector.items() <= l.items() for l in labels), f"{path}: no pod matches {selector}"
     for d in pods:
         spec = d["spec"]["template"]["spec"]
         claims = {c["metadata"]["name"] for c in d["spec"].get("volumeClaimTemplates", [])}
@@ -111,10 +115,10 @@ for path in sys.argv[1:]:
     print(f"{len(all_)} objects")
 PY
 
-echo "-- flags and files that are named"
+echo "-- flags and file names"
 mapfile -t texts < <(find deploy -name '*.md' -o -path 'deploy/systemd/*' -type f -o -name '*.sbatch' -o -name 'kustomization.yaml')
 "$venv/bin/python" deploy/check-flags.py "$programs" deploy "${texts[@]}" "$work"/{token,mtls}.yaml
 echo 'nn-worker --no-such-flag' >"$work/wrong.md"
 if "$venv/bin/python" deploy/check-flags.py "$programs" deploy "$work/wrong.md" >/dev/null 2>&1; then
-  die "the check of the flags finds nothing, even what is wrong"
+  die "the check of the flags misses an unknown flag"
 fi
