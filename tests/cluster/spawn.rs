@@ -15,6 +15,17 @@ fn it_starts_workers_itself() {
     assert_eq!(coord.hash(&place), alone(&place, arguments));
 }
 
+/// A worker that inherited the coordinator's variables could not dial, or would not end.
+#[test]
+fn its_workers_do_not_inherit_its_variables() {
+    let place = Place::new();
+    let environment = [("NN_BIND_TO", "no-such-interface"), ("NN_STAY", "true"), ("NN_EPOCHS", "1")];
+    let program = env!("CARGO_BIN_EXE_nn-coord");
+    let arguments = "--spawn 2 --min-workers 2 --batch-size 200";
+    let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", arguments);
+    assert_eq!(coord.hash(&place), alone(&place, "--epochs 1 --batch-size 200"));
+}
+
 /// The program as it is installed, beside a worker that is not one. A shell writes the files: were they open for writing
 /// in this process, one that another test starts at that moment would hold them open too, and they could not be run.
 fn beside(place: &Place, worker: &str) -> String {
