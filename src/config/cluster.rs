@@ -151,7 +151,7 @@ options! {
                 .within(1..=MAX_THREADS)
                 .of_machine("all of the machine's")
                 .common();
-            /// Print only errors
+            /// Print only warnings and errors
             quiet: bool = default(false);
         }
     }
@@ -181,7 +181,7 @@ pub struct WorkerConfig {
     pub cache_dir: Option<PathBuf>,
     /// Threads to compute with.
     pub threads: NonZeroUsize,
-    /// Whether to print only errors.
+    /// Whether to print only warnings and errors.
     pub quiet: bool,
 }
 

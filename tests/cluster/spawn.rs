@@ -15,6 +15,17 @@ fn a_coordinator_starts_its_own_workers() {
     assert_eq!(coord.hash(&place), alone(&place, arguments));
 }
 
+/// A worker that inherited the coordinator's variables could not dial, or would not end.
+#[test]
+fn its_workers_do_not_inherit_its_variables() {
+    let place = Place::new();
+    let environment = [("NN_BIND_TO", "no-such-interface"), ("NN_STAY", "true"), ("NN_EPOCHS", "1")];
+    let program = env!("CARGO_BIN_EXE_nn-coord");
+    let arguments = "--spawn 2 --min-workers 2 --batch-size 200";
+    let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", arguments);
+    assert_eq!(coord.hash(&place), alone(&place, "--epochs 1 --batch-size 200"));
+}
+
 /// The path of a copy of `nn-coord` that is installed beside the script `worker` as its `nn-worker`. A shell writes the
 /// files: if this process had them open for writing, a child that another test starts at that moment would inherit them,
 /// and they could not be run.

@@ -25,12 +25,13 @@ pub fn exact_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::E
 /// 1. its function in [`math`](crate::math), if it needs more than arithmetic, with its error bound and pinned bits;
 /// 2. a variant here, with its name;
 /// 3. value and derivative in `kernel/vector.rs` (`activate_body`, `hidden_delta_body`), and once more, one number at a
-///    time, in `reference.rs` (`activate`, `derivative`); `tests/exact.rs` holds them together bit for bit;
-/// 4. its PyTorch counterpart in `tests/golden/make_golden.py`, and its name in the lists of `tests/common`.
+///    time, in `reference.rs` (`activate`, `times_derivative`); `tests/exact.rs` holds them together bit for bit;
+/// 4. its PyTorch counterpart in `tests/golden/make_golden.py`, and its formula in `tests/gradients.rs`;
+/// 5. a case in nn-engine's `arithmetic_fingerprint`, whose pinned value changes with it.
 ///
 /// One whose derivative needs z (GELU, SiLU) must keep z as well: give every hidden layer a second run of lanes in
-/// `Workspace::with_panels`, let `activate` write z there, and pass those lanes to `hidden_delta` beside a. The
-/// reference keeps z in its `Trace`.
+/// `Workspace::with_panels`, let `activate` write z there, and pass those lanes to `hidden_delta` beside a. In the
+/// reference, add z to `Trace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
