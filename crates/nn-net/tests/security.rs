@@ -107,7 +107,10 @@ async fn refusals(served: &Served) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_with_valid_certificates_train_to_the_same_bits() {
     let (run, authority) = (run(), Authority::new("good"));
-    let served = serve(&run, mutual(&authority)).await;
+    // The run waits for both, so that neither comes after its end.
+    let cluster = Cluster { min_workers: 2, ..Cluster::default() };
+    let behind = (mutual(&authority), DoorLimits::default());
+    let served = run.serve_behind(cluster, Clock::new(), None, behind).await;
     let workers: Vec<_> = ["alice", "bob"]
         .map(|name| {
             let mut options = served.options();

@@ -40,7 +40,7 @@ impl WeightSets {
         let incoming = Incoming::new(&self.shapes, header)?;
         let at = match self.sets.iter().position(|set| set.step == Some(step)) {
             Some(at) => at,
-            // The older set is replaced: its step is over, or the next step's weights could not have been computed.
+            // The older set is replaced: its step is over, or the arriving weights could not exist.
             None => usize::from(self.sets[1].step < self.sets[0].step),
         };
         let set = &mut self.sets[at];

@@ -73,7 +73,7 @@ struct Attempts<'a> {
     partial: Option<Partial>,
     was_admitted: bool,
     backoff: Backoff,
-    /// When the worker last had a session.
+    /// When the worker started, or last had a session.
     since: Instant,
 }
 
