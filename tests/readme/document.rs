@@ -50,10 +50,10 @@ pub(crate) fn sections(path: &str) -> Vec<Section> {
             fence = fence.is_none().then(|| language.to_owned());
             continue;
         }
-        if fence.is_none() {
-            if let Some(heading) = line.strip_prefix("## ") {
-                sections.push(new(heading));
-            }
+        if fence.is_none()
+            && let Some(heading) = line.strip_prefix("## ")
+        {
+            sections.push(new(heading));
         }
         let section = sections.last_mut().expect("there is always one");
         match (fence.as_deref(), line.strip_prefix("$ ").or_else(|| line.strip_prefix("# "))) {

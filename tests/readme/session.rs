@@ -29,6 +29,13 @@ pub(crate) struct Trained {
     pub(crate) accuracy: f64,
 }
 
+/// Processes that run beside the commands of a section.
+#[derive(Default)]
+struct Cluster {
+    coordinator: Option<(Invocation, Process)>,
+    workers: Vec<Process>,
+}
+
 /// The folder in which the commands run.
 pub(crate) struct Session {
     place: Place,
@@ -61,13 +68,11 @@ impl Session {
     }
 
     /// Runs the commands of a section to their ends: coordinators and workers beside the others, as they would on other
-    /// machines.
+    /// machines. Gives the results of those that train.
     #[track_caller]
     pub(crate) fn run(&self, section: &Section) -> Vec<Trained> {
         let address = free();
-        let mut trained = Vec::new();
-        let mut coordinator: Option<(Invocation, Process)> = None;
-        let mut workers = Vec::new();
+        let (mut cluster, mut trained) = (Cluster::default(), Vec::new());
         for command in &section.commands {
             match command.words[0].as_str() {
                 "scp" => self.copy(command),
@@ -77,42 +82,51 @@ impl Session {
                         panic!("{}: teach this test to run {:?}", command.at, command.words)
                     });
                     let invocation = on_loopback(invocation, &address).with_epochs_at_most(EPOCHS);
-                    let spawns = invocation.option("--spawn").is_some();
                     match invocation.program {
-                        Program::Coord if !spawns => {
-                            assert!(coordinator.is_none(), "{}: a second coordinator", invocation.at);
-                            let process = self.start(&invocation);
-                            let listens = || TcpStream::connect(&address).ok();
-                            let _ = until("a coordinator that listens", || process.story(), listens);
-                            coordinator = Some((invocation, process));
+                        Program::Coord if invocation.option("--spawn").is_none() => {
+                            self.coordinate(&mut cluster, invocation, &address);
                         }
-                        Program::Worker => {
-                            let number =
-                                coordinator.as_ref().and_then(|(coord, _)| coord.option("--min-workers"));
-                            let number: usize = number.map_or(1, |number| number.parse().unwrap());
-                            // They share this machine.
-                            let arguments =
-                                [&invocation.arguments[..], &["--threads".to_owned(), "1".to_owned()]]
-                                    .concat();
-                            let invocation = Invocation { arguments, ..invocation };
-                            workers.extend((0..number).map(|_| self.start(&invocation)));
-                        }
-                        _ => {
-                            let ran = end(self.start(&invocation));
-                            assert!(!ran.stdout.is_empty(), "{}: it says nothing", invocation.at);
-                            self.check_seven(&invocation, &ran);
-                            trained.extend(self.trained(invocation));
-                        }
+                        Program::Worker => self.work(&mut cluster, invocation),
+                        _ => trained.extend(self.finish(invocation)),
                     }
                 }
             }
         }
-        if let Some((invocation, process)) = coordinator {
+        if let Some((invocation, process)) = cluster.coordinator {
             let _ = end(process);
             trained.extend(self.trained(invocation));
         }
-        workers.into_iter().for_each(|worker| drop(end(worker)));
+        cluster.workers.into_iter().for_each(|worker| drop(end(worker)));
         trained
+    }
+
+    /// Starts a coordinator, and waits until it listens.
+    #[track_caller]
+    fn coordinate(&self, cluster: &mut Cluster, invocation: Invocation, address: &str) {
+        assert!(cluster.coordinator.is_none(), "{}: a second coordinator", invocation.at);
+        let process = self.start(&invocation);
+        let _ = until("a coordinator that listens", || process.story(), || TcpStream::connect(address).ok());
+        cluster.coordinator = Some((invocation, process));
+    }
+
+    /// Starts as many workers as the coordinator waits for. Each gets one thread, because they share this machine.
+    fn work(&self, cluster: &mut Cluster, mut invocation: Invocation) {
+        let number =
+            cluster.coordinator.as_ref().and_then(|(coordinator, _)| coordinator.option("--min-workers"));
+        let number: usize = number.map_or(1, |number| number.parse().unwrap());
+        invocation.arguments.extend(["--threads", "1"].map(str::to_owned));
+        cluster.workers.extend((0..number).map(|_| self.start(&invocation)));
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    fn finish(&self, invocation: Invocation) -> Option<Trained> {
+        let ran = end(self.start(&invocation));
+        assert!(!ran.stdout.is_empty(), "{}: it prints nothing", invocation.at);
+        if invocation.arguments.iter().any(|argument| argument == "my-seven.png") {
+            assert!(ran.stdout.contains("Digit 7"), "{}: {ran:#?}", invocation.at);
+        }
+        self.trained(invocation)
     }
 
     /// Trains with these options, without a cluster.
@@ -150,13 +164,6 @@ impl Session {
             if to != self.place.at(file) {
                 let _ = fs::copy(self.place.at(file), to).unwrap();
             }
-        }
-    }
-
-    #[track_caller]
-    fn check_seven(&self, invocation: &Invocation, ran: &Ran) {
-        if invocation.arguments.iter().any(|argument| argument == "my-seven.png") {
-            assert!(ran.stdout.contains("Digit 7"), "{}: {ran:#?}", invocation.at);
         }
     }
 }
