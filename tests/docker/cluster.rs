@@ -80,7 +80,7 @@ impl Cluster {
         };
         let project = format!("nn-test-{name}-{}", std::process::id());
         let mut environment = vec![("NN_IMAGE", project.clone()), ("NN_BINARIES", binaries)];
-        // Whoever has a `.env` of his own beside the file has his reasons, but they are not ours.
+        // These override a tester's own `.env` beside the Compose file.
         for name in
             ["NN_RUN", "NN_RUNS_VOLUME", "NN_DATA_VOLUME", "NN_MIN_WORKERS", "NN_THREADS", "NN_WORKER_CPUS"]
         {
