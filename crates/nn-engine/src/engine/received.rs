@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use nn_core::Isa;
 
 use crate::encoding::Encoding;
 
@@ -45,8 +46,8 @@ impl Received {
     }
 
     /// True if no number is NaN or infinite.
-    pub(super) fn all_finite(&self) -> bool {
-        self.pieces.iter().all(|piece| self.encoding.all_finite(piece))
+    pub(super) fn all_finite(&self, isa: Isa) -> bool {
+        self.pieces.iter().all(|piece| self.encoding.all_finite(isa, piece))
     }
 
     /// The numbers of a range. A block begins at its start.
@@ -124,7 +125,7 @@ mod tests {
         for cuts in [&[][..], &[1], &[5, 5, 20], &[0, 22]] {
             let received = received(&values, cuts);
             assert_eq!((received.numbers(), received.ragged()), (23, None));
-            assert!(received.all_finite());
+            assert!(received.all_finite(Isa::best()));
             for (from, to) in [(0, 23), (3, 3), (4, 9), (5, 20), (22, 23)] {
                 let mut out = vec![0.0; to - from];
                 received.slice(from..to).read(0, &mut out);
@@ -141,8 +142,8 @@ mod tests {
 
     #[test]
     fn ragged_pieces_and_numbers_that_are_not_finite_are_found() {
-        assert!(!received(&[0.0, 1.0, f32::NAN], &[1]).all_finite());
-        assert!(!received(&[f32::INFINITY, 1.0], &[1]).all_finite());
+        assert!(!received(&[0.0, 1.0, f32::NAN], &[1]).all_finite(Isa::best()));
+        assert!(!received(&[f32::INFINITY, 1.0], &[1]).all_finite(Isa::best()));
         let pieces = vec![Bytes::from_static(&[0; 8]), Bytes::from_static(&[0; 7])];
         assert_eq!(Received::new(Encoding::F32, pieces).ragged(), Some(7));
     }

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use nn_core::Isa;
+
 use super::Engine;
 use super::ids::Part;
 use super::protocol::{Contribution, Values};
@@ -17,7 +19,7 @@ impl Engine {
             return Err(Rejection::Duplicate(c.node));
         }
         self.check_stats(c)?;
-        check_values(c, want)?;
+        check_values(c, want, self.compute.isa)?;
         Ok(issue)
     }
 
@@ -82,7 +84,7 @@ impl Engine {
 }
 
 /// There must be `want` numbers, and the sender's word about NaN and infinity must be true.
-fn check_values(c: &Contribution, want: usize) -> Result<(), Rejection> {
+fn check_values(c: &Contribution, want: usize, isa: Isa) -> Result<(), Rejection> {
     let (got, want) = match &c.values {
         Values::Own(buffer) => (buffer.len(), want),
         Values::Received(received) => {
@@ -98,7 +100,7 @@ fn check_values(c: &Contribution, want: usize) -> Result<(), Rejection> {
     let loss = c.stats.is_none_or(|stats| stats.loss.is_finite());
     let finite = match &c.values {
         Values::Own(_) => c.finite && loss,
-        Values::Received(received) => loss && received.all_finite(),
+        Values::Received(received) => loss && received.all_finite(isa),
     };
     match (finite, c.finite) {
         (false, true) => Err(Rejection::HiddenNonFinite),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::Node;
+use nn_core::{Isa, Node};
 use nn_engine::local::Observer;
 use nn_engine::{EpochReport, Outcome, Part, Received, Snapshot, StepReport, Values, arithmetic_fingerprint};
 use tokio::sync::{mpsc, watch};
@@ -244,7 +244,9 @@ impl World {
         };
         let encoding = received.encoding();
         let bytes: Vec<u8> = received.pieces().iter().flatten().copied().collect();
-        if bytes.len() == encoding.bytes_for(range.len()) && encoding.all_finite(&bytes) == c.finite {
+        if bytes.len() == encoding.bytes_for(range.len())
+            && encoding.all_finite(Isa::best(), &bytes) == c.finite
+        {
             let mut right = vec![0; bytes.len()];
             encoding.encode(&gradient[range], &mut right);
             c.values = Values::Received(Received::new(encoding, vec![right.into()]));
