@@ -93,6 +93,15 @@ impl Invocation {
         self.arguments.get(at + 1).map(String::as_str)
     }
 
+    /// The same on one thread, if it trains or is a worker: they share the processors, and the law says that threads do not
+    /// change the result.
+    pub(crate) fn on_one_thread(mut self) -> Self {
+        if (self.trains() || self.program == Program::Worker) && self.option("--threads").is_none() {
+            self.arguments.extend(["--threads", "1"].map(str::to_owned));
+        }
+        self
+    }
+
     /// The same with at most `limit` epochs, if the options name a number of epochs.
     pub(crate) fn with_epochs_at_most(mut self, limit: u32) -> Self {
         let value = self.arguments.iter().position(|argument| argument == "--epochs").map(|at| at + 1);

@@ -81,12 +81,13 @@ impl Session {
                     let invocation = Invocation::of(command).unwrap_or_else(|| {
                         panic!("{}: teach this test to run {:?}", command.at, command.words)
                     });
-                    let invocation = on_loopback(invocation, &address).with_epochs_at_most(EPOCHS);
+                    let invocation =
+                        on_loopback(invocation, &address).with_epochs_at_most(EPOCHS).on_one_thread();
                     match invocation.program {
                         Program::Coord if invocation.option("--spawn").is_none() => {
                             self.coordinate(&mut cluster, invocation, &address);
                         }
-                        Program::Worker => self.work(&mut cluster, invocation),
+                        Program::Worker => self.work(&mut cluster, &invocation),
                         _ => trained.extend(self.finish(invocation)),
                     }
                 }
@@ -109,13 +110,12 @@ impl Session {
         cluster.coordinator = Some((invocation, process));
     }
 
-    /// Starts as many workers as the coordinator waits for. Each gets one thread, because they share this machine.
-    fn work(&self, cluster: &mut Cluster, mut invocation: Invocation) {
+    /// Starts as many workers as the coordinator waits for.
+    fn work(&self, cluster: &mut Cluster, invocation: &Invocation) {
         let number =
             cluster.coordinator.as_ref().and_then(|(coordinator, _)| coordinator.option("--min-workers"));
         let number: usize = number.map_or(1, |number| number.parse().unwrap());
-        invocation.arguments.extend(["--threads", "1"].map(str::to_owned));
-        cluster.workers.extend((0..number).map(|_| self.start(&invocation)));
+        cluster.workers.extend((0..number).map(|_| self.start(invocation)));
     }
 
     /// Runs a command to its end.
@@ -133,8 +133,9 @@ impl Session {
     #[track_caller]
     pub(crate) fn train(&self, at: &str, options: &str) -> Trained {
         let arguments = format!("train {options}").split_whitespace().map(str::to_owned).collect();
-        let invocation =
-            Invocation { at: at.to_owned(), program: Program::Nn, arguments }.with_epochs_at_most(EPOCHS);
+        let invocation = Invocation { at: at.to_owned(), program: Program::Nn, arguments }
+            .with_epochs_at_most(EPOCHS)
+            .on_one_thread();
         let _ = end(self.start(&invocation));
         self.trained(invocation).expect("it trains")
     }
