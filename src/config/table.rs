@@ -83,7 +83,7 @@ impl Given<'_> {
     }
 }
 
-/// Options as they are given, unchecked. [`options!`] implements it.
+/// Options as they are given, unchecked. The macro `options!` implements it.
 pub trait Options: Default {
     /// The options after they have been checked one by one.
     type Checked;
