@@ -7,8 +7,8 @@ use crate::manifest::ManifestError;
 
 /// Everything beside the network and its data that decides the weights after step t.
 ///
-/// The manifest embeds it, the configuration holds it, and [`Recipe::fields`] names each of its parts for the manifest's
-/// hash. A new part goes into this struct, into [`Recipe::book`] and into [`Recipe::fields`], which does not compile
+/// The manifest embeds it, the configuration holds it, and `Recipe::fields` names each of its parts for the manifest's
+/// hash. A new part goes into this struct, into [`Recipe::book`] and into `Recipe::fields`, which does not compile
 /// without it. Give it `#[serde(default)]`, or older checkpoints cannot be read; and leave it out of JSON and fields where
 /// it is off, so that older runs keep their hash.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
