@@ -39,7 +39,7 @@ def numbers(name, *words, finite=True, **gradient):
 
 
 NAN, INFINITY = float("nan"), float("inf")
-HIDDEN = "has NaN or infinity in it and does not say so"
+HIDDEN = "contains NaN or infinity, but is marked as finite"
 numbers("nan_in_the_first_number", HIDDEN, put=(0, NAN))
 numbers("nan_in_the_last_number", HIDDEN, put=(-1, NAN))
 numbers("nan_in_one_layer", HIDDEN, layer=0, put=(17, NAN))
@@ -47,7 +47,7 @@ numbers("infinity", HIDDEN, put=(600, INFINITY))
 numbers("minus_infinity", HIDDEN, put=(-600, -INFINITY))
 numbers("a_loss_that_is_nan", HIDDEN, loss=NAN)
 numbers("a_loss_that_is_infinite", HIDDEN, loss=INFINITY)
-numbers("finite_numbers_declared_not_finite", "but has none", finite=False)
+numbers("finite_numbers_declared_not_finite", "but is finite", finite=False)
 
 
 def counts(name, *words, **stats):
@@ -61,7 +61,7 @@ counts("far_too_many_samples", samples=U64)
 counts("more_correct_samples_than_samples", correct=U32)
 
 
-@refused("one_sample_too_many", "REFUSAL_REASON_STATS", "check data set and manifest")
+@refused("one_sample_too_many", "REFUSAL_REASON_STATS", "check the data set and the manifest")
 def _(messages, *_):
     messages[0].gradient_header.stats.samples += 1
 
@@ -78,9 +78,9 @@ def place(name, reason, field, change, *words, blamed=True):
             setattr(message, field, change(getattr(message, field)))
 
 
-place("the_next_step", "REFUSAL_REASON_FUTURE_STEP", "step", lambda n: n + 1, "compute what is assigned")
+place("the_next_step", "REFUSAL_REASON_FUTURE_STEP", "step", lambda n: n + 1, "compute only what was assigned")
 place("a_step_far_in_the_future", "REFUSAL_REASON_FUTURE_STEP", "step", lambda _: U64, str(U64))
-place("the_next_attempt", "REFUSAL_REASON_ATTEMPT", "attempt", lambda n: n + 1, "send back the assignment's")
+place("the_next_attempt", "REFUSAL_REASON_ATTEMPT", "attempt", lambda n: n + 1, "return the assignment's")
 place("the_highest_attempt", "REFUSAL_REASON_ATTEMPT", "attempt", lambda _: U32, str(U32))
 # A worker is not blamed for a contribution to another generation.
 place("the_next_generation", "REFUSAL_REASON_GENERATION", "generation", lambda n: n + 1, "drop it", blamed=False)
@@ -134,7 +134,7 @@ def a_worker_is_excluded_after_its_third_fault(world):
     for _ in range(3):
         peer.say(*messages)
         peer.refused("REFUSAL_REASON_FUTURE_STEP")
-    peer.rejected("REJECT_REASON_QUARANTINE", "FAILED_PRECONDITION", "3 malformed", str(U64), "start it anew")
+    peer.rejected("REJECT_REASON_QUARANTINE", "FAILED_PRECONDITION", "3 malformed", str(U64), "restart it")
     # It is recognised under another name.
     again = Peer(world, member=peer.member, incarnation=2, name="somebody else").join()
     again.rejected("REJECT_REASON_QUARANTINE", "FAILED_PRECONDITION", "malformed contributions")

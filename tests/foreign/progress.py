@@ -29,7 +29,7 @@ def a_node_that_was_counted_already(world):
         lambda status: status.refused >= world.refusals and status.waiting_for == "twice",
         "that it waits for the second node only")
     peer.say(*peer.gradient(work, node=work.nodes[0]))
-    peer.refused("REFUSAL_REASON_DUPLICATE", "counted already")
+    peer.refused("REFUSAL_REASON_DUPLICATE", "has already been counted")
     equal(world.coordinator.status().step, work.step, "the step")
     peer.leave()
 
@@ -48,7 +48,7 @@ def a_step_that_is_over(world):
         for message in messages:
             message.step = step
         peer.say(*messages)
-        peer.refused("REFUSAL_REASON_STALE_STEP", f"step {step},", "drop it and go on")
+        peer.refused("REFUSAL_REASON_STALE_STEP", f"step {step},", "drop it and continue")
     # None of this counted against it.
     peer.say(*peer.gradient(new, put=(3, NAN)))
     peer.refused("REFUSAL_REASON_NOT_FINITE")

@@ -135,6 +135,7 @@ impl Invocation {
         let printed = self.parse(place).ok().stdout;
         let found = printed.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
         let value = found.unwrap_or_else(|| panic!("{}: no {key} in {printed}", self.at));
-        value.trim_matches('"').to_owned()
+        // A comment behind the value says where it came from.
+        value.split_once("  #").map_or(value, |(value, _)| value).trim_matches('"').to_owned()
     }
 }
