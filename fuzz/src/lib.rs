@@ -89,11 +89,18 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
         recipe: Recipe { init: Init::He, optimizer, batch_size: 4, shard_size: 1, epochs: 2, ..Recipe::book() },
         train_samples: 6,
         data_sha256: "00".repeat(32),
+        preprocess_sha256: None,
     };
     let config_hash = Manifest::new(manifest.clone()).expect("a small run").hash();
     let params = initial_parameters(&model, Init::He, 1);
     let moments = [0, 1].map(|moment| if moment < state { params.clone() } else { Vec::new() });
-    let input = InputInfo { data: "x".into(), scale: Some(255.0), image: Some((1, 2)), classes: None };
+    let input = InputInfo {
+        data: "x".into(),
+        scale: Some(255.0),
+        image: Some((1, 2)),
+        classes: None,
+        preparation: None,
+    };
     let run = RunInfo {
         step: 1,
         epoch: EpochSums { loss: 0.5, correct: 2 },

@@ -3,7 +3,7 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs, StatusArgs,
+    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs, StatusArgs,
     TrainArgs, WorkerOptions,
 };
 
@@ -30,6 +30,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// Repeat steps of a run and compare the weights with its log
     Replay(ReplayArgs),
+    /// Look at data before training
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Download a public data set
     Fetch(FetchArgs),
     /// Show a coordinator's progress

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::manual;
 use crate::commands;
 use crate::config::{
-    Asked, ConfigOptions, CoordArgs, CoordOptions, Environment, Options, TrainArgs, TrainOptions,
+    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, TrainArgs, TrainOptions,
     WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
@@ -17,6 +17,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
+        Command::Data(DataCommand::Show(raw)) => commands::data_show(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Status(raw) => commands::status(&raw.check()?),
         Command::Certs(raw) => commands::certs(&raw.check()?),

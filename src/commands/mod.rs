@@ -3,6 +3,7 @@
 mod bench;
 mod certs;
 mod cluster;
+mod data;
 mod doctor;
 mod eval;
 mod fetch;
@@ -14,11 +15,12 @@ use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 
 use nn_core::{Dataset, Features, Isa, Threads, Workspace};
-use nn_data::{LoadOptions, Source, Splits};
+use nn_data::{LoadOptions, Prepare, Source, Splits};
 
 pub(crate) use bench::bench;
 pub(crate) use certs::certs;
 pub(crate) use cluster::{coord, status, worker};
+pub(crate) use data::show as data_show;
 pub(crate) use doctor::doctor;
 pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;
@@ -65,6 +67,10 @@ fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
     let mut options = format.load_options(SPLIT_SEED);
     options.scale = model.input.scale;
     options.class_names = model.input.classes.clone();
+    options.prepare = match &model.input.preparation {
+        Some(preparation) => Prepare::With(Arc::new(preparation.clone())),
+        None => Prepare::Raw,
+    };
     if model.input.classes.is_none() {
         options.task = Some(crate::config::Task::Regression);
     }

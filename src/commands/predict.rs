@@ -13,6 +13,7 @@ use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::predicted;
+use crate::progress::warn;
 use crate::picture::{self, Field, Invert};
 use crate::show;
 use crate::store::ModelFile;
@@ -78,6 +79,9 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
     }
     let options = options_for(&config.format, model);
     let inputs = nn_data::load_inputs(path, width, &options)?;
+    for note in &inputs.notes {
+        warn(format_args!("{source}: {note}"));
+    }
     let truths = inputs.labels.as_deref().and_then(|labels| classes_of(labels, &names(model)));
     Ok(Batch { source, data: unlabelled(model, inputs.features, inputs.samples, width)?, truths })
 }
@@ -116,6 +120,16 @@ fn is_picture(path: &Path) -> bool {
     })
 }
 
+/// The answers of a regression in the units of its targets.
+fn in_units(model: &ModelFile, outputs: &[f32]) -> Vec<f64> {
+    let targets = model.input.preparation.as_ref().map_or(&[][..], |preparation| &preparation.targets);
+    let answer = |(at, &output): (usize, &f32)| match targets.get(at) {
+        Some(target) => target.answer(output),
+        None => f64::from(output),
+    };
+    outputs.iter().enumerate().map(answer).collect()
+}
+
 fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Failure> {
     let names = names(model);
     let width = model.model.output_width();
@@ -123,6 +137,9 @@ fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
     for (batch, answers) in answered {
         for (sample, outputs) in answers.chunks_exact(width).enumerate() {
             let mut entry = json!({ "source": batch.source, "sample": sample, "outputs": outputs });
+            if model.input.preparation.as_ref().is_some_and(|preparation| !preparation.targets.is_empty()) {
+                entry["outputs"] = json!(in_units(model, outputs));
+            }
             if model.input.classes.is_some() {
                 let best = predicted(outputs);
                 entry["class"] = json!(names.name(best));
@@ -151,7 +168,7 @@ fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
         match (&model.input.classes, model.input.image) {
             (None, _) => {
                 for (sample, outputs) in answers.chunks_exact(width).enumerate() {
-                    let numbers: Vec<String> = outputs.iter().map(|x| format!("{x:.6}")).collect();
+                    let numbers: Vec<String> = in_units(model, outputs).iter().map(|x| format!("{x:.6}")).collect();
                     text += &format!("sample {sample}: {}\n", numbers.join(" "));
                 }
             }

@@ -11,7 +11,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Workspace};
+use nn_core::{Dataset, Features, Workspace};
 use nn_data::Splits;
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
@@ -24,7 +24,7 @@ use self::output::RunFolder;
 use self::recorder::Recorder;
 use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
-use crate::config::{Task, TrainConfig};
+use crate::config::{Facts, Task, TrainConfig};
 use crate::failure::Failure;
 use crate::metrics::predicted;
 use crate::progress::{Progress, warn};
@@ -71,6 +71,7 @@ impl Job {
             scale: scale_of(&splits.train),
             image: splits.train.image(),
             classes: splits.classes.clone(),
+            preparation: splits.preparation.as_deref().cloned(),
         };
         let every = std::time::Duration::from_secs(config.checkpoint_seconds);
         let mut engine = Engine::new(manifest.clone(), compute.clone(), every)
@@ -137,8 +138,7 @@ impl Rest {
 
 /// The manifest of the run: everything that decides its weights.
 fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> {
-    let task = if splits.classes.is_some() { Task::Classification } else { Task::Regression };
-    let design = config.for_task(task)?;
+    let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
     let model = design.model(inputs, outputs).map_err(Failure::usage)?;
     Manifest::new(ManifestParts {
@@ -146,8 +146,18 @@ fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> 
         recipe: design.recipe,
         train_samples: splits.train.len(),
         data_sha256: splits.sha256.clone(),
+        preprocess_sha256: splits.preparation.as_ref().map(|preparation| preparation.sha256()),
     })
     .map_err(Failure::usage)
+}
+
+/// What is known about the data.
+fn facts(splits: &Splits) -> Facts {
+    Facts {
+        task: if splits.classes.is_some() { Task::Classification } else { Task::Regression },
+        pictures: matches!(splits.train.features(), Features::U8 { .. }) || splits.train.image().is_some(),
+        samples: splits.train.len(),
+    }
 }
 
 /// Resumes from the newest checkpoint that verifies, or starts from the beginning if there is none.

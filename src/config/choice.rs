@@ -4,6 +4,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use nn_core::{Activation, Cost, Init, Named, Output};
 pub use nn_core::{OptimizerName, ScheduleName, Task};
 pub use nn_data::Header;
+pub(super) use nn_data::{Decimal, Encoding, Standardize};
 
 /// An option whose value is one of a few names.
 pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
@@ -36,6 +37,33 @@ pub enum Tri {
     Yes,
     /// No, whatever the data looks like.
     No,
+}
+
+/// Where the defaults of a network and its training come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecipeName {
+    /// What suits the data.
+    Auto,
+    /// Nielsen's first network.
+    Book,
+}
+
+impl Choice for RecipeName {
+    const NAMES: &'static [(&'static str, Self)] = &[("auto", Self::Auto), ("book", Self::Book)];
+}
+
+impl Choice for Decimal {
+    const NAMES: &'static [(&'static str, Self)] = &[("point", Self::Point), ("comma", Self::Comma)];
+}
+
+impl Choice for Encoding {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("utf-8", Self::Utf8), ("utf-16", Self::Utf16), ("latin-1", Self::Latin1)];
+}
+
+impl Choice for Standardize {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("yes", Self::Yes), ("no", Self::No)];
 }
 
 /// The choices whose names `nn-core` has.

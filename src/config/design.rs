@@ -5,10 +5,14 @@ use nn_core::{
 };
 use nn_engine::Recipe;
 
-use super::choice::{OptimizerName, ScheduleName, Task};
+use super::choice::{Choice, OptimizerName, RecipeName, ScheduleName, Task};
 use super::defaults::{default_init, default_learning_rate, default_output, default_shard_size};
-use super::options::Learn;
-use super::origins::Origins;
+use super::lists::Widths;
+use super::option::OnlyWith;
+use super::options::{Learn, LearnOptions};
+use super::origins::{Origin, Origins};
+use super::recipes::{self, Facts};
+use super::table::Options as _;
 use crate::failure::Failure;
 
 /// What is trained and how, in full.
@@ -38,13 +42,44 @@ impl Design {
 }
 
 impl Learn {
-    /// The design for data of that task: what was asked for, or else what suits the task.
+    /// The recipe that the defaults come from: the one asked for, or else the one that suits the data.
+    pub(super) fn recipe_for(&self, facts: &Facts) -> RecipeName {
+        self.recipe.unwrap_or_else(|| recipes::suitable(self.hidden.as_ref().map(|widths| &widths.0[..]), facts))
+    }
+
+    /// This with the defaults for the data in place of what was not asked for.
+    pub(super) fn completed(&self, facts: &Facts) -> Self {
+        let name = self.recipe_for(facts);
+        let defaults = recipes::defaults(name, facts, self.batch_size, self.epochs);
+        let mut learn = self.clone();
+        learn.recipe = Some(name);
+        let optimizer = *learn.optimizer.get_or_insert(defaults.optimizer);
+        if optimizer == defaults.optimizer && learn.learning_rate.is_none() {
+            learn.learning_rate = defaults.learning_rate;
+        }
+        learn.hidden.get_or_insert(Widths(defaults.hidden));
+        learn.activation.get_or_insert(defaults.activation);
+        learn.cost.get_or_insert(defaults.cost);
+        learn.epochs.get_or_insert(defaults.epochs);
+        learn.batch_size.get_or_insert(defaults.batch_size);
+        learn.weight_decay.get_or_insert(defaults.weight_decay);
+        learn.schedule.get_or_insert(defaults.schedule);
+        learn.warmup_steps.get_or_insert(defaults.warmup_steps);
+        learn
+    }
+
+    /// The design for data of which `facts` are known: what was asked for, or else what suits the data.
     ///
     /// # Errors
-    /// Exit code 2 if options do not fit each other or the task.
-    pub(super) fn design(&self, task: Task, origins: &Origins) -> Result<Design, Failure> {
+    /// Exit code 2 if options do not fit each other or the data.
+    pub(super) fn design(&self, facts: &Facts, origins: &Origins) -> Result<Design, Failure> {
+        let task = facts.task;
+        let completed = self.completed(facts);
+        check_selected(&completed, origins)?;
+        let defaults = recipes::defaults(self.recipe_for(facts), facts, self.batch_size, self.epochs);
         // Without `..`: an option that is not used must not compile.
         let Self {
+            recipe: _, // it has decided the others
             hidden,
             activation,
             output,
@@ -67,7 +102,16 @@ impl Learn {
             step_epochs,
             step_factor,
             cosine_floor,
-        } = self.clone();
+        } = completed;
+        let hidden = hidden.map_or(defaults.hidden, |widths| widths.0);
+        let activation = activation.unwrap_or(defaults.activation);
+        let cost = cost.unwrap_or(defaults.cost);
+        let epochs = epochs.unwrap_or(defaults.epochs);
+        let batch_size = batch_size.unwrap_or(defaults.batch_size);
+        let optimizer = optimizer.unwrap_or(defaults.optimizer);
+        let weight_decay = weight_decay.unwrap_or(defaults.weight_decay);
+        let schedule = schedule.unwrap_or(defaults.schedule);
+        let warmup_steps = warmup_steps.unwrap_or(defaults.warmup_steps);
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
         let recipe = Recipe {
@@ -97,8 +141,32 @@ impl Learn {
             epochs,
             seed,
         };
-        Ok(Design { hidden: hidden.0, activation, output, cost, recipe })
+        Ok(Design { hidden, activation, output, cost, recipe })
     }
+}
+
+/// Refuses constants without effect, now that the optimizer and the schedule are known.
+fn check_selected(learn: &Learn, origins: &Origins) -> Result<(), Failure> {
+    let selected = |selector: &str| match selector {
+        "optimizer" => learn.optimizer.map(Choice::name),
+        "schedule" => learn.schedule.map(Choice::name),
+        _ => None,
+    };
+    for entry in LearnOptions::entries() {
+        let Some(OnlyWith { selector, names }) = &entry.only_with else { continue };
+        let (key, given) = (entry.key, origins.of(entry.key) != Origin::Default);
+        // What is given was compared with what is given before; here the recipe has chosen.
+        if origins.of(selector) != Origin::Default || !given {
+            continue;
+        }
+        if let Some(selected) = selected(selector).filter(|selected| !names.contains(selected)) {
+            let subject = origins.subject(key);
+            let text = format_args!("{subject} has no effect with --{selector} {selected}");
+            let with = names.join(" or ");
+            return Err(Failure::usage(text).help(format_args!("add --{selector} {with}, or remove {key}")));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a loss and an output that cannot learn the task.

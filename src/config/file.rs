@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::options::TrainOptions;
 use super::origins::{Origin, Origins};
@@ -82,7 +82,19 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
     // In the order of the lines, so that the first error of the file is reported.
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
+    let mut flat = Vec::new();
     for (spanned, value) in entries {
+        match (spanned.get_ref().as_ref(), value.get_ref()) {
+            // The options about columns may stand in a table of their own.
+            ("columns", DeValue::Table(columns)) => {
+                let mut columns: Vec<_> = columns.iter().collect();
+                columns.sort_by_key(|(key, _)| key.span().start);
+                flat.extend(columns);
+            }
+            _ => flat.push((spanned, value)),
+        }
+    }
+    for (spanned, value) in flat {
         let key = spanned.get_ref().as_ref();
         let line = line_of(text.as_bytes(), spanned.span().start);
         match options.set(key, Given::Toml(value.get_ref())) {

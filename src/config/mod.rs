@@ -14,7 +14,9 @@
 mod bench;
 mod certs;
 mod choice;
+mod columns;
 mod cluster;
+mod data;
 pub mod defaults;
 mod design;
 mod doctor;
@@ -29,6 +31,7 @@ mod option;
 mod options;
 mod origins;
 mod print;
+mod recipes;
 mod security;
 mod settings;
 mod table;
@@ -37,10 +40,11 @@ mod value;
 
 pub use bench::{BenchArgs, BenchConfig};
 pub use certs::{CertsArgs, CertsConfig};
-pub use choice::{Choice, Header, OptimizerName, ScheduleName, Task, Tri};
+pub use choice::{Choice, Header, OptimizerName, RecipeName, ScheduleName, Task, Tri};
 pub use cluster::{
     CoordArgs, CoordConfig, CoordOptions, StatusArgs, StatusConfig, WorkerConfig, WorkerOptions,
 };
+pub use data::{DataCommand, ShowArgs, ShowConfig};
 pub use design::Design;
 pub use doctor::{DoctorArgs, DoctorConfig};
 pub use environment::{Environment, not_for_children};
@@ -52,6 +56,7 @@ pub use option::{Entry, Line};
 pub use options::{ConfigOptions, DataFormat, DataOptions, Learn, LearnOptions, Train, TrainOptions};
 pub use origins::{Origin, Origins};
 pub use print::print;
+pub use recipes::Facts;
 pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };

@@ -3,10 +3,13 @@
 use std::path::PathBuf;
 
 use nn_core::{Activation, Cost, Init, Output};
-use nn_data::{LoadOptions, TEST_FRACTION};
+use nn_data::{ClassWeights, LoadOptions, TEST_FRACTION, Validation};
 use nn_engine::Recipe;
 
-use super::choice::{Header, OptimizerName, ScheduleName, Task};
+use super::choice::{
+    Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task,
+};
+use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
     MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
@@ -14,6 +17,7 @@ use super::limits::{
 };
 use super::lists::Widths;
 use super::option::{default, derived, unset};
+use super::recipes;
 use super::table::options;
 use super::value::Interval;
 
@@ -24,11 +28,11 @@ options! {
             /// Fraction of the samples kept for testing, if the data has no test samples
             test_fraction: Option<f64> =
                 derived(TEST_FRACTION.to_string()).within(Interval::Inside).example(TEST_FRACTION);
-            /// CSV column to predict, by name or position
+            /// Column to predict, by name or position; several numbers with commas between them
             ///
             /// Positions count from 0, negative ones from the end
             label_column: Option<String> = unset().takes("COLUMN").example("label".into()).common();
-            /// Whether the first line of a CSV names its columns
+            /// Whether the first line of a table names its columns
             header: Header = default(Header::Auto).takes("WHETHER");
             /// Task to learn
             task: Option<Task> = derived("decided by the data").takes("TASK").example(Task::Classification);
@@ -37,6 +41,31 @@ options! {
                 .within(2..=MAX_CLASSES)
                 .only_with("task", &[Task::Classification])
                 .example(10);
+            /// Fraction of the training samples kept for validation: for --early-stopping and the best checkpoint
+            validation_fraction: Option<f64> =
+                derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
+            /// Table of validation samples, with the columns of the training data
+            validation: Option<PathBuf> = unset().example("validation.csv".into());
+            /// Weights of the classes: none, balanced, or such as yes=5,no=1
+            class_weights: ClassWeights = default(ClassWeights::None);
+        }
+        "Columns of tables" {
+            /// Columns to leave out, by name or position
+            ignore: Names = default(Names::default()).example(Names(vec!["id".into(), "date".into()]));
+            /// Columns whose numbers are names, such as post codes
+            categorical: Names = default(Names::default()).example(Names(vec!["zip".into()]));
+            /// Columns that are numbers; any text in them counts as missing
+            numeric: Names = default(Names::default()).example(Names(vec!["year".into()]));
+            /// Column with the weight of each sample
+            weight_column: Option<String> = unset().takes("COLUMN").example("weight".into());
+            /// Whether to standardise numbers to a mean of 0 and a standard deviation of 1; auto: in tables, not in pictures
+            standardize: Standardize = default(Standardize::Auto).takes("WHETHER");
+            /// Character between cells
+            delimiter: Option<Delimiter> = derived("decided by the data").example(Delimiter(b';'));
+            /// Character before the fraction of a number
+            decimal: Option<Decimal> = derived("decided by the data").example(Decimal::Comma);
+            /// Encoding of the text
+            encoding: Encoding = default(Encoding::Auto);
         }
     }
 }
@@ -45,8 +74,47 @@ impl DataFormat {
     /// The options of `nn-data`; `seed` chooses the test samples if the data has none.
     pub fn load_options(&self, seed: u64) -> LoadOptions {
         // Without `..`: an option that is not used must not compile.
-        let Self { test_fraction, label_column, header, task, classes } = self.clone();
-        LoadOptions { test_fraction, label_column, header, task, classes, seed, ..LoadOptions::default() }
+        let Self {
+            test_fraction,
+            label_column,
+            header,
+            task,
+            classes,
+            validation_fraction,
+            validation,
+            class_weights,
+            ignore,
+            categorical,
+            numeric,
+            weight_column,
+            standardize,
+            delimiter,
+            decimal,
+            encoding,
+        } = self.clone();
+        LoadOptions {
+            test_fraction,
+            label_column,
+            header,
+            task,
+            classes,
+            validation: match (validation, validation_fraction) {
+                (Some(path), _) => Validation::File(path),
+                (None, Some(fraction)) => Validation::Fraction(fraction),
+                (None, None) => Validation::None,
+            },
+            class_weights,
+            ignore: ignore.0,
+            categorical: categorical.0,
+            numeric: numeric.0,
+            weight_column,
+            standardize,
+            delimiter: delimiter.map(|Delimiter(character)| character),
+            decimal,
+            encoding,
+            seed,
+            ..LoadOptions::default()
+        }
     }
 }
 
@@ -54,29 +122,37 @@ options! {
     /// The network and its recipe: with the data, everything that decides the weights.
     LearnOptions => Learn {
         "Network" {
+            /// Source of the defaults: auto suits the data, book is Nielsen's first network
+            ///
+            /// Options that are given override it
+            recipe: Option<RecipeName> = derived(recipes::recipe_in_words()).example(RecipeName::Auto).common();
             /// Hidden layers, such as 128,64, or none
             ///
             /// The widths of the layers in neurons, the first layer first
-            hidden: Widths = default(Widths(vec![30])).common();
+            hidden: Option<Widths> = derived(recipes::hidden_in_words()).example(Widths(vec![128, 64])).common();
             /// Activation of the hidden layers
-            activation: Activation = default(Activation::Sigmoid).common();
+            activation: Option<Activation> = derived("sigmoid; auto: relu").example(Activation::Relu).common();
             /// Activation of the output layer
             output: Option<Output> = derived(defaults::output_in_words()).example(Output::Linear);
             /// Loss to minimise
-            cost: Cost = default(Cost::Mse).common();
+            cost: Option<Cost> = derived("mse; auto: cross-entropy for classes").example(Cost::CrossEntropy).common();
             /// Distribution of the initial weights: normal N(0, 1), scaled N(0, 1/inputs), xavier, he
             init: Option<Init> = derived(defaults::init_in_words()).example(Init::Scaled);
         }
         "Training" {
             /// Passes over the training data
-            epochs: u32 = default(Recipe::book().epochs).within(1..=MAX_EPOCHS).common();
+            epochs: Option<u32> = derived(recipes::epochs_in_words()).within(1..=MAX_EPOCHS).example(30).common();
             /// Samples per mini-batch
             ///
             /// Each mini-batch updates the weights once
-            batch_size: usize =
-                default(Recipe::book().batch_size).takes("B").within(1..=MAX_BATCH_SIZE).common();
+            batch_size: Option<usize> = derived(recipes::batch_size_in_words())
+                .takes("B")
+                .within(1..=MAX_BATCH_SIZE)
+                .example(32)
+                .common();
             /// Rule that updates the weights
-            optimizer: OptimizerName = default(OptimizerName::Sgd).common();
+            optimizer: Option<OptimizerName> =
+                derived(recipes::optimizer_in_words()).example(OptimizerName::AdamW).common();
             /// Learning rate η
             learning_rate: Option<f32> = derived(defaults::learning_rate_in_words())
                 .within(Interval::Positive(MAX_LEARNING_RATE))
@@ -110,17 +186,20 @@ options! {
                 .within(Interval::Positive(1.0))
                 .only_with("optimizer", &[OptimizerName::Adam, OptimizerName::AdamW]);
             /// Decoupled weight decay
-            weight_decay: f32 = default(0.01)
+            weight_decay: Option<f32> = derived(recipes::weight_decay_in_words())
                 .within(Interval::Closed(0.0, 1e6))
+                .example(0.01)
                 .only_with("optimizer", &[OptimizerName::AdamW]);
             /// L2 regularisation λ, which adds λ/(2n) Σw² to the loss for n training samples
             l2: f32 = default(Recipe::book().l2).within(Interval::Closed(0.0, 1e9));
         }
         "Schedule" {
             /// Course of the learning rate over the run
-            schedule: ScheduleName = default(ScheduleName::Constant);
+            schedule: Option<ScheduleName> =
+                derived("constant; auto: cosine").example(ScheduleName::Cosine);
             /// Steps over which the learning rate rises to its full value
-            warmup_steps: u64 = default(Recipe::book().schedule.warmup_steps).within(0..=MAX_STEPS);
+            warmup_steps: Option<u64> =
+                derived(recipes::warmup_steps_in_words()).within(0..=MAX_STEPS).example(100);
             /// Epochs between two drops of the learning rate
             step_epochs: u32 =
                 default(10).within(1..=MAX_EPOCHS).only_with("schedule", &[ScheduleName::Step]);

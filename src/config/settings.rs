@@ -1,9 +1,10 @@
 //! The options of a run, checked together and completed.
 
-use super::choice::Task;
-use super::defaults::default_out;
+use super::choice::{RecipeName, Task};
+use super::defaults::{DATA, default_out};
 use super::options::{Train, TrainOptions};
 use super::origins::Origins;
+use super::recipes::{self, Facts};
 use super::table::Options as _;
 use crate::failure::Failure;
 
@@ -22,7 +23,16 @@ pub struct Settings {
 /// # Errors
 /// Exit code 2, with one sentence that names the flag, the variable or the line of the file, and a remedy.
 pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, Failure> {
-    let mut options = options.clone().check(origins)?;
+    let mut options = options.clone();
+    // Of the data sets that come with the program everything is known, so that all is decided before they are read.
+    let known = built_in(options.data.as_deref().unwrap_or(DATA));
+    if let (Some(facts), Some(RecipeName::Book)) = (known, recipe_of(&options, known)) {
+        let learn = &mut options.learn;
+        let defaults = recipes::defaults(RecipeName::Book, &facts, learn.batch_size, learn.epochs);
+        learn.optimizer.get_or_insert(defaults.optimizer);
+        learn.schedule.get_or_insert(defaults.schedule);
+    }
+    let mut options = options.check(origins)?;
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
         let text = format_args!("{} names no folder", origins.subject("out"));
@@ -30,26 +40,45 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     }
     let task = known_task(&options, origins)?;
     let learn = &mut options.learn;
-    let design = match task {
-        Some(task) => learn.design(task, origins)?,
-        // What neither task allows is refused now; the rest once the data has shown its task.
-        None => learn
-            .design(Task::Classification, origins)
-            .or_else(|failure| learn.design(Task::Regression, origins).map_err(|_| failure))?,
-    };
-    learn.init = Some(design.recipe.init);
-    learn.shard_size = Some(design.recipe.shard_size);
-    if task.is_some() {
+    if let Some(facts) = known {
+        let design = learn.design(&facts, origins)?;
+        *learn = learn.completed(&facts);
+        learn.init = Some(design.recipe.init);
+        learn.shard_size = Some(design.recipe.shard_size);
         learn.output = Some(design.output);
         learn.learning_rate = Some(design.recipe.learning_rate);
+    } else {
+        // What no data allows is refused now; the rest once the data has shown what it is.
+        let of = |task| Facts { task, pictures: false, samples: usize::MAX >> 32 };
+        match task {
+            Some(task) => learn.design(&of(task), origins)?,
+            None => learn
+                .design(&of(Task::Classification), origins)
+                .or_else(|failure| learn.design(&of(Task::Regression), origins).map_err(|_| failure))?,
+        };
     }
     Ok(Settings { options, origins: origins.clone() })
+}
+
+/// The recipe, if it is known before the data is read.
+fn recipe_of(options: &TrainOptions, known: Option<Facts>) -> Option<RecipeName> {
+    let hidden = options.learn.hidden.as_ref().map(|widths| &widths.0[..]);
+    options.learn.recipe.or_else(|| known.map(|facts| recipes::suitable(hidden, &facts)))
+}
+
+/// What is known about the data sets that come with the program.
+fn built_in(data: &str) -> Option<Facts> {
+    match data {
+        "digits" => Some(Facts::DIGITS),
+        "mnist" | "fashion-mnist" => Some(Facts { samples: 60_000, ..Facts::DIGITS }),
+        _ => None,
+    }
 }
 
 /// The task, if it is known before the data is read.
 fn known_task(options: &Train, origins: &Origins) -> Result<Option<Task>, Failure> {
     let Train { data, format, .. } = options;
-    let built_in = ["digits", "mnist", "fashion-mnist"].contains(&data.as_str());
+    let built_in = built_in(data).is_some();
     if built_in && format.task == Some(Task::Regression) {
         return Err(Failure::usage(format_args!(
             "{} regression does not fit --data {data}, whose answers are classes",

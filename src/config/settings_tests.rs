@@ -27,9 +27,14 @@ fn overruled(flags: TrainOptions, text: &str) -> Result<Settings, Failure> {
     validate(&options, &origins)
 }
 
-/// The design for classes.
+/// The design for pictures of classes.
 fn design(text: &str) -> Design {
-    TrainConfig::from(checked(text).unwrap()).for_task(Task::Classification).unwrap()
+    TrainConfig::from(checked(text).unwrap()).for_data(&Facts::DIGITS).unwrap()
+}
+
+/// A table with a thousand training samples.
+fn table(task: Task) -> Facts {
+    Facts { task, pictures: false, samples: 1000 }
 }
 
 /// The values of a printed configuration by their keys, with their origins.
@@ -56,7 +61,7 @@ fn with_no_options_it_is_nielsens_first_network_on_the_digits() {
     assert_eq!(config.data, "digits");
     assert_eq!(config.out.to_str(), Some("runs/digits"));
     assert!(!config.resume && !config.quiet);
-    let Design { hidden, activation, output, cost, recipe } = config.for_task(Task::Classification).unwrap();
+    let Design { hidden, activation, output, cost, recipe } = config.for_data(&Facts::DIGITS).unwrap();
     assert_eq!(recipe, nn_engine::Recipe::book());
     assert_eq!((hidden.as_slice(), activation), (&[30][..], Activation::Sigmoid));
     assert_eq!((output, cost), (Output::Sigmoid, Cost::Mse));
@@ -70,8 +75,6 @@ fn defaults_follow_what_is_asked_for() {
         .learn;
     assert_eq!((learn.output, learn.init), (Some(Output::Softmax), Some(Init::He)));
     assert_eq!((learn.learning_rate, learn.shard_size), (Some(0.001), Some(16)));
-    let learn = checked("data = 'houses.csv'\ntask = 'regression'").unwrap().options.learn;
-    assert_eq!((learn.output, learn.learning_rate), (Some(Output::Linear), Some(0.01)));
     assert!(design("hidden = 'none'").hidden.is_empty());
 }
 
@@ -87,19 +90,48 @@ fn constants_reach_the_optimizer_and_the_schedule() {
 }
 
 #[test]
-fn data_of_unknown_task_decides_later() {
+fn data_decides_what_is_not_given() {
     let settings = checked("data = 'some.csv'").unwrap();
     assert_eq!((settings.options.learn.output, settings.options.learn.learning_rate), (None, None));
     let config = TrainConfig::from(settings);
-    let classes = config.for_task(Task::Classification).unwrap();
-    assert_eq!((classes.output, classes.recipe.learning_rate), (Output::Sigmoid, 3.0));
-    let numbers = config.for_task(Task::Regression).unwrap();
-    assert_eq!((numbers.output, numbers.recipe.learning_rate), (Output::Linear, 0.01));
+    let classes = config.for_data(&table(Task::Classification)).unwrap();
+    let relu = Activation::Relu;
+    assert_eq!((classes.activation, classes.output, classes.cost), (relu, Output::Softmax, Cost::CrossEntropy));
+    assert!(matches!(classes.recipe.optimizer, Optimizer::AdamW { .. }), "{:?}", classes.recipe);
+    let numbers = config.for_data(&table(Task::Regression)).unwrap();
+    assert_eq!((numbers.activation, numbers.output, numbers.cost), (relu, Output::Linear, Cost::Mse));
+    assert_eq!(config.for_data(&Facts::DIGITS).unwrap().recipe, nn_engine::Recipe::book(), "pictures in a file");
 
     let config = TrainConfig::from(checked("data = 'some.csv'\ncost = 'cross-entropy'").unwrap());
-    let refused = config.for_task(Task::Regression).unwrap_err();
+    let refused = config.for_data(&table(Task::Regression)).unwrap_err();
     assert!(refused.message().starts_with("run.toml:2: cost cross-entropy is for classes"), "{refused}");
     assert_eq!(refused.kind().exit_code(), 2);
+}
+
+#[test]
+fn the_recipe_is_the_books_for_its_networks_and_auto_for_others() {
+    for (text, facts, recipe) in [
+        ("", Facts::DIGITS, RecipeName::Book),
+        ("hidden = 30", Facts::DIGITS, RecipeName::Book),
+        ("hidden = 'none'", Facts::DIGITS, RecipeName::Book),
+        ("hidden = [30, 31]", Facts::DIGITS, RecipeName::Auto),
+        ("hidden = 512\nrecipe = 'book'", Facts::DIGITS, RecipeName::Book),
+        ("recipe = 'auto'", Facts::DIGITS, RecipeName::Auto),
+        ("data = 'x.csv'", table(Task::Classification), RecipeName::Auto),
+        ("data = 'x.csv'\nrecipe = 'book'", table(Task::Classification), RecipeName::Book),
+    ] {
+        let config = TrainConfig::from(checked(text).unwrap());
+        assert_eq!(config.recipe_for(&facts), recipe, "{text}");
+        let design = config.for_data(&facts).unwrap();
+        assert_eq!(design.activation == Activation::Sigmoid, recipe == RecipeName::Book, "{text}");
+    }
+    // What is given stays; a given optimizer has the rate that suits it, not the recipe's.
+    let given = design("hidden = 64\noptimizer = 'sgd'\nactivation = 'tanh'\nepochs = 3");
+    assert_eq!((given.activation, given.recipe.optimizer), (Activation::Tanh, Optimizer::Sgd));
+    assert_eq!((given.recipe.learning_rate, given.recipe.epochs), (0.1, 3));
+    // A constant of an optimizer that the recipe does not choose is refused, though only now.
+    let failure = checked("hidden = 64\nmomentum = 0.5").unwrap_err();
+    assert!(failure.message().contains("momentum has no effect with --optimizer adamw"), "{failure}");
 }
 
 #[test]
@@ -178,7 +210,7 @@ fn flags_override_the_file() {
     let settings = overruled(flags, "epochs = 5\nbatch-size = 20\nheader = 'yes'").unwrap();
     let Settings { options, origins } = settings;
     let learn = options.learn;
-    assert_eq!((learn.epochs, learn.batch_size, options.format.header), (7, 20, Header::Yes));
+    assert_eq!((learn.epochs, learn.batch_size, options.format.header), (Some(7), Some(20), Header::Yes));
     assert_eq!(origins.of("epochs"), Origin::Flag);
     assert_eq!(origins.of("batch-size"), Origin::Line(2));
     assert_eq!(origins.of("seed"), Origin::Default);
@@ -189,7 +221,7 @@ fn a_flag_that_selects_another_optimizer_drops_the_constants_of_the_file() {
     let mut flags = TrainOptions::default();
     flags.learn.optimizer = Some(OptimizerName::Adam);
     let settings = overruled(flags.clone(), "optimizer = 'momentum'\nmomentum = 0.5").unwrap();
-    assert_eq!(settings.options.learn.optimizer, OptimizerName::Adam);
+    assert_eq!(settings.options.learn.optimizer, Some(OptimizerName::Adam));
     let printed = print(&settings).unwrap();
     assert_eq!(examples(&printed)["momentum"], "0.9", "{printed}");
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::choice::Task;
+use super::choice::RecipeName;
 use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
@@ -13,6 +13,7 @@ use super::file;
 use super::options::{ConfigOptions, DataFormat, Learn, Train, TrainOptions};
 use super::origins::Origins;
 use super::print::print;
+use super::recipes::Facts;
 use super::settings::{Settings, validate};
 use super::table::Options as _;
 use crate::failure::Failure;
@@ -121,11 +122,17 @@ impl From<Settings> for TrainConfig {
 }
 
 impl TrainConfig {
-    /// What is trained and how, for data of that task.
+    /// What is trained and how, for data of which these facts are known.
     ///
     /// # Errors
     /// Exit code 2 if what was asked for cannot learn the task.
-    pub fn for_task(&self, task: Task) -> Result<Design, Failure> {
-        self.learn.design(task, &self.origins)
+    pub fn for_data(&self, facts: &Facts) -> Result<Design, Failure> {
+        self.learn.design(facts, &self.origins)
+    }
+
+    /// The recipe that the defaults come from.
+    #[must_use]
+    pub fn recipe_for(&self, facts: &Facts) -> RecipeName {
+        self.learn.recipe_for(facts)
     }
 }

@@ -173,7 +173,7 @@ pub(super) fn toml_whole(value: &DeValue<'_>) -> Option<u64> {
 }
 
 /// A text in TOML.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 

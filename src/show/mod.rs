@@ -6,6 +6,7 @@
 //!
 //! | File | Contents |
 //! | --- | --- |
+//! | `columns.rs` | the columns of a table |
 //! | `style.rs` | colours and other capabilities of the terminal |
 //! | `names.rs` | the names of the classes |
 //! | `digit.rs` | a picture with one channel |
@@ -18,6 +19,7 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+mod columns;
 mod digit;
 mod findings;
 mod gallery;
@@ -25,6 +27,7 @@ mod names;
 mod style;
 mod table;
 
+pub(crate) use columns::{columns_table, wrapped};
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
 pub(crate) use names::Names;

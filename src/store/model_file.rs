@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use nn_core::{LayerLayout, Model, OptimizerState, layout};
+use nn_data::Preparation;
 use nn_engine::{EpochSums, ManifestParts, Snapshot, params_sha256};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,9 @@ pub struct InputInfo {
     pub image: Option<(usize, usize)>,
     /// The names of the classes; `None` for regression.
     pub classes: Option<Vec<String>>,
+    /// How the columns of a table became inputs; `None` for pictures and for numbers that were used as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparation: Option<Preparation>,
 }
 
 /// The run that the parameters come from, and the step at which they were taken.
@@ -309,11 +313,20 @@ impl Metadata {
 
     /// Whether the inputs and the run fit the network.
     fn is_consistent(&self) -> bool {
-        let InputInfo { image, scale, classes, .. } = &self.input;
+        let InputInfo { image, scale, classes, preparation, .. } = &self.input;
         classes.as_ref().is_none_or(|names| names.len() == self.model.output_width())
             && image.is_none_or(|(h, w)| h.checked_mul(w) == Some(self.model.input_width()))
             && scale.is_none_or(|scale| scale.is_finite() && scale > 0.0)
+            && preparation.as_ref().is_none_or(|p| self.fits(p))
             && self.run.manifest.model == self.model
+    }
+
+    /// Whether the preparation is the one of the run and fits the network.
+    fn fits(&self, preparation: &Preparation) -> bool {
+        let targets = preparation.targets.len();
+        preparation.is_consistent(self.model.input_width())
+            && (targets == 0 || targets == self.model.output_width())
+            && self.run.manifest.preprocess_sha256.as_ref() == Some(&preparation.sha256())
     }
 }
 
@@ -365,6 +378,7 @@ pub(super) mod tests {
             },
             train_samples: 23,
             data_sha256: "00".repeat(32),
+            preprocess_sha256: None,
         };
         let config_hash = Manifest::new(manifest.clone()).unwrap().hash();
         let params = initial_parameters(&model, Init::He, step);
@@ -374,6 +388,7 @@ pub(super) mod tests {
                 scale: Some(255.0),
                 image: Some((2, 2)),
                 classes: Some(vec!["no".to_owned(), "yes".to_owned()]),
+                preparation: None,
             },
             run: RunInfo {
                 step,

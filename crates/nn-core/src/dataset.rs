@@ -64,6 +64,10 @@ pub enum DatasetError {
     NonFiniteTarget { sample: usize },
     #[error("bytes cannot be scaled by {0}: the scale must be a positive, finite number")]
     BadScale(String),
+    #[error("there are {samples} samples but {weights} sample weights")]
+    WeightCount { samples: usize, weights: usize },
+    #[error("sample {sample} has the weight {weight}: a weight must be finite and not negative")]
+    BadWeight { sample: usize, weight: String },
 }
 
 /// Checked samples: every label is in range, every number is finite, and all counts agree.
@@ -74,6 +78,7 @@ pub struct Dataset {
     samples: usize,
     width: usize,
     image: Option<(usize, usize)>,
+    weights: Option<Vec<f32>>,
 }
 
 impl Features {
@@ -152,7 +157,28 @@ impl Dataset {
         {
             return Err(DatasetError::ShapeMismatch { height, width: image_width, features: width });
         }
-        Ok(Self { features, targets, samples, width, image })
+        Ok(Self { features, targets, samples, width, image, weights: None })
+    }
+
+    /// Gives each sample a weight, by which its loss and its gradient are multiplied. A mini-batch is still averaged over
+    /// its number of samples, so weights with a mean of 1 keep the size of a step.
+    ///
+    /// # Errors
+    /// If there is not one finite weight of at least 0 for each sample.
+    pub fn with_weights(mut self, weights: Vec<f32>) -> Result<Self, DatasetError> {
+        if weights.len() != self.samples {
+            return Err(DatasetError::WeightCount { samples: self.samples, weights: weights.len() });
+        }
+        if let Some(sample) = weights.iter().position(|w| !w.is_finite() || *w < 0.0) {
+            return Err(DatasetError::BadWeight { sample, weight: weights[sample].to_string() });
+        }
+        self.weights = Some(weights);
+        Ok(self)
+    }
+
+    /// The weight of each sample; `None` if all weigh the same.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref()
     }
 
     /// The inputs.
@@ -234,7 +260,8 @@ impl Dataset {
                 Targets::Values { data: rows(data, *width, samples), width: *width }
             }
         };
-        Self { features, targets, samples: samples.len(), width: self.width, image: self.image }
+        let weights = self.weights.as_ref().map(|weights| rows(weights, 1, samples));
+        Self { features, targets, samples: samples.len(), width: self.width, image: self.image, weights }
     }
 }
 

@@ -155,10 +155,13 @@ impl Net<'_> {
             let (activations, deltas) = panel.split_at_mut(self.deltas);
             let lanes = &mut activations[place.output_lanes..place.output_lanes + layer.outputs];
             let at = place.delta_lanes - self.deltas;
-            let deltas = (batch.pass != Pass::Forward).then(|| &mut deltas[at..at + layer.outputs]);
+            let mut deltas = (batch.pass != Pass::Forward).then(|| &mut deltas[at..at + layer.outputs]);
             let biases = &batch.params[layer.biases.clone()];
             let (output, cost) = (self.model.output(), self.model.cost());
-            output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas);
+            output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas.as_deref_mut());
+            if let Some(weights) = batch.data.weights() {
+                weigh(weights, samples, losses, deltas);
+            }
             *correct = [false; 16];
             if let Targets::Classes { labels, .. } = batch.data.targets() {
                 let mut best = [0; 16];
@@ -167,6 +170,21 @@ impl Net<'_> {
                     *c = labels[sample as usize] == best;
                 }
             }
+        }
+    }
+}
+
+/// Multiplies losses and output deltas by the weights of up to 16 samples. All other deltas and the gradient are linear in
+/// the output's, so this weighs the whole gradient of a sample. One product each, the same on every instruction set.
+fn weigh(weights: &[f32], samples: &[u32], losses: &mut [f64; 16], deltas: Option<&mut [Lane]>) {
+    let mut lane = Lane::ZERO;
+    for ((lane, loss), &sample) in lane.0.iter_mut().zip(losses).zip(samples) {
+        *lane = weights[sample as usize];
+        *loss *= f64::from(*lane);
+    }
+    for delta in deltas.into_iter().flatten() {
+        for (delta, weight) in delta.0.iter_mut().zip(lane.0) {
+            *delta *= weight;
         }
     }
 }

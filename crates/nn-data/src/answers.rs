@@ -5,7 +5,7 @@
 //! | labels | become |
 //! | --- | --- |
 //! | text | classes, sorted by name |
-//! | whole numbers, at most 256 distinct ones | classes |
+//! | whole numbers: pixels' at most 256 distinct ones; others' at most 10, or at most 256 that repeat | classes |
 //! | one-hot rows of width two or more | classes |
 //! | anything else | regression targets |
 //!
@@ -24,6 +24,12 @@ use crate::source::LoadOptions;
 
 /// More distinct whole numbers than this are a quantity, not classes.
 const MOST_CLASSES: usize = 256;
+
+/// As few distinct whole numbers as this are classes even if they hardly repeat.
+const FEW_CLASSES: usize = 10;
+
+/// How often a number must occur to be the number of a class rather than a quantity.
+const REPEATS: usize = 5;
 
 /// How labels are turned into targets: decided once, from the training and the test set together.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,10 +80,13 @@ impl Decoder {
     /// Decides from single numbers where regression was not requested.
     fn for_numbers(mut numbers: Vec<f64>, options: &LoadOptions) -> Self {
         numbers.sort_unstable_by(f64::total_cmp);
+        let repeated = numbers.chunk_by(|a, b| a == b).filter(|equal| equal.len() >= REPEATS).count();
         numbers.dedup();
         let whole = numbers.iter().all(|x| x.fract() == 0.0);
         let requested = options.task == Some(Task::Classification) || options.classes.is_some();
-        let looks_like_classes = whole && numbers.len() <= MOST_CLASSES;
+        // Of the numbers of classes, nearly all occur several times; those of a quantity thin out towards its ends.
+        let repeat = numbers.len() <= FEW_CLASSES || repeated * 10 >= numbers.len() * 9;
+        let looks_like_classes = whole && numbers.len() <= MOST_CLASSES && (repeat || options.pictures);
         if !(requested || looks_like_classes) {
             return Self::Values;
         }
@@ -286,6 +295,11 @@ mod tests {
         for regression in [numbers(&[0.5, 1.0]), wide(&[0.0, 0.0], 2), wide(&[2.0, -1.0], 2)] {
             assert_eq!(Decoder::decide(&[&regression], &plain).unwrap(), Decoder::Values);
         }
+        // 60 years, once each, are a quantity; 26 letters, ten times each, are classes.
+        let years: Vec<f64> = (1990..2050).map(f64::from).collect();
+        assert_eq!(Decoder::decide(&[&numbers(&years)], &plain).unwrap(), Decoder::Values);
+        let letters: Vec<f64> = (0..260).map(|i| f64::from(1 + i % 26)).collect();
+        assert_eq!(classes(&numbers(&letters), &plain).unwrap().1.len(), 26);
         let many: Vec<f64> = (0..300).map(f64::from).collect();
         assert_eq!(Decoder::decide(&[&numbers(&many)], &plain).unwrap(), Decoder::Values);
     }

@@ -8,7 +8,8 @@ use crate::split::{TEST_FRACTION, split};
 /// The seed of the split. It is part of the data set, so no option changes it.
 const SEED: u64 = 0;
 
-const FILE: &str = "the embedded digits";
+/// What messages call the digits.
+pub(crate) const FILE: &str = "the embedded digits";
 
 /// Loads the digits, split by class into a training and a test set ([`TEST_FRACTION`] unless given).
 pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset), DataError> {

@@ -28,10 +28,66 @@ pub enum DataError {
     #[error("{option} cannot be {value}: {problem}")]
     BadOption { option: &'static str, value: String, problem: &'static str },
     #[error(
-        "{file} has no column `{column}`; it has {available}. Give --label-column a name or a position, counting \
+        "{file} has no column `{column}`; it has {available}. Give {option} a name or a position, counting \
              from 0 (negative positions count from the end)"
     )]
-    NoSuchColumn { file: String, column: String, available: String },
+    NoSuchColumn { file: String, column: String, available: String, option: &'static str },
+    #[error(
+        "{file} has two columns called `{name}`, at the positions {first} and {second}; give {option} a position, counting \
+             from 0"
+    )]
+    AmbiguousColumn { file: String, name: String, first: usize, second: usize, option: &'static str },
+    #[error("{file}: column {column} is named twice; name it once")]
+    ColumnTwice { file: String, column: String },
+    #[error("{file} lacks the column{} {} that the model was trained on; it has {has}. Add {}, or train without",
+            plural(.missing.len()), .missing.join(", "), if .missing.len() == 1 { "it" } else { "them" })]
+    ColumnsMissing { file: String, missing: Vec<String>, has: String },
+    #[error(
+        "{file} has {found} columns, but the model was trained on {}: {with} with the answer, {without} without it; give \
+             these columns in the same order, or with a header that names them",
+        .of
+    )]
+    ColumnCount { file: String, found: usize, with: usize, without: usize, of: String },
+    #[error("{file}: the values of column `{column}` are lists or structures; leave it out, or make plain columns of it")]
+    NestedColumn { file: String, column: String },
+    #[error(
+        "{file} is an array of numbers, but the model was trained on a table with words or dates; give a CSV or Parquet file with \
+             its columns"
+    )]
+    ArrayForWords { file: String },
+    #[error("{file} is compressed with {codec}, which is not supported; save it with compression=\"snappy\" or \"gzip\", or as CSV")]
+    Codec { file: String, codec: &'static str },
+    #[error("{file} is not valid {encoding}; save it as UTF-8, or name its encoding with --encoding")]
+    BadEncoding { file: String, encoding: &'static str },
+    #[error("{file}: no column is left to learn from; {reason}")]
+    NoFeatures { file: String, reason: String },
+    #[error(
+        "{file}: every label is `{label}`, so there is nothing to learn; check --label-column, or give --task regression if \
+             the labels are numbers"
+    )]
+    OneClass { file: String, label: String },
+    #[error("{file}: no row has a label in column {column}; check --label-column")]
+    NoLabels { file: String, column: String },
+    #[error(
+        "{file}, line {line}, column {column}: the answer `{text}` is not a number; several target columns must all be \
+             numbers, so name fewer with --label-column, or correct it"
+    )]
+    TargetNotANumber { file: String, line: u64, column: String, text: String },
+    #[error("{file}, line {line}, column {column}: `{text}` is no weight; a weight is a number that is not negative")]
+    BadWeight { file: String, line: u64, column: String, text: String },
+    #[error("{file}: the weights of the training samples are all 0, or too large; check --weight-column and --class-weights")]
+    NoWeight { file: String },
+    #[error("{file}: there is no class `{name}` for --class-weights; the classes are {classes}")]
+    NoSuchClass { file: String, name: String, classes: String },
+    #[error("--class-weights is for classes, but the answers of {file} are numbers; leave it out, or give --task classification")]
+    WeightsForNumbers { file: String },
+    #[error(
+        "{file} is not a table, so it cannot be the file of --validation; give a CSV or Parquet file with the columns of the \
+             training data, or use --validation-fraction"
+    )]
+    ValidationNotATable { file: String },
+    #[error("{option} is for tables, but {file} is none; leave it out")]
+    NotATable { file: String, option: &'static str },
 
     #[error("{file} does not exist; check the path")]
     Missing { file: String },
@@ -115,7 +171,7 @@ pub enum DataError {
     EmptyCell { file: String, line: u64, column: String },
     #[error("{file}, {place}: the value is not finite (NaN or infinity); replace it or remove the sample")]
     NonFinite { file: String, place: String },
-    #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8")]
+    #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8, or give --encoding latin-1 if that is what it is")]
     NotUtf8 { file: String, line: u64 },
 
     #[error(
@@ -157,6 +213,10 @@ fn suggest(name: Option<&str>) -> String {
     name.map(|n| format!(" (did you mean {n}?)")).unwrap_or_default()
 }
 
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
 /// A count with its noun, such as `1 sample` or `3 samples`.
 fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
@@ -171,6 +231,8 @@ impl DataError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::UnknownSource { .. } | Self::BadOption { .. } | Self::NoSuchColumn { .. } => Kind::Usage,
+            Self::AmbiguousColumn { .. } | Self::ColumnTwice { .. } | Self::NoSuchClass { .. } => Kind::Usage,
+            Self::WeightsForNumbers { .. } | Self::NotATable { .. } => Kind::Usage,
             Self::NoCacheDir => Kind::Usage,
             Self::Fetch { .. } => Kind::Network,
             _ => Kind::Data,

@@ -57,7 +57,13 @@ fn add(hash: &mut Sha256, set: &Dataset) {
             add_words(hash, data, |x| x.to_le_bytes());
         }
     }
-    match set.targets() {
+    add_targets(hash, set.targets());
+}
+
+/// Adds answers to a fingerprint.
+pub(crate) fn add_targets(hash: &mut Sha256, targets: &Targets) {
+    let count = |hash: &mut Sha256, n: usize| hash.update((n as u64).to_le_bytes());
+    match targets {
         Targets::Classes { labels, classes } => {
             hash.update([0]);
             count(hash, *classes);
@@ -71,6 +77,24 @@ fn add(hash: &mut Sha256, set: &Dataset) {
             add_words(hash, data, |x| x.to_le_bytes());
         }
     }
+}
+
+/// The fingerprint `sha256` of a data set, extended by its validation set and the weights of its training samples, if it has
+/// any: `nn-data more\0`, `sha256`, then the sets as in [`fingerprint`], then the weights as f32.
+pub(crate) fn with_more(sha256: String, train: &Dataset, validation: Option<&Dataset>) -> String {
+    if train.weights().is_none() && validation.is_none() {
+        return sha256;
+    }
+    let mut hash = Sha256::new();
+    hash.update(b"nn-data more\0");
+    hash.update(sha256);
+    validation.into_iter().for_each(|set| add(&mut hash, set));
+    if let Some(weights) = train.weights() {
+        hash.update(b"weights\0");
+        hash.update((weights.len() as u64).to_le_bytes());
+        add_words(&mut hash, weights, |x| x.to_le_bytes());
+    }
+    hex(&hash.finalize())
 }
 
 /// Hashes numbers through a buffer, since one call per number would cost more than the hash itself.

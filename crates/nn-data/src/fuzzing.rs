@@ -11,10 +11,11 @@ use flate2::write::GzEncoder;
 use crate::container::{Container, Form};
 use crate::error::DataError;
 use crate::npy::Array;
+use crate::columns::{Decimal, Preparation};
 use crate::raw::{Answers, Values};
-use crate::source::{Header, LoadOptions, Source};
+use crate::source::{Header, LoadOptions, Prepare, Source, Standardize, Validation};
 use crate::table::Table;
-use crate::{Silent, bytes, idx, load_inputs};
+use crate::{Silent, Task, bytes, idx, load_inputs};
 
 /// The size limit of a file, member or stream. It is small, so that exceeding it shows.
 pub const LIMIT: u64 = 1 << 16;
@@ -93,9 +94,10 @@ pub fn check_csv(bytes: &[u8]) {
         _ => None,
     };
     let read = || -> Result<_, DataError> {
-        let table = Table::open(bytes, "x", header)?;
-        let label = if how & 0x80 == 0 { Some(table.label_column(wanted)?) } else { None };
-        let (inputs, labels) = table.read(label)?;
+        let options = LoadOptions { header, ..LoadOptions::default() };
+        let table = Table::open(bytes.to_vec(), "x", &options, None)?;
+        let label = if how & 0x80 == 0 { table.label_columns(wanted)?.0.first().copied() } else { None };
+        let (inputs, labels) = table.read(label, &[])?;
         Ok((label, inputs, labels))
     };
     let (label, inputs, labels) = match read() {
@@ -124,10 +126,50 @@ pub fn check_csv(bytes: &[u8]) {
         again.extend(row.join(",").bytes());
         again.push(b'\n');
     }
-    let table = Table::open(&again, "x", Header::No).expect("our own output is valid");
-    let (inputs, labels) = table.read(label).expect("our own output is valid");
+    let plain = LoadOptions { header: Header::No, delimiter: Some(b','), ..LoadOptions::default() };
+    let plain = LoadOptions { decimal: Some(Decimal::Point), ..plain };
+    let table = Table::open(again, "x", &plain, None).expect("our own output is valid");
+    let (inputs, labels) = table.read(label, &[]).expect("our own output is valid");
     assert_eq!((inputs.samples, inputs.width, inputs.values.into_floats()), (samples, width, values));
     assert_eq!(labels.map(|labels| labels.answers), answers);
+}
+
+/// Tables of any kind, prepared: CSV in any encoding, and Parquet. The first byte selects the options. The inputs are finite, the
+/// preparation survives being stored, and applied to the same file it gives the same samples. The check writes one file to
+/// `folder`, a temporary folder of the caller.
+pub fn check_table(bytes: &[u8], folder: &Path) {
+    let Some((&how, bytes)) = bytes.split_first() else { return };
+    let path = folder.join("x");
+    std::fs::write(&path, bytes).expect("a temporary folder is writable");
+    let options = LoadOptions {
+        header: [Header::Auto, Header::Yes, Header::No][usize::from(how % 3)],
+        standardize: if how & 0x40 == 0 { Standardize::Auto } else { Standardize::No },
+        validation: if how & 0x20 == 0 { Validation::None } else { Validation::Fraction(0.3) },
+        max_bytes: LIMIT,
+        ..LoadOptions::default()
+    };
+    let source = Source::Path(path);
+    let splits = match crate::load(&source, &options, &Silent) {
+        Ok(splits) => splits,
+        Err(error) => return check_message(&error),
+    };
+    for note in &splits.notes {
+        assert!(!note.chars().any(char::is_control), "control characters in {note:?}");
+    }
+    let Some(preparation) = &splits.preparation else { return };
+    assert!(preparation.is_consistent(splits.train.input_width()), "{preparation:?}");
+    assert_eq!(preparation.input_names().len(), splits.train.input_width());
+    let stored = serde_json::to_string(&**preparation).expect("plain values");
+    let again: Preparation = serde_json::from_str(&stored).expect("our own output is valid");
+    assert_eq!((again.sha256(), &again), (preparation.sha256(), &**preparation));
+    let model = LoadOptions {
+        prepare: Prepare::With(again.into()),
+        class_names: splits.classes.clone(),
+        task: splits.classes.is_none().then_some(Task::Regression),
+        ..options
+    };
+    let same = crate::load(&source, &model, &Silent).expect("the same file fits its own preparation");
+    assert_eq!((same.sha256, same.train, same.test), (splits.sha256, splits.train, splits.test));
 }
 
 /// Files of any format, including zip, tar and gzip archives. The first byte selects how the rest is written to disk: as it

@@ -8,12 +8,13 @@ use crate::bytes::{gunzip, read_file};
 use crate::container::{Container, Form};
 use crate::error::{DataError, file_name};
 use crate::idx;
-use crate::load::{Format, format_of};
+use crate::load::{Format, format_of, known_names};
 use crate::members;
 use crate::npy::Array;
 use crate::raw::{Answers, Inputs as RawInputs, Pixels, Values};
-use crate::source::LoadOptions;
+use crate::source::{LoadOptions, Prepare};
 use crate::table::Table;
+use crate::tabular::{self, Asked};
 
 /// The divisor of 8-bit images when no model states another one.
 const IMAGE_SCALE: f32 = 255.0;
@@ -29,8 +30,10 @@ pub struct Inputs {
     pub width: usize,
     /// `(height, width)` in pixels, if the file says that samples are images.
     pub image: Option<(usize, usize)>,
-    /// The labels as written, if a CSV has one column more than the network has inputs.
+    /// The labels as written, if a table has the column of the answers.
     pub labels: Option<Vec<String>>,
+    /// What was met that the training samples did not have, one sentence each, for people to read.
+    pub notes: Vec<String>,
 }
 
 /// Reads samples for a network with `width` inputs, from IDX images, NPY, NPZ (its array `x`, `x_test` or similar, or its
@@ -49,20 +52,21 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
     let format = format_of(path)?;
     if let Format::Container(form) = format {
         return match form {
-            Form::Zip => {
-                finish(members::read_inputs(&Container::new(path, form, limit), limit)?, None, width, options)
-            }
+            Form::Zip => array(members::read_inputs(&Container::new(path, form, limit), limit)?, width, options),
             Form::Folder | Form::Tar => Err(DataError::UnknownFormat { file }),
         };
     }
     let bytes = gunzip(read_file(path, limit)?, &file, limit)?;
     match format {
         Format::Idx => finish(idx::images(&bytes, &file, limit)?, None, width, options),
-        Format::Npy => finish(Array::parse(&bytes, &file, limit)?.inputs()?, None, width, options),
+        Format::Npy => array(Array::parse(&bytes, &file, limit)?.inputs()?, width, options),
         _ => {
-            let table = Table::open(&bytes, &file, options.header)?;
+            let table = Table::open(bytes, &file, options, known_names(options).as_deref())?;
+            if let Prepare::With(preparation) = &options.prepare {
+                return asked(tabular::ask(preparation, &table)?, preparation.inputs());
+            }
             let label = if table.columns() == width.saturating_add(1) {
-                Some(table.label_column(options.label_column.as_deref())?)
+                table.label_columns(options.label_column.as_deref())?.0.first().copied()
             } else {
                 None
             };
@@ -73,7 +77,7 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
                     expected: width,
                 });
             }
-            let (inputs, labels) = table.read(label)?;
+            let (inputs, labels) = table.read(label, &[])?;
             let labels = labels.map(|labels| match labels.answers {
                 Answers::Text(texts) => texts,
                 Answers::Numbers { data, .. } => data.iter().map(f64::to_string).collect(),
@@ -81,6 +85,25 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
             finish(inputs, labels, width, options)
         }
     }
+}
+
+/// Samples of an array, prepared if the model's were.
+fn array(raw: RawInputs, width: usize, options: &LoadOptions) -> Result<Inputs, DataError> {
+    match &options.prepare {
+        Prepare::With(preparation) if raw.image.is_none() => {
+            asked(tabular::ask_array(preparation, raw)?, preparation.inputs())
+        }
+        _ => finish(raw, None, width, options),
+    }
+}
+
+fn asked(asked: Asked, width: usize) -> Result<Inputs, DataError> {
+    let Asked { features, rows, labels, notes } = asked;
+    let labels = labels.map(|labels| match labels.answers {
+        Answers::Text(texts) => texts,
+        Answers::Numbers { data, .. } => data.iter().map(f64::to_string).collect(),
+    });
+    Ok(Inputs { features: Features::F32(features), samples: rows, width, image: None, labels, notes })
 }
 
 fn finish(
@@ -98,5 +121,5 @@ fn finish(
         (Values::Bytes(data), Some(scale)) => Features::U8 { data, scale },
         (values, _) => Features::F32(values.into_floats()),
     };
-    Ok(Inputs { features, samples, width, image, labels })
+    Ok(Inputs { features, samples, width, image, labels, notes: Vec::new() })
 }

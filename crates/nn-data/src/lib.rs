@@ -9,6 +9,8 @@
 //!                      idx, npy, table: bytes → raw::Samples
 //!                                                    │
 //!               pixel rule, answers, split: Samples → Splits (+ fingerprint)
+//!
+//! table of other than pixels: survey → kinds of columns → split → preparation → Splits
 //! ```
 //!
 //! ```
@@ -25,6 +27,7 @@
 
 mod answers;
 mod bytes;
+mod columns;
 mod container;
 mod digits;
 mod error;
@@ -38,12 +41,18 @@ mod inputs;
 mod load;
 mod members;
 mod npy;
+mod parquet;
 mod progress;
 mod raw;
 mod source;
 mod split;
+mod survey;
 mod table;
+mod tabular;
+mod text;
+mod weights;
 
+pub use columns::{Column, Decimal, Encoding as ColumnEncoding, Kind as ColumnKind, Part, Preparation, Scaled, Target};
 pub use error::{DataError, Kind};
 pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
 pub use fingerprint::fingerprint;
@@ -51,5 +60,10 @@ pub use inputs::{Inputs, load_inputs};
 pub use load::{Splits, load};
 pub use nn_core::Task;
 pub use progress::{LoadProgress, Silent};
-pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Source};
+pub use source::{
+    DEFAULT_MAX_BYTES, Header, LoadOptions, Prepare, Source, Standardize, Validation,
+};
 pub use split::TEST_FRACTION;
+pub use survey::{ColumnSurvey, Survey};
+pub use text::Encoding;
+pub use weights::ClassWeights;

@@ -3,22 +3,27 @@
 use std::fs;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use nn_core::Dataset;
 
 use crate::answers::Decoder;
 use crate::bytes::{gunzip, is_gzip, read_file};
+use crate::columns::{Kind as ColumnKind, Preparation};
 use crate::container::{Container, Form};
 use crate::error::{DataError, file_name};
 use crate::fetch::{Mirrors, Remote, default_cache_dir, fetch};
-use crate::fingerprint::fingerprint;
-use crate::members::{self, Found};
+use crate::fingerprint::{fingerprint, with_more};
+use crate::members::{self, Contents, Found};
 use crate::progress::LoadProgress;
 use crate::raw::{Samples, pixel_rule};
-use crate::source::{LoadOptions, Source};
-use crate::split::{TEST_FRACTION, split};
-use crate::table::Table;
-use crate::{digits, idx, npy};
+use crate::source::{LoadOptions, Prepare, Source, Standardize, Validation};
+use crate::split::{TEST_FRACTION, hold_out_validation, split};
+use crate::survey::Survey;
+use crate::table::{Table, short};
+use crate::tabular::{self, Tables};
+use crate::weights::weigh;
+use crate::{digits, idx, npy, parquet, text};
 
 /// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,8 +36,14 @@ pub struct Splits {
     pub name: String,
     /// The names of the classes in order; `None` for regression.
     pub classes: Option<Vec<String>>,
-    /// The content hash: see [`fingerprint`].
+    /// The samples by which the run chooses, if [`LoadOptions::validation`] asks for them.
+    pub validation: Option<Dataset>,
+    /// The content hash: see [`fingerprint`]. That of a prepared table covers its raw columns.
     pub sha256: String,
+    /// How columns became inputs; `None` for pictures and for numbers that stay as they are.
+    pub preparation: Option<Arc<Preparation>>,
+    /// What the columns are, if the data is a table.
+    pub survey: Option<Survey>,
     /// Decisions made about the data where no option decided, one sentence each, for people to read.
     pub notes: Vec<String>,
 }
@@ -48,10 +59,11 @@ pub struct Splits {
 /// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), or one of two `.npy` files whose names differ only by
 /// `x` and `y`. The format follows from the contents of a file, not from its name.
 ///
-/// The label of a CSV is the column given by `label_column`; else the one called label, target, class or y; else the only
-/// one that is mostly text; else, in a table of pixels, the first, or the last if the first is constant; else the last.
-/// Whole numbers from 0 to 255 stay bytes if a sample has at least 64 of them; they are divided by the smallest of 1, 16
-/// and 255 that is not below the maximum. Text and whole-number labels are classes; other numbers mean regression.
+/// The answer in a table is the column given by `label_column`; else the one with a usual name, such as label, target, class
+/// or y; else the only one that is mostly text, if it is the first or last; else, in a table of pixels, the first, or the
+/// last if the first is constant; else the last. Whole numbers from 0 to 255 stay bytes if a sample has at least 64 of them
+/// and nothing else; they are divided by the smallest of 1, 16 and 255 that is not below the maximum. Any other table is
+/// prepared: see [`Preparation`]. Text and few whole numbers as answers are classes; other numbers mean regression.
 ///
 /// Data without a test set is split by class, with `test_fraction` ([`TEST_FRACTION`] by default) held out for testing.
 ///
@@ -67,9 +79,12 @@ pub fn load(
         Source::Digits => {
             progress.report("reading the embedded digits", 0, None);
             let (train, test) = digits::load(options.test_fraction)?;
-            let sha256 = fingerprint(&train, &test);
             let classes = Some((0..10).map(|digit| digit.to_string()).collect());
-            Ok(Splits { train, test, name: source.to_string(), classes, sha256, notes: Vec::new() })
+            if let Validation::File(path) = &options.validation {
+                return Err(DataError::ValidationNotATable { file: path.display().to_string() });
+            }
+            let sets = Sets { train, test, validation: None, notes: Vec::new() };
+            sets.finish(source.to_string(), classes, digits::FILE, options)
         }
         Source::Mnist => remote(Remote::Mnist, options, progress),
         Source::FashionMnist => remote(Remote::FashionMnist, options, progress),
@@ -137,7 +152,10 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
             Format::Npy
         } else if idx::is_idx(&start) {
             Format::Idx
-        } else if !start[..start.len().min(512)].contains(&0) {
+        } else if !start[..start.len().min(512)].contains(&0)
+            || text::is_utf16(&start[..start.len().min(512)])
+            || parquet::is_parquet(&start)
+        {
             Format::Csv
         } else {
             return Err(DataError::UnknownFormat { file: file_name(path) });
@@ -146,21 +164,137 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
 }
 
 fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
-    let found = match format_of(path)? {
+    let named = path.file_name().or_else(|| path.components().next_back().map(|c| c.as_os_str()));
+    let name = named.map_or_else(|| file_name(path), |n| n.to_string_lossy().into_owned());
+    let known = known_names(options);
+    let contents = match format_of(path)? {
         Format::Container(form) => members::read(&Container::new(path, form, options.max_bytes), options)?,
-        Format::Npy => members::read_npy_pair(path, options.max_bytes)?,
+        Format::Npy => Contents::Samples(members::read_npy_pair(path, options.max_bytes)?),
         Format::Csv => {
             let file = file_name(path);
             let bytes = gunzip(read_file(path, options.max_bytes)?, &file, options.max_bytes)?;
-            let table = Table::open(&bytes, &file, options.header)?;
-            let label = table.label_column(options.label_column.as_deref())?;
-            members::read_table(&table, label)?
+            Contents::Tables(Table::open(bytes, &file, options, known.as_deref())?, None)
         }
         Format::Idx => return Err(DataError::LoneIdx { file: file_name(path) }),
     };
-    let named = path.file_name().or_else(|| path.components().next_back().map(|c| c.as_os_str()));
-    let name = named.map_or_else(|| file_name(path), |n| n.to_string_lossy().into_owned());
-    assemble(found, name, options)
+    match contents {
+        Contents::Tables(train, test) => load_tables(train, test, name, options),
+        Contents::Samples(found) => assemble(found, name, options),
+    }
+}
+
+/// The names of the columns of a trained model.
+pub(crate) fn known_names(options: &LoadOptions) -> Option<Vec<String>> {
+    match &options.prepare {
+        Prepare::With(preparation) => preparation.names.clone(),
+        _ => None,
+    }
+}
+
+/// Loads a table, and its test set if it has one. Pixels and, if the user says so, plain numbers need no preparation.
+fn load_tables(
+    train: Table,
+    test: Option<Table>,
+    name: String,
+    options: &LoadOptions,
+) -> Result<Splits, DataError> {
+    let known = known_names(options);
+    let mut notes = train.notes().to_vec();
+    let validation = match &options.validation {
+        Validation::File(path) => {
+            let file = file_name(path);
+            if !matches!(format_of(path)?, Format::Csv) {
+                return Err(DataError::ValidationNotATable { file });
+            }
+            let bytes = gunzip(read_file(path, options.max_bytes)?, &file, options.max_bytes)?;
+            let names = known.clone().or_else(|| train.names().map(<[String]>::to_vec));
+            Some(Table::open(bytes, &file, options, names.as_deref())?)
+        }
+        _ => None,
+    };
+    if let Prepare::With(_) = options.prepare {
+        return tabular::load(Tables { train, test, validation, notes }, None, name, options);
+    }
+    let survey = match options.prepare {
+        Prepare::Fit => Some(Survey::of(&train, options)?),
+        _ => None,
+    };
+    let plain = |survey: &Survey| {
+        survey.is_pixels() || (options.standardize == Standardize::No && survey.is_plain() && validation.is_none())
+    };
+    if let Some(survey) = survey.as_ref().filter(|survey| !plain(survey)) {
+        if let Some((at, line)) = infinite(survey) {
+            return Err(train.non_finite(line, at));
+        }
+        let survey = Some(survey.clone());
+        return tabular::load(Tables { train, test, validation, notes }, survey, name, options);
+    }
+    if validation.is_some() {
+        return Err(DataError::ValidationNotATable { file: train.file().to_owned() });
+    }
+    let (label, skip) = match &survey {
+        Some(survey) => {
+            let features = survey.features();
+            let skip = (0..train.columns()).map(|at| !features.contains(&at)).collect();
+            (survey.targets().first().copied().unwrap_or(0), skip)
+        }
+        None => {
+            let (targets, _) = train.label_columns(options.label_column.as_deref())?;
+            (targets.first().copied().unwrap_or(0), Vec::new())
+        }
+    };
+    let header = if train.has_header() { "line 1 is a header" } else { "there is no header" };
+    notes.push(format!("{header}; the label is column {}", train.column_name(label)));
+    let samples = |table: &Table| -> Result<Samples, DataError> {
+        let (inputs, labels) = table.read(Some(label), &skip)?;
+        let labels = labels.ok_or_else(|| DataError::OneColumn { file: inputs.file.clone() })?;
+        Ok(Samples { inputs, labels })
+    };
+    let mut found = Found { train: samples(&train)?, test: None, notes };
+    if let Some(test) = test {
+        if test.columns() + 1 == train.columns() {
+            found.notes.push(format!("{} has no label column, so it is ignored", test.file()));
+        } else if test.columns() != train.columns() {
+            return Err(DataError::WidthsDiffer {
+                first: train.file().to_owned(),
+                first_width: train.columns(),
+                second: test.file().to_owned(),
+                second_width: test.columns(),
+            });
+        } else {
+            check_names(&train, &test)?;
+            found.test = Some(samples(&test)?);
+        }
+    }
+    let mut splits = assemble(found, name, options)?;
+    splits.survey = survey;
+    Ok(splits)
+}
+
+/// The first column with a number that is not finite, and its line.
+fn infinite(survey: &Survey) -> Option<(usize, u64)> {
+    survey
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| column.kind == ColumnKind::Number)
+        .find_map(|(at, column)| Some((at, column.infinite?)))
+}
+
+/// Checks that the columns of two tables have the same names, if both tables have names.
+fn check_names(train: &Table, test: &Table) -> Result<(), DataError> {
+    let (Some(ours), Some(theirs)) = (train.names(), test.names()) else { return Ok(()) };
+    let pairs = ours.iter().zip(theirs);
+    match pairs.enumerate().find(|(_, (a, b))| !a.eq_ignore_ascii_case(b)) {
+        None => Ok(()),
+        Some((column, (first, second))) => Err(DataError::ColumnsDiffer {
+            column,
+            first: train.file().to_owned(),
+            first_name: short(first),
+            second: test.file().to_owned(),
+            second_name: short(second),
+        }),
+    }
 }
 
 fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits, DataError> {
@@ -169,8 +303,14 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
     let both: Vec<&Samples> = std::iter::once(&train).chain(&test).collect();
     let inputs: Vec<_> = both.iter().map(|samples| &samples.inputs).collect();
     let labels: Vec<_> = both.iter().map(|samples| &samples.labels).collect();
+    if let Validation::File(path) = &options.validation {
+        return Err(DataError::ValidationNotATable { file: path.display().to_string() });
+    }
     let pixel = pixel_rule(&inputs, options.scale);
-    let decoder = Decoder::decide(&labels, options)?;
+    if pixel.is_none() && tabular::wants_preparation(&inputs, options) {
+        return tabular::load_arrays(train, test, notes, name, options);
+    }
+    let decoder = Decoder::decide(&labels, &LoadOptions { pictures: pixel.is_some(), ..options.clone() })?;
     let file = train.inputs.file.clone();
 
     let dataset = |samples: Samples| -> Result<Dataset, DataError> {
@@ -187,7 +327,8 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
         None => {
             let fraction = options.test_fraction.unwrap_or(TEST_FRACTION);
             let samples = train.len();
-            split(&train, fraction, options.seed).ok_or(DataError::TooFewSamples { file, samples })?
+            split(&train, fraction, options.seed)
+                .ok_or_else(|| DataError::TooFewSamples { file: file.clone(), samples })?
         }
     };
     if has_test && options.test_fraction.is_some() {
@@ -199,8 +340,41 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
             train.len() + test.len()
         ));
     }
-    let sha256 = fingerprint(&train, &test);
-    Ok(Splits { train, test, name, classes: decoder.names(), sha256, notes })
+    Sets { train, test, validation: None, notes }.finish(name, decoder.names(), &file, options)
+}
+
+/// The sets of a data set that needs no preparation.
+struct Sets {
+    train: Dataset,
+    test: Dataset,
+    validation: Option<Dataset>,
+    notes: Vec<String>,
+}
+
+impl Sets {
+    /// Holds out validation samples, weighs the training samples, and makes the fingerprint.
+    fn finish(
+        self,
+        name: String,
+        classes: Option<Vec<String>>,
+        file: &str,
+        options: &LoadOptions,
+    ) -> Result<Splits, DataError> {
+        let Self { mut train, test, mut validation, mut notes } = self;
+        if let Validation::Fraction(fraction) = options.validation {
+            let samples = train.len();
+            let all = (0..samples).collect();
+            let (kept, held) = hold_out_validation(train.targets(), all, fraction, options.seed)
+                .ok_or_else(|| DataError::TooFewSamples { file: file.into(), samples })?;
+            notes.push(format!("{} more are held out for validation", held.len()));
+            (train, validation) = (train.select(&kept), Some(train.select(&held)));
+        }
+        tabular::refuse_one_class(train.targets(), classes.as_deref(), options, file)?;
+        let train = weigh(train, &options.class_weights, classes.as_deref(), None, file)?;
+        let sha256 = with_more(fingerprint(&train, &test), &train, validation.as_ref());
+        let (preparation, survey) = (None, None);
+        Ok(Splits { train, test, validation, name, classes, sha256, notes, preparation, survey })
+    }
 }
 
 /// Checks that samples match labels, and the training set the test set.

@@ -6,6 +6,7 @@ use crate::bytes::{gunzip, read_file};
 use crate::container::Container;
 use crate::error::{DataError, file_name, listed};
 use crate::idx;
+use crate::load::known_names;
 use crate::npy::Array;
 use crate::raw::{Inputs, Samples};
 use crate::source::LoadOptions;
@@ -19,20 +20,28 @@ pub(crate) struct Found {
     pub(crate) notes: Vec<String>,
 }
 
+/// What a folder or archive holds.
+pub(crate) enum Contents {
+    /// Samples that are read.
+    Samples(Found),
+    /// A table, and the table of its test set, if there is one.
+    Tables(Table, Option<Table>),
+}
+
 /// Reads the samples of a folder or archive.
-pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Found, DataError> {
+pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Contents, DataError> {
     let files = container.files()?;
     let files: Vec<&str> = files.iter().map(String::as_str).filter(|name| !is_hidden(name)).collect();
     let limit = options.max_bytes;
     if files.iter().any(|name| slot(name).is_some()) {
-        return read_idx(container, &files, options);
+        return read_idx(container, &files, options).map(Contents::Samples);
     }
     let arrays: Vec<&str> = files.iter().copied().filter(|name| name.ends_with(".npy")).collect();
     if !arrays.is_empty() {
-        return read_arrays(container, &arrays, limit);
+        return read_arrays(container, &arrays, limit).map(Contents::Samples);
     }
-    let is_csv =
-        |name: &&&str| [".csv", ".csv.gz", ".tsv"].iter().any(|end| name.to_lowercase().ends_with(end));
+    const TABLES: [&str; 6] = [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq"];
+    let is_csv = |name: &&&str| TABLES.iter().any(|end| name.to_lowercase().ends_with(end));
     let tables: Vec<&str> = files.iter().filter(is_csv).copied().collect();
     if tables.is_empty() {
         return Err(DataError::NothingInside { file: container.name() });
@@ -206,20 +215,8 @@ pub(crate) fn read_npy_pair(path: &Path, limit: u64) -> Result<Found, DataError>
     Ok(Found { train, test: None, notes: Vec::new() })
 }
 
-/// Reads a table with the given label column.
-pub(crate) fn read_table(table: &Table<'_>, label: usize) -> Result<Found, DataError> {
-    let header = if table.has_header() { "line 1 is a header" } else { "there is no header" };
-    let notes = vec![format!("{header}; the label is column {}", table.column_name(label))];
-    Ok(Found { train: samples(table, label)?, test: None, notes })
-}
-
-fn samples(table: &Table<'_>, label: usize) -> Result<Samples, DataError> {
-    let (inputs, labels) = table.read(Some(label))?;
-    let labels = labels.ok_or_else(|| DataError::OneColumn { file: inputs.file.clone() })?;
-    Ok(Samples { inputs, labels })
-}
-
-fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) -> Result<Found, DataError> {
+/// Opens the table of a folder or archive, and that of its test set.
+fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) -> Result<Contents, DataError> {
     let with = |part: &str| -> Vec<&str> {
         tables.iter().copied().filter(|name| base(name).to_lowercase().contains(part)).collect()
     };
@@ -239,26 +236,13 @@ fn read_tables(container: &Container, tables: &[&str], options: &LoadOptions) ->
         let bytes = container.read(&[name])?.pop().unwrap_or_default();
         Ok((gunzip(bytes, &file, options.max_bytes)?, file))
     };
+    let known = known_names(options);
     let (bytes, file) = contents(train)?;
-    let table = Table::open(&bytes, &file, options.header)?;
-    let label = table.label_column(options.label_column.as_deref())?;
-    let mut found = read_table(&table, label)?;
-    if let Some(test) = test {
+    let table = Table::open(bytes, &file, options, known.as_deref())?;
+    let known = known.or_else(|| table.names().map(<[String]>::to_vec));
+    let test = test.map(|test| {
         let (bytes, file) = contents(test)?;
-        let test = Table::open(&bytes, &file, options.header)?;
-        if test.columns() + 1 == table.columns() {
-            found.notes.push(format!("{file} has no label column, so it is ignored"));
-        } else if test.columns() != table.columns() {
-            return Err(DataError::WidthsDiffer {
-                first: found.train.inputs.file.clone(),
-                first_width: table.columns(),
-                second: file.clone(),
-                second_width: test.columns(),
-            });
-        } else {
-            table.check_names(&test)?;
-            found.test = Some(samples(&test, label)?);
-        }
-    }
-    Ok(found)
+        Table::open(bytes, &file, options, known.as_deref())
+    });
+    Ok(Contents::Tables(table, test.transpose()?))
 }

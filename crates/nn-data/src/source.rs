@@ -2,10 +2,14 @@
 
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use nn_core::Task;
 
+use crate::columns::{Decimal, Preparation};
 use crate::error::DataError;
+use crate::text::Encoding;
+use crate::weights::ClassWeights;
 
 /// The source of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,14 +88,50 @@ fn distance(a: &str, b: &str) -> usize {
 /// Whether the first line of a CSV is a header of column names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Header {
-    /// It is a header if some column has text in it above a number in the second line. A CSV of one line is a header if
-    /// none of its cells is a number.
+    /// It is a header if some column has text in it above a number, if it counts the columns (0, 1, 2 …), or if, in a table
+    /// of text, its cells do not occur below it. A CSV of one line is a header if none of its cells is a number.
     #[default]
     Auto,
     /// It is a header.
     Yes,
     /// It is a row of data.
     No,
+}
+
+/// Whether numbers are standardised: each column to a mean of 0 and a standard deviation of 1 over the training samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Standardize {
+    /// Tables are, pictures are not.
+    #[default]
+    Auto,
+    /// Tables are.
+    Yes,
+    /// Numbers stay as they are.
+    No,
+}
+
+/// The samples by which a run chooses: when to stop, and which weights are the best.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Validation {
+    /// There are none.
+    #[default]
+    None,
+    /// This fraction of the training samples, in (0, 1).
+    Fraction(f64),
+    /// Those of another file.
+    File(PathBuf),
+}
+
+/// The preparation of a table's columns.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Prepare {
+    /// A new one is fitted to the training samples.
+    #[default]
+    Fit,
+    /// That of a trained model.
+    With(Arc<Preparation>),
+    /// None: the trained model has none, so all columns but the label must be numbers.
+    Raw,
 }
 
 /// The default size limit of a file, archive member or decompressed stream: 4 GiB.
@@ -108,6 +148,28 @@ pub struct LoadOptions {
     pub label_column: Option<String>,
     /// Whether a CSV has a header.
     pub header: Header,
+    /// The character between the cells of a table. `None` lets the table decide.
+    pub delimiter: Option<u8>,
+    /// The character before the fraction of a number. `None` lets the table decide.
+    pub decimal: Option<Decimal>,
+    /// The encoding of a table's text.
+    pub encoding: Encoding,
+    /// Columns that are left out, by name or position.
+    pub ignore: Vec<String>,
+    /// Columns whose numbers are names.
+    pub categorical: Vec<String>,
+    /// Columns that are numbers; any text in them counts as missing.
+    pub numeric: Vec<String>,
+    /// The column that weighs the samples.
+    pub weight_column: Option<String>,
+    /// The weights of the classes.
+    pub class_weights: ClassWeights,
+    /// Whether numbers of tables are standardised.
+    pub standardize: Standardize,
+    /// How columns are prepared.
+    pub prepare: Prepare,
+    /// The samples by which the run chooses.
+    pub validation: Validation,
     /// The kind of prediction. `None` lets the labels decide.
     pub task: Option<Task>,
     /// The number of classes. Numeric labels are then class numbers, and must be in `0..classes`.
@@ -117,6 +179,8 @@ pub struct LoadOptions {
     /// The divisor of bytes in a trained model's data. `None` lets the values decide. Data with any other numbers than
     /// whole ones from 0 to 255 is not divided.
     pub scale: Option<f32>,
+    /// Whether the samples are pictures, whose labels are classes even if each occurs only a few times. Loading sets it.
+    pub pictures: bool,
     /// The seed that selects the samples held out for testing.
     pub seed: u64,
     /// The cache folder for fetched data. `None` means [`crate::default_cache_dir`].
@@ -131,10 +195,22 @@ impl Default for LoadOptions {
             test_fraction: None,
             label_column: None,
             header: Header::Auto,
+            delimiter: None,
+            decimal: None,
+            encoding: Encoding::Auto,
+            ignore: Vec::new(),
+            categorical: Vec::new(),
+            numeric: Vec::new(),
+            weight_column: None,
+            class_weights: ClassWeights::None,
+            standardize: Standardize::Auto,
+            prepare: Prepare::Fit,
+            validation: Validation::None,
             task: None,
             classes: None,
             class_names: None,
             scale: None,
+            pictures: false,
             seed: 0,
             cache_dir: None,
             max_bytes: DEFAULT_MAX_BYTES,
@@ -153,6 +229,15 @@ impl LoadOptions {
         {
             return Err(DataError::BadOption {
                 option: "--test-fraction",
+                value: fraction.to_string(),
+                problem: "it must be above 0 and below 1",
+            });
+        }
+        if let Validation::Fraction(fraction) = self.validation
+            && !(fraction > 0.0 && fraction < 1.0)
+        {
+            return Err(DataError::BadOption {
+                option: "--validation-fraction",
                 value: fraction.to_string(),
                 problem: "it must be above 0 and below 1",
             });

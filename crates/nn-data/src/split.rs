@@ -22,44 +22,57 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The seed for validation samples, so that they are no neighbours of the test samples in rank.
+const VALIDATION: u64 = 0x7661_6c69_6461_7465; // "validate"
+
+/// Positions of samples: those that are kept for training and those that are held out. Both are in order.
+pub(crate) type Parts = (Vec<usize>, Vec<usize>);
+
 /// Splits samples into a training and a test set, class by class for classification, so that both have the same mix of
-/// classes. Both sets keep the original order. A class with a single sample goes to training. `None` for fewer than two
-/// samples.
+/// classes. Both sets keep the original order. `None` for fewer than two samples.
 pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dataset, Dataset)> {
-    let (train, test) = indices(all, test_fraction, seed)?;
+    let (train, test) = hold_out(all.targets(), (0..all.len()).collect(), test_fraction, seed)?;
     Some((all.select(&train), all.select(&test)))
 }
 
-fn indices(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Vec<usize>, Vec<usize>)> {
-    let n = all.len();
-    if n < 2 {
+/// Holds out samples for validation.
+pub(crate) fn hold_out_validation(targets: &Targets, rows: Vec<usize>, fraction: f64, seed: u64) -> Option<Parts> {
+    hold_out(targets, rows, fraction, seed ^ VALIDATION)
+}
+
+/// Holds out a fraction of `rows`, class by class. The samples of classes too small to divide are pooled and divided
+/// together. `None` for fewer than two rows.
+pub(crate) fn hold_out(targets: &Targets, rows: Vec<usize>, fraction: f64, seed: u64) -> Option<Parts> {
+    if rows.len() < 2 {
         return None;
     }
-    let groups = match all.targets() {
+    let groups = match targets {
         Targets::Classes { labels, classes } => {
             let mut groups = vec![Vec::new(); *classes];
-            for (sample, &label) in labels.iter().enumerate() {
-                groups[label as usize].push(sample);
+            for &row in &rows {
+                groups[labels[row] as usize].push(row);
             }
-            groups
+            let is_small = |group: &Vec<usize>| (group.len() as f64) * fraction < 0.5;
+            let (small, mut large): (Vec<_>, Vec<_>) = groups.into_iter().partition(is_small);
+            large.push(small.concat());
+            large
         }
-        Targets::Values { .. } => vec![(0..n).collect()],
+        Targets::Values { .. } => vec![rows.clone()],
     };
-    let mut tests = vec![false; n];
-    let mut chosen = 0;
+    let mut held = Vec::new();
     for mut group in groups {
         group.sort_unstable_by_key(|&sample| (rank(seed, sample), sample));
-        let wanted = (group.len() as f64 * test_fraction).round() as usize;
+        let wanted = (group.len() as f64 * fraction).round() as usize;
         let wanted = wanted.min(group.len().saturating_sub(1));
-        group.iter().take(wanted).for_each(|&sample| tests[sample] = true);
-        chosen += wanted;
+        held.extend(&group[..wanted]);
     }
-    if chosen == 0 {
-        // No class has enough samples to split, so a single sample of any class becomes the test set.
-        let first = (0..n).min_by_key(|&sample| (rank(seed, sample), sample))?;
-        tests[first] = true;
+    if held.is_empty() {
+        // No class has enough samples to split, so a single sample of any class is held out.
+        held.extend(rows.iter().copied().min_by_key(|&sample| (rank(seed, sample), sample)));
     }
-    Some((0..n).partition(|&sample| !tests[sample]))
+    held.sort_unstable();
+    let kept = rows.into_iter().filter(|row| held.binary_search(row).is_err()).collect();
+    Some((kept, held))
 }
 
 #[cfg(test)]
@@ -78,8 +91,10 @@ mod tests {
     #[test]
     fn the_same_seed_chooses_the_same_samples() {
         let all = data((0..1000).map(|i| i % 10).collect(), 10);
-        assert_eq!(indices(&all, 0.2, 7), indices(&all, 0.2, 7));
-        assert_ne!(indices(&all, 0.2, 7), indices(&all, 0.2, 8));
+        let of = |seed| hold_out(all.targets(), (0..1000).collect(), 0.2, seed);
+        assert_eq!(of(7), of(7));
+        assert_ne!(of(7), of(8));
+        assert_ne!(of(7), hold_out_validation(all.targets(), (0..1000).collect(), 0.2, 7));
     }
 
     #[test]
@@ -90,6 +105,14 @@ mod tests {
         assert_eq!((train.len(), test.len(), ones(&train), ones(&test)), (800, 200, 80, 20));
     }
 
+    /// Forty samples, each of its own class: a fifth is held out all the same.
+    #[test]
+    fn small_classes_are_divided_together() {
+        let all = data((0..40).collect(), 40);
+        let (train, test) = split(&all, 0.2, 0).unwrap();
+        assert_eq!((train.len(), test.len()), (32, 8));
+    }
+
     proptest! {
         #[test]
         fn both_parts_have_samples_and_none_is_lost(
@@ -97,7 +120,8 @@ mod tests {
             fraction in 0.001f64..0.999,
             seed: u64,
         ) {
-            let (train, test) = indices(&data(labels.clone(), 5), fraction, seed).unwrap();
+            let all = data(labels.clone(), 5);
+            let (train, test) = hold_out(all.targets(), (0..labels.len()).collect(), fraction, seed).unwrap();
             prop_assert!(!train.is_empty() && !test.is_empty());
             prop_assert!(train.is_sorted() && test.is_sorted());
             let mut both = [train, test].concat();

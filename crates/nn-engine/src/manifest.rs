@@ -17,8 +17,11 @@ pub struct ManifestParts {
     pub recipe: Recipe,
     /// Samples of the training set.
     pub train_samples: usize,
-    /// The fingerprint of the data set.
+    /// The fingerprint of the data set, before its columns are prepared.
     pub data_sha256: String,
+    /// The hash of the preparation of its columns; `None` if they need none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preprocess_sha256: Option<String>,
 }
 
 /// A checked run manifest. Threads, workers, instruction sets and folders are not in it: they must not matter.
@@ -136,12 +139,14 @@ impl Manifest {
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         // Without `..`: a part that is not hashed must not compile.
-        let ManifestParts { model, recipe, train_samples, data_sha256 } = &self.0;
+        let ManifestParts { model, recipe, train_samples, data_sha256, preprocess_sha256 } = &self.0;
         let [before, after] = recipe.fields();
         let mut fields = model_fields(model);
         fields.extend(before);
         fields.push(("training samples", train_samples.to_string()));
         fields.push(("data", data_sha256.clone()));
+        // Left out without a preparation, so that runs without one keep their hash.
+        fields.extend(preprocess_sha256.iter().map(|hash| ("preparation", hash.clone())));
         fields.extend(after);
         fields
     }
@@ -233,6 +238,7 @@ pub(crate) mod tests {
             recipe: recipe(),
             train_samples: 23,
             data_sha256: "00".repeat(32),
+            preprocess_sha256: None,
         }
     }
 
@@ -285,6 +291,7 @@ pub(crate) mod tests {
             with(Recipe { init: Init::Normal, ..recipe() }),
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
             ManifestParts { data_sha256: "11".repeat(32), ..parts() },
+            ManifestParts { preprocess_sha256: Some("11".repeat(32)), ..parts() },
         ] {
             let changed = Manifest::new(changed).unwrap();
             assert_ne!(base.hash(), changed.hash());

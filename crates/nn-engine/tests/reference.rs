@@ -33,6 +33,7 @@ fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -
         recipe: Recipe { init, learning_rate, l2, batch_size, shard_size, epochs, seed, ..Recipe::book() },
         train_samples: data.len(),
         data_sha256: "00".repeat(32),
+        preprocess_sha256: None,
     })
     .unwrap();
     let compute = Compute { isa, threads: Arc::new(Threads::new(2).unwrap()) };

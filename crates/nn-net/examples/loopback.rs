@@ -153,6 +153,7 @@ impl Setup {
             },
             train_samples: self.samples(),
             data_sha256: "00".repeat(32),
+            preprocess_sha256: None,
         })?)
     }
 }

@@ -70,7 +70,7 @@ fn seeds_are_accepted() {
     let accepted = |bytes: &[u8]| Array::parse(bytes, "x", LIMIT).is_ok_and(|array| array.inputs().is_ok());
     assert!(seeds("npy").iter().filter(|bytes| accepted(bytes)).count() >= 5);
     for bytes in seeds("csv") {
-        assert!(Table::open(&bytes[1..], "x", Header::Auto).unwrap().read(Some(2)).is_ok());
+        assert!(Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None).unwrap().read(Some(2), &[]).is_ok());
     }
     let folder = tempfile::tempdir().unwrap();
     let loaded = seeds("archive").into_iter().filter(|bytes| {
@@ -110,7 +110,7 @@ fn messages_quote_names_in_archives_safely() {
     }
     let label = format!("\u{1b}[2J{}", "y".repeat(1 << 16));
     std::fs::write(path.with_extension("csv"), format!("1,2\n3,{label}\n").repeat(9)).unwrap();
-    let options = LoadOptions { task: Some(crate::Task::Regression), ..LoadOptions::default() };
+    let options = LoadOptions { task: Some(Task::Regression), ..LoadOptions::default() };
     let error = crate::load(&Source::Path(path.with_extension("csv")), &options, &Silent).unwrap_err();
     check_message(&error);
 }

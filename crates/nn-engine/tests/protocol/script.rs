@@ -34,6 +34,7 @@ pub(crate) fn manifest() -> Manifest {
         },
         train_samples: 24,
         data_sha256: "00".repeat(32),
+        preprocess_sha256: None,
     })
     .unwrap()
 }

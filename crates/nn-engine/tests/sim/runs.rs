@@ -80,6 +80,7 @@ fn run(
         },
         train_samples,
         data_sha256: "00".repeat(32),
+        preprocess_sha256: None,
     })
     .unwrap();
     let data = Arc::new(data(train_samples, widths[0]));

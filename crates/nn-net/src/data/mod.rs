@@ -30,6 +30,7 @@ mod tests {
             recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
             train_samples,
             data_sha256: String::new(),
+            preprocess_sha256: None,
         })
         .unwrap()
     }
@@ -84,6 +85,24 @@ mod tests {
         }
         let again = read(&all[..], &manifest(&[3, 2], 10), set.sha256()).unwrap();
         assert_eq!(again, **set.dataset());
+    }
+
+    #[test]
+    fn weights_follow_the_targets() {
+        let plain = bytes_of(&TrainingSet::new(Arc::new(small())));
+        let weighted = small().with_weights(vec![0.5, 2.0]).unwrap();
+        let set = TrainingSet::new(Arc::new(weighted.clone()));
+        let all = bytes_of(&set);
+        let mut expected = plain;
+        expected[9] = b'2';
+        expected.extend(2_u64.to_le_bytes());
+        expected.extend([0.5_f32, 2.0].iter().flat_map(|w| w.to_le_bytes()));
+        assert_eq!(all, expected);
+        assert!(set.bytes() <= most_bytes(&manifest(&[3, 2], 2)));
+        assert_eq!(read(&all[..], &manifest(&[3, 2], 2), set.sha256()).unwrap(), weighted);
+        for end in 0..all.len() {
+            assert!(read(&all[..end], &manifest(&[3, 2], 2), set.sha256()).is_err(), "{end}");
+        }
     }
 
     #[test]

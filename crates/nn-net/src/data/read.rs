@@ -7,7 +7,7 @@ use nn_engine::Manifest;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use super::set::VERSION;
+use super::set::{VERSION, WEIGHTED};
 use crate::wire::hex;
 
 /// Why bytes are not the offered training set.
@@ -31,7 +31,7 @@ pub enum DataError {
 pub(crate) fn most_bytes(manifest: &Manifest) -> u64 {
     let parts = manifest.parts();
     let samples = parts.train_samples as u64;
-    let row = (manifest.model().input_width() as u64 + manifest.model().output_width() as u64) * 4;
+    let row = (manifest.model().input_width() as u64 + manifest.model().output_width() as u64 + 1) * 4;
     samples.saturating_mul(row).saturating_add(256)
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn read(source: impl Read, manifest: &Manifest, sha256: &str) -> Resu
     let (width, outputs) = (model.input_width(), model.output_width());
     let mut version = [0; VERSION.len()];
     source.read_exact(&mut version)?;
-    if version != VERSION {
+    if version != VERSION && version != *WEIGHTED {
         return Err(DataError::Version);
     }
     source.expect("samples", samples)?;
@@ -87,11 +87,21 @@ pub(crate) fn read(source: impl Read, manifest: &Manifest, sha256: &str) -> Resu
         }
         _ => return Err(DataError::Version),
     };
+    let weights = if version == *WEIGHTED {
+        source.expect("weights", samples)?;
+        Some(source.words(samples, f32::from_le_bytes)?)
+    } else {
+        None
+    };
     let got = hex(&source.hash.finalize());
     if got != sha256 {
         return Err(DataError::Hash { got, want: sha256.to_owned() });
     }
-    Ok(Dataset::new(features, width, targets, image)?)
+    let set = Dataset::new(features, width, targets, image)?;
+    Ok(match weights {
+        Some(weights) => set.with_weights(weights)?,
+        None => set,
+    })
 }
 
 /// Bytes read and hashed at a time.

@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 use crate::proto as pb;
 use crate::wire::{CHUNK, hex};
 
-/// The first bytes of every serialisation.
+/// The first bytes of a serialisation without weights of samples.
 pub(super) const VERSION: &[u8] = b"nn-train/1\0";
+/// The first bytes of a serialisation that ends with the weights of the samples.
+pub(super) const WEIGHTED: &[u8; VERSION.len()] = b"nn-train/2\0";
 
 /// A training set with its content hash.
 #[derive(Debug, Clone)]
@@ -20,6 +22,8 @@ pub struct TrainingSet {
     head: Vec<u8>,
     /// The bytes between features and targets.
     middle: Vec<u8>,
+    /// The bytes between targets and weights; empty without weights.
+    tail: Vec<u8>,
     sha256: String,
     bytes: u64,
 }
@@ -28,8 +32,8 @@ impl TrainingSet {
     /// Hashes the samples.
     #[must_use]
     pub fn new(dataset: Arc<Dataset>) -> Self {
-        let (head, middle) = frames_of(&dataset);
-        let mut set = Self { dataset, head, middle, sha256: String::new(), bytes: 0 };
+        let [head, middle, tail] = frames_of(&dataset);
+        let mut set = Self { dataset, head, middle, tail, sha256: String::new(), bytes: 0 };
         set.bytes = set.segments().iter().map(|s| s.len() as u64).sum();
         let mut hash = Sha256::new();
         let mut buffer = Vec::with_capacity(CHUNK);
@@ -82,7 +86,7 @@ impl TrainingSet {
         start..self.bytes.min(start + CHUNK as u64)
     }
 
-    fn segments(&self) -> [Segment<'_>; 4] {
+    fn segments(&self) -> [Segment<'_>; 6] {
         let features = match self.dataset.features() {
             Features::U8 { data, .. } => Segment::Bytes(data),
             Features::F32(data) => Segment::Floats(data),
@@ -91,7 +95,9 @@ impl TrainingSet {
             Targets::Classes { labels, .. } => Segment::Words(labels),
             Targets::Values { data, .. } => Segment::Floats(data),
         };
-        [Segment::Bytes(&self.head), features, Segment::Bytes(&self.middle), targets]
+        let weights = Segment::Floats(self.dataset.weights().unwrap_or_default());
+        let [head, middle, tail] = [&self.head, &self.middle, &self.tail].map(|bytes| Segment::Bytes(bytes));
+        [head, features, middle, targets, tail, weights]
     }
 
     /// Appends a range of the serialisation to `out`.
@@ -140,10 +146,10 @@ impl Segment<'_> {
     }
 }
 
-/// The bytes before the features, and those between features and targets.
-fn frames_of(set: &Dataset) -> (Vec<u8>, Vec<u8>) {
+/// The bytes before the features, those between features and targets, and those between targets and weights.
+fn frames_of(set: &Dataset) -> [Vec<u8>; 3] {
     let count = |out: &mut Vec<u8>, n: usize| out.extend_from_slice(&(n as u64).to_le_bytes());
-    let mut head = VERSION.to_vec();
+    let mut head = if set.weights().is_some() { WEIGHTED.to_vec() } else { VERSION.to_vec() };
     count(&mut head, set.len());
     count(&mut head, set.input_width());
     match set.image() {
@@ -178,5 +184,9 @@ fn frames_of(set: &Dataset) -> (Vec<u8>, Vec<u8>) {
             count(&mut middle, data.len());
         }
     }
-    (head, middle)
+    let mut tail = Vec::new();
+    if let Some(weights) = set.weights() {
+        count(&mut tail, weights.len());
+    }
+    [head, middle, tail]
 }

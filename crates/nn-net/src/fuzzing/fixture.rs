@@ -67,6 +67,7 @@ pub(crate) fn parts() -> ManifestParts {
         recipe: recipe(),
         train_samples: 6,
         data_sha256: "ab".repeat(32),
+        preprocess_sha256: None,
     }
 }
 

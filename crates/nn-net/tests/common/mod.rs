@@ -94,6 +94,7 @@ impl Run {
             },
             train_samples: samples,
             data_sha256: "ab".repeat(32),
+            preprocess_sha256: None,
         };
         change(&mut parts);
         Self { manifest: Manifest::new(parts).unwrap(), data: Arc::new(data) }

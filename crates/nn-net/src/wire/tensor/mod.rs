@@ -31,6 +31,7 @@ mod tests {
             recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
             train_samples: 1,
             data_sha256: String::new(),
+            preprocess_sha256: None,
         };
         Shapes::new(&Manifest::new(parts).unwrap())
     }

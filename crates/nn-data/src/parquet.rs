@@ -1,0 +1,74 @@
+//! Parquet: its rows as a table of text, so that everything that holds for the columns of a CSV holds for these.
+
+use parquet::basic::{LogicalType, Type as Physical};
+use parquet::data_type::AsBytes;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::Field;
+
+use crate::error::{DataError, shown};
+
+const MAGIC: &[u8] = b"PAR1";
+
+/// Whether the bytes are a Parquet file.
+pub(crate) fn is_parquet(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// The rows as CSV with a header. A null is an empty cell.
+///
+/// # Errors
+/// If the file is damaged, has columns that are no plain values, or is larger than `limit` as text.
+pub(crate) fn as_csv(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
+    let corrupt = |detail: String| {
+        // "Disabled feature at compile time: zstd"
+        if let Some(codec) = ["zstd", "brotli", "lz4"].iter().find(|codec| detail.contains("Disabled") && detail.contains(*codec)) {
+            return DataError::Codec { file: file.into(), codec };
+        }
+        DataError::Corrupt { file: file.into(), format: "Parquet file", detail: shown(&detail, 300) }
+    };
+    let reader = SerializedFileReader::new(bytes::Bytes::from(bytes)).map_err(|e| corrupt(e.to_string()))?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let root = schema.root_schema();
+    if let Some(nested) = root.get_fields().iter().find(|field| !field.is_primitive()) {
+        return Err(DataError::NestedColumn { file: file.into(), column: shown(nested.name(), 40) });
+    }
+    let times: Vec<bool> = schema
+        .columns()
+        .iter()
+        .map(|c| matches!(c.logical_type_ref(), Some(LogicalType::Timestamp { .. })) || c.physical_type() == Physical::INT96)
+        .collect();
+    let mut out = csv::Writer::from_writer(Vec::new());
+    let failed = |e: csv::Error| corrupt(e.to_string());
+    out.write_record(root.get_fields().iter().map(|field| field.name())).map_err(failed)?;
+    let mut size = 0_u64;
+    let mut record = csv::ByteRecord::new();
+    for row in reader.get_row_iter(None).map_err(|e| corrupt(e.to_string()))? {
+        let row = row.map_err(|e| corrupt(e.to_string()))?;
+        record.clear();
+        for ((_, field), is_time) in row.get_column_iter().zip(&times) {
+            record.push_field(&cell(field, *is_time));
+        }
+        size += record.as_slice().len() as u64 + record.len() as u64;
+        if size > limit {
+            return Err(DataError::TooLarge { file: file.into(), claim: String::new(), limit });
+        }
+        out.write_byte_record(&record).map_err(failed)?;
+    }
+    out.into_inner().map_err(|e| corrupt(e.to_string()))
+}
+
+/// A value as text that reads back to the same value.
+fn cell(field: &Field, is_time: bool) -> Vec<u8> {
+    match field {
+        Field::Null => Vec::new(),
+        Field::Str(text) => text.as_bytes().to_vec(),
+        Field::Bytes(data) => data.as_bytes().to_vec(),
+        Field::Float(x) if x.is_nan() => Vec::new(),
+        Field::Double(x) if x.is_nan() => Vec::new(),
+        Field::Float(x) => x.to_string().into_bytes(),
+        Field::Double(x) => x.to_string().into_bytes(),
+        // "1970-01-01 00:00:00 +00:00", or with a fraction.
+        other if is_time => other.to_string().replace(" +00:00", "").into_bytes(),
+        other => other.to_string().into_bytes(),
+    }
+}
