@@ -41,7 +41,7 @@ impl EpochLine {
         }
         if let Some(figures) = self.test_numbers {
             text += &figures.r2.map_or(String::new(), |value| format!("  test R² {}", r2(value)));
-            text += &figures.rmse.map_or(String::new(), |rmse| format!("  test RMSE {}", number(rmse)));
+            text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
         }
         text + &format!("  {} samples/s", HumanCount(self.samples_per_second as u64))
     }

@@ -16,8 +16,8 @@ pub(crate) enum Baseline {
         accuracy: f64,
         /// Its balanced accuracy: one in the number of classes that have test samples.
         balanced_accuracy: f64,
-        /// The number of test samples.
-        samples: usize,
+        /// The standard errors of the two on so many test samples: differences within them may be luck.
+        luck: (f64, f64),
     },
     /// Always the mean of the training targets.
     Mean {
@@ -40,13 +40,15 @@ impl Baseline {
                 let most = train.iter().max().copied().unwrap_or(0);
                 let class = train.iter().position(|&count| count == most).unwrap_or(0);
                 let samples: usize = test.iter().sum();
-                let present = test.iter().filter(|&&count| count > 0).count();
-                Self::Majority {
-                    class,
-                    accuracy: test[class] as f64 / samples.max(1) as f64,
-                    balanced_accuracy: 1.0 / present.max(1) as f64,
-                    samples,
-                }
+                let accuracy = test[class] as f64 / samples.max(1) as f64;
+                let present = test.iter().filter(|&&count| count > 0);
+                let balanced_accuracy = 1.0 / present.clone().count().max(1) as f64;
+                // The variance of a fraction p of n samples is p (1 − p) / n, and a mean of fractions has their mean
+                // variance, divided by their number. A class with few samples makes it large.
+                let variance = |p: f64, n: usize| p * (1.0 - p) / n.max(1) as f64;
+                let of_classes: f64 = present.map(|&count| variance(balanced_accuracy, count)).sum();
+                let luck = (variance(accuracy, samples).sqrt(), balanced_accuracy * of_classes.sqrt());
+                Self::Majority { class, accuracy, balanced_accuracy, luck }
             }
             (Targets::Values { data: train, width }, Targets::Values { data: test, .. }) => {
                 let scaled: Vec<f64> = (0..*width).map(|target| mean(train, target, *width)).collect();
@@ -64,6 +66,16 @@ impl Baseline {
         }
     }
 
+    /// Whether a network for classes is better where every class counts the same, by more than luck may give.
+    pub(crate) fn is_beaten_on_balance(&self, figures: &Figures) -> bool {
+        match (self, figures) {
+            (Self::Majority { balanced_accuracy, luck, .. }, Figures::Classes(figures)) => {
+                exceeds(figures.balanced_accuracy, *balanced_accuracy, luck.1)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a network with these figures on the test samples is better than the trivial answer.
     ///
     /// A network for classes must have a higher accuracy. If it is higher by no more than chance may give on so few
@@ -71,14 +83,9 @@ impl Baseline {
     /// guesses fails there. A network for numbers must have an R² above 0, or a lower RMSE where there is no R².
     pub(crate) fn is_beaten_by(&self, figures: &Figures) -> bool {
         match (self, figures) {
-            (Self::Majority { accuracy, balanced_accuracy, samples, .. }, Figures::Classes(figures)) => {
-                let (Some(theirs), Some(balanced)) = (figures.accuracy, figures.balanced_accuracy) else {
-                    return false;
-                };
-                let by_luck = |p: f64| (p * (1.0 - p) / *samples as f64).sqrt().max(0.01);
-                theirs > *accuracy
-                    && (theirs > accuracy + by_luck(*accuracy)
-                        || balanced > balanced_accuracy + by_luck(*balanced_accuracy))
+            (Self::Majority { accuracy, luck, .. }, Figures::Classes(theirs)) => {
+                theirs.accuracy.is_some_and(|theirs| theirs > *accuracy)
+                    && (exceeds(theirs.accuracy, *accuracy, luck.0) || self.is_beaten_on_balance(figures))
             }
             (Self::Mean { figures: trivial, .. }, Figures::Numbers(figures)) => match figures.r2 {
                 Some(r2) => r2 > 0.0,
@@ -87,6 +94,11 @@ impl Baseline {
             _ => false,
         }
     }
+}
+
+/// Whether a figure is above another by more than luck may give, and by a percentage point at least.
+fn exceeds(theirs: Option<f64>, trivial: f64, luck: f64) -> bool {
+    theirs.is_some_and(|theirs| theirs > trivial + luck.max(0.01))
 }
 
 fn counts(labels: &[u32], classes: usize) -> Vec<usize> {
@@ -122,14 +134,20 @@ mod tests {
     fn the_majority_is_that_of_the_training_samples() {
         let baseline =
             Baseline::of(&classes(&[2, 1, 2, 1, 0], 4), &classes(&[1, 2, 2, 0], 4), &Units::default());
-        let want = Baseline::Majority { class: 1, accuracy: 0.25, balanced_accuracy: 1.0 / 3.0, samples: 4 };
-        assert_eq!(baseline, want);
+        let Baseline::Majority { class, accuracy, balanced_accuracy, luck } = baseline else {
+            panic!("{baseline:?}")
+        };
+        assert_eq!((class, accuracy, balanced_accuracy), (1, 0.25, 1.0 / 3.0));
+        // 1, 2 and 1 samples of the three classes, each guessed with probability 1/3.
+        let balanced = (2.0 / 9.0 * (1.0 + 0.5 + 1.0) / 9.0_f64).sqrt();
+        assert!((luck.0 - (0.25 * 0.75 / 4.0_f64).sqrt()).abs() < 1e-12, "{luck:?}");
+        assert!((luck.1 - balanced).abs() < 1e-12, "{luck:?}");
     }
 
     #[test]
     fn more_than_luck_beats_the_majority() {
         let baseline =
-            Baseline::Majority { class: 0, accuracy: 0.9, balanced_accuracy: 0.5, samples: 10_000 };
+            Baseline::Majority { class: 0, accuracy: 0.9, balanced_accuracy: 0.5, luck: (0.003, 0.008) };
         assert!(baseline.is_beaten_by(&class_figures(0.97, 0.9)));
         assert!(
             baseline.is_beaten_by(&class_figures(0.905, 0.6)),
@@ -138,7 +156,10 @@ mod tests {
         assert!(!baseline.is_beaten_by(&class_figures(0.905, 0.505)), "as good as guessing");
         assert!(!baseline.is_beaten_by(&class_figures(0.9, 0.5)), "the trivial answer itself");
         assert!(!baseline.is_beaten_by(&class_figures(0.85, 0.8)), "less accurate");
-        let few = Baseline::Majority { class: 0, accuracy: 0.4, balanced_accuracy: 1.0 / 3.0, samples: 36 };
+        assert!(baseline.is_beaten_on_balance(&class_figures(0.85, 0.8)));
+        assert!(!baseline.is_beaten_on_balance(&class_figures(0.85, 0.505)));
+        let few =
+            Baseline::Majority { class: 0, accuracy: 0.4, balanced_accuracy: 1.0 / 3.0, luck: (0.08, 0.08) };
         assert!(!few.is_beaten_by(&class_figures(0.44, 0.38)), "36 samples can show that by luck");
         assert!(few.is_beaten_by(&class_figures(0.6, 0.6)));
         assert!(!few.is_beaten_by(&Figures::unknown(true)));

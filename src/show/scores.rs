@@ -34,14 +34,13 @@ pub(crate) fn class_table(report: &ClassReport, names: &Names, style: &Style) ->
     join(&lines)
 }
 
-/// Draws the figures on all classes, side by side as the width allows. `loss` is the loss of training, on the same samples.
-/// Figures that are not defined are left out.
+/// Draws the figures on all classes but the accuracy, which stands in a headline, side by side as the width allows. `loss`
+/// is the loss of training, on the same samples. Figures that are not defined are left out.
 pub(crate) fn class_figures(report: &ClassReport, loss: f64, style: &Style) -> String {
     let percent = |x: f64| style.percent(x);
     let plain = |x: f64| format!("{x:.4}");
     let (figures, curves) = (&report.figures, &report.curves);
     let cells: Vec<(&str, String)> = [
-        ("accuracy", figures.accuracy.map(percent)),
         ("balanced accuracy", figures.balanced_accuracy.map(percent)),
         ("macro F1", figures.macro_f1.map(percent)),
         ("loss", Some(format!("{loss:.5}"))),
@@ -159,13 +158,13 @@ mean     75.0 %     83.3 %     73.3 %         4";
     #[test]
     fn figures_stand_side_by_side_as_the_width_allows() {
         let golden = "\
-accuracy            75.0 %    balanced accuracy   83.3 %
-macro F1            73.3 %    loss               0.12500
-ROC AUC             0.8333    PR AUC              0.7083";
+balanced accuracy   83.3 %    macro F1            73.3 %
+loss               0.12500    ROC AUC             0.8333
+PR AUC              0.7083";
         let shown = class_figures(&report(OutputKind::Scores), 0.125, &Style::plain(60));
         assert_eq!(shown, golden);
         let report = report(OutputKind::Probabilities);
-        for (width, lines) in [(26, 9), (60, 5), (80, 5), (120, 3)] {
+        for (width, lines) in [(26, 8), (60, 4), (80, 4), (120, 3)] {
             let shown = class_figures(&report, 0.125, &Style::plain(width));
             assert_eq!(shown.lines().count(), lines, "{shown}");
             assert!(shown.lines().all(|line| columns(line) <= width), "{shown}");

@@ -1,6 +1,6 @@
 //! How good the network is beside the trivial answer, in words, and what to try if it is no better.
 
-use nn_core::{Activation, Cost, Optimizer, Output};
+use nn_core::{Activation, Optimizer, Output};
 use nn_engine::Manifest;
 
 use super::observer::Finished;
@@ -40,30 +40,41 @@ impl Finished {
         if self.baseline.is_beaten_by(&self.figures) {
             return None;
         }
-        let trivial = match &self.baseline {
-            Baseline::Majority { class, .. } => format!("always answering `{}`", names.name(*class)),
-            Baseline::Mean { means, .. } => trivial_numbers(means),
-        };
         let compared = self.comparison(names, style);
-        if let (Figures::Classes(figures), Baseline::Majority { balanced_accuracy: trivial_balanced, .. }) =
+        let remedies = self.remedies(manifest);
+        if let (Figures::Classes(figures), Baseline::Majority { balanced_accuracy: guess, .. }) =
             (&self.figures, &self.baseline)
-            && let Some(balanced) =
-                figures.balanced_accuracy.filter(|balanced| *balanced > 1.2 * trivial_balanced)
+            && self.baseline.is_beaten_on_balance(&self.figures)
         {
             return Some(format!(
-                "the network is right less often than {trivial} is, or hardly more often: {compared}. But its balanced \
-                 accuracy, in which every class counts the same, is {} where that answer has {}: judge it by that if rare \
-                 classes matter most, or try {}",
-                style.percent(balanced),
-                style.percent(*trivial_balanced),
-                remedies(manifest)
+                "the network is NO BETTER than the trivial answer by its accuracy: {compared}. By the balanced accuracy, \
+                 in which rare classes count as much as others, it is: {} instead of {}. If accuracy matters, try {}",
+                style.percent(figures.balanced_accuracy.unwrap_or(f64::NAN)),
+                style.percent(*guess),
+                remedies
             ));
         }
         Some(format!(
-            "the network is NO BETTER than {trivial}: {compared}. Try {}, and check the labels (in a table: \
-             --label-column)",
-            remedies(manifest)
+            "the network is NO BETTER than the trivial answer: {compared}. Try {remedies}, and check the labels (in a \
+             table: --label-column)"
         ))
+    }
+
+    /// Options that may help this run to learn.
+    fn remedies(&self, manifest: &Manifest) -> String {
+        let (model, recipe) = (manifest.model(), manifest.recipe());
+        let (output, loss) = match self.figures {
+            Figures::Classes(_) => (Output::Softmax, " --output softmax --cost cross-entropy"),
+            Figures::Numbers(_) if model.output() == Output::Linear => (Output::Linear, ""),
+            Figures::Numbers(_) => (Output::Linear, " --output linear"),
+        };
+        let adam = matches!(recipe.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. });
+        let more = format!("more --epochs than {}", recipe.epochs);
+        if model.activation() == Activation::Relu && model.output() == output && adam {
+            format!("--learning-rate {}, {more}", recipe.learning_rate / 10.0)
+        } else {
+            format!("--activation relu{loss} --optimizer adam --learning-rate 0.001, {more}")
+        }
     }
 }
 
@@ -71,20 +82,5 @@ fn trivial_numbers(means: &[f64]) -> String {
     match means {
         [mean] => format!("always answering the mean, {},", number(*mean)),
         _ => "always answering the means".to_owned(),
-    }
-}
-
-/// Options that may help this run to learn.
-fn remedies(manifest: &Manifest) -> String {
-    let (model, recipe) = (manifest.model(), manifest.recipe());
-    let numbers = model.output() == Output::Linear;
-    let adam = matches!(recipe.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. });
-    let usual = model.activation() == Activation::Relu && (numbers || model.cost() == Cost::CrossEntropy);
-    let more = format!("more --epochs than {}", recipe.epochs);
-    if usual && adam {
-        format!("--learning-rate {}, {more}", recipe.learning_rate / 10.0)
-    } else {
-        let loss = if numbers { "" } else { " --output softmax --cost cross-entropy" };
-        format!("--activation relu{loss} --optimizer adam --learning-rate 0.001, {more}")
     }
 }
