@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::metrics::NumberFigures;
+use crate::show::{number, r2};
+
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 /// The width of the bar in columns.
@@ -20,6 +23,8 @@ pub(crate) struct EpochLine {
     pub(crate) test_loss: Option<f64>,
     /// As a fraction, 0 to 1.
     pub(crate) test_accuracy: Option<f64>,
+    /// The errors of predicted numbers; `None` for classes.
+    pub(crate) test_numbers: Option<NumberFigures>,
     pub(crate) samples_per_second: f64,
 }
 
@@ -33,6 +38,10 @@ impl EpochLine {
         }
         if let Some(accuracy) = self.test_accuracy {
             text += &format!("  test accuracy {:.2} %", accuracy * 100.0);
+        }
+        if let Some(figures) = self.test_numbers {
+            text += &figures.r2.map_or(String::new(), |value| format!("  test R² {}", r2(value)));
+            text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
         }
         text + &format!("  {} samples/s", HumanCount(self.samples_per_second as u64))
     }

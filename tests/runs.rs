@@ -353,13 +353,14 @@ fn regression_learns_and_is_reported() {
     assert!(loss(&metrics[59]) < loss(&metrics[0]) / 10.0, "{} to {}", metrics[0], metrics[59]);
     assert!(place.summary("run")["test_accuracy"].is_null());
     let text = place.nn("eval --model run/model.safetensors --data line.csv").ok().stdout;
-    for part in ["80 test samples of line.csv", "MSE", "MAE", "R²"] {
+    for part in ["80 test samples of line.csv", "RMSE", "MAE", "R²"] {
         assert!(text.contains(part), "{text}");
     }
     let json = place.nn("eval --model run/model.safetensors --data line.csv --json").ok().json();
     let output = &json["regression"]["outputs"][0];
     assert!(output["r2"].as_f64().unwrap() > 0.95, "{json}");
-    assert!((output["mse"].as_f64().unwrap() - 2.0 * loss(&metrics[59])).abs() < 1e-6, "{json}");
+    assert!((output["rmse"].as_f64().unwrap().powi(2) - 2.0 * loss(&metrics[59])).abs() < 1e-6, "{json}");
+    assert_eq!(json["loss"], metrics[59]["test_loss"]);
     // A table without answers, a table with them, and an array.
     let _ = place.file("two.csv", "a,b,c\n0.1,0.2,0.3\n0,0,0\n");
     let _ = place.file("with.csv", "a,b,c,y\n0.1,0.2,0.3,0\n0,0,0,1\n");

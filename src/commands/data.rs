@@ -41,7 +41,7 @@ fn heading(survey: &Survey) -> String {
 }
 
 fn what_training_does(splits: &Splits, style: &Style) -> String {
-    let mut lines: Vec<String> = splits.notes.clone();
+    let mut lines: Vec<String> = splits.notes.iter().chain(&splits.oddities).cloned().collect();
     let inputs = splits.train.input_width();
     lines.push(match (&splits.preparation, splits.train.image(), splits.train.features()) {
         (Some(_), ..) => format!("the network has {inputs} inputs"),
@@ -111,5 +111,6 @@ fn as_json(splits: &Splits) -> Value {
         "validation_samples": splits.validation.as_ref().map(|set| set.len()),
         "test_samples": splits.test.len(),
         "notes": splits.notes,
+        "oddities": splits.oddities,
     })
 }

@@ -1,12 +1,13 @@
 //! `nn eval`: evaluate a model on a test set.
 
-use nn_core::{Dataset, Targets};
+use nn_core::{Dataset, Targets, Workspace};
 use serde_json::json;
 
-use super::{load_data, names, options_for, outputs, pixels, read_model, style};
+use super::{isa, load_data, misfit, names, options_for, pixels, read_model, style, threads};
 use crate::config::EvalConfig;
 use crate::failure::{Failure, write_stdout};
-use crate::metrics;
+use crate::metrics::{self, ClassReport, OutputKind, Report, Units};
+use crate::progress::warn;
 use crate::show;
 use crate::store::ModelFile;
 
@@ -14,22 +15,30 @@ use crate::store::ModelFile;
 pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
     let splits = load_data(&config.data, &options_for(&config.format, &model), config.json)?;
+    for oddity in &splits.oddities {
+        warn(oddity);
+    }
+    let units = Units::from(model.input.preparation.as_ref());
     let test = &splits.test;
-    let answers = outputs(&model, test, &splits.name, config.threads.get())?;
-    match test.targets() {
-        Targets::Classes { labels, .. } => classes(config, &model, test, labels, &answers),
-        Targets::Values { data, width } => {
-            let report = metrics::regression(data, &answers, *width);
-            if config.json {
-                return write_stdout(format!("{}\n", json!({ "samples": test.len(), "regression": report })));
-            }
-            write_stdout(format!(
-                "{} test samples of {}\n\n{}\n",
-                test.len(),
-                splits.name,
-                show::regression_table(&report, &names(&model), &style())
-            ))
+    let mut workspace = Workspace::for_evaluation(&model.model, threads(config.threads.get())?, isa()?);
+    let mut outputs = Vec::new();
+    // The loss is computed by the same function as that of `nn train`, and so is the same number.
+    let evaluation = workspace
+        .evaluate_into(&model.params, test, &mut outputs)
+        .map_err(|error| misfit(&model, &splits.name, &error))?;
+    let loss = evaluation.loss;
+    match Report::of(test, &outputs, OutputKind::of(&model.model), &units) {
+        Report::Classes(report) => classes(config, &model, test, &report, &outputs, loss),
+        Report::Numbers(report) if config.json => {
+            let text = json!({ "samples": test.len(), "loss": loss, "regression": report });
+            write_stdout(format!("{text}\n"))
         }
+        Report::Numbers(report) => write_stdout(format!(
+            "{} test samples of {}, loss {loss:.5}\n\n{}\n",
+            test.len(),
+            splits.name,
+            show::regression_table(&report, &names(&model), &style())
+        )),
     }
 }
 
@@ -37,25 +46,34 @@ fn classes(
     config: &EvalConfig,
     model: &ModelFile,
     test: &Dataset,
-    labels: &[u32],
-    answers: &[f32],
+    report: &ClassReport,
+    outputs: &[f32],
+    loss: f64,
 ) -> Result<(), Failure> {
     let count = model.model.output_width();
-    let report = metrics::classification(labels, answers, count);
-    let misses = metrics::confidently_wrong(labels, answers, count, config.wrong);
+    let misses = match test.targets() {
+        Targets::Classes { labels, .. } => metrics::confidently_wrong(labels, outputs, count, config.wrong),
+        Targets::Values { .. } => Vec::new(),
+    };
     let names = names(model);
     if config.json {
         let classes: Vec<String> = (0..count).map(|c| names.name(c)).collect();
-        let text = json!({ "classes": classes, "classification": report, "confidently_wrong": misses });
+        let text = json!({
+            "classes": classes,
+            "loss": loss,
+            "classification": report,
+            "confidently_wrong": misses,
+        });
         return write_stdout(format!("{text}\n"));
     }
-    let style = style();
+    let (style, kind) = (style(), OutputKind::of(&model.model));
     let mut text = format!(
-        "{:.2} % of {} test samples are correct ({} wrong)\n\n{}\n\n{}\n",
-        report.accuracy.unwrap_or_default() * 100.0,
+        "{:.2} % of {} test samples are correct ({} wrong)\n\n{}\n\n{}\n\n{}\n",
+        report.figures.accuracy.unwrap_or_default() * 100.0,
         report.samples,
         report.samples - report.correct,
-        show::class_table(&report, &names, &style),
+        show::class_figures(report, loss, &style),
+        show::class_table(report, &names, &style),
         show::confusion_matrix(&report.confusion, &names, &style),
     );
     if !misses.is_empty() {
@@ -69,6 +87,7 @@ fn classes(
                     pixels,
                     answer: miss.predicted,
                     confidence: miss.confidence,
+                    kind,
                     truth: Some(miss.truth),
                 })
                 .collect();
@@ -77,10 +96,10 @@ fn classes(
         } else {
             for miss in &misses {
                 text += &format!(
-                    "sample {}: {} ({:.1} %), actually {}\n",
+                    "sample {}: {} ({}), actually {}\n",
                     miss.sample,
                     names.name(miss.predicted),
-                    miss.confidence * 100.0,
+                    style.confidence(miss.confidence, kind),
                     names.name(miss.truth)
                 );
             }

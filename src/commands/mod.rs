@@ -14,7 +14,7 @@ mod train;
 use std::io::{IsTerminal, stdout};
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, Isa, Threads, Workspace};
+use nn_core::{Dataset, Features, Isa, MismatchError, Threads, Workspace};
 use nn_data::{LoadOptions, Prepare, Source, Splits};
 
 pub(crate) use bench::bench;
@@ -105,10 +105,13 @@ fn outputs(
     thread_count: usize,
 ) -> Result<Vec<f32>, Failure> {
     let mut workspace = Workspace::for_evaluation(&model.model, threads(thread_count)?, isa()?);
-    workspace.outputs(&model.params, data, 0..data.len()).map_err(|error| {
-        Failure::data(format_args!("{source} does not fit the model: {error}"))
-            .help(format_args!("the model was trained on {}; use data of that shape", model.input.data))
-    })
+    workspace.outputs(&model.params, data, 0..data.len()).map_err(|error| misfit(model, source, &error))
+}
+
+/// The failure of data that does not have the model's shape; `source` names the data.
+fn misfit(model: &ModelFile, source: &str, error: &MismatchError) -> Failure {
+    Failure::data(format_args!("{source} does not fit the model: {error}"))
+        .help(format_args!("the model was trained on {}; use data of that shape", model.input.data))
 }
 
 /// The style for standard output.

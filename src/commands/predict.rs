@@ -12,7 +12,7 @@ use super::{load_data, names, options_for, outputs, pixels, read_model, style};
 use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
-use crate::metrics::predicted;
+use crate::metrics::{OutputKind, predicted};
 use crate::progress::warn;
 use crate::picture::{self, Field, Invert};
 use crate::show;
@@ -157,7 +157,7 @@ fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
 }
 
 fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Failure> {
-    let (names, style) = (names(model), style());
+    let (names, style, kind) = (names(model), style(), OutputKind::of(&model.model));
     let width = model.model.output_width();
     let mut text = String::new();
     for (batch, answers) in answered {
@@ -174,7 +174,8 @@ fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
             }
             (Some(_), Some(size)) if batch.data.len() == 1 => {
                 let drawn = pixels(&batch.data, 0);
-                text += &show::prediction(&drawn, size, answers, truth(0), 5, &names, &style);
+                let answer = show::Answer { outputs: answers, kind };
+                text += &show::prediction(&drawn, size, answer, truth(0), 5, &names, &style);
                 text.push('\n');
             }
             (Some(_), Some((height, across))) => {
@@ -185,21 +186,27 @@ fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
                     .enumerate()
                     .map(|(sample, (pixels, outputs))| {
                         let answer = predicted(outputs);
-                        show::Tile { pixels, answer, confidence: outputs[answer], truth: truth(sample) }
+                        show::Tile { pixels, answer, confidence: outputs[answer], kind, truth: truth(sample) }
                     })
                     .collect();
                 text += &show::gallery(&tiles, height, across, &names, &style);
                 text.push('\n');
             }
             (Some(_), None) if batch.data.len() == 1 => {
-                text += &show::probabilities(answers, &names, 5, truth(0), &style);
+                text += &show::probabilities(
+                    show::Answer { outputs: answers, kind },
+                    &names,
+                    5,
+                    truth(0),
+                    &style,
+                );
                 text.push('\n');
             }
             (Some(_), None) => {
                 for (sample, outputs) in answers.chunks_exact(width).enumerate() {
                     let best = predicted(outputs);
-                    text +=
-                        &format!("sample {sample}: {} ({:.1} %)", names.name(best), outputs[best] * 100.0);
+                    let confidence = style.confidence(outputs[best], kind);
+                    text += &format!("sample {sample}: {} ({confidence})", names.name(best));
                     if let Some(truth) = truth(sample).filter(|&truth| truth != best) {
                         text += &format!(", actually {}", names.name(truth));
                     }

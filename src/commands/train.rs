@@ -1,5 +1,6 @@
 //! `nn train`: data and configuration in, a trained model out.
 
+mod conclusion;
 mod evaluator;
 mod log;
 mod meter;
@@ -18,19 +19,19 @@ use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, O
 use self::evaluator::Evaluator;
 use self::log::Log;
 use self::meter::Meter;
-use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
+use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
 use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Facts, Task, TrainConfig};
 use crate::failure::Failure;
-use crate::metrics::predicted;
+use crate::metrics::{OutputKind, Units, predicted};
 use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
-use crate::store::{Checkpoints, InputInfo, ModelFile};
+use crate::store::{Checkpoints, InputInfo};
 
 /// Trains on this machine.
 pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
@@ -79,7 +80,7 @@ impl Job {
         let mut log = Log::new(folder.metrics_path(), config.log_steps);
 
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
-        for note in &splits.notes {
+        for note in splits.notes.iter().chain(&splits.oddities) {
             say.say(note);
         }
         // The last chance to stop before files of an earlier run are touched.
@@ -99,12 +100,13 @@ impl Job {
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        let units = Units::from(splits.preparation.as_deref());
         let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
-            Evaluator::new(test.clone(), evaluation, config.eval_every),
+            Evaluator::new(&train, test.clone(), units, evaluation, config.eval_every),
             Recorder::new(folder, config.keep_checkpoints, manifest.clone(), input, log)?,
             (engine.steps_done(), &earlier),
         );
@@ -126,11 +128,16 @@ impl Rest {
             return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
         }
         if let Outcome::NoWorkers { have, want, waited, .. } = outcome {
-            return Err(no_workers(have, want, waited, finished.run.step));
+            return Err(no_workers(have, want, waited, finished.model.run.step));
         }
         if !config.quiet {
             let text = closing(&finished, &self.test, &self.compute, outcome, config)?;
             crate::failure::write_stdout(text)?;
+        }
+        if outcome == Outcome::Complete
+            && let Some(text) = finished.warning(&names(&finished.model), &style(), &self.manifest)
+        {
+            warn(text);
         }
         Ok(())
     }
@@ -266,17 +273,19 @@ fn no_workers(have: usize, want: usize, waited: std::time::Duration, step: u64) 
     .help("start workers with nn-worker --coordinator, then run the same command with --resume")
 }
 
-/// The closing text for a person: a few test pictures with the predictions, where the files are, and what to do next.
+/// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer, where
+/// the files are, and what to do next.
 fn closing(
-    model: &ModelFile,
+    finished: &Finished,
     test: &Dataset,
     compute: &Compute,
     outcome: Outcome,
     config: &TrainConfig,
 ) -> Result<String, Failure> {
+    let model = &finished.model;
     let out = config.out.display();
     let mut text = String::new();
-    let style = style();
+    let (names, style) = (names(model), style());
     if let Some((height, width)) = test.image().filter(|_| style.colored()) {
         let mut workspace = Workspace::for_evaluation(&model.model, compute.threads.clone(), compute.isa);
         let count = test.len().min(10);
@@ -289,11 +298,13 @@ fn closing(
             .map(|(sample, (pixels, outputs))| {
                 let answer = predicted(outputs);
                 let truth = test.label(sample).map(|label| label as usize);
-                show::Tile { pixels, answer, confidence: outputs[answer], truth }
+                let kind = OutputKind::of(&model.model);
+                show::Tile { pixels, answer, confidence: outputs[answer], kind, truth }
             })
             .collect();
-        text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names(model), &style));
+        text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names, &style));
     }
+    text += &format!("{}\n", finished.comparison(&names, &style));
     if outcome == Outcome::Stopped {
         text += &format!(
             "stopped after step {}; to resume, run the same command with --resume\n",

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::digit::{drawn, drawn_small};
 use super::names::Names;
 use super::style::{Block, Style, Tint, columns, join, left};
-use super::table::bars;
-use crate::metrics::predicted;
+use super::table::{Answer, bars};
+use crate::metrics::{OutputKind, predicted};
 
 /// One picture in a [`gallery`].
 #[derive(Debug, Clone, Copy)]
@@ -15,8 +15,10 @@ pub(crate) struct Tile<'a> {
     pub(crate) pixels: &'a [f32],
     /// The predicted class.
     pub(crate) answer: usize,
-    /// The output of that class, from 0 to 1.
+    /// The output of that class.
     pub(crate) confidence: f32,
+    /// The meaning of that output.
+    pub(crate) kind: OutputKind,
     /// The true class, if it is known. A wrong prediction is marked.
     pub(crate) truth: Option<usize>,
 }
@@ -28,7 +30,7 @@ const GAP: usize = 3;
 const CAPTION: usize = 16;
 
 /// Draws pictures of `h × w` in rows, as many side by side as the style's width allows. Above each picture stands the
-/// predicted class with its probability; below a wrong prediction stands the true class, as in `✗ is 5`.
+/// predicted class with its output; below a wrong prediction stands the true class, as in `✗ is 5`.
 ///
 /// Margins that are empty in all pictures are cropped, so that more pictures fit in a row, and small pictures are doubled.
 ///
@@ -57,7 +59,7 @@ pub(crate) fn gallery(tiles: &[Tile<'_>], h: usize, w: usize, names: &Names, sty
 pub(crate) fn prediction(
     pixels: &[f32],
     (h, w): (usize, usize),
-    outputs: &[f32],
+    given: Answer<'_>,
     truth: Option<usize>,
     top: usize,
     names: &Names,
@@ -67,9 +69,9 @@ pub(crate) fn prediction(
     let picture = sized(&cut(pixels, w, &ink), ink.rows.len(), ink.columns.len(), style);
     let beside = style.width.saturating_sub(picture.width + GAP);
     let fits = beside >= 28;
-    let answer = predicted(outputs);
+    let answer = predicted(given.outputs);
     let lines =
-        bars(outputs, names, top, truth, &Style { width: if fits { beside } else { style.width }, ..*style });
+        bars(given, names, top, truth, &Style { width: if fits { beside } else { style.width }, ..*style });
     let caption = style.clip(&names.caption(answer), lines.width);
     let mut text = Block::new(lines.width);
     let tint = if truth.is_some_and(|truth| truth != answer) { Tint::Bad } else { Tint::Strong };
@@ -102,7 +104,7 @@ fn sized(pixels: &[f32], h: usize, w: usize, style: &Style) -> Block {
 fn captioned(tile: &Tile<'_>, picture: Block, names: &Names, style: &Style) -> Block {
     let width = picture.width.max(CAPTION.min(style.width));
     let wrong = tile.truth.filter(|&truth| truth != tile.answer);
-    let confidence = style.percent(f64::from(tile.confidence));
+    let confidence = style.confidence(tile.confidence, tile.kind);
     let room = width.saturating_sub(columns(&confidence) + 1);
     let answer = style.clip(&names.caption(tile.answer), room);
     let tint = if wrong.is_some() { Tint::Bad } else { Tint::Strong };
@@ -173,7 +175,7 @@ mod tests {
     const DASH: [f32; 9] = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
 
     fn tile(pixels: &[f32], answer: usize, truth: Option<usize>) -> Tile<'_> {
-        Tile { pixels, answer, confidence: 0.982, truth }
+        Tile { pixels, answer, confidence: 0.982, kind: OutputKind::Probabilities, truth }
     }
 
     #[test]
@@ -192,6 +194,13 @@ Digit 1 98.2 %
   @@
   @@";
         assert_eq!(text, golden);
+    }
+
+    #[test]
+    fn a_score_has_no_percent_sign() {
+        let score = Tile { kind: OutputKind::Scores, ..tile(&ONE, 1, None) };
+        let text = gallery(&[score], 3, 3, &Names::numbered(10), &Style::plain(40));
+        assert_eq!(text.lines().next(), Some("Digit 1 0.982"));
     }
 
     #[test]
@@ -223,7 +232,8 @@ Digit 1 98.2 %
     #[test]
     fn a_prediction_stands_beside_its_picture() {
         let names = Names::numbered(3);
-        let text = prediction(&ONE, (3, 3), &[0.0, 0.75, 0.25], None, 2, &names, &Style::plain(44));
+        let given = Answer { outputs: &[0.0, 0.75, 0.25], kind: OutputKind::Probabilities };
+        let text = prediction(&ONE, (3, 3), given, None, 2, &names, &Style::plain(44));
         let golden = [
             "  @@     Class 1",
             "  @@",
@@ -231,7 +241,7 @@ Digit 1 98.2 %
             "         2  ######                    25.0 %",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), golden);
-        let narrow = prediction(&ONE, (3, 3), &[0.0, 0.75, 0.25], Some(2), 1, &names, &Style::plain(30));
+        let narrow = prediction(&ONE, (3, 3), given, Some(2), 1, &names, &Style::plain(30));
         let golden = [
             "  @@",
             "  @@",

@@ -12,7 +12,8 @@
 //! | `digit.rs` | a picture with one channel |
 //! | `findings.rs` | the findings of `nn doctor` |
 //! | `gallery.rs` | rows of pictures with their predictions; one picture beside its probabilities |
-//! | `table.rs` | probabilities as bars, the confusion matrix, scores by class, regression errors |
+//! | `table.rs` | outputs as bars, the confusion matrix |
+//! | `scores.rs` | the figures of an evaluation: scores by class, errors of numbers |
 
 /// A count with its noun, such as `1 worker` or `3 workers`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
@@ -24,6 +25,7 @@ mod digit;
 mod findings;
 mod gallery;
 mod names;
+mod scores;
 mod style;
 mod table;
 
@@ -31,5 +33,6 @@ pub(crate) use columns::{columns_table, wrapped};
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
 pub(crate) use names::Names;
+pub(crate) use scores::{class_figures, class_table, number, r2, regression_table};
 pub(crate) use style::Style;
-pub(crate) use table::{class_table, confusion_matrix, probabilities, regression_table};
+pub(crate) use table::{Answer, confusion_matrix, probabilities};

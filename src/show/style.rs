@@ -2,6 +2,11 @@
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::metrics::OutputKind;
+
+/// The most columns of what [`Style::confidence`] gives: `100.0 %`, `>99.9 %`, `-12.345`.
+pub(super) const CONFIDENCE: usize = 7;
+
 /// The colours that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Color {
@@ -90,13 +95,13 @@ impl Style {
     }
 
     /// The first text if the terminal can show Unicode, else the second.
-    pub(super) fn pick<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
+    pub(crate) fn pick<'a>(&self, unicode: &'a str, ascii: &'a str) -> &'a str {
         if self.unicode { unicode } else { ascii }
     }
 
     /// A fraction as a percentage with one decimal, such as `98.2 %`. A fraction close to 0 or 1 is never rounded to 0 or
     /// 100 %.
-    pub(super) fn percent(&self, fraction: f64) -> String {
+    pub(crate) fn percent(&self, fraction: f64) -> String {
         if !fraction.is_finite() {
             return self.pick("–", "-").to_owned();
         }
@@ -107,6 +112,18 @@ impl Style {
             ">99.9 %".to_owned()
         } else {
             format!("{percent:.1} %")
+        }
+    }
+
+    /// An output of a network, at most [`CONFIDENCE`] columns wide: a percentage only if the outputs are probabilities.
+    pub(crate) fn confidence(&self, output: f32, kind: OutputKind) -> String {
+        let score = f64::from(output);
+        match kind {
+            OutputKind::Probabilities => self.percent(score),
+            OutputKind::Scores if !score.is_finite() => self.pick("–", "-").to_owned(),
+            OutputKind::Scores if score.abs() < 99.9995 => format!("{score:.3}"),
+            OutputKind::Scores if score.abs() < 9999.95 => format!("{score:.1}"),
+            OutputKind::Scores => format!("{score:.0e}"),
         }
     }
 

@@ -1,26 +1,42 @@
-//! Bars and tables: probabilities, the confusion matrix, scores by class, regression errors.
+//! Bars and the confusion matrix.
 
 use super::names::Names;
-use super::style::{Block, Style, Tint, columns, join, left, right};
-use crate::metrics::{Classification, Confusion, Regression};
+use super::style::{Block, CONFIDENCE, Style, Tint, columns, join, left, right};
+use crate::metrics::{Confusion, OutputKind};
 
 /// The most columns of a class name in a table.
-const NAME: usize = 24;
+pub(super) const NAME: usize = 24;
+
+/// A network's answer for one sample.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer<'a> {
+    /// One output for each class.
+    pub(crate) outputs: &'a [f32],
+    /// Their meaning.
+    pub(crate) kind: OutputKind,
+}
 
 /// Draws the `top` largest outputs as bars, in descending order, ties by class. A full bar is 1. The class `truth` is
 /// marked, and shown even if it is not among the largest.
 pub(crate) fn probabilities(
-    outputs: &[f32],
+    answer: Answer<'_>,
     names: &Names,
     top: usize,
     truth: Option<usize>,
     style: &Style,
 ) -> String {
-    bars(outputs, names, top, truth, style).into_text()
+    bars(answer, names, top, truth, style).into_text()
 }
 
 /// [`probabilities`] as a block, to place beside a picture.
-pub(super) fn bars(outputs: &[f32], names: &Names, top: usize, truth: Option<usize>, style: &Style) -> Block {
+pub(super) fn bars(
+    answer: Answer<'_>,
+    names: &Names,
+    top: usize,
+    truth: Option<usize>,
+    style: &Style,
+) -> Block {
+    let outputs = answer.outputs;
     let mut order: Vec<usize> = (0..outputs.len()).collect();
     order.sort_by(|&a, &b| outputs[b].total_cmp(&outputs[a]).then(a.cmp(&b)));
     let hidden = truth.filter(|truth| order.iter().skip(top).any(|class| class == truth));
@@ -31,12 +47,13 @@ pub(super) fn bars(outputs: &[f32], names: &Names, top: usize, truth: Option<usi
     let label_width = order.iter().map(|&class| columns(&label(class))).max().unwrap_or(0);
     let mark = style.pick(" ← true", " <- true");
     let mark_width = if truth.is_some() { columns(mark) } else { 0 };
-    // Label, two spaces, bar, one space, "100.0 %" or ">99.9 %", mark.
-    let bar_width = style.width.saturating_sub(label_width + 2 + 1 + 7 + mark_width).clamp(5, 40);
-    let mut block = Block::new(label_width + 2 + bar_width + 1 + 7 + mark_width);
+    // Label, two spaces, bar, one space, output, mark.
+    let rest = label_width + 2 + 1 + CONFIDENCE;
+    let bar_width = style.width.saturating_sub(rest + mark_width).clamp(5, 40);
+    let mut block = Block::new(rest + bar_width + mark_width);
     for (rank, &class) in order.iter().enumerate() {
         let bar = left(&bar(outputs[class], bar_width, style), bar_width);
-        let percent = right(&style.percent(f64::from(outputs[class])), 7);
+        let output = right(&style.confidence(outputs[class], answer.kind), CONFIDENCE);
         let (tint, weight) = if rank == 0 { (Tint::Good, Tint::Strong) } else { (Tint::Bar, Tint::Dim) };
         let name = right(&label(class), label_width);
         let true_mark = if truth == Some(class) { mark } else { "" };
@@ -44,10 +61,10 @@ pub(super) fn bars(outputs: &[f32], names: &Names, top: usize, truth: Option<usi
             "{}  {} {}{}",
             if rank == 0 { style.paint(Tint::Strong, &name) } else { name },
             style.paint(tint, &bar),
-            style.paint(weight, &percent),
+            style.paint(weight, &output),
             style.paint(Tint::Good, true_mark)
         );
-        block.push(&line, label_width + 2 + bar_width + 1 + 7 + columns(true_mark));
+        block.push(&line, rest + bar_width + columns(true_mark));
     }
     block
 }
@@ -155,74 +172,9 @@ fn top_confusions(confusion: &Confusion, names: &Names, needed: usize, style: &S
     join(&lines)
 }
 
-/// Draws precision, recall, F1 and sample count of each class, their means, and the accuracy.
-pub(crate) fn class_table(report: &Classification, names: &Names, style: &Style) -> String {
-    let label = |class: usize| style.clip(&names.name(class), NAME);
-    let width = report.classes.iter().map(|c| columns(&label(c.class))).max().unwrap_or(0).max("mean".len());
-    let score = |score: Option<f64>| {
-        let text = score.map_or(style.pick("–", "-").to_owned(), |score| style.percent(score));
-        let tint = score.filter(|&score| score < 0.5).map(|_| Tint::Bad);
-        let padded = right(&text, 9);
-        tint.map_or(padded.clone(), |tint| style.paint(tint, &padded))
-    };
-    let row = |label: &str, scores: [Option<f64>; 3], support: usize| {
-        let [precision, recall, f1] = scores.map(score);
-        let support = right(&support.to_string(), 8);
-        format!("{}  {precision}  {recall}  {f1}  {support}", left(label, width))
-    };
-    let head = format!("{}  precision     recall         F1   samples", left("", width));
-    let mut lines = vec![style.paint(Tint::Dim, &head)];
-    for class in &report.classes {
-        lines.push(row(&label(class.class), [class.precision, class.recall, class.f1], class.support));
-    }
-    if let Some(mean) = report.macro_average {
-        lines.push(String::new());
-        lines.push(row("mean", [mean.precision, mean.recall, mean.f1].map(Some), report.samples));
-    }
-    if let Some(accuracy) = report.accuracy {
-        let accuracy = style.paint(Tint::Strong, &style.percent(accuracy));
-        lines.push(format!("accuracy {accuracy} ({} of {})", report.correct, report.samples));
-    }
-    join(&lines)
-}
-
-/// Draws the errors of each regression output. `names` are the names of the outputs.
-pub(crate) fn regression_table(report: &Regression, names: &Names, style: &Style) -> String {
-    let label = |at: usize| style.clip(&names.name(at), NAME);
-    let width =
-        (0..report.outputs.len()).map(|at| columns(&label(at))).max().unwrap_or(0).max("output".len());
-    let head =
-        format!("{}  {:>12}  {:>12}  {:>8}", left("output", width), "MSE", "MAE", style.pick("R²", "R^2"));
-    let mut lines = vec![style.paint(Tint::Dim, &head)];
-    for (at, output) in report.outputs.iter().enumerate() {
-        let r2 = output.r2.map_or(style.pick("–", "-").to_owned(), |r2| format!("{r2:.4}"));
-        lines.push(format!(
-            "{}  {}  {}  {}",
-            left(&label(at), width),
-            right(&number(output.mse), 12),
-            right(&number(output.mae), 12),
-            right(&r2, 8)
-        ));
-    }
-    join(&lines)
-}
-
-/// A number with five significant digits, in scientific notation if it is very large or small.
-fn number(value: f64) -> String {
-    if value == 0.0 {
-        "0".to_owned()
-    } else if (1e-3..1e6).contains(&value.abs()) {
-        let before = value.abs().log10().floor() as i32;
-        format!("{value:.*}", usize::try_from(4 - before).unwrap_or(0))
-    } else {
-        format!("{value:.4e}")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{classification, regression};
     use crate::show::style::Color;
 
     fn matrix(counts: &[&[usize]]) -> Confusion {
@@ -235,6 +187,10 @@ mod tests {
         confusion
     }
 
+    fn percent(outputs: &[f32]) -> Answer<'_> {
+        Answer { outputs, kind: OutputKind::Probabilities }
+    }
+
     const UNICODE: Style = Style { color: Color::None, unicode: true, width: 80 };
 
     #[test]
@@ -245,10 +201,14 @@ mod tests {
 dog  ███████████▉       70.0 %
 cat  ████▎              25.0 %
 owl  ▉                   5.0 % ← true";
-        assert_eq!(probabilities(&[0.25, 0.7, 0.0, 0.05], &names, 2, Some(3), &style), golden);
+        assert_eq!(probabilities(percent(&[0.25, 0.7, 0.0, 0.05]), &names, 2, Some(3), &style), golden);
         let plain = "    dog  ##########         60.0 %
 axolotl  #######            40.0 %";
-        assert_eq!(probabilities(&[0.0, 0.6, 0.4, 0.0], &names, 2, None, &Style::plain(34)), plain);
+        assert_eq!(probabilities(percent(&[0.0, 0.6, 0.4, 0.0]), &names, 2, None, &Style::plain(34)), plain);
+        let scores = "axolotl  ####################  12.500
+    cat                        -3.000";
+        let answer = Answer { outputs: &[-3.0, -4.0, 12.5, -1e7], kind: OutputKind::Scores };
+        assert_eq!(probabilities(answer, &names, 2, None, &Style::plain(37)), scores);
     }
 
     #[test]
@@ -293,34 +253,5 @@ The matrix of 100 classes needs 405 columns, but only 80 are available. Most fre
         assert_eq!(confusion_matrix(&confusion, &Names::numbered(100), &Style::plain(80)), golden);
         let fits = confusion_matrix(&confusion, &Names::numbered(100), &Style::plain(500));
         assert_eq!(fits.lines().count(), 102);
-    }
-
-    #[test]
-    fn scores_by_class() {
-        let mut outputs = Vec::new();
-        for answer in [0, 0, 1, 1] {
-            outputs.extend((0..3).map(|class| if class == answer { 0.9 } else { 0.05 }));
-        }
-        let report = classification(&[0, 0, 0, 1], &outputs, 3);
-        let golden = "      precision     recall         F1   samples
-0       100.0 %     66.7 %     80.0 %         3
-1        50.0 %    100.0 %     66.7 %         1
-2             -          -          -         0
-
-mean     75.0 %     83.3 %     73.3 %         4
-accuracy 75.0 % (3 of 4)";
-        assert_eq!(class_table(&report, &Names::numbered(3), &Style::plain(80)), golden);
-    }
-
-    #[test]
-    fn regression_errors() {
-        let report = regression(&[1.0, 5.0, 2.0, 5.0, 3.0, 5.0], &[1.0, 5.0, 2.5, 4.0, 2.0, 5.0], 2);
-        let golden = "\
-output           MSE           MAE       R^2
-price        0.41667       0.50000    0.3750
-area         0.33333       0.33333         -";
-        assert_eq!(regression_table(&report, &Names::new(&["price", "area"]), &Style::plain(80)), golden);
-        let shown = [0.0, 123_456.7, 1.5, 2e9, 3e-7].map(number);
-        assert_eq!(shown, ["0", "123457", "1.5000", "2.0000e9", "3.0000e-7"]);
     }
 }

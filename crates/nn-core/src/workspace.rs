@@ -245,10 +245,38 @@ impl Workspace {
     /// # Errors
     /// If data, model and parameters do not match.
     pub fn evaluate(&mut self, params: &[f32], data: &Dataset) -> Result<Evaluation, MismatchError> {
+        self.evaluate_blocks(params, data, |_, _| {})
+    }
+
+    /// [`Workspace::evaluate`], which also replaces `outputs` by what [`Workspace::outputs`] gives for all of `data`.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not match.
+    pub fn evaluate_into(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        outputs: &mut Vec<f32>,
+    ) -> Result<Evaluation, MismatchError> {
+        let width = self.model.output_width();
+        outputs.clear();
+        outputs.resize(data.len() * width, 0.0);
+        self.evaluate_blocks(params, data, |workspace, range| {
+            workspace.copy_outputs(&mut outputs[range.start * width..range.end * width]);
+        })
+    }
+
+    fn evaluate_blocks(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        mut also: impl FnMut(&Self, Range<usize>),
+    ) -> Result<Evaluation, MismatchError> {
         let (mut loss, mut correct) = (0.0, 0);
         self.blocks(params, data, 0..data.len(), |workspace, range| {
             loss += workspace.losses.as_flattened()[..range.len()].iter().sum::<f64>();
             correct += workspace.count_correct(range.len());
+            also(workspace, range);
         })?;
         Ok(Evaluation { samples: data.len(), loss: loss / data.len() as f64, correct })
     }
@@ -270,15 +298,21 @@ impl Workspace {
         let mut outputs = vec![0.0; samples.len() * width];
         let first = samples.start;
         self.blocks(params, data, samples, |workspace, range| {
-            let lanes = workspace.geometry[workspace.geometry.len() - 1].output_lanes;
-            for (i, sample) in range.enumerate() {
-                let panel = &workspace.arena[i / 16 * workspace.stride + lanes..];
-                for (o, lane) in panel[..width].iter().enumerate() {
-                    outputs[(sample - first) * width + o] = lane.0[i % 16];
-                }
-            }
+            workspace.copy_outputs(&mut outputs[(range.start - first) * width..(range.end - first) * width]);
         })?;
         Ok(outputs)
+    }
+
+    /// Copies the outputs of the last pass to `rows`, row-major, a row for each of its first samples.
+    fn copy_outputs(&self, rows: &mut [f32]) {
+        let width = self.model.output_width();
+        let lanes = self.geometry[self.geometry.len() - 1].output_lanes;
+        for (i, row) in rows.chunks_exact_mut(width).enumerate() {
+            let panel = &self.arena[i / 16 * self.stride + lanes..];
+            for (output, lane) in row.iter_mut().zip(&panel[..width]) {
+                *output = lane.0[i % 16];
+            }
+        }
     }
 
     /// Checks that data, model and parameters match.

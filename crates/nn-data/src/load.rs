@@ -40,6 +40,8 @@ pub struct Splits {
     pub validation: Option<Dataset>,
     /// The content hash: see [`fingerprint`]. That of a prepared table covers its raw columns.
     pub sha256: String,
+    /// What was met in the columns that the training samples do not have, one sentence each, for people to read.
+    pub oddities: Vec<String>,
     /// How columns became inputs; `None` for pictures and for numbers that stay as they are.
     pub preparation: Option<Arc<Preparation>>,
     /// What the columns are, if the data is a table.
@@ -373,7 +375,8 @@ impl Sets {
         let train = weigh(train, &options.class_weights, classes.as_deref(), None, file)?;
         let sha256 = with_more(fingerprint(&train, &test), &train, validation.as_ref());
         let (preparation, survey) = (None, None);
-        Ok(Splits { train, test, validation, name, classes, sha256, notes, preparation, survey })
+        let oddities = Vec::new();
+        Ok(Splits { train, test, validation, name, classes, sha256, notes, oddities, preparation, survey })
     }
 }
 

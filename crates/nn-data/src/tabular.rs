@@ -425,11 +425,11 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         Some(set.rows.iter().map(|&row| weights[row]).collect())
     };
     let sha256 = fingerprint_of(&sets);
-    let mut datasets = Vec::new();
+    let (mut datasets, mut unusual) = (Vec::new(), Vec::new());
     for (at, set) in sets.iter().enumerate() {
         let (features, met) = preparation.apply(&set.sheet.series, &set.rows);
         if at > 0 || survey.is_none() {
-            notes.extend(oddities(&preparation, &met, &set.sheet.slips, ["training", "test", "validation"][at]));
+            unusual.extend(oddities(&preparation, &met, &set.sheet.slips, ["training", "test", "validation"][at]));
         }
         let targets = select(set.targets, &set.rows, &preparation.targets);
         let data = Dataset::new(Features::F32(features), preparation.inputs(), targets, None)
@@ -450,6 +450,7 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         classes: names,
         sha256,
         notes,
+        oddities: unusual,
         preparation: Some(preparation),
         survey,
     })

@@ -6,23 +6,54 @@ use nn_core::{Dataset, Evaluation, Targets, Workspace};
 use serde_json::Value;
 
 use crate::failure::Failure;
+use crate::metrics::{Baseline, Figures, OutputKind, Report, Units};
 use crate::store::Validation;
 
 /// Evaluates the network after every few epochs, and remembers the last result and the best.
 pub(super) struct Evaluator {
-    test: Arc<Dataset>,
+    test: Set,
     workspace: Workspace,
+    /// The meaning of the outputs.
+    kind: OutputKind,
     /// Epochs between two evaluations.
     every: u32,
     /// The epoch, counted from 1, and its result.
     last: Option<(u64, Evaluation)>,
     best: Option<Validation>,
+    baseline: Baseline,
+}
+
+/// A data set to evaluate on.
+struct Set {
+    data: Arc<Dataset>,
+    units: Units,
+    /// The outputs of the last evaluation, row-major; empty before the first.
+    outputs: Vec<f32>,
+}
+
+impl Set {
+    fn evaluate(&mut self, workspace: &mut Workspace, params: &[f32]) -> Result<Evaluation, Failure> {
+        workspace.evaluate_into(params, &self.data, &mut self.outputs).map_err(Failure::data)
+    }
+
+    fn figures(&self, kind: OutputKind) -> Figures {
+        Figures::of(&self.data, &self.outputs, kind, &self.units)
+    }
 }
 
 impl Evaluator {
-    /// Evaluates on `test` after every `every` epochs.
-    pub(super) fn new(test: Arc<Dataset>, workspace: Workspace, every: u32) -> Self {
-        Self { test, workspace, every, last: None, best: None }
+    /// Evaluates on `test`, whose targets are in `units` as those of `train` are, after every `every` epochs.
+    pub(super) fn new(
+        train: &Dataset,
+        test: Arc<Dataset>,
+        units: Units,
+        workspace: Workspace,
+        every: u32,
+    ) -> Self {
+        let baseline = Baseline::of(train.targets(), test.targets(), &units);
+        let kind = OutputKind::of(workspace.model());
+        let test = Set { data: test, units, outputs: Vec::new() };
+        Self { test, workspace, kind, every, last: None, best: None, baseline }
     }
 
     /// True if an evaluation is due after `epoch` (counted from 1) of `epochs`: the last is always evaluated.
@@ -34,10 +65,10 @@ impl Evaluator {
     ///
     /// # Errors
     /// Exit code 3, if the network does not fit the samples.
-    pub(super) fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Result<Evaluation, Failure> {
-        let evaluation = self.workspace.evaluate(params, &self.test).map_err(Failure::data)?;
+    pub(super) fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Result<(Evaluation, Figures), Failure> {
+        let evaluation = self.test.evaluate(&mut self.workspace, params)?;
         self.remember(epoch, evaluation);
-        Ok(evaluation)
+        Ok((evaluation, self.test.figures(self.kind)))
     }
 
     fn remember(&mut self, epoch: u64, evaluation: Evaluation) {
@@ -48,10 +79,24 @@ impl Evaluator {
         }
     }
 
+    /// The report on `params`, the parameters at the end of the run; `epoch` if they are those after a whole epoch. Those
+    /// that were evaluated last are not evaluated again.
+    ///
+    /// # Errors
+    /// As for [`Evaluator::evaluate`].
+    pub(super) fn report(&mut self, epoch: u64, whole: bool, params: &[f32]) -> Result<Report, Failure> {
+        let evaluated = whole && self.last.is_some_and(|(evaluated, _)| evaluated == epoch);
+        // A result from the log of the run before its resumption has no outputs.
+        if !evaluated || self.test.outputs.is_empty() {
+            self.evaluate(epoch, params)?;
+        }
+        Ok(Report::of(&self.test.data, &self.test.outputs, self.kind, &self.test.units))
+    }
+
     /// Takes up a result from the log, a line of which is an epoch.
     pub(super) fn recall(&mut self, epoch: u64, line: &Value) {
         if let Some(loss) = line["test_loss"].as_f64() {
-            let samples = self.test.len();
+            let samples = self.test.data.len();
             let correct = correct(line, "test_accuracy", samples);
             self.remember(epoch, Evaluation { samples, loss, correct });
         }
@@ -62,9 +107,9 @@ impl Evaluator {
         self.best = self.best.filter(|other| !best.is_better_than(other)).or(Some(best));
     }
 
-    /// The last evaluated epoch and its result.
-    pub(super) fn last(&self) -> Option<(u64, Evaluation)> {
-        self.last
+    /// The last result.
+    pub(super) fn last(&self) -> Option<Evaluation> {
+        self.last.map(|(_, evaluation)| evaluation)
     }
 
     /// The best result.
@@ -72,9 +117,14 @@ impl Evaluator {
         self.best
     }
 
+    /// The trivial answer.
+    pub(super) fn baseline(&self) -> &Baseline {
+        &self.baseline
+    }
+
     /// The fraction of correct answers; `None` for a regression.
     pub(super) fn accuracy(&self, evaluation: &Evaluation) -> Option<f64> {
-        matches!(self.test.targets(), Targets::Classes { .. })
+        matches!(self.test.data.targets(), Targets::Classes { .. })
             .then(|| evaluation.correct as f64 / evaluation.samples as f64)
     }
 }

@@ -7,12 +7,14 @@ use nn_core::Evaluation;
 use nn_engine::{
     Engine, EpochReport, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local, params_sha256,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::evaluator::{Evaluator, correct, validation};
 use super::meter::Meter;
 use super::recorder::Recorder;
 use crate::failure::Failure;
+use crate::metrics::{Baseline, Figures, Report};
 use crate::progress::{EpochLine, Progress};
 use crate::signals::StopFlag;
 use crate::store::{ModelFile, Validation};
@@ -70,7 +72,7 @@ impl Watch {
         }
     }
 
-    fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<Evaluation> {
+    fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<(Evaluation, Figures)> {
         self.evaluator.evaluate(epoch, params).map_err(|failure| self.trouble.get_or_insert(failure)).ok()
     }
 
@@ -85,7 +87,7 @@ impl Watch {
         engine: &Engine,
         outcome: Outcome,
         threads: usize,
-    ) -> Result<ModelFile, Failure> {
+    ) -> Result<Finished, Failure> {
         let rate = self.meter.rate();
         self.progress.finish();
         let (written, logged) = self.recorder.close(self.meter.now());
@@ -101,10 +103,8 @@ impl Watch {
         let snapshot = engine.snapshot();
         let manifest = self.recorder.manifest();
         let (epoch, batch) = manifest.place(snapshot.step);
-        if batch != 0 || self.evaluator.last().is_none_or(|(evaluated, _)| evaluated != epoch) {
-            self.evaluate(epoch, &snapshot.params);
-        }
-        let summary = self.summary(engine, &snapshot, outcome, rate, threads);
+        let report = self.evaluator.report(epoch, batch == 0, &snapshot.params)?;
+        let summary = self.summary(engine, &snapshot, &report, outcome, rate, threads);
         let model = self.recorder.model(snapshot);
         // After a divergence the parameters are those before the bad step, and an older model file stays.
         if !matches!(outcome, Outcome::Diverged { .. }) {
@@ -112,20 +112,21 @@ impl Watch {
         }
         self.recorder.write_summary(&summary)?;
         logged?;
-        Ok(model)
+        Ok(Finished { model, figures: report.figures(), baseline: self.evaluator.baseline().clone() })
     }
 
     fn summary(
         &mut self,
         engine: &Engine,
         last: &Snapshot,
+        report: &Report,
         outcome: Outcome,
         samples_per_second: f64,
         threads: usize,
     ) -> Value {
         let (manifest, input) = (self.recorder.manifest(), self.recorder.input());
         let model = manifest.model();
-        let test = self.evaluator.last().map(|(_, evaluation)| evaluation);
+        let test = self.evaluator.last();
         let classes = input.classes.is_some();
         let mut summary = json!({
             "outcome": match outcome {
@@ -157,6 +158,16 @@ impl Watch {
             "arithmetic_fingerprint": arithmetic_fingerprint(engine.compute().isa),
             "version": env!("CARGO_PKG_VERSION"),
         });
+        add(&mut summary, "test", &report.figures());
+        if let Report::Classes(report) = report {
+            add(&mut summary, "test", &report.curves);
+        }
+        let baseline = self.evaluator.baseline();
+        match baseline {
+            Baseline::Majority { accuracy, .. } => summary["baseline_accuracy"] = json!(accuracy),
+            Baseline::Mean { figures, .. } => summary["baseline_rmse"] = json!(figures.rmse),
+        }
+        summary["better_than_baseline"] = json!(baseline.is_beaten_by(&report.figures()));
         if let Some(cluster) = self.cluster.take() {
             summary["cluster"] = cluster;
         }
@@ -202,9 +213,12 @@ impl local::Observer for Watch {
         let rate = self.meter.epoch_rate();
         let (epoch, epochs) = (report.epoch + 1, self.recorder.manifest().recipe().epochs);
         let test = if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
-        if let Some(test) = &test {
+        if let Some((test, _)) = &test {
             self.recorder.consider(validation(epoch, test));
         }
+        let classes = self.recorder.input().classes.is_some();
+        let figures = test.map_or(Figures::unknown(classes), |(_, figures)| figures);
+        let test = test.map(|(evaluation, _)| evaluation);
         let test_accuracy = test.and_then(|t| self.evaluator.accuracy(&t));
         self.progress.epoch(&EpochLine {
             epoch,
@@ -212,10 +226,10 @@ impl local::Observer for Watch {
             train_loss: report.train_loss,
             test_loss: test.map(|t| t.loss),
             test_accuracy,
+            test_numbers: figures.numbers(),
             samples_per_second: rate,
         });
-        let classes = self.recorder.input().classes.is_some();
-        let line = json!({
+        let mut line = json!({
             "kind": "epoch",
             "epoch": epoch,
             "steps": report.steps,
@@ -228,6 +242,7 @@ impl local::Observer for Watch {
             "seconds": training_stopped.as_secs_f64(),
             "params_sha256": params_sha256(params),
         });
+        add(&mut line, "test", &figures);
         if let Err(broken) = self.recorder.epoch(report.steps, line) {
             self.trouble.get_or_insert(broken);
         }
@@ -254,4 +269,23 @@ pub(super) struct Earlier {
     pub(super) epochs: Vec<Value>,
     /// The result that the best checkpoint has.
     pub(super) best: Option<Validation>,
+}
+
+/// A run that is over, and how good its network is on the test samples.
+pub(in crate::commands) struct Finished {
+    /// The network after the last step.
+    pub(in crate::commands) model: ModelFile,
+    pub(in crate::commands) figures: Figures,
+    /// The trivial answer, to compare with.
+    pub(in crate::commands) baseline: Baseline,
+}
+
+/// Adds figures on the data set `set` to a line of the log or the summary, under names such as `test_macro_f1`. Names that
+/// are there already keep their values.
+fn add(line: &mut Value, set: &str, figures: &impl Serialize) {
+    if let (Value::Object(line), Ok(Value::Object(figures))) = (line, serde_json::to_value(figures)) {
+        for (name, figure) in figures {
+            line.entry(format!("{set}_{name}")).or_insert(figure);
+        }
+    }
 }

@@ -1,0 +1,86 @@
+//! How good the network is beside the trivial answer, in words, and what to try if it is no better.
+
+use nn_core::{Activation, Optimizer, Output};
+use nn_engine::Manifest;
+
+use super::observer::Finished;
+use crate::metrics::{Baseline, Figures};
+use crate::show::{Names, Style, number, r2};
+
+impl Finished {
+    /// One line that compares the network with the trivial answer, such as ``test accuracy 97.1 %; always answering
+    /// `benign` gives 62.7 %``.
+    pub(super) fn comparison(&self, names: &Names, style: &Style) -> String {
+        match (&self.figures, &self.baseline) {
+            (Figures::Classes(figures), Baseline::Majority { class, accuracy, .. }) => format!(
+                "test accuracy {}; always answering `{}` gives {}",
+                style.percent(figures.accuracy.unwrap_or(f64::NAN)),
+                names.name(*class),
+                style.percent(*accuracy)
+            ),
+            (Figures::Numbers(figures), Baseline::Mean { means, figures: trivial }) => {
+                let text = |figure: Option<f64>, text: fn(f64) -> String| {
+                    figure.map_or(style.pick("–", "-").to_owned(), text)
+                };
+                format!(
+                    "test {} {}, RMSE {}; {} gives RMSE {}",
+                    style.pick("R²", "R^2"),
+                    text(figures.r2, r2),
+                    text(figures.rmse, number),
+                    trivial_numbers(means),
+                    text(trivial.rmse, number)
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// What to say if the network is no better than the trivial answer; `None` if it is.
+    pub(super) fn warning(&self, names: &Names, style: &Style, manifest: &Manifest) -> Option<String> {
+        if self.baseline.is_beaten_by(&self.figures) {
+            return None;
+        }
+        let compared = self.comparison(names, style);
+        let remedies = self.remedies(manifest);
+        if let (Figures::Classes(figures), Baseline::Majority { balanced_accuracy: guess, .. }) =
+            (&self.figures, &self.baseline)
+            && self.baseline.is_beaten_on_balance(&self.figures)
+        {
+            return Some(format!(
+                "the network is NO BETTER than the trivial answer by its accuracy: {compared}. By the balanced accuracy, \
+                 in which rare classes count as much as others, it is: {} instead of {}. If accuracy matters, try {}",
+                style.percent(figures.balanced_accuracy.unwrap_or(f64::NAN)),
+                style.percent(*guess),
+                remedies
+            ));
+        }
+        Some(format!(
+            "the network is NO BETTER than the trivial answer: {compared}. Try {remedies}, and check the labels (in a \
+             table: --label-column)"
+        ))
+    }
+
+    /// Options that may help this run to learn.
+    fn remedies(&self, manifest: &Manifest) -> String {
+        let (model, recipe) = (manifest.model(), manifest.recipe());
+        let (output, loss) = match self.figures {
+            Figures::Classes(_) => (Output::Softmax, " --output softmax --cost cross-entropy"),
+            Figures::Numbers(_) if model.output() == Output::Linear => (Output::Linear, ""),
+            Figures::Numbers(_) => (Output::Linear, " --output linear"),
+        };
+        let adam = matches!(recipe.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. });
+        let more = format!("more --epochs than {}", recipe.epochs);
+        if model.activation() == Activation::Relu && model.output() == output && adam {
+            format!("--learning-rate {}, {more}", recipe.learning_rate / 10.0)
+        } else {
+            format!("--activation relu{loss} --optimizer adam --learning-rate 0.001, {more}")
+        }
+    }
+}
+
+fn trivial_numbers(means: &[f64]) -> String {
+    match means {
+        [mean] => format!("always answering the mean, {},", number(*mean)),
+        _ => "always answering the means".to_owned(),
+    }
+}
