@@ -3,7 +3,7 @@
 use nn_core::{Dataset, Targets};
 use serde_json::json;
 
-use super::{load_data, names, options_for, outputs, pixels, read_model, style};
+use super::{load_data, names, options_for, outputs, pixels, read_model, style, tell};
 use crate::config::EvalConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::metrics;
@@ -13,6 +13,7 @@ use crate::store::ModelFile;
 /// Evaluates a model and prints the report.
 pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
+    tell(config.note.as_deref(), config.json)?;
     let splits = load_data(&config.data, &options_for(&config.format, &model), config.json)?;
     let test = &splits.test;
     let answers = outputs(&model, test, &splits.name, config.threads.get())?;

@@ -7,6 +7,7 @@ use nn_engine::Recipe;
 
 use super::choice::{OptimizerName, ScheduleName, Task};
 use super::defaults::{default_init, default_learning_rate, default_output, default_shard_size};
+use super::lists::Widths;
 use super::options::Learn;
 use super::origins::Origins;
 use crate::failure::Failure;
@@ -38,6 +39,63 @@ impl Design {
 }
 
 impl Learn {
+    /// These options with all that the design decided, so that they give the same design again, whatever the data and the
+    /// defaults are then.
+    pub(super) fn completed(&self, design: &Design) -> Self {
+        // Without `..`: a part that is not stored must not compile.
+        let Design { hidden, activation, output, cost, recipe } = design;
+        let Recipe { init, optimizer, schedule, learning_rate, l2, batch_size, shard_size, epochs, seed } =
+            recipe.clone();
+        let Schedule { shape, warmup_steps } = schedule;
+        let mut learn = Self {
+            hidden: Widths(hidden.clone()),
+            activation: *activation,
+            output: Some(*output),
+            cost: *cost,
+            init: Some(init),
+            warmup_steps,
+            learning_rate: Some(learning_rate),
+            l2,
+            batch_size,
+            shard_size: Some(shard_size),
+            epochs,
+            seed,
+            ..self.clone() // constants of optimizers and schedules, of which the design has those in use
+        };
+        learn.optimizer = match optimizer {
+            Optimizer::Sgd => OptimizerName::Sgd,
+            Optimizer::Momentum { momentum } => {
+                learn.momentum = momentum;
+                OptimizerName::Momentum
+            }
+            Optimizer::Nesterov { momentum } => {
+                learn.momentum = momentum;
+                OptimizerName::Nesterov
+            }
+            Optimizer::Adam { beta1, beta2, epsilon } => {
+                (learn.beta1, learn.beta2, learn.epsilon) = (beta1, beta2, epsilon);
+                OptimizerName::Adam
+            }
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                (learn.beta1, learn.beta2, learn.epsilon) = (beta1, beta2, epsilon);
+                learn.weight_decay = weight_decay;
+                OptimizerName::AdamW
+            }
+        };
+        learn.schedule = match shape {
+            ScheduleShape::Constant => ScheduleName::Constant,
+            ScheduleShape::Step { every_epochs, factor } => {
+                (learn.step_epochs, learn.step_factor) = (every_epochs, factor);
+                ScheduleName::Step
+            }
+            ScheduleShape::Cosine { floor } => {
+                learn.cosine_floor = floor;
+                ScheduleName::Cosine
+            }
+        };
+        learn
+    }
+
     /// The design for data of that task: what was asked for, or else what suits the task.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod option;
 mod options;
 mod origins;
 mod print;
+pub(crate) mod run_file;
 mod security;
 mod settings;
 mod table;

@@ -15,6 +15,8 @@ pub struct Settings {
     pub options: Train,
     /// Where each comes from.
     pub origins: Origins,
+    /// Whether the output folder is the default, which gets a number if it holds a run.
+    pub numbered: bool,
 }
 
 /// Checks the merged options of a run and completes them.
@@ -23,6 +25,7 @@ pub struct Settings {
 /// Exit code 2, with one sentence that names the flag, the variable or the line of the file, and a remedy.
 pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, Failure> {
     let mut options = options.clone().check(origins)?;
+    let numbered = options.out.is_none();
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
         let text = format_args!("{} names no folder", origins.subject("out"));
@@ -43,7 +46,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
         learn.output = Some(design.output);
         learn.learning_rate = Some(design.recipe.learning_rate);
     }
-    Ok(Settings { options, origins: origins.clone() })
+    Ok(Settings { options, origins: origins.clone(), numbered })
 }
 
 /// The task, if it is known before the data is read.

@@ -1,7 +1,7 @@
 //! A run: from the flags of a program that trains to the configuration that the work takes.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,12 +10,13 @@ use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
 use super::file;
-use super::options::{ConfigOptions, DataFormat, Learn, Train, TrainOptions};
-use super::origins::Origins;
+use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::print::print;
+use super::run_file;
 use super::settings::{Settings, validate};
 use super::table::Options as _;
 use crate::failure::Failure;
+use crate::show::shell_path_flag;
 
 /// The flags of a program that trains.
 #[derive(Debug, Clone, Default, Args)]
@@ -47,6 +48,7 @@ impl TrainArgs {
         let source = source.check(&origins)?;
         let file = source.config.as_deref().map(file::read).transpose()?;
         let (options, origins) = environment.complete(self.options, file)?;
+        let (options, origins) = run_file::complete(options, origins)?;
         let settings = validate(&options, &origins)?;
         if source.print_config {
             return Ok(Asked::Print(print(&settings)?));
@@ -69,6 +71,10 @@ pub struct TrainConfig {
     pub threads: NonZeroUsize,
     /// The folder for the files of the run.
     pub out: PathBuf,
+    /// Whether `out` is the default, which gets a number if it holds a run.
+    pub numbered: bool,
+    /// Whether to replace the run in `out`.
+    pub overwrite: bool,
     /// Whether to resume from the newest checkpoint in `out`.
     pub resume: bool,
     /// Seconds between two checkpoints; 0 for none by the clock.
@@ -81,8 +87,9 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
-    learn: Learn,
-    origins: Origins,
+    /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
+    pub(super) program: Option<String>,
+    settings: Settings,
 }
 
 impl From<Settings> for TrainConfig {
@@ -90,10 +97,11 @@ impl From<Settings> for TrainConfig {
         // Without `..`: an option that is not used must not compile.
         let Train {
             format,
-            learn,
+            learn: _, // used by `for_task`
             data,
             out,
             resume,
+            overwrite,
             threads,
             eval_every,
             quiet,
@@ -101,13 +109,14 @@ impl From<Settings> for TrainConfig {
             checkpoint_steps,
             keep_checkpoints,
             log_steps,
-        } = settings.options;
+        } = settings.options.clone();
         Self {
             format,
-            learn,
             out: out.unwrap_or_else(|| default_out(&data)),
             data,
             resume,
+            overwrite,
+            numbered: settings.numbered,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             eval_every,
             quiet,
@@ -115,7 +124,8 @@ impl From<Settings> for TrainConfig {
             checkpoint_steps,
             keep_checkpoints,
             log_steps,
-            origins: settings.origins,
+            program: Some("nn train".to_owned()),
+            settings,
         }
     }
 }
@@ -126,6 +136,24 @@ impl TrainConfig {
     /// # Errors
     /// Exit code 2 if what was asked for cannot learn the task.
     pub fn for_task(&self, task: Task) -> Result<Design, Failure> {
-        self.learn.design(task, &self.origins)
+        self.settings.options.learn.design(task, &self.settings.origins)
+    }
+
+    /// The text of `run.toml`, from which the run resumes by itself.
+    ///
+    /// # Errors
+    /// Exit code 2 if an option is not UTF-8.
+    pub fn run_file(&self, design: &Design) -> Result<String, Failure> {
+        run_file::text(&self.settings, design)
+    }
+
+    /// What the user should hear about how the options came together.
+    pub fn notes(&self) -> Vec<&str> {
+        self.settings.origins.notes()
+    }
+
+    /// The command that resumes the run in `out` by its `run.toml`; `None` if a shell cannot take it as text.
+    pub fn resume_command(&self, out: &Path) -> Option<String> {
+        Some(format!("{} --resume {}", self.program.as_deref()?, shell_path_flag("out", out)?))
     }
 }

@@ -11,6 +11,7 @@
 //! | `digit.rs` | a picture with one channel |
 //! | `findings.rs` | the findings of `nn doctor` |
 //! | `gallery.rs` | rows of pictures with their predictions; one picture beside its probabilities |
+//! | `shell.rs` | commands that can be pasted into a shell |
 //! | `table.rs` | probabilities as bars, the confusion matrix, scores by class, regression errors |
 
 /// A count with its noun, such as `1 worker` or `3 workers`.
@@ -22,11 +23,13 @@ mod digit;
 mod findings;
 mod gallery;
 mod names;
+mod shell;
 mod style;
 mod table;
 
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
 pub(crate) use names::Names;
+pub(crate) use shell::{shell_flag, shell_path_flag};
 pub(crate) use style::Style;
 pub(crate) use table::{class_table, confusion_matrix, probabilities, regression_table};

@@ -104,8 +104,13 @@ impl Watch {
         if batch != 0 || self.evaluator.last().is_none_or(|(evaluated, _)| evaluated != epoch) {
             self.evaluate(epoch, &snapshot.params);
         }
+        let untouched = self.recorder.has_not_begun();
         let summary = self.summary(engine, &snapshot, outcome, rate, threads);
         let model = self.recorder.model(snapshot);
+        // Without a step, the folder is still an older run's.
+        if untouched {
+            return Ok(model);
+        }
         // After a divergence the parameters are those before the bad step, and an older model file stays.
         if !matches!(outcome, Outcome::Diverged { .. }) {
             self.recorder.write_model(&model)?;
