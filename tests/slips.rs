@@ -36,18 +36,28 @@ fn behind<'a>(ran: &'a Ran, mark: &str) -> &'a str {
     line.unwrap_or_else(|| panic!("{mark:?} is not in {ran:#?}")).1
 }
 
-/// Starts a run, waits until `file` is there, and kills it.
+/// Starts a run in `run`, waits until it has a checkpoint, and kills it.
 #[track_caller]
-fn killed(place: &Place, arguments: &str, file: &str) {
-    let mut command = place.command(arguments.split_whitespace());
-    let mut child = Running(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    let from = Instant::now();
-    while !place.at(file).exists() {
-        assert!(from.elapsed() < PATIENCE && child.0.try_wait().unwrap().is_none(), "{arguments}");
-        thread::sleep(Duration::from_millis(2));
-    }
+fn killed(place: &Place, words: &[String]) {
+    let mut command = place.command(words);
+    let mut child = Running(command.stdout(Stdio::null()).spawn().unwrap());
+    let checkpoint = |entry: std::io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("step-")))
+    };
+    until(|| fs::read_dir(place.at("run/checkpoints")).into_iter().flatten().any(checkpoint));
     child.0.kill().unwrap();
-    assert!(!child.0.wait().unwrap().success());
+    let killed = !child.0.wait().unwrap().success();
+    assert!(killed && !place.at("run/summary.json").exists(), "it was killed too late");
+}
+
+/// Waits until `ready` returns true, at most [`PATIENCE`].
+#[track_caller]
+fn until(mut ready: impl FnMut() -> bool) {
+    let from = Instant::now();
+    while !ready() {
+        assert!(from.elapsed() < PATIENCE, "waited in vain");
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// A process that is killed if the test fails.
@@ -72,7 +82,8 @@ fn a_folder_that_holds_a_run_is_not_written_over() {
         assert!(contents(&place) == before, "{arguments}");
     }
     // Before the new run really begins, the old one is not touched.
-    for (arguments, code) in [("--data nowhere.csv", 3), ("--hidden 1000000,1000000", 2), ("--classes 3", 2)]
+    for (arguments, code) in
+        [("--data nowhere.csv", 3), ("--hidden 1000000,1000000", 2), ("--test-fraction 2", 2)]
     {
         place.nn(&format!("train --out run --overwrite {arguments}")).refused(code, &[]);
         assert!(contents(&place) == before, "{arguments}");
@@ -189,25 +200,17 @@ fn a_killed_run_resumes_with_its_folder_alone() {
     let place = Place::new();
     let _ = place.file("some data/table.csv", linear_csv(400).replace("a,b,c,y", "y,a,b,c"));
     fs::create_dir(place.at("elsewhere")).unwrap();
-    let options = "--label-column y --header yes --test-fraction 0.25 --hidden 9,7 --activation tanh \
+    let options = "--label-column y --header yes --test-fraction 0.25 --hidden 200,150 --activation tanh \
                    --optimizer adamw --weight-decay 0.02 --schedule cosine --cosine-floor 0.05 --batch-size 3 \
                    --learning-rate 0.003 --l2 0.1 --warmup-steps 7 --seed 18446744073709551615";
     let words = |out: &str, epochs: u32| -> Vec<String> {
         let fixed = ["train", "--data", "some data/table.csv", "--out", out].map(str::to_owned);
-        let options = format!("{options} --epochs {epochs} --checkpoint-steps 50");
+        let options = format!("{options} --epochs {epochs} --checkpoint-steps 50 --eval-every 10");
         fixed.into_iter().chain(options.split_whitespace().map(str::to_owned)).collect()
     };
     let calm: Ran = place.command(words("calm", 60)).output().unwrap().into();
     let _ = calm.ok();
-    let mut child = Running(place.command(words("run", 60)).stdout(Stdio::null()).spawn().unwrap());
-    let from = Instant::now();
-    while !place.at("run/checkpoints/step-000000000100.safetensors").exists() {
-        assert!(from.elapsed() < PATIENCE && child.0.try_wait().unwrap().is_none(), "it is over");
-        thread::sleep(Duration::from_millis(1));
-    }
-    child.0.kill().unwrap();
-    let _ = child.0.wait().unwrap();
-    assert!(!place.at("run/summary.json").exists(), "it was killed too late");
+    killed(&place, &words("run", 60));
     place
         .nn("train --out run")
         .refused(2, &["--out run holds an interrupted run, with a checkpoint after step"]);
@@ -229,7 +232,7 @@ fn a_killed_run_resumes_with_its_folder_alone() {
     for (options, part) in [
         ("--seed 5", "seed is 5, was 18446744073709551615"),
         ("--optimizer sgd", "optimizer is sgd, was adamw"),
-        ("--hidden 3", "layers is 3-3-1, was 3-9-7-1"),
+        ("--hidden 3", "layers is 3-3-1, was 3-200-150-1"),
         ("--epochs 61", "epochs is 61, was 60"), // the cosine ends with the last epoch
         ("--test-fraction 0.5", "data is"),
     ] {
@@ -289,11 +292,8 @@ fn a_printed_command_can_be_pasted() {
         let stopped =
             place.command(fixed).args(["--epochs", "1000000", "--overwrite"]).stdout(Stdio::piped()).spawn();
         let mut child = Running(stopped.unwrap());
-        let from = Instant::now();
-        while place.metrics(&out["--out=".len()..]).len() < 4 {
-            assert!(from.elapsed() < PATIENCE, "it does not begin");
-            thread::sleep(Duration::from_millis(5));
-        }
+        let log = place.at(&out["--out=".len()..]).join("metrics.jsonl");
+        until(|| fs::read_to_string(&log).is_ok_and(|text| text.matches("\"kind\":\"epoch\"").count() > 3));
         assert!(Command::new("kill").arg(child.0.id().to_string()).status().unwrap().success());
         let mut text = String::new();
         std::io::Read::read_to_string(child.0.stdout.as_mut().unwrap(), &mut text).unwrap();
@@ -312,18 +312,29 @@ fn a_printed_command_can_be_pasted() {
 fn a_coordinator_resumes_with_its_folder_alone() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300).replace("a,b,c,y", "y,a,b,c"));
-    let options = "--data line.csv --label-column y --hidden 11 --learning-rate 0.02 --checkpoint-steps 20";
-    let _ = place.nn(&format!("train --quiet --out calm --epochs 40 {options}")).ok();
-    killed(
-        &place,
-        &format!("train --out run --epochs 40 {options} --log-steps 1"),
-        "run/checkpoints/step-000000000040.safetensors",
-    );
+    let options = "--data line.csv --label-column y --hidden 300,300 --checkpoint-steps 20 --epochs 40";
+    let _ = place.nn(&format!("train --quiet --out calm {options}")).ok();
+    let words = format!("train --out run {options}");
+    killed(&place, &words.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let coord = "nn-coord --listen 127.0.0.1:0 --spawn 1 --min-workers 1 --resume --out run";
     let ran = pasted(&place, coord).ok();
     assert!(ran.stdout.contains("resuming after step"), "{ran:#?}");
     assert_eq!(place.hash("run"), place.hash("calm"));
     // Without --resume a coordinator refuses the folder too.
-    pasted(&place, "nn-coord --listen 127.0.0.1:0 --out run")
-        .refused(2, &["holds a finished run of 40 epochs"]);
+    let again = pasted(&place, "nn-coord --listen 127.0.0.1:0 --out run");
+    again.refused(2, &["holds a finished run of 40 epochs"]);
+    // The command that a stopped coordinator prints has what it needs to run again.
+    let endless = options.replace("--epochs 40", "--epochs 1000000");
+    let script = format!(
+        "nn-coord --listen 127.0.0.1:0 --spawn 1 --out 'a run' {endless} > said & \
+         while ! ls 'a run'/checkpoints/step-* > /dev/null 2>&1; do sleep 0.05; done; kill $!; wait $!"
+    );
+    let _ = pasted(&place, &script).ok();
+    let said =
+        Ran { code: None, stdout: fs::read_to_string(place.at("said")).unwrap(), stderr: String::new() };
+    let resume = behind(&said, "to resume: ");
+    assert_eq!(resume, "nn-coord --listen 127.0.0.1:0 --spawn 1 --resume --out 'a run'");
+    let steps = place.summary("a run")["steps"].as_u64().unwrap();
+    let ran = pasted(&place, &format!("{resume} --epochs {}", steps.div_ceil(24) + 1)).ok();
+    assert!(ran.stdout.contains(&format!("resuming after step {steps} from a run/")), "{ran:#?}");
 }
