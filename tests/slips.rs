@@ -173,6 +173,17 @@ fn the_default_folder_gets_a_number() {
     fs::remove_dir_all(place.at("runs/digits-2")).unwrap();
     let _ = place.nn("train --quiet --epochs 1").ok();
     assert!(place.at("runs/digits-4/summary.json").exists(), "{:?}", place.files());
+    // What has no option to print is a warning: a script would read the wrong results.
+    let ran = place.nn("train --quiet --epochs 1").ok();
+    assert!(
+        ran.stdout.is_empty() && ran.stderr.starts_with("warning: this run is in runs/digits-5"),
+        "{ran:#?}"
+    );
+    // As --resume, --overwrite means the newest.
+    let ran = place.nn("train --epochs 2 --overwrite").ok();
+    assert!(ran.stdout.contains("replacing a finished run of 1 epoch ("), "{ran:#?}");
+    assert_eq!(place.summary("runs/digits-5")["epochs"], 2);
+    assert!(!place.at("runs/digits-6").exists());
 }
 
 #[test]

@@ -30,6 +30,7 @@ use crate::metrics::predicted;
 use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
+use crate::store::runs::Occupant;
 use crate::store::{Checkpoints, InputInfo, ModelFile};
 
 /// Trains on this machine.
@@ -87,7 +88,9 @@ impl Job {
         }
         if config.numbered && folder.path() != config.out {
             let (run, out) = (folder.path().display(), config.out.display());
-            say.say(&format!("this run is in {run}, because there are earlier runs in {out}"));
+            let note = format!("this run is in {run}, because there are earlier runs in {out}");
+            // A script that reads the results of the old one in its place must hear of it.
+            if config.quiet { warn(note) } else { say.say(&note) }
         }
         // The last chance to stop before files of an earlier run are touched.
         if stop.is_set() {
@@ -143,7 +146,10 @@ impl Rest {
     ) -> Result<(), Failure> {
         let finished = watch.finish(engine, outcome, config.threads.get())?;
         if let Outcome::Diverged { epoch, step } = outcome {
-            return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
+            let step = step.0 - epoch * self.manifest.steps_per_epoch();
+            // What has checkpoints is a run, and the folder that holds it is refused to the next one.
+            let held = !config.numbered && Occupant::of(self.folder.path()).is_some();
+            return Err(diverged(epoch, step, &self.manifest, held));
         }
         let untouched = self.folder.doomed().filter(|_| finished.run.step == 0);
         if let Outcome::NoWorkers { have, want, waited, .. } = outcome {
@@ -346,7 +352,7 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> Strin
     )
 }
 
-fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
+fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
         "the loss or a gradient became NaN or infinite in epoch {}, step {}",
@@ -354,8 +360,9 @@ fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
         step + 1
     ))
     .help(format_args!(
-        "the learning rate of {rate} is probably too high: try --learning-rate {}; inputs far from 0 to 1 have the same effect",
-        rate / 10.0
+        "the learning rate of {rate} is probably too high: try --learning-rate {}{}; inputs far from 0 to 1 have the same effect",
+        rate / 10.0,
+        if held { " with --overwrite or another --out" } else { "" }
     ))
 }
 

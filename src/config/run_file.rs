@@ -137,3 +137,78 @@ pub(super) fn moved(text: &str, directory: &Path) -> Option<String> {
     let there = directory.join(path);
     if there.exists() { there.into_os_string().into_string().ok() } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::choice::Task;
+    use super::super::settings::validate;
+    use super::super::train::TrainConfig;
+    use super::*;
+
+    fn config(text: &str) -> TrainConfig {
+        let (options, origins) =
+            file::parse("run.toml", text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+        validate(&options, &origins).unwrap_or_else(|error| panic!("{error}\n{text}")).into()
+    }
+
+    #[test]
+    fn the_file_gives_the_same_design_again_whatever_decided_it() {
+        for text in [
+            "",
+            "hidden = []\noptimizer = 'momentum'\nmomentum = 0.3\nlearning-rate = 7.038531e-26",
+            "optimizer = 'nesterov'\nmomentum = 0.95\nbatch-size = 100\nshard-size = 7\nl2 = 1e-7",
+            "activation = 'relu'\noptimizer = 'adam'\nbeta1 = 0.8\nbeta2 = 0.99\nepsilon = 1e-6\nepochs = 77",
+            "activation = 'tanh'\ninit = 'xavier'\noptimizer = 'adamw'\nweight-decay = 0.1\nseed = 18446744073709551615",
+            "schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
+            "hidden = [128, 64]\nschedule = 'cosine'\ncosine-floor = 0.01",
+        ] {
+            for task in [Task::Classification, Task::Regression] {
+                let first = config(&format!("data = 'x.csv'\n{text}"));
+                let design = first.for_task(task).unwrap();
+                let stored = first.run_file(&design).unwrap();
+                assert!(stored.starts_with(MARK), "{stored}");
+                let again = config(&stored);
+                assert_eq!(again.for_task(task).unwrap(), design, "{stored}");
+                assert_eq!((again.data, again.format), (first.data, first.format));
+                // Nothing is left to defaults, which may change.
+                for key in ["output", "init", "learning-rate", "shard-size", "batch-size", "seed", "epochs"] {
+                    assert!(stored.contains(&format!("\n{key} = ")), "{key} is missing:\n{stored}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_one_command_is_not_stored() {
+        let text = "out = 'here'\nresume = true\nquiet = true\nthreads = 2\neval-every = 3";
+        let config = config(text);
+        let stored = config.run_file(&config.for_task(Task::Classification).unwrap()).unwrap();
+        let (options, origins) = file::parse("run.toml", &stored).unwrap();
+        assert_eq!((options.out, options.resume, options.overwrite, options.quiet), (None, None, None, None));
+        assert_eq!((options.threads, options.eval_every), (Some(2), Some(3)));
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(origins.directory(), Some(here.as_path()));
+    }
+
+    #[test]
+    fn data_that_only_the_first_folder_has_is_read_there() {
+        let there = tempfile::tempdir().unwrap();
+        std::fs::write(there.path().join("far.csv"), "a,b\n1,2\n").unwrap();
+        std::fs::write(there.path().join("digits"), "a file, not the data set").unwrap();
+        let text = |data: &str| format!("data = '{data}'\n[started]\nin = '{}'", there.path().display());
+        let data = |name: &str| file::parse("run.toml", &text(name)).unwrap().0.data.unwrap();
+        assert_eq!(data("far.csv"), there.path().join("far.csv").to_str().unwrap());
+        for same in ["digits", "near.csv", "Cargo.toml", "/far.csv"] {
+            assert_eq!(data(same), same);
+        }
+        let (_, mut origins) = file::parse("run.toml", &text("far.csv")).unwrap();
+        assert_eq!(origins.notes().len(), 1);
+        origins.note(["data"], Origin::Flag);
+        assert!(origins.notes().is_empty(), "the flag names other data");
+        for wrong in ["started = 1", "[started]\nat = 3", "[started]\nin = 3", "[started]\nin = 'x'\nat = 3"]
+        {
+            let error = file::parse("run.toml", wrong).unwrap_err();
+            assert!(error.message().contains("no option \"started\""), "{error}");
+        }
+    }
+}

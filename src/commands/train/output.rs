@@ -119,16 +119,18 @@ impl RunFolder {
         };
         let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let made: Vec<PathBuf> = path.ancestors().take_while(missing).map(Path::to_owned).collect();
+        let mut attempts = 0;
         let lock = loop {
+            attempts += 1;
             match fs::create_dir_all(path) {
-                // A run that failed has just removed a folder above.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !made.is_empty() => continue,
+                // A run that failed may just have removed a folder above. Some file systems say so of every folder.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && attempts < 10 => continue,
                 created => created.map_err(refused)?,
             }
             match lock(path) {
                 Locked::ByOther => return Ok(None),
                 // A run that failed has removed the folder before it was locked here.
-                Locked::Here(folder) if !is_at(&folder, path) => {}
+                Locked::Here(folder) if !is_at(&folder, path) && attempts < 10 => {}
                 Locked::Here(folder) => break Some(folder),
                 Locked::Never => break None,
             }
