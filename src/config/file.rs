@@ -91,9 +91,9 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
         if started_in(key, value.get_ref()).is_some() {
             continue;
         }
-        let is_data = known.iter().any(|entry| entry.key == key && entry.is_data);
+        let of_data = known.iter().any(|entry| entry.key == key && entry.of_data);
         let there = match (value.get_ref(), &started) {
-            (DeValue::String(text), Some(directory)) if is_data => moved(text, directory),
+            (DeValue::String(text), Some(directory)) if of_data => moved(text, directory),
             _ => None,
         };
         if let Some(there) = there {

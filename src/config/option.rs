@@ -57,7 +57,7 @@ pub(super) struct Opt<F: Field> {
     common: bool,
     of_machine: bool,
     of_command: bool,
-    is_data: bool,
+    of_data: bool,
 }
 
 /// The values of another option, the selector, without which an option has no effect.
@@ -101,7 +101,7 @@ impl<F: Field> Opt<F> {
             common: false,
             of_machine: false,
             of_command: false,
-            is_data: false,
+            of_data: false,
         }
     }
 
@@ -143,8 +143,8 @@ impl<F: Field> Opt<F> {
 
     /// The option names data. If that is a path that only the working directory of an earlier run has, a resumed run
     /// reads it there.
-    pub(super) fn is_data(self) -> Self {
-        Self { is_data: true, ..self }
+    pub(super) fn of_data(self) -> Self {
+        Self { of_data: true, ..self }
     }
 
     /// The checked option.
@@ -200,7 +200,7 @@ impl<F: Field> Opt<F> {
             common: self.common,
             of_machine: self.of_machine,
             of_command: self.of_command,
-            is_data: self.is_data,
+            of_data: self.of_data,
             parser: F::Value::parser(),
             shape: F::Value::shape,
         }
@@ -236,7 +236,7 @@ pub struct Entry {
     /// Whether it belongs to one command, not to the run.
     pub of_command: bool,
     /// Whether it names data.
-    pub is_data: bool,
+    pub of_data: bool,
     help: String,
     more: Option<String>,
     names: Vec<&'static str>,

@@ -145,7 +145,7 @@ options! {
             /// Data set: digits, mnist, fashion-mnist, or a path
             ///
             /// The digits come with the program. The path is that of a folder, archive, CSV, NPY or NPZ
-            data: String = default(defaults::DATA.to_owned()).takes("DATA").is_data().common();
+            data: String = default(defaults::DATA.to_owned()).takes("DATA").of_data().common();
         }
         "Run" {
             /// Folder for the results

@@ -42,7 +42,7 @@ pub(super) fn text(settings: &Settings, design: &Design) -> Result<String, Failu
     settings.options.learn = settings.options.learn.completed(design);
     let of_run = TrainOptions::entries()
         .iter()
-        .any(|entry| entry.is_data && matches!(settings.origins.of(entry.key), Origin::Run(_)));
+        .any(|entry| entry.of_data && matches!(settings.origins.of(entry.key), Origin::Run(_)));
     let here = std::env::current_dir().ok();
     let directory = settings.origins.directory().filter(|_| of_run).map(Path::to_owned).or(here);
     run_file(&settings, MARK, directory.as_deref())
