@@ -194,7 +194,7 @@ fn a_full_disk_is_explained() {
     let ran = run(512, "--hidden 14000 --epochs 1 --threads 2");
     ran.refused(1, &["cannot write the model to run", "help: ", "room"]);
     assert!(ran.stderr.contains("warning: cannot write a checkpoint to run"), "{ran:#?}");
-    assert_eq!(place.files(), ["run/metrics.jsonl"]);
+    assert_eq!(place.files(), ["run/metrics.jsonl", "run/run.toml"]);
     // Room for the model, but not for the whole log. Once there is room, the run resumes.
     let ran = run(64, "--hidden none --epochs 300 --log-steps 0 --quiet");
     ran.refused(1, &["cannot write to run", "help: make room"]);
@@ -216,7 +216,7 @@ fn a_disk_that_is_really_full_is_explained() {
     // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
     let script = "mount -t tmpfs -o size=64k none disk || exit 77
         \"$NN\" train --out disk/run --hidden 1000 --epochs 1; code=$?
-        find disk -type f; exit $code";
+        find disk -type f | sort; exit $code";
     let inside = place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
     let mut inside = inside;
     let output = inside.output().unwrap();
@@ -228,7 +228,7 @@ fn a_disk_that_is_really_full_is_explained() {
     let ran = common::Ran::from(output);
     ran.refused(1, &["cannot write the model to disk/run: No space left on device", "help: make room"]);
     let files: Vec<&str> = ran.stdout.lines().filter(|line| line.starts_with("disk/")).collect();
-    assert_eq!(files, ["disk/run/metrics.jsonl"], "{ran:#?}");
+    assert_eq!(files, ["disk/run/metrics.jsonl", "disk/run/run.toml"], "{ran:#?}");
 }
 
 #[test]
@@ -349,12 +349,13 @@ fn a_refused_run_leaves_the_files_of_an_earlier_one_alone() {
     let before: Vec<(String, Vec<u8>)> =
         place.files().into_iter().map(|name| (name.clone(), fs::read(place.at(name)).unwrap())).collect();
     for arguments in [
-        "--data nowhere.csv",
-        "--data line.csv --classes 1",
+        "--overwrite --data nowhere.csv",
+        "--overwrite --data line.csv --classes 1",
         "--resume --seed 5",
         "--resume --hidden 31",
         "--resume --data line.csv",
-        "--hidden 1000000,1000000",
+        "--overwrite --hidden 1000000,1000000",
+        "--seed 1",
     ] {
         let ran = place.nn(&format!("train --out digits {arguments}"));
         assert!(matches!(ran.code, Some(2 | 3)), "{arguments}: {ran:#?}");

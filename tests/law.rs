@@ -28,7 +28,7 @@ struct Trace {
 }
 
 fn trace(place: &Place, arguments: &str, isa: &str, threads: usize) -> Trace {
-    let fixed = format!("train --quiet --out run --threads {threads} {arguments}");
+    let fixed = format!("train --quiet --out run --overwrite --threads {threads} {arguments}");
     let output = place.command(fixed.split_whitespace()).env("NN_ISA", isa).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{fixed} on {isa}: {output:?}");
     let summary = place.summary("run");
@@ -46,7 +46,7 @@ fn trace(place: &Place, arguments: &str, isa: &str, threads: usize) -> Trace {
 fn isas() -> Vec<&'static str> {
     let place = Place::new();
     let has = |isa: &&str| {
-        let arguments = ["train", "--quiet", "--epochs", "1", "--out", "try"];
+        let arguments = ["train", "--quiet", "--epochs", "1", "--out", "try", "--overwrite"];
         let output = place.command(arguments).env("NN_ISA", isa).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         match output.status.code() {
@@ -203,7 +203,7 @@ fn the_reference_gives_the_weights_of_the_default_run() {
 fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
     let place = Place::new();
     let hash = |arguments: &str| {
-        let _ = place.nn(&format!("train --quiet --epochs 2 --out run {arguments}")).ok();
+        let _ = place.nn(&format!("train --quiet --epochs 2 --out run --overwrite {arguments}")).ok();
         let summary = place.summary("run");
         let text = |name: &str| summary[name].as_str().unwrap().to_owned();
         (text("params_sha256"), text("config_hash"))

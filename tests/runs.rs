@@ -42,7 +42,7 @@ fn a_run_writes_the_files_and_fields_of_the_contract() {
         !ran.stdout.contains('\u{1b}') && !ran.stdout.contains('\r'),
         "there must be no colours without a terminal: {ran:#?}"
     );
-    assert!(ran.stdout.contains("nn eval --model deep/er/run/model.safetensors --data digits"), "{ran:#?}");
+    assert!(ran.stdout.contains("look closer: nn eval --model deep/er/run/model.safetensors\n"), "{ran:#?}");
 
     let summary = place.summary("deep/er/run");
     for name in ["params_sha256", "config_hash", "data_sha256", "arithmetic_fingerprint"] {
@@ -106,11 +106,11 @@ fn without_out_the_run_is_named_after_its_data() {
 }
 
 #[test]
-fn a_new_run_replaces_the_old_one() {
+fn a_new_run_replaces_the_old_one_if_told_to() {
     let place = Place::new();
     let _ = place.nn("train --quiet --epochs 3 --out run").ok();
     let _ = place.file("run/notes.txt", "mine");
-    let _ = place.nn("train --quiet --epochs 2 --seed 9 --out run").ok();
+    let _ = place.nn("train --quiet --epochs 2 --seed 9 --out run --overwrite").ok();
     assert_eq!(place.metrics("run").len(), 2);
     let files = [
         "checkpoints/best.safetensors",
@@ -118,6 +118,7 @@ fn a_new_run_replaces_the_old_one() {
         "metrics.jsonl",
         "model.safetensors",
         "notes.txt",
+        "run.toml",
     ];
     let want: Vec<String> = files.iter().chain(&["summary.json"]).map(|name| format!("run/{name}")).collect();
     assert_eq!(place.files(), want, "the old run's files are removed, the user's own are kept");
@@ -198,7 +199,7 @@ fn a_stopped_run_resumes_as_if_nothing_had_happened() {
             running.signal(signal);
             let ran = running.end().ok();
             assert!(ran.stderr.is_empty(), "{ran:#?}");
-            let says = "to resume, run the same command with --resume";
+            let says = "to resume: nn train --resume --out run\n";
             assert!(ran.stdout.contains("stopped after step") && ran.stdout.contains(says), "{ran:#?}");
             let summary = place.summary("run");
             assert_eq!(summary["outcome"], "stopped");
@@ -431,7 +432,7 @@ fn an_evaluation_agrees_with_the_summary() {
     let diagonal: u64 = (0..10).map(|c| confusion[c][c].as_u64().unwrap()).sum();
     assert_eq!(diagonal, report["correct"].as_u64().unwrap());
     // An evaluation writes no files.
-    assert_eq!(place.files().len(), 5, "{:?}", place.files());
+    assert_eq!(place.files().len(), 6, "{:?}", place.files());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use nn_core::{Dataset, Targets, Workspace};
 use serde_json::json;
 
-use super::{isa, load_data, misfit, names, options_for, pixels, read_model, style, threads};
+use super::{isa, load_data, misfit, names, options_for, pixels, read_model, style, tell, threads};
 use crate::config::EvalConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::{self, ClassReport, OutputKind, Report, Units};
@@ -14,6 +14,7 @@ use crate::store::ModelFile;
 /// Evaluates a model and prints the report.
 pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
+    tell(config.note.as_deref(), config.json)?;
     let splits = load_data(&config.data, &options_for(&config.format, &model), config.json)?;
     for oddity in &splits.oddities {
         warn(oddity);

@@ -11,7 +11,7 @@ mod predict;
 mod replay;
 mod train;
 
-use std::io::{IsTerminal, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::Arc;
 
 use nn_core::{Dataset, Features, Isa, MismatchError, Threads, Workspace};
@@ -60,6 +60,19 @@ fn load_data(data: &str, options: &LoadOptions, quiet: bool) -> Result<Splits, F
     let source: Source = data.parse()?;
     let progress = LoadBar::new(quiet);
     Ok(nn_data::load(&source, options, &progress)?)
+}
+
+/// Tells the user what was not asked for but taken from elsewhere. JSON stays alone on standard output.
+fn tell(note: Option<&str>, json: bool) -> Result<(), Failure> {
+    match note {
+        Some(note) if json => {
+            // If standard error is closed, the result still counts.
+            let _ = writeln!(stderr(), "{note}");
+            Ok(())
+        }
+        Some(note) => crate::failure::write_stdout(format!("{note}\n")),
+        None => Ok(()),
+    }
 }
 
 /// The options for reading data for a trained model.

@@ -11,7 +11,7 @@ use nn_engine::{
 };
 use serde_json::{Value, json};
 
-use super::{explained, isa, load_data, options_for, threads};
+use super::{explained, isa, load_data, options_for, tell, threads};
 use crate::clock::Clock;
 use crate::config::ReplayConfig;
 use crate::failure::{Failure, write_stdout};
@@ -54,6 +54,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     replay.compare(from, Hash::Epoch, &params_sha256(&file.params));
     let mut reached = from;
     if from < until && replay.difference.is_none() {
+        tell(config.note.as_deref(), config.json)?;
         let options = options_for(&config.format, &file);
         let splits = load_data(&data_of(config, &file)?, &options, config.json)?;
         if splits.sha256 != manifest.parts().data_sha256 {
@@ -92,7 +93,7 @@ fn beside(checkpoint: &Path) -> PathBuf {
     }
 }
 
-/// The data set given by `--data`, or else the one that the checkpoint names.
+/// The data set given by `--data` or by the run's file, or else the one that the checkpoint names.
 fn data_of(config: &ReplayConfig, file: &ModelFile) -> Result<String, Failure> {
     match &config.data {
         Some(data) => Ok(data.clone()),
@@ -100,10 +101,10 @@ fn data_of(config: &ReplayConfig, file: &ModelFile) -> Result<String, Failure> {
             Ok(file.input.data.clone())
         }
         None => Err(Failure::usage(format_args!(
-            "the run was trained on {}, but the checkpoint does not store its path",
+            "the run was trained on {}, but no run.toml that tells its path lies with the checkpoint",
             file.input.data
         ))
-        .help("give the path with --data")),
+        .help("give the path with --data, and the options with which the run read it")),
     }
 }
 

@@ -31,6 +31,7 @@ use crate::metrics::{OutputKind, Units, predicted};
 use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
+use crate::store::runs::Occupant;
 use crate::store::{Checkpoints, InputInfo};
 
 /// Trains on this machine.
@@ -54,6 +55,7 @@ pub(in crate::commands) struct Rest {
     manifest: Manifest,
     compute: Compute,
     test: Arc<Dataset>,
+    folder: Arc<RunFolder>,
     /// The flag that signals set.
     pub(in crate::commands) stop: StopFlag,
 }
@@ -63,10 +65,10 @@ impl Job {
     pub(in crate::commands) fn prepare(config: &TrainConfig) -> Result<Self, Failure> {
         let clock = Clock::start();
         let stop = StopFlag::install()?;
-        let folder = Arc::new(RunFolder::open(&config.out)?);
+        let folder = Arc::new(RunFolder::for_run(config)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
-        let manifest = manifest(config, &splits)?;
+        let (manifest, options) = manifest(config, &splits)?;
         let input = InputInfo {
             data: splits.name.clone(),
             scale: scale_of(&splits.train),
@@ -80,17 +82,28 @@ impl Job {
         let mut log = Log::new(folder.metrics_path(), config.log_steps);
 
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
+        for note in config.notes() {
+            say.say(note);
+        }
         for note in splits.notes.iter().chain(&splits.oddities) {
             say.say(note);
+        }
+        if config.numbered && folder.path() != config.out {
+            let (run, out) = (folder.path().display(), config.out.display());
+            let note = format!("this run is in {run}, because there are earlier runs in {out}");
+            // A script that reads the results of the old one in its place must hear of it.
+            if config.quiet { warn(note) } else { say.say(&note) }
         }
         // The last chance to stop before files of an earlier run are touched.
         if stop.is_set() {
             return Err(Failure::interrupted("interrupted before the training began"));
         }
         let earlier = if config.resume {
-            resume(&mut engine, &folder, &folder.checkpoints(config.keep_checkpoints), &mut log, &say)?
+            let checkpoints = folder.checkpoints(config.keep_checkpoints);
+            let earlier = resume(&mut engine, &folder, &checkpoints, &mut log, &say)?;
+            folder.keep_options(&options);
+            earlier
         } else {
-            folder.clear()?;
             Earlier::default()
         };
         // The generation shows which contributions were sent to the run before it was resumed.
@@ -102,15 +115,26 @@ impl Job {
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
         let units = Units::from(splits.preparation.as_deref());
         let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
+        let mut recorder =
+            Recorder::new(folder.clone(), config.keep_checkpoints, manifest.clone(), input, log)?;
+        match folder.doomed() {
+            // An older run is destroyed only by a run that really begins, which the first step shows.
+            Some(doomed) => {
+                say.say(&format!("replacing {} in {}", doomed.words, folder.path().display()));
+                recorder.begin_with_the_first_step(options);
+            }
+            None if !config.resume => folder.begin(&options)?,
+            None => {}
+        }
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
             Evaluator::new(&train, test.clone(), units, evaluation, config.eval_every),
-            Recorder::new(folder, config.keep_checkpoints, manifest.clone(), input, log)?,
+            recorder,
             (engine.steps_done(), &earlier),
         );
-        Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, stop } })
+        Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, folder, stop } })
     }
 }
 
@@ -125,13 +149,33 @@ impl Rest {
     ) -> Result<(), Failure> {
         let finished = watch.finish(engine, outcome, config.threads.get())?;
         if let Outcome::Diverged { epoch, step } = outcome {
-            return Err(diverged(epoch, step.0 - epoch * self.manifest.steps_per_epoch(), &self.manifest));
+            let step = step.0 - epoch * self.manifest.steps_per_epoch();
+            // What has checkpoints is a run, and the folder that holds it is refused to the next one.
+            let held = !config.numbered && Occupant::of(self.folder.path()).is_some();
+            return Err(diverged(epoch, step, &self.manifest, held));
         }
+        let untouched = self.folder.doomed().filter(|_| finished.model.run.step == 0);
         if let Outcome::NoWorkers { have, want, waited, .. } = outcome {
-            return Err(no_workers(have, want, waited, finished.model.run.step));
+            let failure = no_workers(have, want, waited, finished.model.run.step, untouched.is_none());
+            return Err(match (untouched, self.resume_command(config)) {
+                (None, Some(command)) => failure
+                    .help(format_args!("start workers with nn-worker --coordinator, then resume: {command}")),
+                (None, None) => failure.help(
+                    "start workers with nn-worker --coordinator, then run the same command with --resume",
+                ),
+                (Some(_), _) => failure
+                    .help("start workers with nn-worker --coordinator, then run the same command again"),
+            });
         }
         if !config.quiet {
-            let text = closing(&finished, &self.test, &self.compute, outcome, config)?;
+            let text = match untouched {
+                Some(occupant) => format!(
+                    "stopped before the first step; {} still holds {}\n",
+                    self.folder.path().display(),
+                    occupant.words
+                ),
+                None => self.closing(&finished, outcome, config)?,
+            };
             crate::failure::write_stdout(text)?;
         }
         if outcome == Outcome::Complete
@@ -141,21 +185,73 @@ impl Rest {
         }
         Ok(())
     }
+
+    /// The command that resumes the run; `None` if there is none that works by itself.
+    fn resume_command(&self, config: &TrainConfig) -> Option<String> {
+        if self.folder.has_options() { config.resume_command(self.folder.path()) } else { None }
+    }
+
+    /// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer,
+    /// where the files are, and what to do next.
+    fn closing(&self, finished: &Finished, outcome: Outcome, config: &TrainConfig) -> Result<String, Failure> {
+        let Self { test, compute, folder, .. } = self;
+        let model = &finished.model;
+        let out = folder.path().display();
+        let mut text = String::new();
+        let (names, style) = (names(model), style());
+        if let Some((height, width)) = test.image().filter(|_| style.colored()) {
+            let mut workspace = Workspace::for_evaluation(&model.model, compute.threads.clone(), compute.isa);
+            let count = test.len().min(10);
+            let answers = workspace.outputs(&model.params, test, 0..count).map_err(Failure::data)?;
+            let drawn: Vec<Vec<f32>> = (0..count).map(|sample| pixels(test, sample)).collect();
+            let tiles: Vec<show::Tile<'_>> = drawn
+                .iter()
+                .zip(answers.chunks_exact(model.model.output_width()))
+                .enumerate()
+                .map(|(sample, (pixels, outputs))| {
+                    let answer = predicted(outputs);
+                    let truth = test.label(sample).map(|label| label as usize);
+                    let kind = OutputKind::of(&model.model);
+                    show::Tile { pixels, answer, confidence: outputs[answer], kind, truth }
+                })
+                .collect();
+            text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names, &style));
+        }
+        text += &format!("{}\n", finished.comparison(&names, &style));
+        if outcome == Outcome::Stopped {
+            let how = match self.resume_command(config) {
+                Some(command) => format!("to resume: {command}"),
+                None => "to resume, run the same command with --resume".to_owned(),
+            };
+            text += &format!("stopped after step {}; {how}\n", model.run.step);
+        }
+        text += &format!("the model is in {out}/model.safetensors, the figures are in {out}/summary.json\n");
+        // `nn eval` finds the data, and how to read it, in the run's file.
+        if outcome == Outcome::Complete
+            && folder.has_options()
+            && let Some(model) = show::shell_path_flag("model", &folder.path().join("model.safetensors"))
+        {
+            text += &format!("look closer: nn eval {model}\n");
+        }
+        Ok(text)
+    }
 }
 
-/// The manifest of the run: everything that decides its weights.
-fn manifest(config: &TrainConfig, splits: &Splits) -> Result<Manifest, Failure> {
+/// The manifest of the run, which is everything that decides its weights, and the text of its `run.toml`.
+fn manifest(config: &TrainConfig, splits: &Splits) -> Result<(Manifest, String), Failure> {
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
     let model = design.model(inputs, outputs).map_err(Failure::usage)?;
-    Manifest::new(ManifestParts {
+    let options = config.run_file(&design)?;
+    let manifest = Manifest::new(ManifestParts {
         model,
         recipe: design.recipe,
         train_samples: splits.train.len(),
         data_sha256: splits.sha256.clone(),
         preprocess_sha256: splits.preparation.as_ref().map(|preparation| preparation.sha256()),
     })
-    .map_err(Failure::usage)
+    .map_err(Failure::usage)?;
+    Ok((manifest, options))
 }
 
 /// What is known about the data.
@@ -183,13 +279,15 @@ fn resume(
     let mut from = None;
     if let Some((path, mut file)) = found.newest {
         let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
-        same_run(engine.manifest(), &theirs, &path)?;
+        same_run(engine.manifest(), &theirs, &path, folder)?;
         earlier.generation = file.run.generation.map_or(0, |generation| generation + 1);
         unlogged = std::mem::take(&mut file.run.unlogged);
         engine.restore(file.snapshot()).map_err(|error| {
             Failure::usage(format_args!("cannot resume from {}: {error}", path.display()))
         })?;
         from = Some(path);
+    } else {
+        same_model(engine.manifest(), folder)?;
     }
     // Files are touched only now that the checkpoint is known to be of this run.
     for (path, error) in &found.passed_over {
@@ -201,7 +299,7 @@ fn resume(
         Ok(None) => {}
         Ok(Some((path, best))) => {
             let theirs = Manifest::new(best.run.manifest).map_err(Failure::data)?;
-            same_run(engine.manifest(), &theirs, &path)?;
+            same_run(engine.manifest(), &theirs, &path, folder)?;
             earlier.best = best.run.validation;
         }
         Err(error) => warn(format_args!(
@@ -218,8 +316,26 @@ fn resume(
     Ok(earlier)
 }
 
+/// Fails if the folder, which has no checkpoint to resume from, has the model of another or a longer run: starting from
+/// the beginning would replace it.
+fn same_model(mine: &Manifest, folder: &RunFolder) -> Result<(), Failure> {
+    let Some((path, model)) = folder.model() else { return Ok(()) };
+    let theirs = Manifest::new(model.run.manifest).map_err(Failure::data)?;
+    same_run(mine, &theirs, &path, folder)?;
+    if model.run.step <= mine.total_steps() {
+        return Ok(());
+    }
+    Err(Failure::usage(format_args!(
+        "{} is a model after step {}, and there is no checkpoint to resume from; this run would end after step {}",
+        path.display(),
+        model.run.step,
+        mine.total_steps()
+    ))
+    .help("give at least as many --epochs, or choose another --out"))
+}
+
 /// Fails if `theirs`, the manifest of the checkpoint at `path`, is of another run.
-fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path) -> Result<(), Failure> {
+fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path, folder: &RunFolder) -> Result<(), Failure> {
     let differences = mine.differences(theirs);
     if differences.is_empty() {
         return Ok(());
@@ -231,7 +347,13 @@ fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path) -> Result<(), Failu
         path.display(),
         list.join("; ")
     ))
-    .help("resume with the options the run was started with, or choose another --out"))
+    .help(if folder.has_options() {
+        "resume with the options the run was started with: --resume and --out alone take them from its run.toml; or \
+         choose another --out"
+    } else {
+        "resume with the options the run was started with, which its folder does not tell, as it has no run.toml; or \
+         choose another --out"
+    }))
 }
 
 fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {
@@ -251,7 +373,7 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> Strin
     )
 }
 
-fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
+fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
         "the loss or a gradient became NaN or infinite in epoch {}, step {}",
@@ -259,61 +381,17 @@ fn diverged(epoch: u64, step: u64, manifest: &Manifest) -> Failure {
         step + 1
     ))
     .help(format_args!(
-        "the learning rate of {rate} is probably too high: try --learning-rate {}; inputs far from 0 to 1 have the same effect",
-        rate / 10.0
+        "the learning rate of {rate} is probably too high: try --learning-rate {}{}; inputs far from 0 to 1 have the same effect",
+        rate / 10.0,
+        if held { " with --overwrite or another --out" } else { "" }
     ))
 }
 
-fn no_workers(have: usize, want: usize, waited: std::time::Duration, step: u64) -> Failure {
+fn no_workers(have: usize, want: usize, waited: std::time::Duration, step: u64, kept: bool) -> Failure {
     Failure::network(format_args!(
-        "waited {} s for {want} worker{}, but only {have} joined; the run ends after step {step}, with a checkpoint",
+        "waited {} s for {want} worker{}, but only {have} joined; the run ends after step {step}{}",
         waited.as_secs(),
-        if want == 1 { "" } else { "s" }
+        if want == 1 { "" } else { "s" },
+        if kept { ", with a checkpoint" } else { ", and the older run is untouched" }
     ))
-    .help("start workers with nn-worker --coordinator, then run the same command with --resume")
-}
-
-/// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer, where
-/// the files are, and what to do next.
-fn closing(
-    finished: &Finished,
-    test: &Dataset,
-    compute: &Compute,
-    outcome: Outcome,
-    config: &TrainConfig,
-) -> Result<String, Failure> {
-    let model = &finished.model;
-    let out = config.out.display();
-    let mut text = String::new();
-    let (names, style) = (names(model), style());
-    if let Some((height, width)) = test.image().filter(|_| style.colored()) {
-        let mut workspace = Workspace::for_evaluation(&model.model, compute.threads.clone(), compute.isa);
-        let count = test.len().min(10);
-        let answers = workspace.outputs(&model.params, test, 0..count).map_err(Failure::data)?;
-        let drawn: Vec<Vec<f32>> = (0..count).map(|sample| pixels(test, sample)).collect();
-        let tiles: Vec<show::Tile<'_>> = drawn
-            .iter()
-            .zip(answers.chunks_exact(model.model.output_width()))
-            .enumerate()
-            .map(|(sample, (pixels, outputs))| {
-                let answer = predicted(outputs);
-                let truth = test.label(sample).map(|label| label as usize);
-                let kind = OutputKind::of(&model.model);
-                show::Tile { pixels, answer, confidence: outputs[answer], kind, truth }
-            })
-            .collect();
-        text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names, &style));
-    }
-    text += &format!("{}\n", finished.comparison(&names, &style));
-    if outcome == Outcome::Stopped {
-        text += &format!(
-            "stopped after step {}; to resume, run the same command with --resume\n",
-            model.run.step
-        );
-    }
-    text += &format!("the model is in {out}/model.safetensors, the figures are in {out}/summary.json\n");
-    if outcome == Outcome::Complete {
-        text += &format!("look closer: nn eval --model {out}/model.safetensors --data {}\n", config.data);
-    }
-    Ok(text)
 }

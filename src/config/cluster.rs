@@ -15,7 +15,7 @@ use super::lists::Addresses;
 use super::option::{default, derived, required, unset};
 use super::options::{DataFormat, DataOptions};
 use super::origins::{Origin, Origins};
-use super::print::as_comments;
+use super::print::{as_comments, as_flags};
 use super::security::{
     ClientSecurity, ClientSecurityConfig, ClientSecurityOptions, ServerSecurity, ServerSecurityConfig,
     ServerSecurityOptions,
@@ -92,22 +92,26 @@ impl CoordArgs {
         let (options, origins) = environment.complete(self.options, None)?;
         let options = options.check(&origins)?;
         let printed = as_comments(&CoordOptions::lines(&options), &origins);
+        let flags = as_flags(&CoordOptions::lines(&options), &origins);
         let Coord { security, listen, min_workers, spawn, patience, wait_timeout, audit } = options;
         let security = security.resolve(&origins)?;
         Ok(match self.train.check(environment)? {
             Asked::Print(text) => {
                 Asked::Print(format!("{text}\n# ---- Of nn-coord only, not for a file ----\n\n{printed}"))
             }
-            Asked::Run(train) => Asked::Run(Box::new(CoordConfig {
-                listen,
-                min_workers,
-                spawn,
-                patience,
-                wait_timeout: wait_timeout.map(Duration::from_secs),
-                audit,
-                security,
-                train: *train,
-            })),
+            Asked::Run(mut train) => {
+                train.program = flags.map(|flags| format!("nn-coord{flags}"));
+                Asked::Run(Box::new(CoordConfig {
+                    listen,
+                    min_workers,
+                    spawn,
+                    patience,
+                    wait_timeout: wait_timeout.map(Duration::from_secs),
+                    audit,
+                    security,
+                    train: *train,
+                }))
+            }
         })
     }
 }

@@ -48,7 +48,7 @@ impl Learn {
     }
 
     /// This with the defaults for the data in place of what was not asked for.
-    pub(super) fn completed(&self, facts: &Facts) -> Self {
+    pub(super) fn with_defaults(&self, facts: &Facts) -> Self {
         let name = self.recipe_for(facts);
         let defaults = recipes::defaults(name, facts, self.batch_size, self.epochs);
         let mut learn = self.clone();
@@ -68,13 +68,71 @@ impl Learn {
         learn
     }
 
+    /// These options with all that the design decided, so that they give the same design again, whatever the data and the
+    /// defaults are then.
+    pub(super) fn completed(&self, design: &Design) -> Self {
+        // Without `..`: a part that is not stored must not compile.
+        let Design { hidden, activation, output, cost, recipe } = design;
+        let Recipe { init, optimizer, schedule, learning_rate, l2, batch_size, shard_size, epochs, seed } =
+            recipe.clone();
+        let Schedule { shape, warmup_steps } = schedule;
+        let mut learn = Self {
+            recipe: self.recipe,
+            hidden: Some(Widths(hidden.clone())),
+            activation: Some(*activation),
+            output: Some(*output),
+            cost: Some(*cost),
+            init: Some(init),
+            warmup_steps: Some(warmup_steps),
+            learning_rate: Some(learning_rate),
+            l2,
+            batch_size: Some(batch_size),
+            shard_size: Some(shard_size),
+            epochs: Some(epochs),
+            seed,
+            ..self.clone() // constants of optimizers and schedules, of which the design has those in use
+        };
+        learn.optimizer = Some(match optimizer {
+            Optimizer::Sgd => OptimizerName::Sgd,
+            Optimizer::Momentum { momentum } => {
+                learn.momentum = momentum;
+                OptimizerName::Momentum
+            }
+            Optimizer::Nesterov { momentum } => {
+                learn.momentum = momentum;
+                OptimizerName::Nesterov
+            }
+            Optimizer::Adam { beta1, beta2, epsilon } => {
+                (learn.beta1, learn.beta2, learn.epsilon) = (beta1, beta2, epsilon);
+                OptimizerName::Adam
+            }
+            Optimizer::AdamW { beta1, beta2, epsilon, weight_decay } => {
+                (learn.beta1, learn.beta2, learn.epsilon) = (beta1, beta2, epsilon);
+                learn.weight_decay = Some(weight_decay);
+                OptimizerName::AdamW
+            }
+        });
+        learn.schedule = Some(match shape {
+            ScheduleShape::Constant => ScheduleName::Constant,
+            ScheduleShape::Step { every_epochs, factor } => {
+                (learn.step_epochs, learn.step_factor) = (every_epochs, factor);
+                ScheduleName::Step
+            }
+            ScheduleShape::Cosine { floor } => {
+                learn.cosine_floor = floor;
+                ScheduleName::Cosine
+            }
+        });
+        learn
+    }
+
     /// The design for data of which `facts` are known: what was asked for, or else what suits the data.
     ///
     /// # Errors
     /// Exit code 2 if options do not fit each other or the data.
     pub(super) fn design(&self, facts: &Facts, origins: &Origins) -> Result<Design, Failure> {
         let task = facts.task;
-        let completed = self.completed(facts);
+        let completed = self.with_defaults(facts);
         check_selected(&completed, origins)?;
         let defaults = recipes::defaults(self.recipe_for(facts), facts, self.batch_size, self.epochs);
         // Without `..`: an option that is not used must not compile.

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
 use super::options::TrainOptions;
 use super::origins::{Origin, Origins};
+use super::run_file::moved;
 use super::table::{Given, Options as _};
 use super::value::did_you_mean;
 use crate::failure::Failure;
@@ -83,6 +84,8 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let mut flat = Vec::new();
+    let started = entries.iter().find_map(|(key, value)| started_in(key.get_ref(), value.get_ref()));
+    let known = TrainOptions::entries();
     for (spanned, value) in entries {
         match (spanned.get_ref().as_ref(), value.get_ref()) {
             // The options about columns may stand in a table of their own.
@@ -97,13 +100,38 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
     for (spanned, value) in flat {
         let key = spanned.get_ref().as_ref();
         let line = line_of(text.as_bytes(), spanned.span().start);
+        if started_in(key, value.get_ref()).is_some() {
+            continue;
+        }
+        let of_data = known.iter().any(|entry| entry.key == key && entry.of_data);
+        let there = match (value.get_ref(), &started) {
+            (DeValue::String(text), Some(directory)) if of_data => moved(text, directory),
+            _ => None,
+        };
+        if let Some(there) = there {
+            origins.say(key, format!("{key} is read from {there}, where the run began"));
+            let there = DeValue::String(there.into());
+            let _ = options.set(key, Given::Toml(&there));
+            origins.note([key], Origin::Line(line));
+            continue;
+        }
         match options.set(key, Given::Toml(value.get_ref())) {
             None => return Err(unknown(key, name, line)),
             Some(Err(wrong)) => return Err(wrong.about(&format!("{name}:{line}: {key}"))),
             Some(Ok(())) => origins.note([key], Origin::Line(line)),
         }
     }
+    if let Some(directory) = started {
+        origins.started_in(directory);
+    }
     Ok((options, origins))
+}
+
+/// The folder in which the run of this file began, if the entry says it: `in` of the table `started`.
+fn started_in(key: &str, value: &DeValue<'_>) -> Option<PathBuf> {
+    let table = value.as_table().filter(|table| key == "started" && table.len() == 1)?;
+    let (_, directory) = table.iter().find(|(key, _)| key.get_ref() == "in")?;
+    Some(directory.get_ref().as_str()?.into())
 }
 
 /// The failure for a key that is no option's.

@@ -5,7 +5,8 @@
 //! ```text
 //! flags ─────────────────┐
 //! NN_… ─ Environment ────┼─ complete ─ TrainOptions ─ validate ─ Settings ─ TrainConfig ─ for_task ─ Design
-//! run.toml ─ file::read ─┘                                       └ print    (once the data is known)
+//! run.toml ─ file::read ─┤                                       └ print    (once the data is known)
+//! <out>/run.toml ────────┘ with --resume only
 //! ```
 //!
 //! To add a training option, write its entry in `options.rs`. The compiler then asks for its use: in `design.rs` if it
@@ -32,6 +33,7 @@ mod options;
 mod origins;
 mod print;
 mod recipes;
+pub(crate) mod run_file;
 mod security;
 mod settings;
 mod table;

@@ -9,6 +9,7 @@ use super::choice::{Tri, choice};
 use super::numbers::{check_range, check_threads};
 use super::options::{DataFormat, DataOptions};
 use super::origins::Origins;
+use super::run_file::{Reading, reading};
 use super::table::Options as _;
 use super::value::{text, whole};
 use crate::failure::Failure;
@@ -19,9 +20,10 @@ pub struct EvalArgs {
     /// Trained model: a model.safetensors that `nn train` wrote
     #[arg(long, value_name = "FILE")]
     model: PathBuf,
-    /// Data set with the test samples: digits, mnist, fashion-mnist, or a path
+    /// Data set with the test samples: digits, mnist, fashion-mnist, or a path [default: the run's, read as the run read
+    /// it, if run.toml lies with the model]
     #[arg(long, value_name = "DATA", value_parser = text)]
-    data: String,
+    data: Option<String>,
     /// Threads to compute with; they change the time, never the result [default: all of the machine's]
     #[arg(long, value_name = "T", value_parser = whole, allow_negative_numbers = true)]
     threads: Option<u64>,
@@ -45,6 +47,8 @@ pub struct EvalConfig {
     pub data: String,
     /// How to read the data.
     pub format: DataFormat,
+    /// What to tell the user about the data, if the run's file says which.
+    pub note: Option<String>,
     /// Threads to compute with.
     pub threads: NonZeroUsize,
     /// The number of wrong answers to show.
@@ -59,12 +63,19 @@ impl EvalArgs {
     /// # Errors
     /// Exit code 2, with the flag to blame.
     pub fn check(self) -> Result<EvalConfig, Failure> {
+        let Reading { data, format, note } = reading(&self.model, self.data, self.format)?;
+        let data = data.ok_or_else(|| {
+            let model = self.model.display();
+            Failure::usage(format_args!("--data is missing, and no run.toml of a run lies with {model}"))
+                .help("name the data with --data, and the options that reading it takes")
+        })?;
         Ok(EvalConfig {
-            format: self.format.check(&Origins::default())?,
+            format,
+            note,
             threads: check_threads(self.threads)?,
             wrong: check_range("wrong", self.wrong, 0..=10_000)?,
             model: self.model,
-            data: self.data,
+            data,
             json: self.json,
         })
     }
@@ -165,7 +176,8 @@ pub struct ReplayArgs {
     /// Log of the run [default: metrics.jsonl beside the checkpoint or its folder]
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Training data of the run: digits, mnist, fashion-mnist, or a path [default: the checkpoint's, unless it is a path]
+    /// Training data of the run: digits, mnist, fashion-mnist, or a path [default: the run's, read as the run
+    /// read it, if run.toml lies with the checkpoint]
     #[arg(long, value_name = "DATA", value_parser = text)]
     data: Option<String>,
     /// Threads to compute with; they change the time, never the result [default: all of the machine's]
@@ -192,6 +204,8 @@ pub struct ReplayConfig {
     pub data: Option<String>,
     /// How to read the data.
     pub format: DataFormat,
+    /// What to tell the user about the data, if the run's file says which.
+    pub note: Option<String>,
     /// Threads to compute with.
     pub threads: NonZeroUsize,
     /// Whether to print JSON on standard output.
@@ -204,13 +218,15 @@ impl ReplayArgs {
     /// # Errors
     /// Exit code 2, with the flag to blame.
     pub fn check(self) -> Result<ReplayConfig, Failure> {
+        let Reading { data, format, note } = reading(&self.checkpoint, self.data, self.format)?;
         Ok(ReplayConfig {
-            format: self.format.check(&Origins::default())?,
+            format,
+            note,
             threads: check_threads(self.threads)?,
             checkpoint: self.checkpoint,
             until: self.until,
             log: self.log,
-            data: self.data,
+            data,
             json: self.json,
         })
     }

@@ -56,6 +56,8 @@ pub(super) struct Opt<F: Field> {
     only_with: Option<OnlyWith>,
     common: bool,
     of_machine: bool,
+    of_command: bool,
+    of_data: bool,
 }
 
 /// The values of another option, the selector, without which an option has no effect.
@@ -98,6 +100,8 @@ impl<F: Field> Opt<F> {
             only_with: None,
             common: false,
             of_machine: false,
+            of_command: false,
+            of_data: false,
         }
     }
 
@@ -130,6 +134,17 @@ impl<F: Field> Opt<F> {
     /// The default belongs to the machine: help says it in these words, and a printed configuration does not set it.
     pub(super) fn of_machine(self, words: &str) -> Self {
         Self { default_words: Some(words.to_owned()), of_machine: true, ..self }
+    }
+
+    /// The option belongs to one command, not to the run: a resumed run does not take it up.
+    pub(super) fn of_command(self) -> Self {
+        Self { of_command: true, ..self }
+    }
+
+    /// The option names data. If that is a path that only the working directory of an earlier run has, a resumed run
+    /// reads it there.
+    pub(super) fn of_data(self) -> Self {
+        Self { of_data: true, ..self }
     }
 
     /// The checked option.
@@ -184,6 +199,8 @@ impl<F: Field> Opt<F> {
             only_with: self.only_with,
             common: self.common,
             of_machine: self.of_machine,
+            of_command: self.of_command,
+            of_data: self.of_data,
             parser: F::Value::parser(),
             shape: F::Value::shape,
         }
@@ -216,6 +233,10 @@ pub struct Entry {
     pub required: bool,
     /// Whether the default belongs to the machine.
     pub of_machine: bool,
+    /// Whether it belongs to one command, not to the run.
+    pub of_command: bool,
+    /// Whether it names data.
+    pub of_data: bool,
     help: String,
     more: Option<String>,
     names: Vec<&'static str>,

@@ -45,7 +45,7 @@ options! {
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
             /// Table of validation samples, with the columns of the training data
-            validation: Option<PathBuf> = unset().example("validation.csv".into());
+            validation: Option<PathBuf> = unset().is_data().example("validation.csv".into());
             /// Weights of the classes: none, balanced, or such as yes=5,no=1
             class_weights: ClassWeights = default(ClassWeights::None);
         }
@@ -224,16 +224,26 @@ options! {
             /// Data set: digits, mnist, fashion-mnist, or a path
             ///
             /// The digits come with the program. The path is that of a folder, archive, CSV, NPY or NPZ
-            data: String = default(defaults::DATA.to_owned()).takes("DATA").common();
+            data: String = default(defaults::DATA.to_owned()).takes("DATA").of_data().common();
         }
         "Run" {
             /// Folder for the results
             ///
-            /// It holds the model, the summary, the metrics and the checkpoints
-            out: Option<PathBuf> =
-                derived(defaults::out_in_words()).takes("DIR").example(defaults::default_out(defaults::DATA)).common();
+            /// It holds the model, the summary, the metrics, the checkpoints, and the options in run.toml. Where a default
+            /// folder holds a run, a new one gets a number: runs/digits-2
+            out: Option<PathBuf> = derived(defaults::out_in_words())
+                .takes("DIR")
+                .example(defaults::default_out(defaults::DATA))
+                // Which folder is free depends on what the machine has.
+                .of_machine(&defaults::out_in_words())
+                .of_command()
+                .common();
             /// Resume from the newest checkpoint in the output folder
-            resume: bool = default(false).common();
+            ///
+            /// Options that are not given are those of that run
+            resume: bool = default(false).of_command().common();
+            /// Replace the run in the output folder
+            overwrite: bool = default(false).of_command();
             /// Threads to compute with
             ///
             /// They change the time, never the result
@@ -245,7 +255,7 @@ options! {
             /// Evaluate on the test samples every N epochs, and after the last one
             eval_every: u32 = default(1).within(1..=MAX_EPOCHS);
             /// Print only warnings and errors
-            quiet: bool = default(false);
+            quiet: bool = default(false).of_command();
         }
         "Durability" {
             /// Seconds between two checkpoints; 0 for none by the clock

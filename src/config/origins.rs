@@ -1,6 +1,7 @@
 //! Where the value of an option comes from.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 /// The beginning of the name of every variable that holds an option.
 pub(super) const PREFIX: &str = "NN_";
@@ -15,6 +16,8 @@ pub(super) fn variable(key: &str) -> String {
 pub enum Origin {
     /// Not given.
     Default,
+    /// That line of the file that lies with the run that is resumed.
+    Run(usize),
     /// That line of the configuration file.
     Line(usize),
     /// The option's environment variable.
@@ -28,9 +31,10 @@ impl Origin {
     pub fn overrides(self, other: Self) -> bool {
         let rank = |origin| match origin {
             Self::Default => 0,
-            Self::Line(_) => 1,
-            Self::Variable => 2,
-            Self::Flag => 3,
+            Self::Run(_) => 1,
+            Self::Line(_) => 2,
+            Self::Variable => 3,
+            Self::Flag => 4,
         };
         rank(self) > rank(other)
     }
@@ -40,13 +44,53 @@ impl Origin {
 #[derive(Debug, Clone, Default)]
 pub struct Origins {
     file: String,
+    /// The name of the run's file, if a run is resumed.
+    run: String,
     given: BTreeMap<String, Origin>,
+    /// The working directory of the run that a file describes.
+    directory: Option<PathBuf>,
+    /// What the user should hear about how the options came together.
+    notes: Vec<(String, String)>,
 }
 
 impl Origins {
     /// No origins yet; `file` is the name of the configuration file in messages.
     pub fn of_file(file: &str) -> Self {
-        Self { file: file.to_owned(), given: BTreeMap::new() }
+        Self { file: file.to_owned(), ..Self::default() }
+    }
+
+    /// These origins, and those of a run's file for the options that are not given here.
+    #[must_use]
+    pub(super) fn or_of_run(mut self, run: Self) -> Self {
+        self.run = run.file;
+        for (key, origin) in run.given {
+            let origin = if let Origin::Line(line) = origin { Origin::Run(line) } else { origin };
+            let _ = self.given.entry(key).or_insert(origin);
+        }
+        self.directory = run.directory;
+        self.notes.extend(run.notes);
+        self
+    }
+
+    /// The working directory of the run that a file describes, if it says it.
+    pub(super) fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// Sets the working directory of the run that a file describes.
+    pub(super) fn started_in(&mut self, directory: PathBuf) {
+        self.directory = Some(directory);
+    }
+
+    /// Adds a sentence for the user about an option that comes from a file or from nowhere.
+    pub(super) fn say(&mut self, key: &str, note: String) {
+        self.notes.push((key.to_owned(), note));
+    }
+
+    /// What the user should hear about how the options came together.
+    pub fn notes(&self) -> Vec<&str> {
+        let overruled = |key: &str| matches!(self.of(key), Origin::Variable | Origin::Flag);
+        self.notes.iter().filter(|(key, _)| !overruled(key)).map(|(_, note)| note.as_str()).collect()
     }
 
     /// Notes where the options with these keys come from, in place of what was noted before.
@@ -63,6 +107,7 @@ impl Origins {
     pub fn subject(&self, key: &str) -> String {
         match self.of(key) {
             Origin::Line(line) => format!("{}:{line}: {key}", self.file),
+            Origin::Run(line) => format!("{}:{line}: {key}", self.run),
             Origin::Variable => variable(key),
             Origin::Default | Origin::Flag => format!("--{key}"),
         }
@@ -70,9 +115,11 @@ impl Origins {
 
     /// The origin in words: `default`, `from run.toml:3`, `from NN_EPOCHS` or `from --epochs`; always one line.
     pub fn in_words(&self, key: &str) -> String {
+        let from = |file: &str, line| format!("from {}:{line}", file.replace(char::is_control, "?"));
         match self.of(key) {
             Origin::Default => "default".to_owned(),
-            Origin::Line(line) => format!("from {}:{line}", self.file.replace(char::is_control, "?")),
+            Origin::Line(line) => from(&self.file, line),
+            Origin::Run(line) => from(&self.run, line),
             Origin::Variable | Origin::Flag => format!("from {}", self.subject(key)),
         }
     }
@@ -101,7 +148,7 @@ mod tests {
 
     #[test]
     fn flags_override_variables_and_these_the_file() {
-        let order = [Origin::Default, Origin::Line(9), Origin::Variable, Origin::Flag];
+        let order = [Origin::Default, Origin::Run(8), Origin::Line(9), Origin::Variable, Origin::Flag];
         for (i, a) in order.into_iter().enumerate() {
             for (j, b) in order.into_iter().enumerate() {
                 assert_eq!(a.overrides(b), i > j, "{a:?} {b:?}");

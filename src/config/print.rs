@@ -1,6 +1,7 @@
 //! A configuration as a file that `--config` takes.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use super::option::{Entry, Line};
 use super::options::TrainOptions;
@@ -8,6 +9,7 @@ use super::origins::{Origin, Origins};
 use super::settings::Settings;
 use super::table::Options as _;
 use crate::failure::Failure;
+use crate::show::shell_flag;
 
 /// The configuration as a commented TOML file with every option and its origin. Read back, it gives the same
 /// configuration.
@@ -17,9 +19,46 @@ use crate::failure::Failure;
 /// # Errors
 /// Exit code 2 if the output folder has a name that TOML, which is UTF-8, cannot hold.
 pub fn print(settings: &Settings) -> Result<String, Failure> {
-    let mut text = String::from(
-        "# A run of `nn train`, for its option --config. Flags and variables override this file.\n\
-         # A line that begins with # has no effect; if it holds an option, the value is an example.\n",
+    let head = "# A run of `nn train`, for its option --config. Flags and variables override this file.";
+    commented(settings, head, |entry, line| match line {
+        Line::Value(Some(value)) => {
+            Line::Value(Some(format!("{value}  # {}", settings.origins.in_words(entry.key))))
+        }
+        line => line,
+    })
+}
+
+/// The configuration of a run for the folder of the run, which began in `directory`: without origins, which mean nothing
+/// later, and without what belongs to the command that began it.
+///
+/// # Errors
+/// As for [`print`].
+pub(super) fn run_file(settings: &Settings, head: &str, directory: Option<&Path>) -> Result<String, Failure> {
+    let head = format!(
+        "{head}\n\
+         # `--resume` takes them up, `nn eval` and `nn replay` read the run's data by them, and `--config` takes\n\
+         # them for a new run."
+    );
+    let mut text = commented(settings, &head, |entry, line| match line {
+        Line::Value(value) if entry.of_command => Line::Example(value),
+        line => line,
+    })?;
+    if let Some(directory) = directory.and_then(Path::to_str) {
+        text +=
+            "\n# The folder from which the run began: if a path above is not here, it is looked for there.\n";
+        let _ = writeln!(text, "[started]\nin = {}", toml::Value::String(directory.to_owned()));
+    }
+    Ok(text)
+}
+
+/// Every option with its description; `shown` decides how its line is shown.
+fn commented(
+    settings: &Settings,
+    head: &str,
+    shown: impl Fn(&Entry, Line) -> Line,
+) -> Result<String, Failure> {
+    let mut text = format!(
+        "{head}\n# A line that begins with # has no effect; if it holds an option, the value is an example.\n"
     );
     let lines = TrainOptions::lines(&settings.options);
     let mut heading = "";
@@ -33,9 +72,8 @@ pub fn print(settings: &Settings) -> Result<String, Failure> {
             let _ = writeln!(text, "# {line}");
         }
         let key = entry.key;
-        let origin = settings.origins.in_words(key);
-        let _ = match line(&entry, &lines, settings) {
-            Line::Value(Some(value)) => writeln!(text, "{key} = {value}  # {origin}"),
+        let _ = match shown(&entry, line(&entry, &lines, settings)) {
+            Line::Value(Some(value)) => writeln!(text, "{key} = {value}"),
             Line::Value(None) => return Err(not_utf8(&settings.origins.subject(key))),
             Line::Example(value) => writeln!(text, "# {key} = {}", value.unwrap_or_default()),
         };
@@ -64,6 +102,28 @@ fn line(entry: &Entry, lines: &[(&'static str, Line)], settings: &Settings) -> L
         Some(Line::Value(value)) if without_effect || of_machine => Line::Example(value),
         line => line.unwrap_or(Line::Example(None)),
     }
+}
+
+/// The options that are given as flags for a shell, in front of which there is a space: those that a command needs when it
+/// is repeated.
+pub(super) fn as_flags(lines: &[(&'static str, Line)], origins: &Origins) -> Option<String> {
+    let mut flags = String::new();
+    for (key, line) in lines.iter().filter(|(key, _)| origins.of(key) == Origin::Flag) {
+        let Line::Value(value) = line else { continue };
+        let value: toml::Table = format!("value = {}", value.as_deref()?).parse().ok()?;
+        match value.get("value")? {
+            toml::Value::Boolean(true) => flags += &format!(" --{key}"),
+            toml::Value::Boolean(false) => flags += &format!(" --{key}=false"),
+            toml::Value::String(text) => flags += &format!(" {}", shell_flag(key, text)?),
+            toml::Value::Array(list) => {
+                let list: Vec<String> =
+                    list.iter().map(|item| item.as_str().map_or(item.to_string(), str::to_owned)).collect();
+                flags += &format!(" {}", shell_flag(key, &list.join(","))?);
+            }
+            number => flags += &format!(" --{key} {number}"),
+        }
+    }
+    Some(flags)
 }
 
 fn not_utf8(subject: &str) -> Failure {

@@ -16,6 +16,8 @@ pub struct Settings {
     pub options: Train,
     /// Where each comes from.
     pub origins: Origins,
+    /// Whether the output folder is the default, which gets a number if it holds a run.
+    pub numbered: bool,
 }
 
 /// Checks the merged options of a run and completes them.
@@ -33,6 +35,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
         learn.schedule.get_or_insert(defaults.schedule);
     }
     let mut options = options.check(origins)?;
+    let numbered = options.out.is_none();
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
         let text = format_args!("{} names no folder", origins.subject("out"));
@@ -42,7 +45,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     let learn = &mut options.learn;
     if let Some(facts) = known {
         let design = learn.design(&facts, origins)?;
-        *learn = learn.completed(&facts);
+        *learn = learn.with_defaults(&facts);
         learn.init = Some(design.recipe.init);
         learn.shard_size = Some(design.recipe.shard_size);
         learn.output = Some(design.output);
@@ -57,7 +60,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
                 .or_else(|failure| learn.design(&of(Task::Regression), origins).map_err(|_| failure))?,
         };
     }
-    Ok(Settings { options, origins: origins.clone() })
+    Ok(Settings { options, origins: origins.clone(), numbered })
 }
 
 /// The recipe, if it is known before the data is read.

@@ -208,7 +208,7 @@ fn flags_override_the_file() {
     flags.learn.epochs = Some(7);
     flags.format.task = Some(Task::Classification);
     let settings = overruled(flags, "epochs = 5\nbatch-size = 20\nheader = 'yes'").unwrap();
-    let Settings { options, origins } = settings;
+    let Settings { options, origins, numbered: _ } = settings;
     let learn = options.learn;
     assert_eq!((learn.epochs, learn.batch_size, options.format.header), (Some(7), Some(20), Header::Yes));
     assert_eq!(origins.of("epochs"), Origin::Flag);

@@ -1,7 +1,7 @@
 //! A run: from the flags of a program that trains to the configuration that the work takes.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,13 +10,14 @@ use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
 use super::file;
-use super::options::{ConfigOptions, DataFormat, Learn, Train, TrainOptions};
-use super::origins::Origins;
+use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::print::print;
 use super::recipes::Facts;
+use super::run_file;
 use super::settings::{Settings, validate};
 use super::table::Options as _;
 use crate::failure::Failure;
+use crate::show::shell_path_flag;
 
 /// The flags of a program that trains.
 #[derive(Debug, Clone, Default, Args)]
@@ -48,6 +49,7 @@ impl TrainArgs {
         let source = source.check(&origins)?;
         let file = source.config.as_deref().map(file::read).transpose()?;
         let (options, origins) = environment.complete(self.options, file)?;
+        let (options, origins) = run_file::complete(options, origins)?;
         let settings = validate(&options, &origins)?;
         if source.print_config {
             return Ok(Asked::Print(print(&settings)?));
@@ -70,6 +72,10 @@ pub struct TrainConfig {
     pub threads: NonZeroUsize,
     /// The folder for the files of the run.
     pub out: PathBuf,
+    /// Whether `out` is the default, which gets a number if it holds a run.
+    pub numbered: bool,
+    /// Whether to replace the run in `out`.
+    pub overwrite: bool,
     /// Whether to resume from the newest checkpoint in `out`.
     pub resume: bool,
     /// Seconds between two checkpoints; 0 for none by the clock.
@@ -82,8 +88,9 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
-    learn: Learn,
-    origins: Origins,
+    /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
+    pub(super) program: Option<String>,
+    settings: Settings,
 }
 
 impl From<Settings> for TrainConfig {
@@ -91,10 +98,11 @@ impl From<Settings> for TrainConfig {
         // Without `..`: an option that is not used must not compile.
         let Train {
             format,
-            learn,
+            learn: _, // used by `for_task`
             data,
             out,
             resume,
+            overwrite,
             threads,
             eval_every,
             quiet,
@@ -102,13 +110,14 @@ impl From<Settings> for TrainConfig {
             checkpoint_steps,
             keep_checkpoints,
             log_steps,
-        } = settings.options;
+        } = settings.options.clone();
         Self {
             format,
-            learn,
             out: out.unwrap_or_else(|| default_out(&data)),
             data,
             resume,
+            overwrite,
+            numbered: settings.numbered,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             eval_every,
             quiet,
@@ -116,7 +125,8 @@ impl From<Settings> for TrainConfig {
             checkpoint_steps,
             keep_checkpoints,
             log_steps,
-            origins: settings.origins,
+            program: Some("nn train".to_owned()),
+            settings,
         }
     }
 }
@@ -127,12 +137,30 @@ impl TrainConfig {
     /// # Errors
     /// Exit code 2 if what was asked for cannot learn the task.
     pub fn for_data(&self, facts: &Facts) -> Result<Design, Failure> {
-        self.learn.design(facts, &self.origins)
+        self.settings.options.learn.design(facts, &self.settings.origins)
     }
 
     /// The recipe that the defaults come from.
     #[must_use]
     pub fn recipe_for(&self, facts: &Facts) -> RecipeName {
-        self.learn.recipe_for(facts)
+        self.settings.options.learn.recipe_for(facts)
+    }
+
+    /// The text of `run.toml`, from which the run resumes by itself.
+    ///
+    /// # Errors
+    /// Exit code 2 if an option is not UTF-8.
+    pub fn run_file(&self, design: &Design) -> Result<String, Failure> {
+        run_file::text(&self.settings, design)
+    }
+
+    /// What the user should hear about how the options came together.
+    pub fn notes(&self) -> Vec<&str> {
+        self.settings.origins.notes()
+    }
+
+    /// The command that resumes the run in `out` by its `run.toml`; `None` if a shell cannot take it as text.
+    pub fn resume_command(&self, out: &Path) -> Option<String> {
+        Some(format!("{} --resume {}", self.program.as_deref()?, shell_path_flag("out", out)?))
     }
 }

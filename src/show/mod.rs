@@ -12,8 +12,9 @@
 //! | `digit.rs` | a picture with one channel |
 //! | `findings.rs` | the findings of `nn doctor` |
 //! | `gallery.rs` | rows of pictures with their predictions; one picture beside its probabilities |
-//! | `table.rs` | outputs as bars, the confusion matrix |
 //! | `scores.rs` | the figures of an evaluation: scores by class, errors of numbers |
+//! | `shell.rs` | commands that can be pasted into a shell |
+//! | `table.rs` | outputs as bars, the confusion matrix |
 
 /// A count with its noun, such as `1 worker` or `3 workers`.
 pub(crate) fn counted(count: usize, noun: &str) -> String {
@@ -26,6 +27,7 @@ mod findings;
 mod gallery;
 mod names;
 mod scores;
+mod shell;
 mod style;
 mod table;
 
@@ -34,5 +36,6 @@ pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
 pub(crate) use names::Names;
 pub(crate) use scores::{class_figures, class_table, number, r2, regression_table};
+pub(crate) use shell::{shell_flag, shell_path_flag};
 pub(crate) use style::Style;
 pub(crate) use table::{Answer, confusion_matrix, probabilities};

@@ -112,6 +112,16 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// The step of the newest file that is named like a checkpoint, valid or not; `None` if there is none.
+    pub fn last_step(&self) -> Option<u64> {
+        self.list().ok()?.last().map(|(step, _)| *step)
+    }
+
+    /// Whether there is a best checkpoint, valid or not.
+    pub fn has_best(&self) -> bool {
+        self.folder.join(BEST).exists()
+    }
+
     /// Steps and paths, oldest first. Other files are left alone.
     fn list(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let named = |path: PathBuf| Some((step_of(path.file_name()?.to_str()?)?, path));

@@ -3,6 +3,7 @@
 mod atomic;
 mod checkpoints;
 mod model_file;
+pub mod runs;
 mod seal;
 mod weights_hash;
 

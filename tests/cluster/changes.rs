@@ -89,7 +89,7 @@ fn workers_that_stay_join_the_next_run() {
     let mut workers: Vec<Process> = (0..2).map(|_| coord.worker(&place, "--stay")).collect();
     assert_eq!(coord.hash(&place), alone(&place, arguments[0]));
     workers.iter_mut().for_each(Process::is_running);
-    let coord = Coord::at(&place, &address, &format!("--min-workers 2 {}", arguments[1]));
+    let coord = Coord::at(&place, &address, &format!("--min-workers 2 --overwrite {}", arguments[1]));
     assert_eq!(coord.hash(&place), alone(&place, arguments[1]));
     for worker in &mut workers {
         worker.is_running();

@@ -75,7 +75,7 @@ fn samples_are_sent_once_and_cached() {
     let place = Place::new();
     let arguments = "--epochs 1 --batch-size 200";
     for words in ["receiving the training samples", "at hand"] {
-        let coord = Coord::start(&place, arguments);
+        let coord = Coord::start(&place, &format!("{arguments} --overwrite"));
         let mut worker = coord.worker(&place, "--cache-dir kept");
         assert_eq!(coord.hash(&place), alone(&place, arguments));
         assert!(worker.ends_well().stderr.contains(words), "{}", worker.story());

@@ -18,7 +18,7 @@ fn holds(arguments: &str, numbers: &[usize]) {
     for &number in numbers {
         let program = env!("CARGO_BIN_EXE_nn-coord");
         let environment = [("NN_ISA", isas[number % isas.len()])];
-        let arguments = format!("--min-workers {number} {arguments}");
+        let arguments = format!("--overwrite --min-workers {number} {arguments}");
         let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", &arguments);
         let mut workers: Vec<Process> = (0..number)
             .map(|i| {

@@ -233,7 +233,7 @@ pub(crate) fn worker(place: &Place, environment: &[(&str, &str)], url: &str, arg
 /// The hash of the final weights of `nn train` with the same options.
 #[track_caller]
 pub(crate) fn alone(place: &Place, arguments: &str) -> String {
-    let _ = place.nn(&format!("train --quiet --out alone {arguments}")).ok();
+    let _ = place.nn(&format!("train --quiet --out alone --overwrite {arguments}")).ok();
     place.hash("alone")
 }
 

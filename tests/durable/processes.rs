@@ -95,5 +95,5 @@ fn a_second_run_in_the_same_folder_is_refused() {
     }
     assert!(first.0.try_wait().unwrap().is_none());
     first.kill();
-    let _ = place.nn("train --quiet --epochs 1 --out run").ok();
+    let _ = place.nn("train --quiet --epochs 1 --out run --overwrite").ok();
 }

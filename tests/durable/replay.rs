@@ -82,7 +82,15 @@ fn a_replay_needs_the_data_of_the_run() {
     }
     let first = checkpoint("run", 46);
     let replay = format!("replay --checkpoint {first}");
-    place.nn(&replay).refused(2, &["trained on line.csv", "--data"]);
+    // The run's file tells the data, and how to read it.
+    let ran = place.nn(&replay).ok();
+    assert!(ran.stdout.starts_with("reading line.csv, as run/run.toml says\n"), "{ran:#?}");
+    assert!(ran.stdout.contains("from step 46 to 115 agree"), "{ran:#?}");
+    let ran = place.nn(&format!("{replay} --json")).ok();
+    assert!(ran.json()["agrees"] == true && ran.stderr.contains("as run/run.toml says"), "{ran:#?}");
+    place.nn(&format!("{replay} --test-fraction 0.5")).refused(3, &["fingerprint"]);
+    fs::remove_file(place.at("run/run.toml")).unwrap();
+    place.nn(&replay).refused(2, &["trained on line.csv", "no run.toml", "--data"]);
     // The run was extended after that checkpoint.
     let ran = place.nn(&format!("{replay} --data line.csv --test-fraction 0.25")).ok();
     assert!(ran.stdout.contains("from step 46 to 115 agree"), "{ran:#?}");

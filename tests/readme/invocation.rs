@@ -133,9 +133,13 @@ impl Invocation {
     #[track_caller]
     pub(crate) fn configured(&self, place: &Place, key: &str) -> String {
         let printed = self.parse(place).ok().stdout;
-        let found = printed.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
-        let value = found.unwrap_or_else(|| panic!("{}: no {key} in {printed}", self.at));
+        // The default folder is shown as an example only.
+        let named = |line: &str| {
+            line.strip_prefix("# ").unwrap_or(line).strip_prefix(&format!("{key} = ")).map(str::to_owned)
+        };
+        let found = printed.lines().find_map(named);
+        let value = &found.unwrap_or_else(|| panic!("{}: no {key} in {printed}", self.at));
         // A comment behind the value says where it came from.
-        value.split_once("  #").map_or(value, |(value, _)| value).trim_matches('"').to_owned()
+        value.split_once("  #").map_or(value.as_str(), |(value, _)| value).trim_matches('"').to_owned()
     }
 }

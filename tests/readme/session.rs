@@ -150,7 +150,16 @@ impl Session {
         if !invocation.trains() || invocation.arguments.iter().any(|argument| argument == "--print-config") {
             return None;
         }
-        let summary = self.place.summary(&invocation.configured(&self.place, "out"));
+        let mut out = invocation.configured(&self.place, "out");
+        // A default folder that holds a run is followed by one with a number.
+        for number in 2.. {
+            let next = format!("{}-{number}", invocation.configured(&self.place, "out"));
+            if invocation.option("--out").is_some() || !self.place.at(&next).exists() {
+                break;
+            }
+            out = next;
+        }
+        let summary = self.place.summary(&out);
         assert_eq!(summary["outcome"], "complete", "{invocation:?}");
         let accuracy = summary["test_accuracy"].as_f64().expect("a classification");
         let data = invocation.configured(&self.place, "data");

@@ -104,8 +104,13 @@ impl Watch {
         let manifest = self.recorder.manifest();
         let (epoch, batch) = manifest.place(snapshot.step);
         let report = self.evaluator.report(epoch, batch == 0, &snapshot.params)?;
+        let untouched = self.recorder.has_not_begun();
         let summary = self.summary(engine, &snapshot, &report, outcome, rate, threads);
         let model = self.recorder.model(snapshot);
+        // Without a step, the folder is still an older run's.
+        if untouched {
+            return Ok(Finished { model, figures: report.figures(), baseline: self.evaluator.baseline().clone() });
+        }
         // After a divergence the parameters are those before the bad step, and an older model file stays.
         if !matches!(outcome, Outcome::Diverged { .. }) {
             self.recorder.write_model(&model)?;

@@ -29,6 +29,8 @@ pub(super) struct Recorder {
     next_best: Option<Validation>,
     /// True once a step contradicts the log: no later snapshot is written.
     broken: bool,
+    /// The options of a run that is to destroy an older one with its first step.
+    to_begin: Option<String>,
 }
 
 impl Recorder {
@@ -55,7 +57,18 @@ impl Recorder {
             best: None,
             next_best: None,
             broken: false,
+            to_begin: None,
         })
+    }
+
+    /// Leaves the older run in the folder alone until the first step is done; `options` are those of the new one.
+    pub(super) fn begin_with_the_first_step(&mut self, options: String) {
+        self.to_begin = Some(options);
+    }
+
+    /// Whether the folder is still an older run's.
+    pub(super) fn has_not_begun(&self) -> bool {
+        self.to_begin.is_some()
     }
 
     /// Continues a run that was resumed `generation` times and has a best checkpoint with the result `best`.
@@ -83,6 +96,9 @@ impl Recorder {
     /// # Errors
     /// If the log of an earlier attempt has other weights for this step. Nothing of the run is kept from then on.
     pub(super) fn weights(&mut self, report: &StepReport, params: &[f32]) -> Result<(), Failure> {
+        if let Some(options) = self.to_begin.take() {
+            self.folder.begin(&options).inspect_err(|_| self.broken = true)?;
+        }
         let logged = self.log.weights(report.step.0 + 1, report.samples, params);
         self.unless_broken(logged)
     }
@@ -125,7 +141,7 @@ impl Recorder {
 
     /// Writes a snapshot as the best checkpoint or as the newest, in the background.
     pub(super) fn snapshot(&mut self, snapshot: Snapshot, now: Duration) {
-        if self.broken {
+        if self.broken || self.has_not_begun() {
             return;
         }
         // Every step before a checkpoint is in the log, or its line is in the checkpoint.
