@@ -45,7 +45,7 @@ options! {
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
             /// Table of validation samples, with the columns of the training data
-            validation: Option<PathBuf> = unset().is_data().example("validation.csv".into());
+            validation: Option<PathBuf> = unset().of_data().example("validation.csv".into());
             /// Weights of the classes: none, balanced, or such as yes=5,no=1
             class_weights: ClassWeights = default(ClassWeights::None);
         }

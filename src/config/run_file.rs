@@ -142,6 +142,7 @@ pub(super) fn moved(text: &str, directory: &Path) -> Option<String> {
 mod tests {
     use super::super::choice::Task;
     use super::super::settings::validate;
+    use super::super::recipes::Facts;
     use super::super::train::TrainConfig;
     use super::*;
 
@@ -156,6 +157,7 @@ mod tests {
         for text in [
             "",
             "hidden = []\noptimizer = 'momentum'\nmomentum = 0.3\nlearning-rate = 7.038531e-26",
+            "recipe = 'book'",
             "optimizer = 'nesterov'\nmomentum = 0.95\nbatch-size = 100\nshard-size = 7\nl2 = 1e-7",
             "activation = 'relu'\noptimizer = 'adam'\nbeta1 = 0.8\nbeta2 = 0.99\nepsilon = 1e-6\nepochs = 77",
             "activation = 'tanh'\ninit = 'xavier'\noptimizer = 'adamw'\nweight-decay = 0.1\nseed = 18446744073709551615",
@@ -163,12 +165,13 @@ mod tests {
             "hidden = [128, 64]\nschedule = 'cosine'\ncosine-floor = 0.01",
         ] {
             for task in [Task::Classification, Task::Regression] {
+                let facts = Facts { task, pictures: false, samples: 1000 };
                 let first = config(&format!("data = 'x.csv'\n{text}"));
-                let design = first.for_task(task).unwrap();
+                let design = first.for_data(&facts).unwrap();
                 let stored = first.run_file(&design).unwrap();
                 assert!(stored.starts_with(MARK), "{stored}");
                 let again = config(&stored);
-                assert_eq!(again.for_task(task).unwrap(), design, "{stored}");
+                assert_eq!(again.for_data(&facts).unwrap(), design, "{stored}");
                 assert_eq!((again.data, again.format), (first.data, first.format));
                 // Nothing is left to defaults, which may change.
                 for key in ["output", "init", "learning-rate", "shard-size", "batch-size", "seed", "epochs"] {
@@ -182,7 +185,7 @@ mod tests {
     fn what_belongs_to_one_command_is_not_stored() {
         let text = "out = 'here'\nresume = true\nquiet = true\nthreads = 2\neval-every = 3";
         let config = config(text);
-        let stored = config.run_file(&config.for_task(Task::Classification).unwrap()).unwrap();
+        let stored = config.run_file(&config.for_data(&Facts::DIGITS).unwrap()).unwrap();
         let (options, origins) = file::parse("run.toml", &stored).unwrap();
         assert_eq!((options.out, options.resume, options.overwrite, options.quiet), (None, None, None, None));
         assert_eq!((options.threads, options.eval_every), (Some(2), Some(3)));
