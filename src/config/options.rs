@@ -37,6 +37,12 @@ options! {
                 .within(2..=MAX_CLASSES)
                 .only_with("task", &[Task::Classification])
                 .example(10);
+            /// Transpose pictures, for data that stores them column by column, as EMNIST does
+            transpose: bool = default(false);
+            /// IDX data set to read from a folder or archive of several, such as letters
+            ///
+            /// It is the part of the files' names before train or test
+            idx_set: Option<String> = unset().takes("NAME").example("letters".into());
         }
     }
 }
@@ -45,8 +51,18 @@ impl DataFormat {
     /// The options of `nn-data`; `seed` chooses the test samples if the data has none.
     pub fn load_options(&self, seed: u64) -> LoadOptions {
         // Without `..`: an option that is not used must not compile.
-        let Self { test_fraction, label_column, header, task, classes } = self.clone();
-        LoadOptions { test_fraction, label_column, header, task, classes, seed, ..LoadOptions::default() }
+        let Self { test_fraction, label_column, header, task, classes, transpose, idx_set } = self.clone();
+        LoadOptions {
+            test_fraction,
+            label_column,
+            header,
+            task,
+            classes,
+            transpose,
+            idx_set,
+            seed,
+            ..LoadOptions::default()
+        }
     }
 }
 

@@ -1,13 +1,12 @@
 //! Loading a source into a training and a test set.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 use nn_core::Dataset;
 
 use crate::answers::Decoder;
-use crate::bytes::{gunzip, is_gzip, read_file};
+use crate::bytes::{Opened, gunzip, is_gzip, read_file};
 use crate::container::{Container, Form};
 use crate::error::{DataError, file_name};
 use crate::fetch::{Mirrors, Remote, default_cache_dir, fetch};
@@ -18,7 +17,7 @@ use crate::raw::{Samples, pixel_rule};
 use crate::source::{LoadOptions, Source};
 use crate::split::{TEST_FRACTION, split};
 use crate::table::Table;
-use crate::{digits, idx, npy};
+use crate::{digits, foreign, idx, npy};
 
 /// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,12 +40,15 @@ pub struct Splits {
 ///
 /// A path may be a folder, `.zip`, `.tar`, `.tar.gz` or `.tgz` that holds one of
 /// - the four IDX files of MNIST and its relatives, plain or `.gz`, possibly in subfolders. Their names contain `train`, or
-///   `t10k` or `test`, and `images` or `labels`. Without the two test files, `test_fraction` must be given;
-/// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`);
+///   `t10k` or `test`, and `images` or `labels`. Without the two test files, `test_fraction` must be given. `idx_set`
+///   chooses among several data sets;
+/// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`),
+///   or two without names, as `numpy.savez(path, x, y)` writes them;
 /// - one CSV, or one with `train` and one with `test` in its name.
 ///
-/// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), or one of two `.npy` files whose names differ only by
-/// `x` and `y`. The format follows from the contents of a file, not from its name.
+/// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), one of two `.npy` files whose names differ only by `x`
+/// and `y`, or one of the four IDX files in a folder. The format follows from the contents of a file, not from its name.
+/// All but folders and files that have siblings may come through a pipe.
 ///
 /// The label of a CSV is the column given by `label_column`; else the one called label, target, class or y; else the only
 /// one that is mostly text; else, in a table of pixels, the first, or the last if the first is constant; else the last.
@@ -65,6 +67,13 @@ pub fn load(
     options.validate()?;
     match source {
         Source::Digits => {
+            if options.transpose {
+                return Err(DataError::BadOption {
+                    option: "--transpose",
+                    value: "given for the embedded digits".into(),
+                    problem: "they are upright",
+                });
+            }
             progress.report("reading the embedded digits", 0, None);
             let (train, test) = digits::load(options.test_fraction)?;
             let sha256 = fingerprint(&train, &test);
@@ -104,14 +113,12 @@ const USTAR: usize = 257;
 
 /// Recognises a file by its first bytes, looking into gzip. If the name promises a format that the bytes do not have, the
 /// file counts as a damaged one of that format.
-pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
-    let metadata = fs::metadata(path).map_err(|e| DataError::io("inspect", path, e))?;
-    if metadata.is_dir() {
+pub(crate) fn format_of(path: &Opened) -> Result<Format, DataError> {
+    if path.is_folder() {
         return Ok(Format::Container(Form::Folder));
     }
-    let file = fs::File::open(path).map_err(|e| DataError::io("open", path, e))?;
     let mut start = Vec::new();
-    file.take(64 << 10).read_to_end(&mut start).map_err(|e| DataError::io("read", path, e))?;
+    path.reader()?.take(64 << 10).read_to_end(&mut start).map_err(|e| DataError::io("read", path, e))?;
     if start.is_empty() {
         return Err(DataError::Empty { file: file_name(path) });
     }
@@ -122,6 +129,9 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
         // Damage is reported later, by the reader of the whole file.
         let _ = decoder.take(512).read_to_end(&mut inside);
         start = inside;
+    }
+    if let Some((what, remedy)) = foreign::recognise(&start, path.is_piped()) {
+        return Err(DataError::Foreign { file: file_name(path), what, remedy });
     }
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
@@ -137,7 +147,8 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
             Format::Npy
         } else if idx::is_idx(&start) {
             Format::Idx
-        } else if !start[..start.len().min(512)].contains(&0) {
+        } else if utf16(&start) || !start[..start.len().min(512)].contains(&0) {
+            // The reader of tables says what to do about UTF-16.
             Format::Csv
         } else {
             return Err(DataError::UnknownFormat { file: file_name(path) });
@@ -145,10 +156,16 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
     )
 }
 
+/// Whether text begins with a byte order mark of UTF-16.
+fn utf16(start: &[u8]) -> bool {
+    start.starts_with(b"\xff\xfe") || start.starts_with(b"\xfe\xff")
+}
+
 fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
-    let found = match format_of(path)? {
+    let path = &Opened::new(path, options.max_bytes)?;
+    let mut found = match format_of(path)? {
         Format::Container(form) => members::read(&Container::new(path, form, options.max_bytes), options)?,
-        Format::Npy => members::read_npy_pair(path, options.max_bytes)?,
+        Format::Npy => members::read_npy_pair(path, options)?,
         Format::Csv => {
             let file = file_name(path);
             let bytes = gunzip(read_file(path, options.max_bytes)?, &file, options.max_bytes)?;
@@ -156,8 +173,12 @@ fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
             let label = table.label_column(options.label_column.as_deref())?;
             members::read_table(&table, label)?
         }
-        Format::Idx => return Err(DataError::LoneIdx { file: file_name(path) }),
+        Format::Idx => members::read_idx_beside(path, options)?,
     };
+    if options.transpose {
+        let sets = std::iter::once(&mut found.train).chain(&mut found.test);
+        sets.map(|samples| samples.inputs.transpose()).collect::<Result<(), _>>()?;
+    }
     let named = path.file_name().or_else(|| path.components().next_back().map(|c| c.as_os_str()));
     let name = named.map_or_else(|| file_name(path), |n| n.to_string_lossy().into_owned());
     assemble(found, name, options)

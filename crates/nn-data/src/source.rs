@@ -117,6 +117,10 @@ pub struct LoadOptions {
     /// The divisor of bytes in a trained model's data. `None` lets the values decide. Data with any other numbers than
     /// whole ones from 0 to 255 is not divided.
     pub scale: Option<f32>,
+    /// Whether to transpose pictures, for data that stores them column by column.
+    pub transpose: bool,
+    /// The IDX data set to read from a folder or archive of several: its name, or a part that no other name has.
+    pub idx_set: Option<String>,
     /// The seed that selects the samples held out for testing.
     pub seed: u64,
     /// The cache folder for fetched data. `None` means [`crate::default_cache_dir`].
@@ -135,6 +139,8 @@ impl Default for LoadOptions {
             classes: None,
             class_names: None,
             scale: None,
+            transpose: false,
+            idx_set: None,
             seed: 0,
             cache_dir: None,
             max_bytes: DEFAULT_MAX_BYTES,
