@@ -22,10 +22,11 @@ use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
 use self::output::RunFolder;
 use self::recorder::Recorder;
-use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
+use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Task, TrainConfig};
 use crate::failure::Failure;
+use crate::memory;
 use crate::metrics::predicted;
 use crate::progress::{Progress, warn};
 use crate::show;
@@ -64,7 +65,8 @@ impl Job {
         let stop = StopFlag::install()?;
         let folder = Arc::new(RunFolder::open(&config.out)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
-        let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let splits =
+            load_data_unless(&stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
         let manifest = manifest(config, &splits)?;
         let input = InputInfo {
             data: splits.name.clone(),
@@ -72,6 +74,8 @@ impl Job {
             image: splits.train.image(),
             classes: splits.classes.clone(),
         };
+        let need = memory::Need::of(&manifest, compute.threads.count());
+        need.check(memory::left(Path::new("/")))?;
         let every = std::time::Duration::from_secs(config.checkpoint_seconds);
         let mut engine = Engine::new(manifest.clone(), compute.clone(), every)
             .with_snapshot_steps(config.checkpoint_steps);
@@ -80,6 +84,9 @@ impl Job {
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
         for note in &splits.notes {
             say.say(note);
+        }
+        if need.is_much() {
+            say.say(&need.in_words());
         }
         // The last chance to stop before files of an earlier run are touched.
         if stop.is_set() {
