@@ -281,7 +281,12 @@ fn a_jpeg_with_arithmetic_coding_is_not_damaged() {
         "seven.jpg is a JPEG with arithmetic coding, which is not supported: save it as PNG or baseline JPEG"
     );
     // What the remedy makes: baseline, and progressive too.
-    let baseline = jpeg_bytes(28, 28, jpeg_encoder::ColorType::Luma, &Drawing::seven(28, 28).levels(255, 0));
+    let baseline = jpeg_bytes(
+        28,
+        28,
+        jpeg_encoder::ColorType::Luma,
+        &Drawing::seven(28, 28, (3, 5, 20, 15), 3).levels(255, 0),
+    );
     assert!(read(&baseline, 28).is_ok());
 }
 
