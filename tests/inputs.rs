@@ -5,7 +5,7 @@ mod common;
 
 use std::io::Read;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::*;
 
@@ -77,8 +77,7 @@ fn a_pipe_that_nobody_writes_to_can_be_interrupted() {
     for command in ["train --out run/of/mine --data p", "eval --model no --data p"] {
         let mut command = place.command(command.split_whitespace());
         let mut running = Running(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
-        let begin = Instant::now();
-        let limit = Duration::from_secs(60);
+        let mut attempts = 0;
         let status = loop {
             // Handlers may not be installed yet, and then the signal ends the process as well.
             let kill = format!("kill -INT {} 2> /dev/null", running.0.id());
@@ -88,7 +87,8 @@ fn a_pipe_that_nobody_writes_to_can_be_interrupted() {
             if let Some(status) = running.0.try_wait().unwrap() {
                 break status;
             }
-            assert!(begin.elapsed() < limit, "SIGINT does not end it");
+            attempts += 1;
+            assert!(attempts < 100, "SIGINT does not end it");
         };
         let mut stderr = String::new();
         let _ = running.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();

@@ -77,7 +77,10 @@ fn load_data_unless(
     let (send, receive) = mpsc::channel();
     let name = data.to_owned();
     // Nothing ends a read of a pipe, so the thread that reads it is left behind if a stop is requested.
-    thread::spawn(move || send.send(load_data(&name, &options, quiet)));
+    thread::spawn(move || {
+        // If nobody waits any more, the run is over.
+        let _ = send.send(load_data(&name, &options, quiet));
+    });
     loop {
         match receive.recv_timeout(Duration::from_millis(50)) {
             Ok(loaded) => return loaded,

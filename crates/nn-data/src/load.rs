@@ -176,8 +176,8 @@ fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
         Format::Idx => members::read_idx_beside(path, options)?,
     };
     if options.transpose {
-        let sets = std::iter::once(&mut found.train).chain(&mut found.test);
-        sets.map(|samples| samples.inputs.transpose()).collect::<Result<(), _>>()?;
+        let mut sets = std::iter::once(&mut found.train).chain(&mut found.test);
+        sets.try_for_each(|samples| samples.inputs.transpose())?;
     }
     let named = path.file_name().or_else(|| path.components().next_back().map(|c| c.as_os_str()));
     let name = named.map_or_else(|| file_name(path), |n| n.to_string_lossy().into_owned());

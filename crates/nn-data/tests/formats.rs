@@ -348,7 +348,7 @@ fn one_of_several_idx_sets_is_chosen() {
         files.into_iter().map(|(name, bytes)| (format!("{prefix}{name}"), bytes)).collect()
     };
     let mut other = named();
-    other[1].1 = idx(&[TRAIN], &vec![3; TRAIN]);
+    other[1].1 = idx(&[TRAIN], &[3; TRAIN]);
     let [digits, letters] = [prefixed("emnist-digits-", named()), prefixed("emnist-letters-", other.clone())];
     let both: Vec<_> = digits.iter().chain(&letters).cloned().collect();
     let folder = temp();
