@@ -12,17 +12,20 @@
 //! | [`store`] | models and checkpoints on disk |
 //! | [`picture`] | a picture file as a network's input |
 //! | `metrics`, `show` | evaluation metrics; tables and drawings in the terminal |
+//! | `memory`, `cgroup` | what a run needs and what the machine or container has |
 //! | `progress`, `signals`, `clock` | the progress bar; SIGINT and SIGTERM; the time |
 //! | [`failure`] | how a command ends: a message, a remedy and an exit code |
 
 // These macros panic once a pipe is closed: see `failure::write_stdout`.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
+mod cgroup;
 pub mod cli;
 mod clock;
 mod commands;
 pub mod config;
 pub mod failure;
+mod memory;
 mod metrics;
 pub mod picture;
 mod progress;

@@ -35,3 +35,17 @@ impl StopFlag {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+/// Makes an allocation that the system refuses end the process with exit code 1, after the message of the standard
+/// library, instead of killing it with SIGABRT.
+///
+/// A run that needs too much memory is refused before: see `memory`. What remains is what no estimate foresees.
+pub(crate) fn fail_on_abort() {
+    #[cfg(unix)]
+    {
+        let code = i32::from(FailureKind::Failed.exit_code());
+        let always = Arc::new(AtomicBool::new(true));
+        // Without the handler, an abort is still an end.
+        let _ = signal_hook::flag::register_conditional_shutdown(signal_hook::consts::SIGABRT, code, always);
+    }
+}

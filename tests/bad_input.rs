@@ -56,7 +56,7 @@ fn data_that_does_not_exist_or_is_not_data_is_refused() {
         ("minst", 2, &["`minst`", "did you mean mnist?"]),
         ("empty.csv", 3, &["empty.csv is empty"]),
         ("noise.dat", 3, &["noise.dat is neither IDX, CSV"]),
-        ("photo.jpg", 3, &["photo.jpg is neither IDX, CSV"]),
+        ("photo.jpg", 3, &["photo.jpg is a JPEG picture", "nn predict", "IDX, CSV, NPY or NPZ"]),
         ("text.npz", 3, &["text.npz is a damaged zip"]),
         ("lone", 3, &["lone is a single IDX file", "labels"]),
         ("hollow", 3, &["hollow contains no data set"]),

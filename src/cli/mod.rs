@@ -13,6 +13,7 @@ pub use command::{Cli, Command, CoordCli, WorkerCli};
 
 use crate::config::Environment;
 use crate::failure::Failure;
+use crate::signals;
 
 /// Runs `nn` with the arguments given, the program's name first, and gives the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -37,6 +38,7 @@ fn run<P: FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
     work: impl FnOnce(P, &Environment) -> Result<(), Failure>,
 ) -> ExitCode {
+    signals::fail_on_abort();
     let environment = Environment::of_process();
     let command = satisfied(command, &environment);
     let parsed = command.try_get_matches_from(arguments).and_then(|matches| P::from_arg_matches(&matches));

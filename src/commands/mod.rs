@@ -12,7 +12,10 @@ mod replay;
 mod train;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use nn_core::{Dataset, Features, Isa, MismatchError, Threads, Workspace};
 use nn_data::{LoadOptions, Prepare, Source, Splits};
@@ -32,6 +35,7 @@ use crate::config::DataFormat;
 use crate::failure::Failure;
 use crate::progress::LoadBar;
 use crate::show::{Names, Style};
+use crate::signals::StopFlag;
 use crate::store::{ModelFile, ModelFileError};
 
 /// The instruction set to compute with: the best available, unless `NN_ISA` names another (tests compare them that way).
@@ -75,6 +79,42 @@ fn tell(note: Option<&str>, json: bool) -> Result<(), Failure> {
     }
 }
 
+/// [`load_data`], unless `stop` is set while a pipe that `data` names is read: nobody may ever write to it.
+fn load_data_unless(
+    stop: &StopFlag,
+    data: &str,
+    options: LoadOptions,
+    quiet: bool,
+) -> Result<Splits, Failure> {
+    if !is_pipe(Path::new(data)) {
+        return load_data(data, &options, quiet);
+    }
+    let (send, receive) = mpsc::channel();
+    let name = data.to_owned();
+    // Nothing ends a read of a pipe, so the thread that reads it is left behind if a stop is requested.
+    thread::spawn(move || {
+        // If nobody waits any more, the run is over.
+        let _ = send.send(load_data(&name, &options, quiet));
+    });
+    loop {
+        match receive.recv_timeout(Duration::from_millis(50)) {
+            Ok(loaded) => return loaded,
+            Err(mpsc::RecvTimeoutError::Timeout) if !stop.is_set() => {}
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                return Err(Failure::interrupted(format_args!("interrupted while reading the pipe {data}")));
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(Failure::failed(format_args!("reading the pipe {data} failed")));
+            }
+        }
+    }
+}
+
+/// Whether a path is a pipe, a terminal or another file whose bytes can be read only once.
+fn is_pipe(path: &Path) -> bool {
+    path.metadata().is_ok_and(|about| !about.is_file() && !about.is_dir())
+}
+
 /// The options for reading data for a trained model.
 fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
     let mut options = format.load_options(SPLIT_SEED);
@@ -91,7 +131,7 @@ fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
 }
 
 /// Reads a model.
-fn read_model(path: &std::path::Path) -> Result<ModelFile, Failure> {
+fn read_model(path: &Path) -> Result<ModelFile, Failure> {
     explained(ModelFile::read(path))
 }
 

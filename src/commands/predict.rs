@@ -8,7 +8,7 @@ use std::path::Path;
 use nn_core::{Dataset, Features, Targets};
 use serde_json::json;
 
-use super::{load_data, names, options_for, outputs, pixels, read_model, style};
+use super::{is_pipe, load_data, names, options_for, outputs, pixels, read_model, style};
 use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
@@ -111,8 +111,12 @@ fn unlabelled(
     Dataset::new(features, width, targets, model.input.image).map_err(Failure::data)
 }
 
-/// Whether a file begins like a PNG or JPEG. An unreadable file is left to a reader that reports the error.
+/// Whether a file begins like a PNG or JPEG. An unreadable file is left to a reader that reports the error, and so is a
+/// pipe, whose bytes could not be read again.
 fn is_picture(path: &Path) -> bool {
+    if is_pipe(path) {
+        return false;
+    }
     let mut start = [0; 8];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
     read.is_ok_and(|n| {

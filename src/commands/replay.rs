@@ -15,6 +15,7 @@ use super::{explained, isa, load_data, options_for, tell, threads};
 use crate::clock::Clock;
 use crate::config::ReplayConfig;
 use crate::failure::{Failure, write_stdout};
+use crate::memory;
 use crate::progress::Progress;
 use crate::signals::StopFlag;
 use crate::store::{ModelFile, WeightsHash};
@@ -67,6 +68,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
             .help("give the same --data, with the same options for reading it"));
         }
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
         let mut engine = Engine::new(manifest.clone(), compute, Duration::ZERO);
         engine.restore(file.snapshot()).map_err(|error: SnapshotError| {
             Failure::data(format_args!("cannot start from {}: {error}", config.checkpoint.display()))

@@ -23,10 +23,11 @@ pub(in crate::commands) use self::observer::Watch;
 use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
-use super::{SPLIT_SEED, isa, load_data, names, pixels, scale_of, style, threads};
+use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Facts, Task, TrainConfig};
 use crate::failure::Failure;
+use crate::memory;
 use crate::metrics::{OutputKind, Units, predicted};
 use crate::progress::{Progress, warn};
 use crate::show;
@@ -67,7 +68,8 @@ impl Job {
         let stop = StopFlag::install()?;
         let folder = Arc::new(RunFolder::for_run(config)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
-        let splits = load_data(&config.data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let splits =
+            load_data_unless(&stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
         let (manifest, options) = manifest(config, &splits)?;
         let input = InputInfo {
             data: splits.name.clone(),
@@ -76,6 +78,8 @@ impl Job {
             classes: splits.classes.clone(),
             preparation: splits.preparation.as_deref().cloned(),
         };
+        let need = memory::Need::of(&manifest, compute.threads.count());
+        need.check(memory::left(Path::new("/")))?;
         let every = std::time::Duration::from_secs(config.checkpoint_seconds);
         let mut engine = Engine::new(manifest.clone(), compute.clone(), every)
             .with_snapshot_steps(config.checkpoint_steps);
@@ -93,6 +97,9 @@ impl Job {
             let note = format!("this run is in {run}, because there are earlier runs in {out}");
             // A script that reads the results of the old one in its place must hear of it.
             if config.quiet { warn(note) } else { say.say(&note) }
+        }
+        if need.is_much() {
+            say.say(&need.in_words());
         }
         // The last chance to stop before files of an earlier run are touched.
         if stop.is_set() {

@@ -48,6 +48,12 @@ options! {
             validation: Option<PathBuf> = unset().of_data().example("validation.csv".into());
             /// Weights of the classes: none, balanced, or such as yes=5,no=1
             class_weights: ClassWeights = default(ClassWeights::None);
+            /// Transpose pictures, for data that stores them column by column, as EMNIST does
+            transpose: bool = default(false);
+            /// IDX data set to read from a folder or archive of several, such as letters
+            ///
+            /// It is the part of the files' names before train or test
+            idx_set: Option<String> = unset().takes("NAME").example("letters".into());
         }
         "Columns of tables" {
             /// Columns to leave out, by name or position
@@ -91,6 +97,8 @@ impl DataFormat {
             delimiter,
             decimal,
             encoding,
+            transpose,
+            idx_set,
         } = self.clone();
         LoadOptions {
             test_fraction,
@@ -112,6 +120,8 @@ impl DataFormat {
             delimiter: delimiter.map(|Delimiter(character)| character),
             decimal,
             encoding,
+            transpose,
+            idx_set,
             seed,
             ..LoadOptions::default()
         }

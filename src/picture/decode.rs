@@ -28,6 +28,7 @@ pub(super) struct Grey {
 pub(super) enum Refused {
     NotAPicture(&'static str),
     Damaged(String),
+    Unsupported(&'static str),
     TooManyPixels { width: usize, height: usize },
 }
 
@@ -109,6 +110,9 @@ fn on_paper(pixels: impl Iterator<Item = (u8, u8)> + Clone) -> Vec<u8> {
 }
 
 fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
+    if let Some(coding) = unusual_coding(bytes) {
+        return Err(Refused::Unsupported(coding));
+    }
     // The decoder would fill the missing part of a truncated file with grey.
     if !has_end_marker(bytes) {
         return Err(Refused::Damaged("the JPEG's end is missing".to_owned()));
@@ -131,6 +135,22 @@ fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
     }
     let exif = decoder.exif().and_then(|exif| orientation(exif));
     Ok(upright(Grey { height, width, luma }, exif.unwrap_or(1)))
+}
+
+/// The coding of a JPEG that is valid but that decoders rarely know, by the marker of its frame.
+fn unusual_coding(bytes: &[u8]) -> Option<&'static str> {
+    let mut at = 2;
+    loop {
+        let &[0xff, marker, high, low] = bytes.get(at..)?.first_chunk()? else { return None };
+        match marker {
+            0xff => at += 1, // fill
+            0xc3 => return Some("a JPEG with lossless coding"),
+            0xc5..=0xc7 => return Some("a hierarchical JPEG"),
+            0xc9..=0xcb | 0xcd..=0xcf => return Some("a JPEG with arithmetic coding"),
+            0xc0..=0xc2 | 0xda => return None,
+            _ => at += 2 + usize::from(u16::from_be_bytes([high, low])),
+        }
+    }
 }
 
 /// Whether a JPEG's segments and scans lead to an end-of-image marker. Any bytes after the marker are ignored: cameras

@@ -38,6 +38,8 @@ pub enum PictureError {
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error("{} is {found}, not a PNG or JPEG picture: save it as PNG", path.display())]
     NotAPicture { path: PathBuf, found: &'static str },
+    #[error("{} is {coding}, which is not supported: save it as PNG or baseline JPEG", path.display())]
+    Unsupported { path: PathBuf, coding: &'static str },
     #[error("{} is damaged or truncated ({reason}): copy or save it again", path.display())]
     Damaged { path: PathBuf, reason: String },
     #[error(
@@ -86,6 +88,7 @@ pub fn from_bytes(bytes: &[u8], path: &Path, field: Field, invert: Invert) -> Re
     let path = || path.to_owned();
     let grey = decode::decode(bytes).map_err(|refused| match refused {
         decode::Refused::NotAPicture(found) => PictureError::NotAPicture { path: path(), found },
+        decode::Refused::Unsupported(coding) => PictureError::Unsupported { path: path(), coding },
         decode::Refused::Damaged(reason) => PictureError::Damaged { path: path(), reason },
         decode::Refused::TooManyPixels { width, height } => {
             PictureError::TooManyPixels { path: path(), width, height }

@@ -273,6 +273,24 @@ fn blank_pictures_are_refused() {
 }
 
 #[test]
+fn a_jpeg_with_arithmetic_coding_is_not_damaged() {
+    let bytes = include_bytes!("../../tests/golden/arithmetic.jpg");
+    let error = from_bytes(bytes, Path::new("seven.jpg"), Field::new(28, 28), Invert::Auto).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "seven.jpg is a JPEG with arithmetic coding, which is not supported: save it as PNG or baseline JPEG"
+    );
+    // What the remedy makes: baseline, and progressive too.
+    let baseline = jpeg_bytes(
+        28,
+        28,
+        jpeg_encoder::ColorType::Luma,
+        &Drawing::seven(28, 28, (3, 5, 20, 15), 3).levels(255, 0),
+    );
+    assert!(read(&baseline, 28).is_ok());
+}
+
+#[test]
 fn other_formats_are_named() {
     let says = |bytes: &[u8]| read(bytes, 28).unwrap_err().to_string();
     assert_eq!(says(b""), "seven.png is empty, not a PNG or JPEG picture: save it as PNG");

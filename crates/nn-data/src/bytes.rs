@@ -1,8 +1,10 @@
 //! Reading a bounded number of bytes from inputs whose stated size cannot be trusted.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::fs::{self, File};
+use std::io::{self, BufReader, Cursor, Read, Seek};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::read::MultiGzDecoder;
 
@@ -75,8 +77,65 @@ pub(crate) fn decode_error(file: &str, format: &'static str, limit: u64, error: 
     DataError::Corrupt { file, format, detail }
 }
 
+/// A file or folder. Its name is known, and its bytes can be read more than once: those of a pipe are kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Opened {
+    path: PathBuf,
+    piped: Option<Arc<[u8]>>,
+}
+
+/// A file that can be read and searched.
+pub(crate) trait ReadSeek: Read + Seek {}
+
+impl<T: Read + Seek> ReadSeek for T {}
+
+impl Opened {
+    /// Finds a file or folder. A pipe, a terminal or a device is read to its end, of at most `limit` bytes.
+    pub(crate) fn new(path: &Path, limit: u64) -> Result<Self, DataError> {
+        let kind = fs::metadata(path).map_err(|e| DataError::io("inspect", path, e))?.file_type();
+        let piped = if kind.is_file() || kind.is_dir() { None } else { Some(whole(path, limit)?.into()) };
+        Ok(Self { path: path.to_path_buf(), piped })
+    }
+
+    /// Whether it is a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.piped.is_none() && self.path.is_dir()
+    }
+
+    /// Whether the bytes came through a pipe.
+    pub(crate) fn is_piped(&self) -> bool {
+        self.piped.is_some()
+    }
+
+    /// A reader of the file from its start.
+    pub(crate) fn reader(&self) -> Result<Box<dyn ReadSeek>, DataError> {
+        match &self.piped {
+            Some(bytes) => Ok(Box::new(Cursor::new(bytes.clone()))),
+            None => {
+                let file = File::open(&self.path).map_err(|e| DataError::io("open", &self.path, e))?;
+                Ok(Box::new(BufReader::new(file)))
+            }
+        }
+    }
+}
+
+impl Deref for Opened {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.path
+    }
+}
+
 /// Reads a whole file of at most `limit` bytes.
-pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
+pub(crate) fn read_file(file: &Opened, limit: u64) -> Result<Vec<u8>, DataError> {
+    match &file.piped {
+        Some(bytes) => Ok(bytes.to_vec()),
+        None => whole(file, limit),
+    }
+}
+
+fn whole(path: &Path, limit: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(|e| DataError::io("open", path, e))?;
     let size = file.metadata().map_err(|e| DataError::io("inspect", path, e))?.len();
     if size > limit {

@@ -1,14 +1,14 @@
 //! Folders and archives as files by name. Nothing is ever written to disk, so no name in an archive can do harm: names
 //! are only compared and shown.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::Read;
+use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
-use zip::ZipArchive;
+use zip::{CompressionMethod, ZipArchive};
 
-use crate::bytes::{Capped, decode_error, is_gzip, read_file};
+use crate::bytes::{Capped, Opened, ReadSeek, decode_error, is_gzip, read_file};
 use crate::error::{DataError, file_name, member_name, shown};
 
 /// Levels of subfolders that are searched.
@@ -20,7 +20,7 @@ const MOST_FILES: usize = 20_000;
 /// A folder or an archive.
 #[derive(Debug)]
 pub(crate) struct Container {
-    path: PathBuf,
+    path: Opened,
     form: Form,
     limit: u64,
 }
@@ -43,8 +43,8 @@ impl Form {
 }
 
 impl Container {
-    pub(crate) fn new(path: &Path, form: Form, limit: u64) -> Self {
-        Self { path: path.to_path_buf(), form, limit }
+    pub(crate) fn new(path: &Opened, form: Form, limit: u64) -> Self {
+        Self { path: path.clone(), form, limit }
     }
 
     /// The path, as shown in messages.
@@ -85,7 +85,7 @@ impl Container {
         match self.form {
             Form::Folder => {
                 for (name, slot) in wanted.iter().zip(&mut found) {
-                    *slot = Some(read_file(&self.path.join(name), self.limit)?);
+                    *slot = Some(read_file(&Opened::new(&self.path.join(name), self.limit)?, self.limit)?);
                 }
             }
             Form::Zip => {
@@ -94,6 +94,9 @@ impl Container {
                     let at = zip.file_names_raw().position(|raw| lossy(raw) == *name);
                     let Some(at) = at else { continue };
                     let file = self.display(name);
+                    if let Some(error) = self.locked(&mut zip, at) {
+                        return Err(error);
+                    }
                     let member = zip.by_index(at).map_err(|e| DataError::Corrupt {
                         file: file.clone(),
                         format: self.form.name(),
@@ -127,12 +130,27 @@ impl Container {
         Ok(bytes)
     }
 
-    fn open(&self) -> Result<BufReader<File>, DataError> {
-        File::open(&self.path).map(BufReader::new).map_err(|e| DataError::io("open", &self.path, e))
+    /// The reason that the member of a zip at this position cannot be read, although it is not damaged.
+    fn locked(&self, zip: &mut ZipArchive<Box<dyn ReadSeek>>, at: usize) -> Option<DataError> {
+        let member = zip.by_index_raw(at).ok()?;
+        let array = member.name().is_ok_and(|name| name.ends_with(".npy"));
+        let (method, remedy) = match member.compression() {
+            _ if member.encrypted() => ("a password".to_owned(), "extract it and give the folder"),
+            CompressionMethod::Stored | CompressionMethod::Deflated => return None,
+            other => {
+                // A method that nobody knows is damage.
+                let name = other.to_string().to_lowercase();
+                let numpy = "save it with numpy.savez or numpy.savez_compressed";
+                let remedy =
+                    if array { numpy } else { "pack it with deflate, or extract it and give the folder" };
+                ((name != "unknown").then_some(name)?, remedy)
+            }
+        };
+        Some(DataError::UnsupportedCompression { file: self.name(), method, remedy })
     }
 
-    fn zip(&self) -> Result<ZipArchive<BufReader<File>>, DataError> {
-        ZipArchive::new(self.open()?).map_err(|e| DataError::Corrupt {
+    fn zip(&self) -> Result<ZipArchive<Box<dyn ReadSeek>>, DataError> {
+        ZipArchive::new(self.path.reader()?).map_err(|e| DataError::Corrupt {
             file: self.name(),
             format: self.form.name(),
             detail: shown(&e.to_string(), 300),
@@ -146,11 +164,11 @@ impl Container {
     ) -> Result<(), DataError> {
         let mut start = Vec::new();
         let ioerr = |e| DataError::io("read", &self.path, e);
-        self.open()?.take(2).read_to_end(&mut start).map_err(ioerr)?;
+        self.path.reader()?.take(2).read_to_end(&mut start).map_err(ioerr)?;
         let file: Box<dyn Read> = if is_gzip(&start) {
-            Box::new(MultiGzDecoder::new(self.open()?))
+            Box::new(MultiGzDecoder::new(self.path.reader()?))
         } else {
-            Box::new(self.open()?)
+            Box::new(self.path.reader()?)
         };
         each_in_tar(file, &self.name(), self.limit, &mut take)
     }

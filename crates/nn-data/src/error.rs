@@ -130,7 +130,8 @@ pub enum DataError {
     )]
     NothingInside { file: String },
     #[error(
-        "{file} holds more than one candidate for {what}: {candidates}; give the path of the one you mean"
+        "{file} holds more than one candidate for {what}: {candidates}; give the path of the one you mean, after \
+             extracting it if it is in an archive"
     )]
     Ambiguous { file: String, what: String, candidates: String },
     #[error(
@@ -174,10 +175,8 @@ pub enum DataError {
     #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8, or give --encoding latin-1 if that is what it is")]
     NotUtf8 { file: String, line: u64 },
 
-    #[error(
-        "{file} has elements of type {dtype}, which is not supported; save it as uint8, int32, float32 or similar"
-    )]
-    UnsupportedDtype { file: String, dtype: String },
+    #[error("{file} has elements of type {dtype}, which is not supported; {remedy}")]
+    UnsupportedDtype { file: String, dtype: String, remedy: &'static str },
     #[error("{file} has the shape {shape:?}; {wanted}")]
     UnsupportedShape { file: String, shape: Vec<u64>, wanted: &'static str },
 
@@ -207,6 +206,34 @@ pub enum DataError {
     NoCacheDir,
     #[error("could not fetch {name}:{}\n{remedy}", bullets(.attempts))]
     Fetch { name: &'static str, attempts: Vec<String>, remedy: String },
+
+    #[error("{file}, {place}: the label {problem}")]
+    BadLabelText { file: String, place: String, problem: &'static str },
+    #[error("{file} is {what}, which is not read here; {remedy}")]
+    Foreign { file: String, what: &'static str, remedy: &'static str },
+    #[error("{file} is packed with {method}, which is not supported; {remedy}")]
+    UnsupportedCompression { file: String, method: String, remedy: &'static str },
+    #[error(
+        "{file} lacks the array {missing}{found}; name the inputs x and the labels y, or x_train, y_train, x_test and \
+             y_test"
+    )]
+    MissingArray { file: String, missing: &'static str, found: String },
+    #[error(
+        "{file} lacks its sibling {sibling}; save inputs and labels beside each other, under names that differ only by \
+             x and y, such as x.npy and y.npy"
+    )]
+    MissingSibling { file: String, sibling: String },
+    #[error(
+        "{file} holds several data sets: {sets}; choose one with --idx-set NAME, or give the path of one of its files"
+    )]
+    SeveralSets { file: String, sets: String },
+    #[error("{file} has no IDX data set called `{set}`{}",
+            if .sets.is_empty() { "; leave --idx-set out".into() } else { format!("; it has {sets}") })]
+    NoSuchSet { file: String, set: String, sets: String },
+    #[error(
+        "{file}: samples of {width} numbers are not pictures that could be transposed; leave --transpose out"
+    )]
+    NotPictures { file: String, width: usize },
 }
 
 fn suggest(name: Option<&str>) -> String {
@@ -233,7 +260,7 @@ impl DataError {
             Self::UnknownSource { .. } | Self::BadOption { .. } | Self::NoSuchColumn { .. } => Kind::Usage,
             Self::AmbiguousColumn { .. } | Self::ColumnTwice { .. } | Self::NoSuchClass { .. } => Kind::Usage,
             Self::WeightsForNumbers { .. } | Self::NotATable { .. } => Kind::Usage,
-            Self::NoCacheDir => Kind::Usage,
+            Self::NoCacheDir | Self::NoSuchSet { .. } | Self::NotPictures { .. } => Kind::Usage,
             Self::Fetch { .. } => Kind::Network,
             _ => Kind::Data,
         }

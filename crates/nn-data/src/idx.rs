@@ -9,13 +9,76 @@ use crate::bytes::{decode_error, is_gzip};
 use crate::error::DataError;
 use crate::raw::{Answers, Inputs, Labels, Pixels, Places, Values};
 
-/// The code of unsigned bytes, the only element type that is supported.
-const UNSIGNED_BYTE: u8 = 0x08;
+/// The type of elements, which are big-endian.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Element {
+    Unsigned8,
+    Signed8,
+    Signed16,
+    Signed32,
+    Float32,
+    Float64,
+}
+
+impl Element {
+    fn of_code(code: u8) -> Option<Self> {
+        Some(match code {
+            0x08 => Self::Unsigned8,
+            0x09 => Self::Signed8,
+            0x0b => Self::Signed16,
+            0x0c => Self::Signed32,
+            0x0d => Self::Float32,
+            0x0e => Self::Float64,
+            _ => return None,
+        })
+    }
+
+    /// Its size in bytes.
+    fn size(self) -> usize {
+        match self {
+            Self::Unsigned8 | Self::Signed8 => 1,
+            Self::Signed16 => 2,
+            Self::Signed32 | Self::Float32 => 4,
+            Self::Float64 => 8,
+        }
+    }
+
+    /// The numbers in these bytes.
+    fn numbers(self, data: &[u8]) -> Vec<f64> {
+        match self {
+            Self::Unsigned8 => data.iter().map(|&x| x.into()).collect(),
+            Self::Signed8 => data.iter().map(|&x| x.cast_signed().into()).collect(),
+            Self::Signed16 => data.as_chunks().0.iter().map(|&x| i16::from_be_bytes(x).into()).collect(),
+            Self::Signed32 => data.as_chunks().0.iter().map(|&x| i32::from_be_bytes(x).into()).collect(),
+            Self::Float32 => data.as_chunks().0.iter().map(|&x| f32::from_be_bytes(x).into()).collect(),
+            Self::Float64 => data.as_chunks().0.iter().map(|&x| f64::from_be_bytes(x)).collect(),
+        }
+    }
+}
 
 #[derive(Debug)]
 struct Array {
+    element: Element,
     dimensions: Vec<usize>,
     data: Vec<u8>,
+}
+
+impl Array {
+    /// The elements as numbers, which must be finite in an `f32`; a row of `width` is a sample.
+    fn numbers(&self, file: &str, width: usize) -> Result<Vec<f64>, DataError> {
+        let numbers = self.element.numbers(&self.data);
+        match numbers.iter().position(|&x| !(x as f32).is_finite()) {
+            None => Ok(numbers),
+            Some(at) => {
+                let place = format!("sample {}, value {}", at / width, at % width);
+                Err(DataError::NonFinite { file: file.into(), place })
+            }
+        }
+    }
+
+    fn shape(&self) -> Vec<u64> {
+        self.dimensions.iter().map(|&d| d as u64).collect()
+    }
 }
 
 /// Reads images (rank 3: samples, height, width; or rank 2: samples, features), plain or gzip.
@@ -31,26 +94,50 @@ pub(crate) fn images(bytes: &[u8], file: &str, limit: u64) -> Result<Inputs, Dat
     };
     let samples = array.dimensions[0];
     if samples == 0 || width == 0 {
-        let shape = array.dimensions.iter().map(|&d| d as u64).collect();
         return Err(DataError::UnsupportedShape {
             file: file.into(),
-            shape,
+            shape: array.shape(),
             wanted: "there must be at least one sample of at least one pixel",
         });
     }
-    let values = Values::Bytes(array.data);
-    Ok(Inputs { file: file.into(), values, samples, width, image, pixels: Pixels::Always })
+    let (values, pixels) = if array.element == Element::Unsigned8 {
+        (Values::Bytes(array.data), Pixels::Always)
+    } else {
+        let mut values = Values::new();
+        array.numbers(file, width)?.iter().for_each(|&x| values.push(x as f32));
+        (values, if image.is_some() { Pixels::ByType } else { Pixels::ByWidth })
+    };
+    Ok(Inputs { file: file.into(), values, samples, width, image, pixels })
 }
 
-/// Reads labels (rank 1), plain or gzip.
-pub(crate) fn labels(bytes: &[u8], file: &str, limit: u64) -> Result<Labels, DataError> {
+/// Reads labels, plain or gzip, and a note if a part of them was chosen.
+///
+/// Labels of rank 1 are one number a sample. Of rank 2, whole numbers that are not one-hot rows describe the sample, as in
+/// QMNIST: its class, then its writer and the like. Other rows are one-hot or several numbers to predict.
+pub(crate) fn labels(bytes: &[u8], file: &str, limit: u64) -> Result<(Labels, Option<String>), DataError> {
     let array = read(bytes, file, limit, "IDX labels", |rank| match rank {
-        1 => Ok(()),
+        1 | 2 => Ok(()),
         3 => Err("It holds images: are the two files swapped?"),
-        _ => Err("Labels have rank 1: one byte per sample."),
+        _ => Err("Labels have rank 1, one number per sample, or rank 2, whose first column is the class."),
     })?;
-    let data = array.data.into_iter().map(f64::from).collect();
-    Ok(Labels { file: file.into(), answers: Answers::Numbers { data, width: 1 }, places: Places::Samples })
+    let mut width = array.dimensions.get(1).copied().unwrap_or(1);
+    if width == 0 {
+        let wanted = "labels need at least one column";
+        return Err(DataError::UnsupportedShape { file: file.into(), shape: array.shape(), wanted });
+    }
+    let mut data = array.numbers(file, width)?;
+    let mut note = None;
+    let one_hot = |row: &[f64]| {
+        row.iter().all(|&x| x == 0.0 || x == 1.0) && row.iter().filter(|&&x| x == 1.0).count() == 1
+    };
+    let whole = data.iter().all(|x| x.fract() == 0.0);
+    if width > 1 && whole && !data.chunks_exact(width).all(one_hot) {
+        note = Some(format!("the label is column 0 of the {width} columns of {file}"));
+        data = data.into_iter().step_by(width).collect();
+        width = 1;
+    }
+    let answers = Answers::Numbers { data, width };
+    Ok((Labels { file: file.into(), answers, places: Places::Samples }, note))
 }
 
 /// Whether the bytes look like the start of an IDX file.
@@ -67,8 +154,8 @@ fn read(
     check_rank: impl Fn(u8) -> Result<(), &'static str>,
 ) -> Result<Array, DataError> {
     let mut stream = Stream::new(bytes, file, limit);
-    let rank = stream.rank(expected, check_rank)?;
-    let (dimensions, size) = stream.dimensions(rank)?;
+    let (element, rank) = stream.element_and_rank(expected, check_rank)?;
+    let (dimensions, size) = stream.dimensions(rank, element)?;
     let data = stream.take(size)?;
     if (data.len() as u64) < size {
         return Err(stream.truncated(size, data.len()));
@@ -76,7 +163,7 @@ fn read(
     if !stream.take(1)?.is_empty() {
         return Err(DataError::TrailingBytes { file: file.into(), expected: size });
     }
-    Ok(Array { dimensions, data })
+    Ok(Array { element, dimensions, data })
 }
 
 /// The bytes of a file, decompressed as they are read.
@@ -106,12 +193,12 @@ impl<'a> Stream<'a> {
         DataError::Truncated { file: self.file.into(), expected, found: found as u64 }
     }
 
-    /// Reads and checks the first four bytes, the last of which is the rank.
-    fn rank(
+    /// Reads and checks the first four bytes: two zeros, the type of the elements and the rank.
+    fn element_and_rank(
         &mut self,
         expected: &'static str,
         check_rank: impl Fn(u8) -> Result<(), &'static str>,
-    ) -> Result<u8, DataError> {
+    ) -> Result<(Element, u8), DataError> {
         let magic = self.take(4)?;
         let &[zero, zero_too, element, rank] = &magic[..] else {
             return Err(match magic.len() {
@@ -129,25 +216,23 @@ impl<'a> Stream<'a> {
             let hint = "An IDX file starts with two zero bytes: is this one damaged, or in another format?";
             return Err(wrong(hint));
         }
-        if element != UNSIGNED_BYTE {
-            return Err(DataError::UnsupportedDtype {
-                file: self.file.into(),
-                dtype: format!("0x{element:02x} (not 0x08, unsigned bytes)"),
-            });
-        }
+        let Some(element) = Element::of_code(element) else {
+            return Err(wrong("IDX files of types 08, 09 and 0b to 0e are read: is this one damaged?"));
+        };
         check_rank(rank).map_err(wrong)?;
-        Ok(rank)
+        Ok((element, rank))
     }
 
     /// Reads the dimensions, and computes the size of the data in bytes.
-    fn dimensions(&mut self, rank: u8) -> Result<(Vec<usize>, u64), DataError> {
+    fn dimensions(&mut self, rank: u8, element: Element) -> Result<(Vec<usize>, u64), DataError> {
         let header = self.take(4 * u64::from(rank))?;
         if header.len() < 4 * usize::from(rank) {
             return Err(self.truncated(4 * u64::from(rank), header.len()));
         }
         let (words, _) = header.as_chunks::<4>();
         let dimensions: Vec<u32> = words.iter().map(|word| u32::from_be_bytes(*word)).collect();
-        let size = dimensions.iter().try_fold(1u64, |size, &d| size.checked_mul(u64::from(d)));
+        let size =
+            dimensions.iter().try_fold(element.size() as u64, |size, &d| size.checked_mul(u64::from(d)));
         let size = size.filter(|&size| size <= self.limit).ok_or_else(|| DataError::TooLarge {
             file: self.file.into(),
             claim: format!(": its header claims {}", times(&dimensions)),
@@ -195,9 +280,53 @@ mod tests {
         let plain = images(&bytes, "x", LIMIT).unwrap();
         assert_eq!((plain.samples, plain.width, plain.image), (2, 6, Some((2, 3))));
         assert_eq!(images(&gz(&bytes), "x", LIMIT).unwrap(), plain);
-        let two = labels(&idx(&[2], &[7, 9]), "y", LIMIT).unwrap();
+        let (two, note) = labels(&idx(&[2], &[7, 9]), "y", LIMIT).unwrap();
+        assert_eq!(note, None);
         assert_eq!(two.answers, Answers::Numbers { data: vec![7.0, 9.0], width: 1 });
         assert_eq!(images(&idx(&[2, 3], &[1; 6]), "x", LIMIT).unwrap().image, None);
+    }
+
+    fn typed(code: u8, dimensions: &[u32], data: &[u8]) -> Vec<u8> {
+        let mut bytes = idx(dimensions, data);
+        bytes[2] = code;
+        bytes
+    }
+
+    #[test]
+    fn every_element_type_is_read() {
+        let of = |code, bytes: &[u8]| {
+            let count = bytes.len() as u32 / Element::of_code(code).unwrap().size() as u32;
+            images(&typed(code, &[1, 1, count], bytes), "x", LIMIT).unwrap().values.into_floats()
+        };
+        assert_eq!(of(0x08, &[0, 255]), [0.0, 255.0]);
+        assert_eq!(of(0x09, &[0x80, 127]), [-128.0, 127.0]);
+        assert_eq!(of(0x0b, &[0xff, 0xfe, 1, 0]), [-2.0, 256.0]);
+        assert_eq!(of(0x0c, &[0xff, 0xff, 0xff, 0xff, 0, 1, 0, 0]), [-1.0, 65536.0]);
+        assert_eq!(of(0x0d, &0.25f32.to_be_bytes()), [0.25]);
+        assert_eq!(of(0x0e, &(-1.5f64).to_be_bytes()), [-1.5]);
+        let nan = [1f32.to_be_bytes(), f32::NAN.to_be_bytes()].concat();
+        let error = images(&typed(0x0d, &[1, 1, 2], &nan), "x", LIMIT).unwrap_err().to_string();
+        assert!(error.contains("sample 0, value 1") && error.contains("not finite"), "{error}");
+    }
+
+    #[test]
+    fn labels_of_rank_2_are_a_class_and_its_details_or_rows_to_predict() {
+        let of = |code, width: u32, data: &[u8]| {
+            let size = Element::of_code(code).unwrap().size() as u32;
+            let rows = data.len() as u32 / size / width;
+            labels(&typed(code, &[rows, width], data), "y", LIMIT).unwrap()
+        };
+        // QMNIST: class, series, writer.
+        let words: Vec<u8> = [5, 4, 112, 0, 4, 0].iter().flat_map(|x: &i32| x.to_be_bytes()).collect();
+        let (qmnist, note) = of(0x0c, 3, &words);
+        assert_eq!(qmnist.answers, Answers::Numbers { data: vec![5.0, 0.0], width: 1 });
+        assert!(note.unwrap().contains("column 0"));
+        let (one_hot, note) = of(0x08, 2, &[0, 1, 1, 0]);
+        assert_eq!((one_hot.answers.width(), note), (2, None));
+        let halves: Vec<u8> = [0.5f32, 1.0, 2.0, 3.0].iter().flat_map(|x| x.to_be_bytes()).collect();
+        let (targets, note) = of(0x0d, 2, &halves);
+        assert_eq!((targets.answers.width(), note), (2, None));
+        assert!(labels(&idx(&[0, 0], &[]), "y", LIMIT).is_err());
     }
 
     #[test]
@@ -214,7 +343,7 @@ mod tests {
         assert!(matches!(error_of(&long), E::TrailingBytes { expected: 12, .. }));
         assert!(matches!(error_of(&gz(&long)), E::TrailingBytes { expected: 12, .. }));
         assert!(matches!(error_of(b"PK\x03\x04...."), E::BadMagic { .. }));
-        assert!(matches!(error_of(&[0, 0, 0x0d, 3]), E::UnsupportedDtype { .. }));
+        assert!(matches!(error_of(&[0, 0, 0x0a, 3]), E::BadMagic { .. }));
         assert!(matches!(error_of(&idx(&[0, 2, 2], &[])), E::UnsupportedShape { .. }));
         let swapped = error_of(&idx(&[2], &[1, 2])).to_string();
         assert!(swapped.contains("x.idx") && swapped.contains("swapped"), "{swapped}");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nn_core::Features;
 
-use crate::bytes::{gunzip, read_file};
+use crate::bytes::{Opened, gunzip, read_file};
 use crate::container::{Container, Form};
 use crate::error::{DataError, file_name};
 use crate::idx;
@@ -49,6 +49,7 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
     options.validate()?;
     let file = file_name(path);
     let limit = options.max_bytes;
+    let path = &Opened::new(path, limit)?;
     let format = format_of(path)?;
     if let Format::Container(form) = format {
         return match form {
@@ -107,13 +108,16 @@ fn asked(asked: Asked, width: usize) -> Result<Inputs, DataError> {
 }
 
 fn finish(
-    raw: RawInputs,
+    mut raw: RawInputs,
     labels: Option<Vec<String>>,
     width: usize,
     options: &LoadOptions,
 ) -> Result<Inputs, DataError> {
     if raw.width != width {
         return Err(DataError::WrongWidth { file: raw.file, found: raw.width, expected: width });
+    }
+    if options.transpose {
+        raw.transpose()?;
     }
     let image_scale = (raw.pixels == Pixels::Always).then_some(IMAGE_SCALE);
     let (samples, image) = (raw.samples, raw.image);

@@ -33,6 +33,7 @@ mod digits;
 mod error;
 mod fetch;
 mod fingerprint;
+mod foreign;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;

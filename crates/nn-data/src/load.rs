@@ -1,6 +1,5 @@
 //! Loading a source into a training and a test set.
 
-use std::fs;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use nn_core::Dataset;
 
 use crate::answers::Decoder;
-use crate::bytes::{gunzip, is_gzip, read_file};
+use crate::bytes::{Opened, gunzip, is_gzip, read_file};
 use crate::columns::{Kind as ColumnKind, Preparation};
 use crate::container::{Container, Form};
 use crate::error::{DataError, file_name};
@@ -23,7 +22,7 @@ use crate::survey::Survey;
 use crate::table::{Table, short};
 use crate::tabular::{self, Tables};
 use crate::weights::weigh;
-use crate::{digits, idx, npy, parquet, text};
+use crate::{digits, foreign, idx, npy, parquet, text};
 
 /// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,12 +53,15 @@ pub struct Splits {
 ///
 /// A path may be a folder, `.zip`, `.tar`, `.tar.gz` or `.tgz` that holds one of
 /// - the four IDX files of MNIST and its relatives, plain or `.gz`, possibly in subfolders. Their names contain `train`, or
-///   `t10k` or `test`, and `images` or `labels`. Without the two test files, `test_fraction` must be given;
-/// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`);
+///   `t10k` or `test`, and `images` or `labels`. Without the two test files, `test_fraction` must be given. `idx_set`
+///   chooses among several data sets;
+/// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`),
+///   or two without names, as `numpy.savez(path, x, y)` writes them;
 /// - one CSV, or one with `train` and one with `test` in its name.
 ///
-/// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), or one of two `.npy` files whose names differ only by
-/// `x` and `y`. The format follows from the contents of a file, not from its name.
+/// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), one of two `.npy` files whose names differ only by `x`
+/// and `y`, or one of the four IDX files in a folder. The format follows from the contents of a file, not from its name.
+/// All but folders and files that have siblings may come through a pipe.
 ///
 /// The answer in a table is the column given by `label_column`; else the one with a usual name, such as label, target, class
 /// or y; else the only one that is mostly text, if it is the first or last; else, in a table of pixels, the first, or the
@@ -79,6 +81,13 @@ pub fn load(
     options.validate()?;
     match source {
         Source::Digits => {
+            if options.transpose {
+                return Err(DataError::BadOption {
+                    option: "--transpose",
+                    value: "given for the embedded digits".into(),
+                    problem: "they are upright",
+                });
+            }
             progress.report("reading the embedded digits", 0, None);
             let (train, test) = digits::load(options.test_fraction)?;
             let classes = Some((0..10).map(|digit| digit.to_string()).collect());
@@ -121,14 +130,12 @@ const USTAR: usize = 257;
 
 /// Recognises a file by its first bytes, looking into gzip. If the name promises a format that the bytes do not have, the
 /// file counts as a damaged one of that format.
-pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
-    let metadata = fs::metadata(path).map_err(|e| DataError::io("inspect", path, e))?;
-    if metadata.is_dir() {
+pub(crate) fn format_of(path: &Opened) -> Result<Format, DataError> {
+    if path.is_folder() {
         return Ok(Format::Container(Form::Folder));
     }
-    let file = fs::File::open(path).map_err(|e| DataError::io("open", path, e))?;
     let mut start = Vec::new();
-    file.take(64 << 10).read_to_end(&mut start).map_err(|e| DataError::io("read", path, e))?;
+    path.reader()?.take(64 << 10).read_to_end(&mut start).map_err(|e| DataError::io("read", path, e))?;
     if start.is_empty() {
         return Err(DataError::Empty { file: file_name(path) });
     }
@@ -139,6 +146,9 @@ pub(crate) fn format_of(path: &Path) -> Result<Format, DataError> {
         // Damage is reported later, by the reader of the whole file.
         let _ = decoder.take(512).read_to_end(&mut inside);
         start = inside;
+    }
+    if let Some((what, remedy)) = foreign::recognise(&start, path.is_piped()) {
+        return Err(DataError::Foreign { file: file_name(path), what, remedy });
     }
     let name = path.file_name().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
     let ends = |ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
@@ -169,15 +179,16 @@ fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
     let named = path.file_name().or_else(|| path.components().next_back().map(|c| c.as_os_str()));
     let name = named.map_or_else(|| file_name(path), |n| n.to_string_lossy().into_owned());
     let known = known_names(options);
+    let path = &Opened::new(path, options.max_bytes)?;
     let contents = match format_of(path)? {
         Format::Container(form) => members::read(&Container::new(path, form, options.max_bytes), options)?,
-        Format::Npy => Contents::Samples(members::read_npy_pair(path, options.max_bytes)?),
+        Format::Npy => Contents::Samples(members::read_npy_pair(path, options)?),
         Format::Csv => {
             let file = file_name(path);
             let bytes = gunzip(read_file(path, options.max_bytes)?, &file, options.max_bytes)?;
             Contents::Tables(Table::open(bytes, &file, options, known.as_deref())?, None)
         }
-        Format::Idx => return Err(DataError::LoneIdx { file: file_name(path) }),
+        Format::Idx => Contents::Samples(members::read_idx_beside(path, options)?),
     };
     match contents {
         Contents::Tables(train, test) => load_tables(train, test, name, options),
@@ -202,9 +213,14 @@ fn load_tables(
 ) -> Result<Splits, DataError> {
     let known = known_names(options);
     let mut notes = train.notes().to_vec();
+    let no_pictures = || match options.transpose {
+        true => Err(DataError::NotPictures { file: train.file().to_owned(), width: train.columns() }),
+        false => Ok(()),
+    };
     let validation = match &options.validation {
         Validation::File(path) => {
             let file = file_name(path);
+            let path = &Opened::new(path, options.max_bytes)?;
             if !matches!(format_of(path)?, Format::Csv) {
                 return Err(DataError::ValidationNotATable { file });
             }
@@ -215,6 +231,7 @@ fn load_tables(
         _ => None,
     };
     if let Prepare::With(_) = options.prepare {
+        no_pictures()?;
         return tabular::load(Tables { train, test, validation, notes }, None, name, options);
     }
     let survey = match options.prepare {
@@ -228,6 +245,7 @@ fn load_tables(
         if let Some((at, line)) = infinite(survey) {
             return Err(train.non_finite(line, at));
         }
+        no_pictures()?;
         let survey = Some(survey.clone());
         return tabular::load(Tables { train, test, validation, notes }, survey, name, options);
     }
@@ -300,7 +318,11 @@ fn check_names(train: &Table, test: &Table) -> Result<(), DataError> {
 }
 
 fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits, DataError> {
-    let Found { train, test, mut notes } = found;
+    let Found { mut train, mut test, mut notes } = found;
+    if options.transpose {
+        let mut sets = std::iter::once(&mut train).chain(&mut test);
+        sets.try_for_each(|samples| samples.inputs.transpose())?;
+    }
     check(&train, test.as_ref())?;
     let both: Vec<&Samples> = std::iter::once(&train).chain(&test).collect();
     let inputs: Vec<_> = both.iter().map(|samples| &samples.inputs).collect();

@@ -1,10 +1,12 @@
 //! Finding the files of a data set in a folder or archive.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::bytes::{gunzip, read_file};
-use crate::container::Container;
-use crate::error::{DataError, file_name, listed};
+use crate::bytes::{Opened, gunzip, read_file};
+use crate::container::{Container, Form};
+use crate::error::{DataError, file_name, listed, shown};
+use crate::foreign;
 use crate::idx;
 use crate::load::known_names;
 use crate::npy::Array;
@@ -32,18 +34,28 @@ pub(crate) enum Contents {
 pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Contents, DataError> {
     let files = container.files()?;
     let files: Vec<&str> = files.iter().map(String::as_str).filter(|name| !is_hidden(name)).collect();
-    let limit = options.max_bytes;
-    if files.iter().any(|name| slot(name).is_some()) {
+    let has_idx = files.iter().any(|name| slot(name).is_some());
+    if let (Some(set), false) = (&options.idx_set, has_idx) {
+        return Err(DataError::NoSuchSet {
+            file: container.name(),
+            set: shown(set, 60),
+            sets: String::new(),
+        });
+    }
+    if has_idx {
         return read_idx(container, &files, options).map(Contents::Samples);
     }
     let arrays: Vec<&str> = files.iter().copied().filter(|name| name.ends_with(".npy")).collect();
     if !arrays.is_empty() {
-        return read_arrays(container, &arrays, limit).map(Contents::Samples);
+        return read_arrays(container, &arrays, options).map(Contents::Samples);
     }
     const TABLES: [&str; 6] = [".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet", ".pq"];
     let is_csv = |name: &&&str| TABLES.iter().any(|end| name.to_lowercase().ends_with(end));
     let tables: Vec<&str> = files.iter().filter(is_csv).copied().collect();
     if tables.is_empty() {
+        if let Some((what, remedy)) = foreign::document(&files) {
+            return Err(DataError::Foreign { file: container.name(), what, remedy });
+        }
         return Err(DataError::NothingInside { file: container.name() });
     }
     read_tables(container, &tables, options)
@@ -84,7 +96,63 @@ fn slot(name: &str) -> Option<usize> {
     }
 }
 
+/// The name of the data set that an IDX file belongs to: its path up to the word that says what it is of the set. The
+/// file `gzip/emnist-letters-train-images-idx3-ubyte.gz` is of the set `gzip/emnist-letters`.
+fn set_of(name: &str) -> String {
+    let folder = &name[..name.len() - base(name).len()];
+    let file = base(name).to_ascii_lowercase();
+    let words = ["train", "t10k", "test"];
+    let end = words.iter().find_map(|word| file.rfind(word)).unwrap_or(file.len());
+    let set = format!("{folder}{}", &base(name)[..end]);
+    set.trim_end_matches(['/', '-', '_', '.', ' ']).to_owned()
+}
+
+/// The IDX files of the data set that `--idx-set` names.
+fn in_set<'a>(container: &Container, files: &[&'a str], wanted: &str) -> Result<Vec<&'a str>, DataError> {
+    let sets = sets_in(files);
+    let folded = wanted.trim_end_matches('/').to_lowercase();
+    let exact = sets.iter().find(|set| set.to_lowercase() == folded);
+    let mut like = sets.iter().filter(|set| set.to_lowercase().contains(&folded));
+    let set = match (exact, like.next(), like.next()) {
+        (Some(set), ..) | (None, Some(set), None) => set,
+        _ => {
+            let sets: Vec<&str> = sets.iter().map(String::as_str).filter(|set| !set.is_empty()).collect();
+            let sets = listed(&sets);
+            return Err(DataError::NoSuchSet { file: container.name(), set: shown(wanted, 60), sets });
+        }
+    };
+    Ok(files.iter().copied().filter(|name| slot(name).is_some() && set_of(name) == *set).collect())
+}
+
+/// The names of the IDX data sets among these files.
+fn sets_in(files: &[&str]) -> Vec<String> {
+    let sets: BTreeSet<String> =
+        files.iter().filter(|name| slot(name).is_some()).map(|name| set_of(name)).collect();
+    sets.into_iter().collect()
+}
+
+/// Reads the data set of an IDX file, whose other files are beside it.
+pub(crate) fn read_idx_beside(path: &Opened, options: &LoadOptions) -> Result<Found, DataError> {
+    let lone = || DataError::LoneIdx { file: file_name(path) };
+    let name = path.file_name().and_then(|name| name.to_str()).filter(|name| slot(name).is_some());
+    let name = name.filter(|_| !path.is_piped()).ok_or_else(lone)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let container = Container::new(&Opened::new(folder, options.max_bytes)?, Form::Folder, options.max_bytes);
+    let files = container.files()?;
+    let of_set =
+        |other: &&str| !other.contains('/') && slot(other).is_some() && set_of(other) == set_of(name);
+    let files: Vec<&str> = files.iter().map(String::as_str).filter(of_set).collect();
+    if files.len() == 1 {
+        return Err(lone());
+    }
+    read_idx(&container, &files, &LoadOptions { idx_set: None, ..options.clone() })
+}
+
 fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Result<Found, DataError> {
+    let files = match &options.idx_set {
+        Some(set) => &in_set(container, files, set)?[..],
+        None => files,
+    };
     let mut chosen = [None; 4];
     for (at, chosen) in chosen.iter_mut().enumerate() {
         let mut candidates: Vec<&str> = files.iter().copied().filter(|name| slot(name) == Some(at)).collect();
@@ -96,10 +164,16 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
             && depth(first) == depth(second)
             && second.strip_suffix(".gz") != Some(first)
         {
-            return Err(DataError::Ambiguous {
-                file: container.name(),
-                what: SLOTS[at].into(),
-                candidates: listed(&candidates),
+            let sets = sets_in(&candidates);
+            let sets: Vec<&str> =
+                sets.iter().map(|set| if set.is_empty() { "one without a name" } else { set }).collect();
+            return Err(match sets[..] {
+                [_, _, ..] => DataError::SeveralSets { file: container.name(), sets: listed(&sets) },
+                _ => DataError::Ambiguous {
+                    file: container.name(),
+                    what: SLOTS[at].into(),
+                    candidates: listed(&candidates),
+                },
             });
         }
     }
@@ -121,17 +195,20 @@ fn read_idx(container: &Container, files: &[&str], options: &LoadOptions) -> Res
     let names: Vec<&str> = chosen.iter().flatten().copied().collect();
     let limit = options.max_bytes;
     let mut contents = container.read(&names)?.into_iter().zip(&names);
+    let mut notes = Vec::new();
     let mut pair = || -> Result<Option<Samples>, DataError> {
         let (Some((images, image_name)), Some((labels, label_name))) = (contents.next(), contents.next())
         else {
             return Ok(None);
         };
         let inputs = idx::images(&images, &container.display(image_name), limit)?;
-        let labels = idx::labels(&labels, &container.display(label_name), limit)?;
+        let (labels, note) = idx::labels(&labels, &container.display(label_name), limit)?;
+        notes.extend(note);
         Ok(Some(Samples { inputs, labels }))
     };
     let train = pair()?.ok_or_else(|| DataError::NothingInside { file: container.name() })?;
-    Ok(Found { train, test: pair()?, notes: Vec::new() })
+    let test = pair()?;
+    Ok(Found { train, test, notes })
 }
 
 const TRAIN_X: &[&str] = &["x_train", "train_x", "train_images", "images_train", "train_data", "xtrain"];
@@ -146,33 +223,50 @@ fn array_called<'a>(arrays: &[&'a str], names: &[&str]) -> Option<&'a str> {
     names.iter().find_map(|wanted| arrays.iter().copied().find(|name| key(name) == *wanted))
 }
 
-fn read_arrays(container: &Container, arrays: &[&str], limit: u64) -> Result<Found, DataError> {
-    let lacks = |missing: &str| DataError::MissingMembers {
+/// The names of the two arrays that `numpy.savez(path, x, y)` writes.
+const POSITIONAL: [&str; 2] = ["arr_0", "arr_1"];
+
+fn read_arrays(container: &Container, arrays: &[&str], options: &LoadOptions) -> Result<Found, DataError> {
+    let lacks = |missing: &'static str| DataError::MissingArray {
         file: container.name(),
-        missing: format!("the array {missing}"),
+        missing,
         found: format!(" (it has {})", listed(arrays)),
     };
-    let pair = |x: &[&str], y: &[&str]| match (array_called(arrays, x), array_called(arrays, y)) {
-        (Some(x), Some(y)) => Ok(Some((x, y))),
-        (None, None) => Ok(None),
-        (None, _) => Err(lacks(x[0])),
-        (_, None) => Err(lacks(y[0])),
-    };
+    let pair =
+        |x: &[&'static str], y: &[&'static str]| match (array_called(arrays, x), array_called(arrays, y)) {
+            (Some(x), Some(y)) => Ok(Some((x, y))),
+            (None, None) => Ok(None),
+            (None, _) => Err(lacks(x[0])),
+            (_, None) => Err(lacks(y[0])),
+        };
     let read = |(x, y): (&str, &str)| -> Result<Samples, DataError> {
         let contents = container.read(&[x, y])?;
         let (x_name, y_name) = (container.display(x), container.display(y));
-        pair_of_arrays(&contents[0], &x_name, &contents[1], &y_name, limit)
+        pair_of_arrays(&contents[0], &x_name, &contents[1], &y_name, options)
     };
-    let (train, test) = match pair(TRAIN_X, TRAIN_Y)? {
-        Some(train) => (train, pair(TEST_X, TEST_Y)?),
-        None => (pair(ALL_X, ALL_Y)?.ok_or_else(|| lacks("x_train or x"))?, None),
+    let mut notes = Vec::new();
+    let positional = POSITIONAL.map(|name| array_called(arrays, &[name]));
+    let (train, test) = if let (2, [Some(x), Some(y)]) = (arrays.len(), positional) {
+        notes.push("the arrays have no names: arr_0 is read as the inputs x, arr_1 as the labels y".into());
+        ((x, y), None)
+    } else {
+        match pair(TRAIN_X, TRAIN_Y)? {
+            Some(train) => (train, pair(TEST_X, TEST_Y)?),
+            None => (pair(ALL_X, ALL_Y)?.ok_or_else(|| lacks("x_train or x"))?, None),
+        }
     };
-    Ok(Found { train: read(train)?, test: test.map(read).transpose()?, notes: Vec::new() })
+    Ok(Found { train: read(train)?, test: test.map(read).transpose()?, notes })
 }
 
-fn pair_of_arrays(x: &[u8], x_name: &str, y: &[u8], y_name: &str, limit: u64) -> Result<Samples, DataError> {
-    let inputs = Array::parse(x, x_name, limit)?.inputs()?;
-    let labels = Array::parse(y, y_name, limit)?.labels()?;
+fn pair_of_arrays(
+    x: &[u8],
+    x_name: &str,
+    y: &[u8],
+    y_name: &str,
+    options: &LoadOptions,
+) -> Result<Samples, DataError> {
+    let inputs = Array::parse(x, x_name, options.max_bytes)?.inputs()?;
+    let labels = Array::parse(y, y_name, options.max_bytes)?.labels(options)?;
     Ok(Samples { inputs, labels })
 }
 
@@ -181,18 +275,26 @@ pub(crate) fn read_inputs(container: &Container, limit: u64) -> Result<Inputs, D
     let files = container.files()?;
     let arrays: Vec<&str> =
         files.iter().map(String::as_str).filter(|name| name.ends_with(".npy") && !is_hidden(name)).collect();
+    if arrays.is_empty()
+        && let Some((what, remedy)) = foreign::document(&files.iter().map(String::as_str).collect::<Vec<_>>())
+    {
+        return Err(DataError::Foreign { file: container.name(), what, remedy });
+    }
     let lone = (arrays.len() == 1).then(|| arrays[0]);
-    let x = array_called(&arrays, ALL_X).or_else(|| array_called(&arrays, TEST_X)).or(lone);
-    let x = x.ok_or_else(|| DataError::MissingMembers {
+    let known = [ALL_X, TEST_X, &POSITIONAL[..1]];
+    let x = known.iter().find_map(|names| array_called(&arrays, names)).or(lone);
+    let x = x.ok_or_else(|| DataError::MissingArray {
         file: container.name(),
-        missing: "the array x".into(),
+        missing: "x",
         found: format!(" (it has {})", if arrays.is_empty() { "none".into() } else { listed(&arrays) }),
     })?;
     Array::parse(&container.read(&[x])?[0], &container.display(x), limit)?.inputs()
 }
 
 /// Reads a `.npy` file and its sibling: `x.npy` beside `y.npy`, `x_train.npy` beside `y_train.npy`.
-pub(crate) fn read_npy_pair(path: &Path, limit: u64) -> Result<Found, DataError> {
+pub(crate) fn read_npy_pair(opened: &Opened, options: &LoadOptions) -> Result<Found, DataError> {
+    let limit = options.max_bytes;
+    let path: &Path = opened;
     let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let (x, y) = match name.chars().next() {
         Some('x') => (name.clone(), name.replacen('x', "y", 1)),
@@ -203,15 +305,14 @@ pub(crate) fn read_npy_pair(path: &Path, limit: u64) -> Result<Found, DataError>
     let (x, y) = (path.with_file_name(x), path.with_file_name(y));
     for sibling in [&x, &y] {
         if !sibling.exists() {
-            return Err(DataError::MissingMembers {
-                file: file_name(path),
-                missing: format!("its sibling {}", sibling.display()),
-                found: String::new(),
-            });
+            return Err(DataError::MissingSibling { file: file_name(path), sibling: file_name(sibling) });
         }
     }
-    let contents = |path: &Path| gunzip(read_file(path, limit)?, &file_name(path), limit);
-    let train = pair_of_arrays(&contents(&x)?, &file_name(&x), &contents(&y)?, &file_name(&y), limit)?;
+    let contents = |path: &Path| {
+        let file = if path == &**opened { opened.clone() } else { Opened::new(path, limit)? };
+        gunzip(read_file(&file, limit)?, &file_name(path), limit)
+    };
+    let train = pair_of_arrays(&contents(&x)?, &file_name(&x), &contents(&y)?, &file_name(&y), options)?;
     Ok(Found { train, test: None, notes: Vec::new() })
 }
 

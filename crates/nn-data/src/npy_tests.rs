@@ -96,8 +96,11 @@ fn shapes() {
         let error = error_of(&bytes);
         assert!(matches!(error, DataError::UnsupportedShape { .. } | DataError::TooLarge { .. }), "{error}");
     }
-    let labels =
-        |shape: &str| Array::parse(&npy("|u1", "False", shape, &[1; 6]), "a", LIMIT).unwrap().labels();
+    let labels = |shape: &str| {
+        Array::parse(&npy("|u1", "False", shape, &[1; 6]), "a", LIMIT)
+            .unwrap()
+            .labels(&LoadOptions::default())
+    };
     assert!(labels("(6,)").is_ok() && labels("(3, 2)").is_ok() && labels("(1, 2, 3)").is_err());
 }
 
@@ -111,7 +114,9 @@ fn bad_files() {
     assert!(matches!(error_of(&good[..30]), E::Corrupt { .. }));
     assert!(matches!(error_of(&good[..good.len() - 1]), E::Truncated { expected: 8, found: 7, .. }));
     assert!(matches!(error_of(&[&good[..], &[1]].concat()), E::TrailingBytes { .. }));
-    for dtype in ["|O", "<c8", "<U3", "<f2", "?", ""] {
+    for dtype in
+        ["|O", "<c8", "<f16", "<U0", "|S0", "<U99999999999999999999", "<U4611686018427387905", "?", ""]
+    {
         let error = error_of(&npy(dtype, "False", "(1, 2)", &[0; 8]));
         assert!(matches!(error, E::UnsupportedDtype { .. }), "{dtype}: {error}");
     }
@@ -150,7 +155,7 @@ proptest! {
         bytes[at.min(last)] = to;
         for end in [bytes.len(), cut.min(bytes.len())] {
             if let Ok(array) = Array::parse(&bytes[..end], "a", LIMIT) {
-                let _ = (array.inputs(), array.labels());
+                let _ = (array.inputs(), array.labels(&LoadOptions::default()));
             }
         }
     }

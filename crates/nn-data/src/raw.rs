@@ -2,6 +2,8 @@
 
 use nn_core::Features;
 
+use crate::error::DataError;
+
 /// Numbers that stay bytes as long as all of them are whole numbers from 0 to 255.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Values {
@@ -157,6 +159,21 @@ pub(crate) fn pixel_rule(blocks: &[&Inputs], known_scale: Option<f32>) -> Option
 }
 
 impl Inputs {
+    /// Turns pictures that are stored column by column: rows become columns. Samples without a shape are square.
+    pub(crate) fn transpose(&mut self) -> Result<(), DataError> {
+        let side = self.width.isqrt();
+        let square = (side * side == self.width).then_some((side, side));
+        let Some((height, width)) = self.image.or(square) else {
+            return Err(DataError::NotPictures { file: self.file.clone(), width: self.width });
+        };
+        self.values = match std::mem::replace(&mut self.values, Values::new()) {
+            Values::Bytes(data) => Values::Bytes(transposed(&data, height, width)),
+            Values::Floats(data) => Values::Floats(transposed(&data, height, width)),
+        };
+        self.image = self.image.map(|_| (width, height));
+        Ok(())
+    }
+
     /// The features, and the shape of a sample that is an image.
     pub(crate) fn into_features(self, pixel: Option<Pixel>) -> (Features, Option<(usize, usize)>) {
         match (self.values, pixel) {
@@ -164,6 +181,14 @@ impl Inputs {
             (values, _) => (Features::F32(values.into_floats()), self.image),
         }
     }
+}
+
+/// Pictures of `height` rows, one after another, with their rows as columns.
+fn transposed<T: Copy>(data: &[T], height: usize, width: usize) -> Vec<T> {
+    let turned = |picture: &[T]| -> Vec<T> {
+        (0..width).flat_map(|x| (0..height).map(move |y| picture[y * width + x])).collect()
+    };
+    data.chunks_exact(height * width).flat_map(turned).collect()
 }
 
 #[cfg(test)]

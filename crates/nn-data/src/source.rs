@@ -181,6 +181,10 @@ pub struct LoadOptions {
     pub scale: Option<f32>,
     /// Whether the samples are pictures, whose labels are classes even if each occurs only a few times. Loading sets it.
     pub pictures: bool,
+    /// Whether to transpose pictures, for data that stores them column by column.
+    pub transpose: bool,
+    /// The IDX data set to read from a folder or archive of several: its name, or a part that no other name has.
+    pub idx_set: Option<String>,
     /// The seed that selects the samples held out for testing.
     pub seed: u64,
     /// The cache folder for fetched data. `None` means [`crate::default_cache_dir`].
@@ -211,6 +215,8 @@ impl Default for LoadOptions {
             class_names: None,
             scale: None,
             pictures: false,
+            transpose: false,
+            idx_set: None,
             seed: 0,
             cache_dir: None,
             max_bytes: DEFAULT_MAX_BYTES,

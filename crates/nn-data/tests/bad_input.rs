@@ -139,7 +139,10 @@ fn two_of_a_kind() {
     let mut files = named();
     files.push(("digits-train-images-idx3-ubyte".into(), files[0].1.clone()));
     write_all(place.path(), &files);
-    assert!(matches!(load(place.path()), Err(DataError::Ambiguous { .. })));
+    let error = load(place.path()).unwrap_err();
+    assert!(matches!(error, DataError::SeveralSets { .. }), "{error}");
+    assert_says(&error.to_string(), &["one without a name, digits", "the path of one of its files"]);
+    load(&place.path().join(NAMES[0])).unwrap();
     let place = Place::new();
     write_all(place.path(), &[("a.csv".into(), b"1,2\n".to_vec()), ("b.csv".into(), b"1,2\n".to_vec())]);
     assert_says(&load(place.path()).unwrap_err().to_string(), &["a.csv, b.csv"]);

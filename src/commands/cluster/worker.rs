@@ -9,7 +9,7 @@ use nn_net::proto::RejectReason;
 use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
 
 use super::{interface, runtime, security, stopped};
-use crate::commands::{SPLIT_SEED, isa, load_data, threads};
+use crate::commands::{SPLIT_SEED, isa, load_data_unless, threads};
 use crate::config::{WorkerConfig, defaults};
 use crate::failure::{Failure, write_stdout};
 use crate::signals::StopFlag;
@@ -23,7 +23,8 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     let data = match &config.data {
         None => None,
         Some(data) => {
-            let splits = load_data(data, &config.format.load_options(SPLIT_SEED), config.quiet)?;
+            let options = config.format.load_options(SPLIT_SEED);
+            let splits = load_data_unless(&stop, data, options, config.quiet)?;
             Some(Arc::new(TrainingSet::new(Arc::new(splits.train))))
         }
     };

@@ -10,8 +10,8 @@ use nn_engine::{ARITHMETIC, arithmetic_fingerprint};
 use nn_net::utc_date;
 use serde_json::json;
 
-use super::limits;
 use super::report::Finding;
+use crate::cgroup;
 use crate::clock::{self, Clock};
 use crate::config::defaults::available_threads;
 use crate::show::counted;
@@ -27,7 +27,7 @@ const MIB: u64 = 1 << 20;
 /// Runs all checks, quick ones first.
 pub(super) fn look(tell: &mut dyn FnMut(Finding)) {
     let root = Path::new("/");
-    let limits = limits::read(root);
+    let limits = cgroup::read(root);
     let system = format!("{} on {}", std::env::consts::ARCH, std::env::consts::OS);
     tell(Finding::ok("program", format!("nn {} for {system}", env!("CARGO_PKG_VERSION"))));
     tell(processor(root));
@@ -108,7 +108,7 @@ fn processors(root: &Path) -> Option<usize> {
 /// The fraction of throttled periods above which a run is noticeably slower.
 const THROTTLED: f64 = 0.05;
 
-fn threads(threads: usize, processors: Option<usize>, limits: &limits::Limits) -> Finding {
+fn threads(threads: usize, processors: Option<usize>, limits: &cgroup::Limits) -> Finding {
     let figures = json!({ "threads": threads, "processors": processors, "quota": limits.cpus });
     let mut found = counted(threads, "thread");
     if let Some(processors) = processors {
@@ -182,7 +182,7 @@ fn governor(root: &Path) -> Option<Finding> {
 const SCARCE: u64 = 512 * MIB;
 const NOTHING: u64 = 64 * MIB;
 
-fn memory(root: &Path, limits: &limits::Limits) -> Option<Finding> {
+fn memory(root: &Path, limits: &cgroup::Limits) -> Option<Finding> {
     let about = fs::read_to_string(root.join("proc/meminfo")).ok()?;
     let figure = |name: &str| -> Option<u64> {
         let line = about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
@@ -294,7 +294,7 @@ mod tests {
         let about = "MemTotal: 4096000 kB\nMemFree: 9 kB\nMemAvailable: 2048000 kB\n";
         let place = root(&[("proc/meminfo", about)]);
         let memory_at = |root: &Path, group| {
-            memory(root, &limits::Limits { memory: group, ..Default::default() }).unwrap()
+            memory(root, &cgroup::Limits { memory: group, ..Default::default() }).unwrap()
         };
         let look = |group| memory_at(place.path(), group);
         assert_eq!(look(None).verdict, Verdict::Ok);
@@ -307,12 +307,12 @@ mod tests {
         ]);
         let found = memory_at(swapping.path(), None);
         assert!(found.verdict == Verdict::Warning && found.found.contains("31 %"), "{found:?}");
-        assert_eq!(memory(root(&[]).path(), &limits::Limits::default()), None);
+        assert_eq!(memory(root(&[]).path(), &cgroup::Limits::default()), None);
     }
 
     #[test]
     fn a_quota_that_throttles_threads_is_found() {
-        let limits = |cpus, throttled| limits::Limits { cpus, throttled, memory: None };
+        let limits = |cpus, throttled| cgroup::Limits { cpus, throttled, memory: None };
         assert_eq!(threads(4, Some(4), &limits(None, None)).verdict, Verdict::Ok);
         assert_eq!(threads(2, Some(8), &limits(Some(2.5), Some(0.01))).verdict, Verdict::Ok);
         let half = threads(1, Some(8), &limits(Some(0.5), None));

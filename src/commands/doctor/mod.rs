@@ -1,7 +1,6 @@
 //! `nn doctor`: examine this machine and the path to a coordinator, and say how to fix what is wrong.
 
 mod folders;
-mod limits;
 mod machine;
 mod network;
 mod peer;

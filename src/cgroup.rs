@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 /// The limits of a control group; `None` if there is no limit or it is unknown.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Limits {
+pub(crate) struct Limits {
     /// The processor time that the group may use, in processors.
-    pub(super) cpus: Option<f64>,
+    pub(crate) cpus: Option<f64>,
     /// The fraction of periods in which the group was throttled.
-    pub(super) throttled: Option<f64>,
-    /// The bytes that the group may use, and the bytes in use.
-    pub(super) memory: Option<(u64, u64)>,
+    pub(crate) throttled: Option<f64>,
+    /// The bytes that the group may use, and the bytes in use. Cached files do not count: the system drops them on demand.
+    pub(crate) memory: Option<(u64, u64)>,
 }
 
 /// A limit this large means no limit: version 1 reports some huge number that depends on the page size.
 const UNLIMITED: u64 = 1 << 60;
 
 /// Reads the limits of this process below `root`, which is `/` except in tests.
-pub(super) fn read(root: &Path) -> Limits {
+pub(crate) fn read(root: &Path) -> Limits {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let mut limits = Limits::default();
     for line in groups.lines() {
@@ -64,7 +64,9 @@ impl Limits {
             self.cpus(quota.parse().ok(), period.trim().parse().ok());
         }
         self.stat(folder);
-        self.memory(number(folder, "memory.max"), number(folder, "memory.current"));
+        let cached = cached(folder, ["inactive_file", "active_file"]);
+        let used = number(folder, "memory.current").map(|used| used.saturating_sub(cached));
+        self.memory(number(folder, "memory.max"), used);
     }
 
     fn cpu_1(&mut self, folder: &Path) {
@@ -73,7 +75,9 @@ impl Limits {
     }
 
     fn memory_1(&mut self, folder: &Path) {
-        self.memory(number(folder, "memory.limit_in_bytes"), number(folder, "memory.usage_in_bytes"));
+        let cached = cached(folder, ["total_inactive_file", "total_active_file"]);
+        let used = number(folder, "memory.usage_in_bytes").map(|used| used.saturating_sub(cached));
+        self.memory(number(folder, "memory.limit_in_bytes"), used);
     }
 
     fn cpus(&mut self, quota: Option<u64>, period: Option<u64>) {
@@ -103,6 +107,16 @@ impl Limits {
             self.throttled = Some(self.throttled.map_or(fraction, |most| most.max(fraction)));
         }
     }
+}
+
+/// The bytes of cached files, the sum of these lines of `memory.stat`.
+fn cached(folder: &Path, lines: [&str; 2]) -> u64 {
+    let text = text(folder, "memory.stat").unwrap_or_default();
+    let figures = text.lines().filter_map(|line| line.split_once(' '));
+    figures
+        .filter(|(name, _)| lines.contains(name))
+        .filter_map(|(_, bytes)| bytes.trim().parse::<u64>().ok())
+        .sum()
 }
 
 fn text(folder: &Path, name: &str) -> Option<String> {
@@ -137,7 +151,8 @@ mod tests {
             ("sys/fs/cgroup/a/cpu.max", "150000 100000\n"),
             ("sys/fs/cgroup/a/cpu.stat", "usage_usec 5\nnr_periods 40\nnr_throttled 10\n"),
             ("sys/fs/cgroup/a/memory.max", "1000\n"),
-            ("sys/fs/cgroup/a/memory.current", "400\n"),
+            ("sys/fs/cgroup/a/memory.current", "700\n"),
+            ("sys/fs/cgroup/a/memory.stat", "anon 390\nfile 310\ninactive_file 200\nactive_file 100\n"),
         ]);
         let expected = Limits { cpus: Some(1.5), throttled: Some(0.25), memory: Some((1000, 400)) };
         assert_eq!(limits, expected);
