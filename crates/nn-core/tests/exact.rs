@@ -163,6 +163,9 @@ fn evaluation_and_outputs_agree_with_the_reference() {
             let outputs = workspace.outputs(&params, &data, 5..1101).unwrap();
             let want: Vec<f32> = traces[5..].iter().flat_map(|t| t.activations[2].clone()).collect();
             assert_eq!(outputs, want);
+            let mut all = vec![9.0; 3];
+            assert_eq!(workspace.evaluate_into(&params, &data, &mut all).unwrap(), evaluation);
+            assert_eq!((all.len(), &all[5 * 7..]), (1101 * 7, &outputs[..]));
             if output != Output::Linear {
                 let right = traces.iter().enumerate().filter(|(s, t)| {
                     let a = &t.activations[2];
