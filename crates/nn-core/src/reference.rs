@@ -94,7 +94,8 @@ pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u
         let mut gradient = vec![0.0; params.len()];
         for &s in panel {
             let (input, target) = sample(data, s as usize);
-            let trace = backpropagate(model, params, &input, &target);
+            let weight = data.weights().map_or(1.0, |weights| weights[s as usize]);
+            let trace = weighted(model, params, &input, &target, weight);
             for (layer, (a, delta)) in layers.iter().zip(trace.activations.iter().zip(&trace.deltas)) {
                 for j in 0..layer.outputs {
                     for i in 0..layer.inputs {
@@ -132,6 +133,12 @@ pub struct Trace {
 /// Runs one sample forward and backward (Nielsen's equations BP1 and BP2).
 #[must_use]
 pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32]) -> Trace {
+    weighted(model, params, input, target, 1.0)
+}
+
+/// [`backpropagate`] for a sample that weighs more or less than 1: its loss and δᴸ are multiplied by the weight, and with δᴸ
+/// its whole gradient.
+fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight: f32) -> Trace {
     let layers = layout(model);
     let last = layers.len() - 1;
 
@@ -147,10 +154,11 @@ pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32
             output(model, &z)
         });
     }
-    let loss = loss(model, &z, &activations[last + 1], target);
+    let loss = loss(model, &z, &activations[last + 1], target) * f64::from(weight);
 
     // Backward: δᴸ = ∇ₐC ⊙ σ'(zᴸ), δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ).
-    let mut deltas = vec![output_delta(model, &activations[last + 1], target)];
+    let delta = output_delta(model, &activations[last + 1], target);
+    let mut deltas: Vec<Vec<f32>> = vec![delta.iter().map(|delta| delta * weight).collect()];
     for (l, layer) in layers.iter().enumerate().skip(1).rev() {
         let weights = layer.weights_of(params);
         let delta = (0..layer.inputs)

@@ -110,6 +110,19 @@ fn every_setting() {
 }
 
 #[test]
+fn weights_of_samples() {
+    for (output, cost) in [(Output::Softmax, Cost::CrossEntropy), (Output::Linear, Cost::Mse)] {
+        let model = Model::new(vec![13, 9, 7, 3], Activation::Relu, output, cost).unwrap();
+        let weights = (0..53).map(|s| [0.3, 1.0, 2.5, 0.0][s % 4]).collect();
+        let data = samples(&model, 53);
+        holds(&model, &data.clone().with_weights(weights).unwrap(), &HYPER);
+        // A weight of 1 changes nothing.
+        let plain = reference::train(&model, &data, &HYPER);
+        assert_eq!(reference::train(&model, &data.with_weights(vec![1.0; 53]).unwrap(), &HYPER), plain);
+    }
+}
+
+#[test]
 fn no_hidden_layer_and_long_sums() {
     let bare = Model::new(vec![6, 3], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     holds(&bare, &samples(&bare, 31), &HYPER);
