@@ -83,7 +83,7 @@ def penguins():
 def penguins_raw():
     rows = pd.read_csv(bundled("palmerpenguins", "data", "penguins-raw.csv"))
     left_out = ["Sample Number", "Individual ID", "Comments", "Region", "Stage"]
-    return Table("penguins, raw", rows, "Species", True, left_out=left_out, dates=["Date Egg"])
+    return Table("raw penguins", rows, "Species", True, left_out=left_out, dates=["Date Egg"])
 
 
 def cars():
