@@ -19,10 +19,10 @@ from programs import FOLDER
 DEFAULT_NN = FOLDER / "nn"
 SGD = ["--activation", "sigmoid", "--output", "sigmoid", "--optimizer", "sgd", "--batch-size", "10", "--epochs", "30"]
 RUNS = [
-    ("784-30-10, MSE, η = 3, N(0, 1)", 95.4, ["--hidden", "30", "--cost", "mse", "--learning-rate", "3", "--init", "normal"]),
-    ("784-100-10, MSE, η = 3, N(0, 1)", 96.6, ["--hidden", "100", "--cost", "mse", "--learning-rate", "3", "--init", "normal"]),
-    ("784-30-10, cross-entropy, η = 0.5, N(0, 1)", 95.5, ["--hidden", "30", "--cost", "cross-entropy", "--learning-rate", "0.5", "--init", "normal"]),
-    ("784-100-10, cross-entropy, η = 0.5, λ = 5, N(0, 1/n)", 97.9, ["--hidden", "100", "--cost", "cross-entropy", "--learning-rate", "0.5", "--l2", "5", "--init", "scaled"]),
+    ("784-30-10, MSE, η = 3, N(0, 1)", 95.4, ["--recipe", "book", "--hidden", "30", "--cost", "mse", "--learning-rate", "3", "--init", "normal"]),
+    ("784-100-10, MSE, η = 3, N(0, 1)", 96.6, ["--recipe", "book", "--hidden", "100", "--cost", "mse", "--learning-rate", "3", "--init", "normal"]),
+    ("784-30-10, cross-entropy, η = 0.5, N(0, 1)", 95.5, ["--recipe", "book", "--hidden", "30", "--cost", "cross-entropy", "--learning-rate", "0.5", "--init", "normal"]),
+    ("784-100-10, cross-entropy, η = 0.5, λ = 5, N(0, 1/n)", 97.9, ["--recipe", "book", "--hidden", "100", "--cost", "cross-entropy", "--learning-rate", "0.5", "--l2", "5", "--init", "scaled"]),
 ]
 
 

@@ -21,9 +21,9 @@ from programs import FOLDER
 DEFAULT_NN = FOLDER / "nn"
 COMMON = ["--activation", "relu", "--cost", "cross-entropy"]
 RUNS = [
-    (97, ["--hidden", "64", "--batch-size", "64", "--optimizer", "adam", "--learning-rate", "0.004", "--schedule", "cosine", "--epochs", "3"]),
-    (98, ["--hidden", "128", "--batch-size", "32", "--learning-rate", "0.2", "--epochs", "6"]),
-    (98, ["--hidden", "128", "--batch-size", "64", "--optimizer", "nesterov", "--learning-rate", "0.08", "--schedule", "cosine", "--epochs", "4"]),
+    (97, ["--recipe", "book", "--hidden", "64", "--batch-size", "64", "--optimizer", "adam", "--learning-rate", "0.004", "--schedule", "cosine", "--epochs", "3"]),
+    (98, ["--recipe", "book", "--hidden", "128", "--batch-size", "32", "--learning-rate", "0.2", "--epochs", "6"]),
+    (98, ["--recipe", "book", "--hidden", "128", "--batch-size", "64", "--optimizer", "nesterov", "--learning-rate", "0.08", "--schedule", "cosine", "--epochs", "4"]),
 ]
 
 

@@ -111,9 +111,12 @@ impl Progress {
         bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
     }
 
-    /// Prints the results of an epoch.
+    /// Prints the results of an epoch; of very many epochs only about thirty, the first and the last among them.
     pub(crate) fn epoch(&self, line: &EpochLine) {
-        self.say(&line.text());
+        let stride = if line.epochs > 2 * SHOWN_EPOCHS { line.epochs.div_ceil(SHOWN_EPOCHS) } else { 1 };
+        if line.epoch == 1 || line.epoch == u64::from(line.epochs) || line.epoch.is_multiple_of(stride.into()) {
+            self.say(&line.text());
+        }
     }
 
     /// Removes the bar at the end of the run.
@@ -123,6 +126,9 @@ impl Progress {
         }
     }
 }
+
+/// The most lines for the epochs of a run, if it has more than twice as many.
+const SHOWN_EPOCHS: u32 = 30;
 
 /// The parts of a bar's message that fit into `room` columns. Whole parts are dropped, because a part cut in the middle of
 /// a word tells nobody anything.

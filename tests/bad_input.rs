@@ -191,7 +191,7 @@ fn a_full_disk_is_explained() {
     run(0, "").refused(1, &["cannot write to --out run", "help: ", "room"]);
     assert!(!place.at("run").exists(), "{:?}", place.files());
     // Room for the log, but not for the model, which takes 4 MB.
-    let ran = run(512, "--hidden 14000 --epochs 1 --threads 2");
+    let ran = run(512, "--recipe book --hidden 14000 --epochs 1 --threads 2");
     ran.refused(1, &["cannot write the model to run", "help: ", "room"]);
     assert!(ran.stderr.contains("warning: cannot write a checkpoint to run"), "{ran:#?}");
     assert_eq!(place.files(), ["run/metrics.jsonl", "run/run.toml"]);
@@ -215,7 +215,7 @@ fn a_disk_that_is_really_full_is_explained() {
     fs::create_dir(place.at("disk")).unwrap();
     // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
     let script = "mount -t tmpfs -o size=64k none disk || exit 77
-        \"$NN\" train --out disk/run --hidden 1000 --epochs 1; code=$?
+        \"$NN\" train --out disk/run --recipe book --hidden 1000 --epochs 1; code=$?
         find disk -type f | sort; exit $code";
     let inside = place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
     let mut inside = inside;

@@ -196,7 +196,7 @@ fn stranger(arguments: &str, coord: &str, before: usize, after: usize, suites: &
 /// gradients of this network take two chunks.
 #[test]
 fn a_stranger_alone_is_refused_and_changes_nothing() {
-    let arguments = "--epochs 2 --hidden 4200 --activation relu --cost cross-entropy --learning-rate 0.05 \
+    let arguments = "--recipe book --epochs 2 --hidden 4200 --activation relu --cost cross-entropy --learning-rate 0.05 \
                      --batch-size 256 --shard-size 32";
     stranger(arguments, "", 0, 1, &["door", "tensors", "contributions"], 100);
 }

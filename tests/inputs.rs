@@ -106,7 +106,7 @@ fn more_memory_than_there_is_is_refused_before_it_is_taken() {
         let script = format!("ulimit -v {limit}; exec \"$NN\" {arguments}");
         place.shell(&script).output().unwrap().into()
     };
-    let ran = limited(1_000_000, "train --threads 2 --hidden 20000,20000 --out run/of/mine");
+    let ran = limited(1_000_000, "train --threads 2 --recipe book --hidden 20000,20000 --out run/of/mine");
     let says = [
         "the run needs about 6.29 GiB of memory",
         "401,520,010 parameters with 2.99 GiB for weights and gradient",
@@ -116,16 +116,16 @@ fn more_memory_than_there_is_is_refused_before_it_is_taken() {
     ran.refused(1, &says);
     assert!(!place.at("run").exists(), "the folders of a run that never began were left behind");
     // The remedies work.
-    limited(1_000_000, "train --quiet --epochs 1 --threads 2 --hidden 200,200 --out small").ok();
+    limited(1_000_000, "train --quiet --epochs 1 --threads 2 --recipe book --hidden 200,200 --out small").ok();
     // The limits leave room for the addresses that the allocator reserves for threads, which vary by 128 MiB.
-    let adam = "train --quiet --epochs 1 --threads 2 --batch-size 480 --hidden 12000,1000 --out adam";
+    let adam = "train --quiet --epochs 1 --threads 2 --batch-size 480 --recipe book --hidden 12000,1000 --out adam";
     limited(635_000, &format!("{adam} --optimizer adam")).refused(1, &["or choose --optimizer sgd"]);
     limited(635_000, adam).ok();
-    let large = "train --quiet --epochs 1 --threads 2 --hidden 20000 --out large --batch-size";
+    let large = "train --quiet --epochs 1 --threads 2 --recipe book --hidden 20000 --out large --batch-size";
     limited(480_000, &format!("{large} 1400")).refused(1, &["help: make --batch-size smaller"]);
     limited(480_000, &format!("{large} 100")).ok();
     // A run within the limit that takes much says how much.
-    let ran = place.nn("train --epochs 1 --threads 2 --batch-size 1500 --hidden 6000,2000 --out much").ok();
+    let ran = place.nn("train --epochs 1 --threads 2 --batch-size 1500 --recipe book --hidden 6000,2000 --out much").ok();
     assert!(
         ran.stdout.contains("the run takes about") && ran.stdout.contains("for a checkpoint"),
         "{ran:#?}"
@@ -135,7 +135,7 @@ fn more_memory_than_there_is_is_refused_before_it_is_taken() {
 #[test]
 fn memory_that_the_system_refuses_ends_with_exit_code_1() {
     let place = Place::new();
-    place.nn("train --quiet --epochs 1 --threads 2 --batch-size 1000 --hidden 4000,2000 --out run").ok();
+    place.nn("train --quiet --epochs 1 --threads 2 --batch-size 1000 --recipe book --hidden 4000,2000 --out run").ok();
     let mut refused = 0;
     for limit in (60_000..300_000).step_by(20_000) {
         let eval = "eval --threads 2 --model run/model.safetensors --data digits --json";

@@ -38,6 +38,8 @@ fn run<P: FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
     work: impl FnOnce(P, &Environment) -> Result<(), Failure>,
 ) -> ExitCode {
+    // A library that was loaded before may have left another mode, which all threads would inherit.
+    nn_core::set_float_mode();
     signals::fail_on_abort();
     let environment = Environment::of_process();
     let command = satisfied(command, &environment);

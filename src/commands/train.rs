@@ -25,7 +25,7 @@ use self::output::RunFolder;
 use self::recorder::Recorder;
 use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
-use crate::config::{Facts, Task, TrainConfig};
+use crate::config::{Choice as _, Facts, RecipeName, Task, TrainConfig};
 use crate::failure::Failure;
 use crate::memory;
 use crate::metrics::{OutputKind, Units, predicted};
@@ -116,7 +116,7 @@ impl Job {
         // The generation shows which contributions were sent to the run before it was resumed.
         let cluster = Cluster { generation: Generation(earlier.generation), ..engine.cluster().clone() };
         engine = engine.with_cluster(cluster);
-        say.say(&description(&manifest, &splits, &compute));
+        say.say(&description(&manifest, &splits, &compute, config.recipe_for(&facts(&splits))));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
@@ -363,20 +363,36 @@ fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path, folder: &RunFolder)
     }))
 }
 
-fn description(manifest: &Manifest, splits: &Splits, compute: &Compute) -> String {
+fn description(manifest: &Manifest, splits: &Splits, compute: &Compute, recipe: RecipeName) -> String {
     let p = manifest.parts();
     let widths: Vec<String> = p.model.widths().iter().map(ToString::to_string).collect();
+    let count = |set: &Dataset, what: &str| format!("{} {what}", set.len());
+    let sets = [
+        Some(count(&splits.train, "training")),
+        splits.validation.as_ref().map(|set| count(set, "validation")),
+        Some(count(&splits.test, "test")),
+    ];
+    let sets: Vec<String> = sets.into_iter().flatten().collect();
+    let (last, others) = sets.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
     format!(
-        "{}: {} training and {} test samples; network {}, {} parameters; mini-batches of {}; {} thread{}, {}",
+        "{}: {} and {last} samples; network {}, {} parameters; mini-batches of {}; {} thread{}, {}\n\
+         recipe {} (--recipe): {}, {}, {}; {} at {}, {} schedule; {} epochs",
         splits.name,
-        splits.train.len(),
-        splits.test.len(),
+        others.join(", "),
         widths.join("-"),
         indicatif::HumanCount(p.model.parameters() as u64),
         p.recipe.batch_size,
         compute.threads.count(),
         if compute.threads.count() == 1 { "" } else { "s" },
         compute.isa.name(),
+        recipe.name(),
+        p.model.activation(),
+        p.model.output(),
+        p.model.cost(),
+        p.recipe.optimizer.name(),
+        p.recipe.learning_rate,
+        p.recipe.schedule.shape.name(),
+        p.recipe.epochs,
     )
 }
 

@@ -95,7 +95,8 @@ fn line(entry: &Entry, lines: &[(&'static str, Line)], settings: &Settings) -> L
     let line_of = |key: &str| lines.iter().find(|(other, _)| *other == key).map(|(_, line)| line.clone());
     let without_effect = entry.only_with.as_ref().is_some_and(|only| match line_of(only.selector) {
         Some(Line::Value(Some(selected))) => !only.names.contains(&selected.trim_matches('"')),
-        _ => false,
+        // The recipe chooses once the data is known; a constant that nobody gave must not look as if somebody had.
+        _ => settings.origins.of(entry.key) == Origin::Default,
     });
     let of_machine = entry.of_machine && settings.origins.of(entry.key) == Origin::Default;
     match line_of(entry.key) {

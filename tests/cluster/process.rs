@@ -243,4 +243,5 @@ pub(crate) fn free() -> String {
 }
 
 /// The options of a run that is long enough for something to happen in the middle.
-pub(crate) const LONG: &str = "--epochs 300 --batch-size 128 --shard-size 16 --eval-every 1 --hidden 48,32";
+pub(crate) const LONG: &str =
+    "--recipe book --epochs 300 --batch-size 128 --shard-size 16 --eval-every 1 --hidden 48,32";

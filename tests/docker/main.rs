@@ -20,11 +20,11 @@ use cluster::{Cluster, docker, inspect};
 use common::Place;
 
 /// The training options: enough steps for all the faults, and a network that learns.
-const OPTIONS: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
+const OPTIONS: &str = "--data digits --recipe book --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
                        --batch-size 720 --epochs 350";
 
 /// Training options for a test with fewer faults.
-const SHORT: &str = "--data digits --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
+const SHORT: &str = "--data digits --recipe book --hidden 1000,500 --activation relu --cost cross-entropy --learning-rate 0.02 \
                      --batch-size 720 --epochs 150 --checkpoint-steps 10";
 
 /// Each worker's share of a processor while faults are injected: so small that no machine finishes the run too early.

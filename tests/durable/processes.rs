@@ -52,7 +52,7 @@ fn digits12(summary: &Value) -> Vec<String> {
 #[test]
 fn a_run_moves_to_a_cluster_and_back() {
     let place = Place::new();
-    let arguments = "--out run --epochs 4000 --batch-size 128 --shard-size 16 --hidden 48,32 --eval-every 10 \
+    let arguments = "--out run --recipe book --epochs 4000 --batch-size 128 --shard-size 16 --hidden 48,32 --eval-every 10 \
                      --optimizer nesterov --learning-rate 0.01 --checkpoint-steps 40";
     let newest = || checkpoints(&place, "run").last().copied().unwrap_or(0);
     let alone = Running::nn(&place, &format!("train {arguments}"));

@@ -60,7 +60,7 @@ mod workspace;
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::vector::{add_assign, all_finite, all_finite_le};
-pub use kernel::{Isa, zeroed};
+pub use kernel::{Isa, set_float_mode, zeroed};
 pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combination};
 pub use names::Named;
 pub use optimizer::{Before, OptimizerState, StepInputs};

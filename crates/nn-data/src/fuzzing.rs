@@ -23,6 +23,9 @@ pub const LIMIT: u64 = 1 << 16;
 /// The longest permitted message: a hostile file must not fill the terminal or the log.
 const LONGEST_MESSAGE: usize = 16 << 10;
 
+/// A Parquet file of eleven rows, made by `tests/cases/make_parquet.py`.
+const PARQUET: &[u8] = include_bytes!("../tests/cases/flowers.parquet");
+
 /// Checks the message of an error.
 fn check_message(error: &DataError) {
     let text = error.to_string();
@@ -367,6 +370,20 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
             ];
             let with = |how: u8| texts.iter().map(move |text| [&[how], text.as_bytes()].concat());
             with(0).chain(with(7)).chain(with(0x82)).collect()
+        }
+        "table" => {
+            let people: String = (0..30)
+                .map(|i| {
+                    let (town, age) = (["Rome", "Oslo", "NA"][i % 3], if i % 7 == 0 { "?" } else { "41" });
+                    format!("{i},{town},{age},2024-0{}-11,{}.5,{}\n", 1 + i % 9, i * 37 % 50, ["yes", "no"][i % 2])
+                })
+                .collect();
+            let people = format!("id,town,age,since,size,answer\n{people}");
+            let comma = people.replace(',', ";").replace(".5", ",5");
+            let utf16: Vec<u8> = format!("\u{feff}{people}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let texts = [people.clone().into_bytes(), comma.into_bytes(), utf16, csv.into(), PARQUET.to_vec()];
+            let with = |how: u8| texts.iter().map(move |text| [&[how][..], text].concat()).collect::<Vec<_>>();
+            [with(0), with(0x40), with(0x21)].concat()
         }
         "archive" => {
             let four: [(&str, &[u8]); 4] = [

@@ -72,3 +72,29 @@ fn cell(field: &Field, is_time: bool) -> Vec<u8> {
         other => other.to_string().into_bytes(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOWERS: &[u8] = include_bytes!("../tests/cases/flowers.parquet");
+
+    #[test]
+    fn rows_are_text_that_reads_back() {
+        let text = String::from_utf8(as_csv(FLOWERS.to_vec(), "f", 1 << 20).unwrap()).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 12);
+        assert_eq!(lines[0], "name,petals,size,picked,day,wild,label");
+        assert_eq!(lines[1], "rose,5,,2024-01-11 09:30:00.000000,2024-01-05,true,a");
+        assert_eq!(lines[4], "rose,5,4.5,2024-04-11 09:30:00.000000,2024-04-05,false,b", "a fourth");
+        assert!(lines[3].starts_with(",7,3"), "a null is empty: {}", lines[3]);
+    }
+
+    #[test]
+    fn damage_and_size_are_errors() {
+        assert!(matches!(as_csv(FLOWERS.to_vec(), "f", 100), Err(DataError::TooLarge { .. })));
+        for end in (4..FLOWERS.len()).step_by(97) {
+            assert!(as_csv(FLOWERS[..end].to_vec(), "f", 1 << 20).is_err(), "{end}");
+        }
+    }
+}

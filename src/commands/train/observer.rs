@@ -143,6 +143,7 @@ impl Watch {
             "params_sha256": params_sha256(&last.params),
             "config_hash": self.recorder.config_hash(),
             "data_sha256": manifest.parts().data_sha256,
+            "preprocess_sha256": manifest.parts().preprocess_sha256,
             "steps": last.step,
             "epochs": manifest.place(last.step).0,
             "train_loss": self.last_epoch.map(|report| report.train_loss),

@@ -3,7 +3,7 @@
 //! Its interface is safe: each entry checks every bound with `assert!` before it makes a pointer, and an [`Isa`]
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
 //! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients (`products.rs`,
-//! `gradient.rs`), gathering samples (`gather.rs`), and plain loops that the compiler vectorises (`multiversion!`,
+//! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), and plain loops that the compiler vectorises (`multiversion!`,
 //! `vector.rs`, `output.rs`, `update.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
@@ -14,6 +14,7 @@ mod gradient;
 mod gradient_tile;
 mod lanes;
 mod memory;
+mod mode;
 mod peak;
 mod product_tile;
 mod products;
@@ -26,6 +27,7 @@ pub(crate) use gather::{GatherSource, gather_panel};
 pub(crate) use gradient::{LayerGeometry, NodeGradient, node_gradient};
 pub(crate) use lanes::Lane;
 pub use memory::zeroed;
+pub use mode::set_float_mode;
 pub(crate) use memory::zeroed_lanes;
 pub(crate) use output::output_layer;
 pub use peak::multiply_adds;

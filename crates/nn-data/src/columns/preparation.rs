@@ -288,11 +288,16 @@ fn parts_of(pattern: &str, moments: impl Iterator<Item = f64> + Clone, standardi
         Part::Hour => super::cell::has_time(pattern),
         _ => super::cell::has_date(pattern),
     };
+    let varies = |part: Part| {
+        let mut values = moments.clone().map(|moment| part.of(moment));
+        let first = values.next();
+        values.any(|value| Some(value) != first)
+    };
+    // Of dates that are all the first of a month or a year, the weekday is chance.
+    let days = varies(Part::Day);
     let scaled = |part: Part| {
         let values = moments.clone().map(|moment| part.of(moment));
-        let mut rest = values.clone();
-        let first = rest.next();
-        let varies = rest.any(|value| Some(value) != first);
+        let varies = varies(part) && (part != Part::Weekday || days);
         let (mean, deviation) = if standardize { scale_of(values) } else { (0.0, 1.0) };
         varies.then_some(Scaled { part, mean, deviation })
     };
@@ -477,6 +482,10 @@ mod tests {
         let names = ["year", "month", "day", "weekday"].map(|part| format!("column 0 ({part})"));
         assert_eq!(preparation.input_names(), names);
         assert_eq!(met.missing, [(0, 1)]);
+        // The first of January in three years.
+        let series = Series::Numbers(vec![0.0, 365.0 * day, 730.0 * day]);
+        let (.., preparation) = prepared(&kind, series, &[0, 1, 2], &[0]);
+        assert_eq!(preparation.input_names(), ["column 0 (year)"]);
     }
 
     #[test]

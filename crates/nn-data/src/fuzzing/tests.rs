@@ -47,6 +47,12 @@ proptest! {
     }
 
     #[test]
+    fn table_properties_hold(bytes in damaged("table")) {
+        let folder = tempfile::tempdir().unwrap();
+        check_table(&bytes, folder.path());
+    }
+
+    #[test]
     fn csv_properties_hold(bytes in damaged("csv")) {
         check_csv(&bytes);
     }
@@ -73,6 +79,12 @@ fn seeds_are_accepted() {
         assert!(Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None).unwrap().read(Some(2), &[]).is_ok());
     }
     let folder = tempfile::tempdir().unwrap();
+    for bytes in seeds("table") {
+        let path = folder.path().join("table");
+        std::fs::write(&path, &bytes[1..]).unwrap();
+        let loaded = crate::load(&Source::Path(path), &LoadOptions::default(), &Silent);
+        assert!(loaded.is_ok_and(|splits| splits.preparation.is_some()), "{}", String::from_utf8_lossy(&bytes));
+    }
     let loaded = seeds("archive").into_iter().filter(|bytes| {
         let members = members(&bytes[1..]);
         let path = folder.path().join("x");
