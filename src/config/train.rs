@@ -10,6 +10,7 @@ use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
 use super::file;
+use super::origins::Origin;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::print::print;
 use super::recipes::Facts;
@@ -66,7 +67,7 @@ pub struct TrainConfig {
     pub data: String,
     /// How to read the data.
     pub format: DataFormat,
-    /// Epochs between two evaluations on the test samples, at least 1.
+    /// Epochs between two evaluations, at least 1.
     pub eval_every: u32,
     /// Threads to compute with.
     pub threads: NonZeroUsize,
@@ -137,7 +138,37 @@ impl TrainConfig {
     /// # Errors
     /// Exit code 2 if what was asked for cannot learn the task.
     pub fn for_data(&self, facts: &Facts) -> Result<Design, Failure> {
-        self.settings.options.learn.design(facts, &self.settings.origins)
+        let mut design = self.settings.options.learn.design(facts, &self.settings.origins)?;
+        if let Some(rule) = &mut design.recipe.early_stopping {
+            rule.every_epochs = self.eval_every;
+        }
+        Ok(design)
+    }
+
+    /// The time for the training in seconds, if the number of epochs is to follow from it.
+    #[must_use]
+    pub fn max_seconds(&self) -> Option<u64> {
+        self.settings.options.learn.max_seconds
+    }
+
+    /// The number of epochs, if it is given.
+    #[must_use]
+    pub fn given_epochs(&self) -> Option<u32> {
+        self.settings.options.learn.epochs
+    }
+
+    /// Whether a run that is resumed has decided the number of epochs.
+    #[must_use]
+    pub fn has_epochs_of_run(&self) -> bool {
+        matches!(self.settings.origins.of("epochs"), Origin::Run(_))
+    }
+
+    /// The run with that number of epochs.
+    #[must_use]
+    pub fn with_epochs(&self, epochs: u32) -> Self {
+        let mut config = self.clone();
+        config.settings.options.learn.epochs = Some(epochs);
+        config
     }
 
     /// The recipe that the defaults come from.

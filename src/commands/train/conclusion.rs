@@ -3,9 +3,22 @@
 use nn_core::{Activation, Optimizer, Output};
 use nn_engine::Manifest;
 
-use super::observer::Finished;
+use super::observer::{Ending, Finished};
 use crate::metrics::{Baseline, Figures};
 use crate::show::{Names, Style, number, r2};
+
+impl Ending {
+    /// How the run ended, in one line.
+    pub(super) fn in_words(&self) -> String {
+        let Self { early, epoch, last, evaluations } = self;
+        let weights = format!("the weights are those after epoch {epoch}, the best on the validation samples");
+        if *early {
+            format!("stopped early after step {last}: {evaluations} evaluations without improvement; {weights}")
+        } else {
+            weights
+        }
+    }
+}
 
 impl Finished {
     /// One line that compares the network with the trivial answer, such as ``test accuracy 97.1 %; always answering
