@@ -1,5 +1,6 @@
 //! `nn train`: data and configuration in, a trained model out.
 
+mod budget;
 mod choice;
 mod conclusion;
 mod evaluator;
@@ -8,6 +9,7 @@ mod meter;
 mod observer;
 mod output;
 mod recorder;
+mod vigil;
 mod writer;
 
 use std::path::Path;
@@ -24,9 +26,10 @@ pub(in crate::commands) use self::observer::Watch;
 use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
+use self::vigil::{Advice, Vigil};
 use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
-use crate::config::{Facts, Task, TrainConfig};
+use crate::config::{Facts, RecipeName, Task, TrainConfig};
 use crate::failure::Failure;
 use crate::memory;
 use crate::metrics::{OutputKind, Units, predicted};
@@ -59,6 +62,8 @@ pub(in crate::commands) struct Job {
 /// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,
+    /// The recipe that the defaults come from.
+    recipe: RecipeName,
     compute: Compute,
     test: Arc<Dataset>,
     folder: Arc<RunFolder>,
@@ -75,6 +80,8 @@ impl Job {
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits =
             load_data_unless(&stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let (in_time, timing) = within_time(config, &splits, &compute, &stop)?;
+        let config = in_time.as_ref().unwrap_or(config);
         let (manifest, options) = manifest(config, &splits)?;
         let input = InputInfo {
             data: splits.name.clone(),
@@ -91,7 +98,7 @@ impl Job {
         let mut log = Log::new(folder.metrics_path(), config.log_steps);
 
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
-        for note in config.notes() {
+        for note in config.notes().into_iter().chain(timing.as_deref()) {
             say.say(note);
         }
         for note in splits.notes.iter().chain(&splits.oddities) {
@@ -126,9 +133,16 @@ impl Job {
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        let advice = Advice {
+            recipe: config.recipe_for(&facts(&splits)),
+            // Pictures need it not.
+            prepared: splits.preparation.is_some() || facts(&splits).pictures,
+            learning_rate: manifest.recipe().learning_rate,
+        };
         let units = Units::from(splits.preparation.as_deref());
         let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
         let sets = (splits.validation, test.clone());
+        let vigil = Vigil::new(&manifest, &train, advice);
         let mut recorder =
             Recorder::new(folder.clone(), config.keep_checkpoints, manifest.clone(), input, log)?;
         match folder.doomed() {
@@ -144,11 +158,16 @@ impl Job {
             stop.clone(),
             say,
             Meter::start(clock),
-            Evaluator::new(&train, sets, units, evaluation, config.eval_every),
+            (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
             recorder,
             (engine.steps_done(), earlier),
         );
-        Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, folder, stop } })
+        Ok(Self {
+            engine,
+            watch,
+            train,
+            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, stop },
+        })
     }
 }
 
@@ -193,7 +212,8 @@ impl Rest {
             crate::failure::write_stdout(text)?;
         }
         if is_done(outcome, &finished)
-            && let Some(text) = finished.warning(&names(&finished.model), &style(), &self.manifest)
+            && let Some(text) =
+                finished.warning(&names(&finished.model), &style(), (&self.manifest, self.recipe))
         {
             warn(text);
         }
@@ -207,7 +227,12 @@ impl Rest {
 
     /// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer,
     /// where the files are, and what to do next.
-    fn closing(&self, finished: &Finished, outcome: Outcome, config: &TrainConfig) -> Result<String, Failure> {
+    fn closing(
+        &self,
+        finished: &Finished,
+        outcome: Outcome,
+        config: &TrainConfig,
+    ) -> Result<String, Failure> {
         let Self { test, compute, folder, .. } = self;
         let model = &finished.model;
         let out = folder.path().display();
@@ -251,6 +276,27 @@ impl Rest {
         }
         Ok(text)
     }
+}
+
+/// The run with as many epochs as `--max-seconds` allows, if that is given and the epochs are still open, and what to say
+/// about it.
+fn within_time(
+    config: &TrainConfig,
+    splits: &Splits,
+    compute: &Compute,
+    stop: &StopFlag,
+) -> Result<(Option<TrainConfig>, Option<String>), Failure> {
+    let Some(seconds) = config.max_seconds() else { return Ok((None, None)) };
+    if config.has_epochs_of_run() {
+        let note = format!(
+            "--max-seconds {seconds} has no effect: the run that is resumed has its number of epochs"
+        );
+        return Ok((None, Some(note)));
+    }
+    let (manifest, _) = manifest(config, splits)?;
+    memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
+    let (epochs, note) = budget::epochs(seconds, &manifest, compute, splits, config, stop)?;
+    Ok((Some(config.with_epochs(epochs)), Some(note)))
 }
 
 /// Whether the run has nothing left to do.

@@ -10,8 +10,8 @@ use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
 use super::file;
-use super::origins::Origin;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
+use super::origins::Origin;
 use super::print::print;
 use super::recipes::Facts;
 use super::run_file;
@@ -89,6 +89,8 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// Whether workers compute, and this program coordinates.
+    pub is_of_coordinator: bool,
     /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
     pub(super) program: Option<String>,
     settings: Settings,
@@ -122,6 +124,7 @@ impl From<Settings> for TrainConfig {
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             eval_every,
             quiet,
+            is_of_coordinator: false,
             checkpoint_seconds,
             checkpoint_steps,
             keep_checkpoints,

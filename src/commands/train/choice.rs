@@ -87,7 +87,8 @@ mod tests {
 
     fn run(choice: &mut Choice, epoch: u64, loss: f64) -> bool {
         let result = Validation { epoch, samples: 10, correct: 0, loss };
-        let report = EpochReport { epoch: epoch - 1, steps: epoch, samples: 10, train_loss: loss, correct: 0 };
+        let report =
+            EpochReport { epoch: epoch - 1, steps: epoch, samples: 10, train_loss: loss, correct: 0 };
         choice.consider(result, &report, &[epoch as f32])
     }
 

@@ -11,6 +11,7 @@ use crate::store::Validation;
 
 /// Evaluates the network after every few epochs, and remembers the last result.
 pub(super) struct Evaluator {
+    train: Arc<Dataset>,
     test: Set,
     /// The samples by which the run chooses, if it has any.
     validation: Option<Set>,
@@ -87,7 +88,7 @@ impl Evaluator {
     /// Evaluates on `test` and `validation`, whose targets are in `units` as those of `train` are, after every `every`
     /// epochs.
     pub(super) fn new(
-        train: &Dataset,
+        train: Arc<Dataset>,
         (validation, test): (Option<Dataset>, Arc<Dataset>),
         units: Units,
         workspace: Workspace,
@@ -97,7 +98,7 @@ impl Evaluator {
         let kind = OutputKind::of(workspace.model());
         let validation = validation.map(|data| Set::new(Arc::new(data), units.clone()));
         let test = Set::new(test, units);
-        Self { test, validation, workspace, kind, every, last: None, baseline }
+        Self { train, test, validation, workspace, kind, every, last: None, baseline }
     }
 
     /// Whether there are samples by which to choose.
@@ -116,7 +117,8 @@ impl Evaluator {
     /// Exit code 3, if the network does not fit the samples.
     pub(super) fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Result<Evaluated, Failure> {
         let (workspace, kind) = (&mut self.workspace, self.kind);
-        let validation = self.validation.as_mut().map(|set| set.results(workspace, params, kind)).transpose()?;
+        let validation =
+            self.validation.as_mut().map(|set| set.results(workspace, params, kind)).transpose()?;
         let test = self.test.results(workspace, params, kind)?;
         self.last = Some((epoch, test.evaluation));
         Ok(Evaluated { test, validation })
@@ -150,6 +152,15 @@ impl Evaluator {
             let correct = correct(line, "test_accuracy", samples);
             self.last = Some((epoch, Evaluation { samples, loss, correct }));
         }
+    }
+
+    /// The dead units of each hidden layer, on up to `most` training samples; none if that cannot be said.
+    pub(super) fn dead_units(&mut self, params: &[f32], most: usize) -> Vec<usize> {
+        let samples = self.train.len();
+        let count = samples.min(most);
+        // Evenly from the whole set, which may be sorted.
+        let chosen: Vec<u32> = (0..count).map(|i| (i * samples / count) as u32).collect();
+        self.workspace.dead_units(params, &self.train, &chosen).unwrap_or_default()
     }
 
     /// The last result on the test samples.

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nn_engine::{
-    Engine, EpochReport, EpochSums, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local, params_sha256,
+    Engine, EpochReport, EpochSums, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local,
+    params_sha256,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -13,9 +14,10 @@ use super::choice::Choice;
 use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
 use super::meter::Meter;
 use super::recorder::Recorder;
+use super::vigil::{SAMPLES, Seen, Vigil};
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, Report};
-use crate::progress::{EpochLine, Progress};
+use crate::progress::{EpochLine, Progress, warn};
 use crate::signals::StopFlag;
 use crate::store::{BestSoFar, ModelFile, Validation};
 
@@ -26,6 +28,7 @@ pub(in crate::commands) struct Watch {
     meter: Meter,
     evaluator: Evaluator,
     choice: Choice,
+    vigil: Vigil,
     recorder: Recorder,
     /// Steps done.
     done: u64,
@@ -42,14 +45,25 @@ impl Watch {
         stop: StopFlag,
         progress: Progress,
         meter: Meter,
-        evaluator: Evaluator,
+        (evaluator, vigil): (Evaluator, Vigil),
         recorder: Recorder,
         (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, trouble, cluster) = (None, None, None);
         let choice = Choice::new(recorder.manifest().recipe().early_stopping);
-        let mut watch =
-            Self { stop, progress, meter, evaluator, choice, recorder, done, last_epoch, trouble, cluster };
+        let mut watch = Self {
+            stop,
+            progress,
+            meter,
+            evaluator,
+            choice,
+            vigil,
+            recorder,
+            done,
+            last_epoch,
+            trouble,
+            cluster,
+        };
         watch.recall(earlier);
         watch
     }
@@ -68,6 +82,7 @@ impl Watch {
                 let report = EpochReport { epoch: epoch - 1, steps, samples, train_loss, correct };
                 self.last_epoch = Some(report);
                 self.choice.recall_report(&report);
+                self.vigil.recall(train_loss);
             }
             self.evaluator.recall(epoch, line);
         }
@@ -137,7 +152,8 @@ impl Watch {
         }
         let (rule, best) = (self.choice.rule()?, self.choice.best()?);
         let params = self.choice.take_params()?;
-        let ending = Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
+        let ending =
+            Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
         let step = best.result.epoch * self.recorder.manifest().steps_per_epoch();
         *last = Snapshot { step, params, moments: Default::default(), epoch: EpochSums::default() };
         self.last_epoch = self.choice.report().or(self.last_epoch);
@@ -250,7 +266,8 @@ impl local::Observer for Watch {
         let training_stopped = self.meter.now();
         let rate = self.meter.epoch_rate();
         let (epoch, epochs) = (report.epoch + 1, self.recorder.manifest().recipe().epochs);
-        let evaluated = if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
+        let evaluated =
+            if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
         let on_validation = evaluated.and_then(|evaluated| evaluated.validation);
         if let Some(results) = &on_validation {
             let result = validation(epoch, &results.evaluation);
@@ -296,6 +313,12 @@ impl local::Observer for Watch {
             self.trouble.get_or_insert(broken);
         }
         self.recorder.flush(training_stopped);
+        let manifest = self.recorder.manifest();
+        let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
+        let seen = Seen { epoch, loss: report.train_loss, rate, params };
+        if let Some(said) = self.vigil.look(&seen, || self.evaluator.dead_units(params, SAMPLES)) {
+            warn(said);
+        }
         self.last_epoch = Some(*report);
         self.meter.next_epoch(training_stopped);
     }
