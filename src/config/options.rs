@@ -155,7 +155,7 @@ options! {
             /// Time for the training: as many epochs as take about so many seconds on this machine
             ///
             /// A few steps are measured before the run; --epochs is then the most
-            max_seconds: Option<u64> = unset().within(1..=MAX_SECONDS).of_command();
+            max_seconds: Option<u64> = unset().within(1..=MAX_SECONDS).of_command().example(60);
             /// End the run after N evaluations without improvement on validation samples, and keep the best weights
             early_stopping: Option<u32> = unset().within(1..=MAX_EPOCHS).example(5);
             /// Samples per mini-batch
