@@ -44,7 +44,10 @@ def main():
                 command = [options.nn, "train", "--data", options.data, "--seed", str(seed), "--out", out, "--quiet"]
                 subprocess.run(command + SGD + flags + options.extra, check=True)
                 summary = json.loads((Path(out) / "summary.json").read_text())
-            best, end = summary["best_test_accuracy"] * 100, summary["test_accuracy"] * 100
+                lines = map(json.loads, (Path(out) / "metrics.jsonl").read_text().splitlines())
+                accuracies = [line["test_accuracy"] for line in lines if line["kind"] == "epoch"]
+            # The book quotes its best epoch on the test samples, which is a leak; the last epoch is the honest figure.
+            best, end = max(accuracies) * 100, summary["test_accuracy"] * 100
             cells.append(f"{best:.2f} / {end:.2f}")
             last.append(end)
             seconds.append(summary["wall_seconds"])

@@ -10,6 +10,8 @@ use crate::show::{number, r2};
 
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
+/// The columns that a line of an epoch may take.
+const COLUMNS: usize = 80;
 /// The width of the bar in columns.
 const BAR: usize = 24;
 
@@ -20,11 +22,13 @@ pub(crate) struct EpochLine {
     pub(crate) epoch: u64,
     pub(crate) epochs: u32,
     pub(crate) train_loss: f64,
-    pub(crate) test_loss: Option<f64>,
+    /// The samples of the following figures: `validation` or `test`.
+    pub(crate) set: &'static str,
+    pub(crate) loss: Option<f64>,
     /// As a fraction, 0 to 1.
-    pub(crate) test_accuracy: Option<f64>,
+    pub(crate) accuracy: Option<f64>,
     /// The errors of predicted numbers; `None` for classes.
-    pub(crate) test_numbers: Option<NumberFigures>,
+    pub(crate) numbers: Option<NumberFigures>,
     pub(crate) samples_per_second: f64,
 }
 
@@ -33,17 +37,20 @@ impl EpochLine {
         let digits = self.epochs.to_string().len();
         let mut text =
             format!("epoch {:>digits$}/{}  train loss {:.5}", self.epoch, self.epochs, self.train_loss);
-        if let Some(loss) = self.test_loss {
-            text += &format!("  test loss {loss:.5}");
+        // The longer word would not leave the line 80 columns, so it stands there once.
+        let (set, again) = (self.set, if self.set == "test" { "test " } else { "" });
+        if let Some(loss) = self.loss {
+            text += &format!("  {set} loss {loss:.5}");
         }
-        if let Some(accuracy) = self.test_accuracy {
-            text += &format!("  test accuracy {:.2} %", accuracy * 100.0);
+        if let Some(accuracy) = self.accuracy {
+            text += &format!("  {again}accuracy {:.2} %", accuracy * 100.0);
         }
-        if let Some(figures) = self.test_numbers {
-            text += &figures.r2.map_or(String::new(), |value| format!("  test R² {}", r2(value)));
+        if let Some(figures) = self.numbers {
+            text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
             text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
         }
-        text + &format!("  {} samples/s", HumanCount(self.samples_per_second as u64))
+        let speed = format!("  {} samples/s", HumanCount(self.samples_per_second as u64));
+        if self.set == "test" || text.chars().count() + speed.len() <= COLUMNS { text + &speed } else { text }
     }
 }
 
@@ -261,6 +268,30 @@ static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_line_of_an_epoch_with_validation_fits_a_terminal() {
+        let figures = NumberFigures { r2: Some(0.98765), rmse: Some(12.345), ..Default::default() };
+        for (accuracy, numbers) in [(Some(0.98765), None), (None, Some(figures))] {
+            let line = |set, epochs| EpochLine {
+                epoch: 7,
+                epochs,
+                train_loss: 0.123_456,
+                set,
+                loss: Some(0.234_567),
+                accuracy,
+                numbers,
+                samples_per_second: 123_456.7,
+            };
+            let text = line("validation", 30).text();
+            assert!(text.starts_with("epoch  7/30  train loss 0.12346  validation loss 0.23457"), "{text}");
+            for epochs in [9, 30, 200, 1000] {
+                let text = line("validation", epochs).text();
+                assert!(text.chars().count() <= COLUMNS && !text.contains("test"), "{text}");
+            }
+            assert!(line("test", 30).text().ends_with("  123,456 samples/s"));
+        }
+    }
 
     #[test]
     fn a_message_drops_what_does_not_fit() {

@@ -178,7 +178,9 @@ fn a_network_no_better_than_the_trivial_answer_is_said_aloud_with_a_remedy_that_
         let train = format!("train --quiet --data {data} --out run {how}");
         let ran = place.nn(&train).ok();
         assert!(ran.stdout.is_empty(), "{ran:#?}");
-        assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+        // While it ran there may have been another.
+        assert!(ran.stderr.lines().all(|line| line.starts_with("warning: ")), "{ran:#?}");
+        assert_eq!(ran.stderr.lines().filter(|line| line.contains("NO BETTER")).count(), 1, "{ran:#?}");
         for part in ["warning: ", "NO BETTER", trivial, "more --epochs", "--label-column"] {
             assert!(ran.stderr.contains(part), "{part} is not in {ran:#?}");
         }

@@ -1,5 +1,7 @@
 //! `nn train`: data and configuration in, a trained model out.
 
+mod budget;
+mod choice;
 mod conclusion;
 mod evaluator;
 mod log;
@@ -7,6 +9,7 @@ mod meter;
 mod observer;
 mod output;
 mod recorder;
+mod vigil;
 mod writer;
 
 use std::path::Path;
@@ -23,6 +26,7 @@ pub(in crate::commands) use self::observer::Watch;
 use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
+use self::vigil::{Advice, Vigil};
 use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Choice as _, Facts, RecipeName, Task, TrainConfig};
@@ -33,13 +37,17 @@ use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
 use crate::store::runs::Occupant;
-use crate::store::{Checkpoints, InputInfo};
+use crate::store::{Checkpoints, InputInfo, Validation};
 
 /// Trains on this machine.
 pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
     let job = Job::prepare(config)?;
     let Job { mut engine, mut watch, train, rest } = job;
-    let outcome = local::run(&mut engine, &train, &mut watch).map_err(Failure::data)?;
+    let outcome = if watch.is_over() {
+        Outcome::Stopped
+    } else {
+        local::run(&mut engine, &train, &mut watch).map_err(Failure::data)?
+    };
     rest.conclude(config, &engine, watch, outcome)
 }
 
@@ -54,6 +62,8 @@ pub(in crate::commands) struct Job {
 /// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,
+    /// The recipe that the defaults come from.
+    recipe: RecipeName,
     compute: Compute,
     test: Arc<Dataset>,
     folder: Arc<RunFolder>,
@@ -70,6 +80,8 @@ impl Job {
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits =
             load_data_unless(&stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let (in_time, timing) = within_time(config, &splits, &compute, &stop)?;
+        let config = in_time.as_ref().unwrap_or(config);
         let (manifest, options) = manifest(config, &splits)?;
         let input = InputInfo {
             data: splits.name.clone(),
@@ -86,7 +98,7 @@ impl Job {
         let mut log = Log::new(folder.metrics_path(), config.log_steps);
 
         let mut say = Progress::new(config.quiet, manifest.total_steps(), 0);
-        for note in config.notes() {
+        for note in config.notes().into_iter().chain(timing.as_deref()) {
             say.say(note);
         }
         for note in splits.notes.iter().chain(&splits.oddities) {
@@ -107,7 +119,8 @@ impl Job {
         }
         let earlier = if config.resume {
             let checkpoints = folder.checkpoints(config.keep_checkpoints);
-            let earlier = resume(&mut engine, &folder, &checkpoints, &mut log, &say)?;
+            let chooses = splits.validation.is_some();
+            let earlier = resume(&mut engine, &folder, (&checkpoints, chooses), &mut log, &say)?;
             folder.keep_options(&options);
             earlier
         } else {
@@ -120,8 +133,16 @@ impl Job {
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        let advice = Advice {
+            recipe: config.recipe_for(&facts(&splits)),
+            // Pictures need it not.
+            prepared: splits.preparation.is_some() || facts(&splits).pictures,
+            learning_rate: manifest.recipe().learning_rate,
+        };
         let units = Units::from(splits.preparation.as_deref());
         let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
+        let sets = (splits.validation, test.clone());
+        let vigil = Vigil::new(&manifest, &train, advice);
         let mut recorder =
             Recorder::new(folder.clone(), config.keep_checkpoints, manifest.clone(), input, log)?;
         match folder.doomed() {
@@ -137,11 +158,16 @@ impl Job {
             stop.clone(),
             say,
             Meter::start(clock),
-            Evaluator::new(&train, test.clone(), units, evaluation, config.eval_every),
+            (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
             recorder,
-            (engine.steps_done(), &earlier),
+            (engine.steps_done(), earlier),
         );
-        Ok(Self { engine, watch, train, rest: Rest { manifest, compute, test, folder, stop } })
+        Ok(Self {
+            engine,
+            watch,
+            train,
+            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, stop },
+        })
     }
 }
 
@@ -185,8 +211,9 @@ impl Rest {
             };
             crate::failure::write_stdout(text)?;
         }
-        if outcome == Outcome::Complete
-            && let Some(text) = finished.warning(&names(&finished.model), &style(), &self.manifest)
+        if is_done(outcome, &finished)
+            && let Some(text) =
+                finished.warning(&names(&finished.model), &style(), (&self.manifest, self.recipe))
         {
             warn(text);
         }
@@ -200,7 +227,12 @@ impl Rest {
 
     /// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer,
     /// where the files are, and what to do next.
-    fn closing(&self, finished: &Finished, outcome: Outcome, config: &TrainConfig) -> Result<String, Failure> {
+    fn closing(
+        &self,
+        finished: &Finished,
+        outcome: Outcome,
+        config: &TrainConfig,
+    ) -> Result<String, Failure> {
         let Self { test, compute, folder, .. } = self;
         let model = &finished.model;
         let out = folder.path().display();
@@ -225,7 +257,9 @@ impl Rest {
             text += &format!("\n{}\n\n", show::gallery(&tiles, height, width, &names, &style));
         }
         text += &format!("{}\n", finished.comparison(&names, &style));
-        if outcome == Outcome::Stopped {
+        if let Some(ending) = &finished.ending {
+            text += &format!("{}\n", ending.in_words());
+        } else if outcome == Outcome::Stopped {
             let how = match self.resume_command(config) {
                 Some(command) => format!("to resume: {command}"),
                 None => "to resume, run the same command with --resume".to_owned(),
@@ -234,7 +268,7 @@ impl Rest {
         }
         text += &format!("the model is in {out}/model.safetensors, the figures are in {out}/summary.json\n");
         // `nn eval` finds the data, and how to read it, in the run's file.
-        if outcome == Outcome::Complete
+        if is_done(outcome, finished)
             && folder.has_options()
             && let Some(model) = show::shell_path_flag("model", &folder.path().join("model.safetensors"))
         {
@@ -242,6 +276,32 @@ impl Rest {
         }
         Ok(text)
     }
+}
+
+/// The run with as many epochs as `--max-seconds` allows, if that is given and the epochs are still open, and what to say
+/// about it.
+fn within_time(
+    config: &TrainConfig,
+    splits: &Splits,
+    compute: &Compute,
+    stop: &StopFlag,
+) -> Result<(Option<TrainConfig>, Option<String>), Failure> {
+    let Some(seconds) = config.max_seconds() else { return Ok((None, None)) };
+    if config.has_epochs_of_run() {
+        let note = format!(
+            "--max-seconds {seconds} has no effect: the run that is resumed has its number of epochs"
+        );
+        return Ok((None, Some(note)));
+    }
+    let (manifest, _) = manifest(config, splits)?;
+    memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
+    let (epochs, note) = budget::epochs(seconds, &manifest, compute, splits, config, stop)?;
+    Ok((Some(config.with_epochs(epochs)), Some(note)))
+}
+
+/// Whether the run has nothing left to do.
+fn is_done(outcome: Outcome, finished: &Finished) -> bool {
+    outcome == Outcome::Complete || finished.ending.is_some()
 }
 
 /// The manifest of the run, which is everything that decides its weights, and the text of its `run.toml`.
@@ -270,11 +330,12 @@ fn facts(splits: &Splits) -> Facts {
     }
 }
 
-/// Resumes from the newest checkpoint that verifies, or starts from the beginning if there is none.
+/// Resumes from the newest checkpoint that verifies, or starts from the beginning if there is none. A run that `chooses`
+/// has a best checkpoint, too; one with early stopping, which ends with its weights, cannot resume without.
 fn resume(
     engine: &mut Engine,
     folder: &RunFolder,
-    checkpoints: &Checkpoints,
+    (checkpoints, chooses): (&Checkpoints, bool),
     log: &mut Log,
     say: &Progress,
 ) -> Result<Earlier, Failure> {
@@ -284,11 +345,14 @@ fn resume(
     let mut earlier = Earlier::default();
     let mut unlogged = Vec::new();
     let mut from = None;
+    let rule = engine.manifest().recipe().early_stopping;
+    let (beginning, mut restarted) = (rule.map(|_| engine.snapshot()), false);
     if let Some((path, mut file)) = found.newest {
         let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
         same_run(engine.manifest(), &theirs, &path, folder)?;
         earlier.generation = file.run.generation.map_or(0, |generation| generation + 1);
         unlogged = std::mem::take(&mut file.run.unlogged);
+        earlier.best = file.run.best;
         engine.restore(file.snapshot()).map_err(|error| {
             Failure::usage(format_args!("cannot resume from {}: {error}", path.display()))
         })?;
@@ -302,24 +366,51 @@ fn resume(
         let now = aside.map_or(String::new(), |name| format!("; renamed it to {}", name.display()));
         warn(format_args!("skipped a checkpoint: {error}{now}"));
     }
-    match checkpoints.best() {
-        Ok(None) => {}
-        Ok(Some((path, best))) => {
-            let theirs = Manifest::new(best.run.manifest).map_err(Failure::data)?;
-            same_run(engine.manifest(), &theirs, &path, folder)?;
-            earlier.best = best.run.validation;
+    if chooses {
+        let must = rule.is_some() && earlier.best.is_some();
+        let trouble = match checkpoints.best() {
+            Ok(None) => must.then(|| "it is not there".to_owned()),
+            Ok(Some((path, best))) => {
+                let theirs = Manifest::new(best.run.manifest).map_err(Failure::data)?;
+                same_run(engine.manifest(), &theirs, &path, folder)?;
+                earlier.best_file = best.run.validation;
+                let epoch = |result: Option<Validation>| result.map_or(0, |result| result.epoch);
+                let (wanted, found) = (epoch(earlier.best.map(|b| b.result)), epoch(earlier.best_file));
+                earlier.best_params = (wanted == found).then_some(best.params);
+                // One of a later epoch was better than all before, and will be again.
+                (must && found < wanted).then(|| format!("{} is of an earlier epoch", path.display()))
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        match trouble {
+            Some(trouble) if must => {
+                warn(format_args!(
+                    "the best checkpoint, with which a run with early stopping ends, cannot be used: {trouble}; the run \
+                     repeats all its steps"
+                ));
+                if let Some(beginning) = beginning {
+                    engine.restore(beginning).map_err(Failure::failed)?;
+                }
+                earlier = Earlier { generation: earlier.generation, ..Earlier::default() };
+                (from, unlogged, restarted) = (None, Vec::new(), true);
+            }
+            Some(trouble) => warn(format_args!(
+                "the best checkpoint cannot be used: {trouble}; the best of the epochs to come replaces it"
+            )),
+            None => {}
         }
-        Err(error) => warn(format_args!(
-            "the best checkpoint cannot be used: {error}; the best of the epochs to come replaces it"
-        )),
     }
     earlier.epochs =
         log.cut(engine.steps_done(), unlogged).map_err(|error| folder.failed("write to", &error))?;
     let folder = folder.path().display();
     say.say(&match from {
         Some(path) => format!("resuming after step {} from {}", engine.steps_done(), path.display()),
+        None if restarted => format!("starting from the beginning in {folder}"),
         None => format!("there is no checkpoint in {folder}: starting from the beginning"),
     });
+    if matches!((rule, &earlier.best), (Some(rule), Some(best)) if best.since >= rule.evaluations) {
+        say.say("this run has stopped early already: no step is left to do");
+    }
     Ok(earlier)
 }
 

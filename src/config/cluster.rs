@@ -100,6 +100,7 @@ impl CoordArgs {
                 Asked::Print(format!("{text}\n# ---- Of nn-coord only, not for a file ----\n\n{printed}"))
             }
             Asked::Run(mut train) => {
+                train.is_of_coordinator = true;
                 train.program = flags.map(|flags| format!("nn-coord{flags}"));
                 Asked::Run(Box::new(CoordConfig {
                     listen,

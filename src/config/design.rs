@@ -3,7 +3,7 @@
 use nn_core::{
     CombinationError, Cost, Model, ModelError, Optimizer, Output, Schedule, ScheduleShape, check_combination,
 };
-use nn_engine::Recipe;
+use nn_engine::{EarlyStopping, Recipe};
 
 use super::choice::{Choice, OptimizerName, RecipeName, ScheduleName, Task};
 use super::defaults::{default_init, default_learning_rate, default_output, default_shard_size};
@@ -73,8 +73,18 @@ impl Learn {
     pub(super) fn completed(&self, design: &Design) -> Self {
         // Without `..`: a part that is not stored must not compile.
         let Design { hidden, activation, output, cost, recipe } = design;
-        let Recipe { init, optimizer, schedule, learning_rate, l2, batch_size, shard_size, epochs, seed } =
-            recipe.clone();
+        let Recipe {
+            init,
+            optimizer,
+            schedule,
+            learning_rate,
+            l2,
+            batch_size,
+            shard_size,
+            epochs,
+            seed,
+            early_stopping,
+        } = recipe.clone();
         let Schedule { shape, warmup_steps } = schedule;
         let mut learn = Self {
             recipe: self.recipe,
@@ -89,6 +99,8 @@ impl Learn {
             batch_size: Some(batch_size),
             shard_size: Some(shard_size),
             epochs: Some(epochs),
+            max_seconds: None, // it has decided the epochs
+            early_stopping: early_stopping.map(|rule| rule.evaluations),
             seed,
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
@@ -144,6 +156,8 @@ impl Learn {
             cost,
             init,
             epochs,
+            max_seconds: _, // it decides the epochs once the data is there
+            early_stopping,
             batch_size,
             shard_size,
             seed,
@@ -198,6 +212,8 @@ impl Learn {
             shard_size: check_shard_size(shard_size, batch_size, origins)?,
             epochs,
             seed,
+            early_stopping: early_stopping
+                .map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
         };
         Ok(Design { hidden, activation, output, cost, recipe })
     }

@@ -5,7 +5,7 @@ pub(super) const MAX_WIDTH: u64 = 1_000_000;
 /// The most hidden layers.
 pub(super) const MAX_HIDDEN_LAYERS: usize = 1_000;
 /// The most epochs.
-pub(super) const MAX_EPOCHS: u64 = 1_000_000;
+pub(crate) const MAX_EPOCHS: u64 = 1_000_000;
 /// The largest mini-batch: f32, which divides the sum over it, counts exactly up to here.
 pub(super) const MAX_BATCH_SIZE: u64 = 1 << 24;
 /// The most steps, wherever they are counted.

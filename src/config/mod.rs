@@ -15,8 +15,8 @@
 mod bench;
 mod certs;
 mod choice;
-mod columns;
 mod cluster;
+mod columns;
 mod data;
 pub mod defaults;
 mod design;
@@ -51,6 +51,7 @@ pub use design::Design;
 pub use doctor::{DoctorArgs, DoctorConfig};
 pub use environment::{Environment, not_for_children};
 pub use host::Host;
+pub(crate) use limits::MAX_EPOCHS;
 pub use model::{
     EvalArgs, EvalConfig, FetchArgs, PredictArgs, PredictConfig, PredictInput, ReplayArgs, ReplayConfig,
 };

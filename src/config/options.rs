@@ -152,6 +152,12 @@ options! {
         "Training" {
             /// Passes over the training data
             epochs: Option<u32> = derived(recipes::epochs_in_words()).within(1..=MAX_EPOCHS).example(30).common();
+            /// Time for the training: as many epochs as take about so many seconds on this machine
+            ///
+            /// A few steps are measured before the run; --epochs is then the most
+            max_seconds: Option<u64> = unset().within(1..=MAX_SECONDS).of_command().example(60);
+            /// End the run after N evaluations without improvement on validation samples, and keep the best weights
+            early_stopping: Option<u32> = unset().within(1..=MAX_EPOCHS).example(5);
             /// Samples per mini-batch
             ///
             /// Each mini-batch updates the weights once
@@ -262,7 +268,7 @@ options! {
                 .within(1..=MAX_THREADS)
                 .of_machine("all of the machine's")
                 .common();
-            /// Evaluate on the test samples every N epochs, and after the last one
+            /// Evaluate on the validation and test samples every N epochs, and after the last one
             eval_every: u32 = default(1).within(1..=MAX_EPOCHS);
             /// Print only warnings and errors
             quiet: bool = default(false).of_command();

@@ -35,6 +35,9 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
         learn.schedule.get_or_insert(defaults.schedule);
     }
     let mut options = options.check(origins)?;
+    let mut origins = origins.clone();
+    validate_what_is_chosen(&mut options, &mut origins);
+    let origins = &origins;
     let numbered = options.out.is_none();
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
@@ -45,6 +48,10 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     let learn = &mut options.learn;
     if let Some(facts) = known {
         let design = learn.design(&facts, origins)?;
+        if learn.max_seconds.is_some() {
+            // The number of epochs, on which other defaults depend, is still to be measured.
+            return Ok(Settings { options, origins: origins.clone(), numbered });
+        }
         *learn = learn.with_defaults(&facts);
         learn.init = Some(design.recipe.init);
         learn.shard_size = Some(design.recipe.shard_size);
@@ -61,6 +68,23 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
         };
     }
     Ok(Settings { options, origins: origins.clone(), numbered })
+}
+
+/// The fraction of the training samples by which early stopping chooses, if nothing else is said.
+const VALIDATION_FRACTION: f64 = 0.1;
+
+/// Takes validation samples where something is chosen by them. It is said here, so that all that read the data of the run
+/// by its `run.toml` do the same.
+fn validate_what_is_chosen(options: &mut Train, origins: &mut Origins) {
+    let Train { format, learn, .. } = options;
+    if learn.early_stopping.is_some() && format.validation.is_none() && format.validation_fraction.is_none() {
+        format.validation_fraction = Some(VALIDATION_FRACTION);
+        let fraction = format!(
+            "{} takes a tenth of the training samples for validation, as --validation-fraction {VALIDATION_FRACTION} does",
+            origins.subject("early-stopping")
+        );
+        origins.say("validation-fraction", fraction);
+    }
 }
 
 /// The recipe, if it is known before the data is read.

@@ -11,6 +11,7 @@ use super::design::Design;
 use super::environment::Environment;
 use super::file;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
+use super::origins::Origin;
 use super::print::print;
 use super::recipes::Facts;
 use super::run_file;
@@ -66,7 +67,7 @@ pub struct TrainConfig {
     pub data: String,
     /// How to read the data.
     pub format: DataFormat,
-    /// Epochs between two evaluations on the test samples, at least 1.
+    /// Epochs between two evaluations, at least 1.
     pub eval_every: u32,
     /// Threads to compute with.
     pub threads: NonZeroUsize,
@@ -88,6 +89,8 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// Whether workers compute, and this program coordinates.
+    pub is_of_coordinator: bool,
     /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
     pub(super) program: Option<String>,
     settings: Settings,
@@ -121,6 +124,7 @@ impl From<Settings> for TrainConfig {
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             eval_every,
             quiet,
+            is_of_coordinator: false,
             checkpoint_seconds,
             checkpoint_steps,
             keep_checkpoints,
@@ -137,7 +141,37 @@ impl TrainConfig {
     /// # Errors
     /// Exit code 2 if what was asked for cannot learn the task.
     pub fn for_data(&self, facts: &Facts) -> Result<Design, Failure> {
-        self.settings.options.learn.design(facts, &self.settings.origins)
+        let mut design = self.settings.options.learn.design(facts, &self.settings.origins)?;
+        if let Some(rule) = &mut design.recipe.early_stopping {
+            rule.every_epochs = self.eval_every;
+        }
+        Ok(design)
+    }
+
+    /// The time for the training in seconds, if the number of epochs is to follow from it.
+    #[must_use]
+    pub fn max_seconds(&self) -> Option<u64> {
+        self.settings.options.learn.max_seconds
+    }
+
+    /// The number of epochs, if it is given.
+    #[must_use]
+    pub fn given_epochs(&self) -> Option<u32> {
+        self.settings.options.learn.epochs
+    }
+
+    /// Whether a run that is resumed has decided the number of epochs.
+    #[must_use]
+    pub fn has_epochs_of_run(&self) -> bool {
+        matches!(self.settings.origins.of("epochs"), Origin::Run(_))
+    }
+
+    /// The run with that number of epochs.
+    #[must_use]
+    pub fn with_epochs(&self, epochs: u32) -> Self {
+        let mut config = self.clone();
+        config.settings.options.learn.epochs = Some(epochs);
+        config
     }
 
     /// The recipe that the defaults come from.

@@ -9,5 +9,5 @@ mod weights_hash;
 
 pub use atomic::{without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
-pub use model_file::{InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
+pub use model_file::{BestSoFar, InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
 pub use weights_hash::WeightsHash;

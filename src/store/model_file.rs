@@ -57,23 +57,35 @@ pub struct RunInfo {
     /// The number of times that the run had been resumed. `None` in a finished model, so that runs with the same weights
     /// give the same file no matter how often they were interrupted.
     pub generation: Option<u64>,
-    /// The result on the test samples; only in the best checkpoint.
+    /// The result on the validation samples; only in the best checkpoint.
     pub validation: Option<Validation>,
+    /// The best result up to this step; `None` without validation samples, and in a finished model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<BestSoFar>,
     /// Lines for the metrics log that could not be written yet because the disk was full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlogged: Vec<Value>,
 }
 
-/// The result of a network on the test samples.
+/// What a run has chosen by its validation samples so far: a function of its evaluations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct BestSoFar {
+    /// The best result.
+    pub result: Validation,
+    /// Evaluations since then, none of them better.
+    pub since: u32,
+}
+
+/// The result of a network on the validation samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Validation {
     /// The completed epoch, counted from 1.
     pub epoch: u64,
-    /// Number of test samples.
+    /// Number of validation samples.
     pub samples: usize,
     /// Number of correct predictions.
     pub correct: usize,
-    /// Mean loss over the test samples.
+    /// Mean loss over the validation samples.
     pub loss: f64,
 }
 
@@ -397,6 +409,10 @@ pub(super) mod tests {
                 config_hash,
                 generation: Some(2),
                 validation: Some(Validation { epoch: 1, samples: 30, correct: 25, loss: 0.7 }),
+                best: Some(BestSoFar {
+                    result: Validation { epoch: 1, samples: 30, correct: 25, loss: 0.1 + 0.2 },
+                    since: 3,
+                }),
                 unlogged: vec![serde_json::json!({"epoch": 1, "train_loss": 0.1 + 0.2})],
             },
             moments: [params.iter().map(|x| x * 0.5).collect(), params.iter().map(|x| x * x).collect()],

@@ -11,11 +11,12 @@ use crate::{checkpoint, checkpoints, copy, same, same_best, two_checkpoints};
 fn the_newest_checkpoints_and_the_best_are_kept_and_can_be_evaluated() {
     let place = Place::new();
     let arguments =
-        "--batch-size 1 --epochs 8 --checkpoint-steps 100 --keep-checkpoints 4 --checkpoint-seconds 0";
+        "--batch-size 1 --epochs 8 --checkpoint-steps 100 --keep-checkpoints 4 --checkpoint-seconds 0 \
+         --validation-fraction 0.1";
     let _ = place.nn(&format!("train --quiet --out run {arguments}")).ok();
     let summary = place.summary("run");
     let steps = checkpoints(&place, "run");
-    assert!(steps.len() <= 4 && steps.last() == Some(&(8 * 1438)), "{steps:?}");
+    assert!(steps.len() <= 4 && steps.last() == Some(&(8 * 1293)), "{steps:?}");
     assert!(steps.iter().rev().skip(1).all(|step| step % 100 == 0), "{steps:?}");
     let accuracy = |model: &str| {
         let json = place.nn(&format!("eval --model {model} --data digits --json")).ok().json();
@@ -24,10 +25,13 @@ fn the_newest_checkpoints_and_the_best_are_kept_and_can_be_evaluated() {
     for step in &steps {
         assert!(accuracy(&checkpoint("run", *step)).as_f64().unwrap() > 0.8, "{step}");
     }
-    assert_eq!(accuracy(&checkpoint("run", 8 * 1438)), summary["test_accuracy"]);
-    assert_eq!(accuracy("run/checkpoints/best.safetensors"), summary["best_test_accuracy"]);
+    assert_eq!(accuracy(&checkpoint("run", 8 * 1293)), summary["test_accuracy"]);
     let best = ModelFile::read_checkpoint(&place.at("run/checkpoints/best.safetensors")).unwrap();
-    assert_eq!(best.run.validation.unwrap().epoch, summary["best_epoch"].as_u64().unwrap());
+    let result = best.run.validation.unwrap();
+    let line = &place.metrics("run")[result.epoch as usize - 1];
+    assert_eq!(accuracy("run/checkpoints/best.safetensors"), line["test_accuracy"]);
+    assert_eq!(line["validation_accuracy"], summary["best_validation_accuracy"]);
+    assert_eq!((result.samples, result.epoch), (145, summary["best_epoch"].as_u64().unwrap()));
     // The checkpoints agree with the log.
     let logged = place.steps("run");
     for step in steps {
@@ -42,7 +46,7 @@ fn the_newest_checkpoints_and_the_best_are_kept_and_can_be_evaluated() {
 fn the_best_checkpoint_survives_resumption() {
     let place = Place::new();
     // With such a large learning rate the last epoch is hardly ever the best.
-    let arguments = "--learning-rate 20 --optimizer momentum --momentum 0.3";
+    let arguments = "--learning-rate 20 --optimizer momentum --momentum 0.3 --validation-fraction 0.1";
     let _ = place.nn(&format!("train --quiet --out calm --epochs 12 {arguments}")).ok();
     for epochs in [1, 2, 3, 5, 8, 12] {
         let _ = place.nn(&format!("train --quiet --out run --epochs {epochs} --resume {arguments}")).ok();
@@ -50,7 +54,7 @@ fn the_best_checkpoint_survives_resumption() {
         let best = ModelFile::read_checkpoint(&best).unwrap().run.validation.unwrap();
         assert_eq!(best.epoch, summary["best_epoch"].as_u64().unwrap(), "{summary:#}");
         let accuracy = best.correct as f64 / best.samples as f64;
-        assert_eq!(accuracy, summary["best_test_accuracy"].as_f64().unwrap());
+        assert_eq!(accuracy, summary["best_validation_accuracy"].as_f64().unwrap());
     }
     same(&place, "run", "calm");
     same_best(&place, "run", "calm");
@@ -173,11 +177,11 @@ fn a_checkpoint_with_any_kind_of_damage_is_skipped() {
     }
     // If no checkpoint is left, the run starts from the beginning.
     copy(&place, "long", "run");
-    for name in [&newest, &checkpoint("run", 432), "run/checkpoints/best.safetensors"] {
+    for name in [&newest, &checkpoint("run", 432)] {
         let _ = place.file(name, &good[..good.len() / 2]);
     }
     let ran = place.nn(train).ok();
-    assert_eq!(ran.stderr.lines().count(), 3, "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 2, "{ran:#?}");
     assert!(ran.stdout.contains("there is no checkpoint in run: starting from the beginning"), "{ran:#?}");
     same(&place, "run", "long");
 }

@@ -10,6 +10,7 @@ mod common;
 
 mod checkpoints;
 mod disks;
+mod early;
 mod processes;
 mod replay;
 

@@ -303,6 +303,37 @@ impl Workspace {
         Ok(outputs)
     }
 
+    /// The number of units of each hidden layer that are 0 for every one of `samples` (indices into `data`): with ReLU,
+    /// units that have died, which no gradient reaches as long as the inputs stay such.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not match.
+    ///
+    /// # Panics
+    /// If one of the samples is not in the data.
+    pub fn dead_units(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        samples: &[u32],
+    ) -> Result<Vec<usize>, MismatchError> {
+        self.check(params, data)?;
+        let hidden = self.geometry.len() - 1;
+        let mut alive: Vec<Vec<bool>> =
+            self.geometry[..hidden].iter().map(|layer| vec![false; layer.outputs]).collect();
+        for samples in samples.chunks(self.losses.len() * 16) {
+            self.pass(&Batch { params, data, samples, pass: Pass::Forward });
+            for (samples, panel) in samples.chunks(16).zip(self.arena.chunks_exact(self.stride)) {
+                for (layer, alive) in self.geometry[..hidden].iter().zip(&mut alive) {
+                    for (unit, alive) in panel[layer.output_lanes..].iter().zip(alive) {
+                        *alive |= unit.0[..samples.len()].iter().any(|&activation| activation != 0.0);
+                    }
+                }
+            }
+        }
+        Ok(alive.iter().map(|layer| layer.iter().filter(|&&alive| !alive).count()).collect())
+    }
+
     /// Copies the outputs of the last pass to `rows`, row-major, a row for each of its first samples.
     fn copy_outputs(&self, rows: &mut [f32]) {
         let width = self.model.output_width();

@@ -31,6 +31,35 @@ fn every_optimizer_learns_exclusive_or() {
     }
 }
 
+/// Units are killed by hand, layer by layer, and counted: a unit lives if a single sample reaches it.
+#[test]
+fn dead_units_are_those_that_no_sample_reaches() {
+    let samples = 1100; // more than are evaluated at a time, and not a whole number of panels
+    // All inputs are 1, but for the last sample, whose first is 9.
+    let mut x = vec![1.0; samples * 3];
+    x[(samples - 1) * 3] = 9.0;
+    let targets = Targets::Classes { labels: (0..samples as u32).map(|i| i % 2).collect(), classes: 2 };
+    let data = Dataset::new(Features::F32(x), 3, targets, None).unwrap();
+    let model = Model::new(vec![3, 20, 5, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let layout = nn_core::layout(&model);
+    let mut params = vec![0.1; model.parameters()];
+    let all: Vec<u32> = (0..samples as u32).collect();
+    let mut workspace = evaluator(&model, Isa::best());
+    assert_eq!(workspace.dead_units(&params, &data, &all).unwrap(), [0, 0]);
+    for unit in [0, 7, 19] {
+        params[layout[0].biases.start + unit] = -2.0;
+    }
+    params[layout[0].biases.start + 3] = -0.5; // 0.3 − 0.5, but 1.1 − 0.5 for the last sample
+    for unit in [1, 2] {
+        params[layout[1].biases.start + unit] = -100.0;
+    }
+    assert_eq!(workspace.dead_units(&params, &data, &all).unwrap(), [3, 2]);
+    assert_eq!(workspace.dead_units(&params, &data, &all[..samples - 1]).unwrap(), [4, 2]);
+    let shallow = Model::new(vec![3, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let params = vec![0.0; shallow.parameters()];
+    assert!(evaluator(&shallow, Isa::best()).dead_units(&params, &data, &all).unwrap().is_empty());
+}
+
 #[test]
 fn every_optimizer_tells_two_spirals_apart() {
     let mut x = Vec::new();

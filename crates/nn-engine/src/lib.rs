@@ -24,4 +24,4 @@ pub use engine::{
 pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
 pub use nn_core::Compute;
-pub use recipe::Recipe;
+pub use recipe::{EarlyStopping, Recipe};

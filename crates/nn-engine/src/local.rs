@@ -26,6 +26,10 @@ pub trait Observer {
     fn keeps(&mut self) -> bool {
         false
     }
+    /// Whether the run ends after this epoch, before its last one. Called after [`Observer::epoch`].
+    fn ends(&mut self) -> bool {
+        false
+    }
     /// A checkpoint is due, or is to be kept.
     fn snapshot(&mut self, snapshot: Snapshot);
 }
@@ -108,6 +112,9 @@ impl<O: Observer> Driver<'_, O> {
                     self.observer.epoch(&report, self.engine.params());
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
+                    }
+                    if self.observer.ends() {
+                        next = Next::Stop;
                     }
                 }
                 Action::WriteSnapshot => {

@@ -54,6 +54,8 @@ pub enum ManifestError {
     L2(f32),
     #[error("the schedule's step-epochs must be at least 1")]
     NoStepEpochs,
+    #[error("early stopping needs at least 1 evaluation, and at least 1 epoch between two")]
+    NoEvaluations,
     #[error("{name} must be a finite number, but is {value}")]
     Constant { name: &'static str, value: f32 },
 }
@@ -231,6 +233,7 @@ pub(crate) mod tests {
     use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule, ScheduleShape};
 
     use super::*;
+    use crate::recipe::EarlyStopping;
 
     pub(crate) fn parts() -> ManifestParts {
         ManifestParts {
@@ -282,6 +285,16 @@ pub(crate) mod tests {
             Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap()
         };
         assert_ne!(cosine(3).hash(), cosine(4).hash());
+        let stopping = |epochs, evaluations, every_epochs| {
+            let early_stopping = Some(EarlyStopping { evaluations, every_epochs });
+            Manifest::new(with(Recipe { epochs, early_stopping, ..recipe() })).unwrap().hash()
+        };
+        // A longer run does the same evaluations, unless the last of the shorter one was due only for being the last.
+        assert_eq!(stopping(4, 5, 2), stopping(8, 5, 2));
+        assert_ne!(stopping(4, 5, 2), stopping(5, 5, 2));
+        assert_ne!(stopping(4, 5, 2), stopping(4, 6, 2));
+        assert_ne!(stopping(4, 5, 2), stopping(4, 5, 1));
+        assert_ne!(stopping(4, 5, 2), base.hash());
         for changed in [
             with(Recipe { seed: 2, ..recipe() }),
             with(Recipe { learning_rate: 3.000_000_2, ..recipe() }),
@@ -329,6 +342,7 @@ pub(crate) mod tests {
                 shard_size: 2,
                 epochs: u32::MAX,
                 seed: u64::MAX,
+                early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
             };
             let parts = with(recipe);
             let json = serde_json::to_string(&parts).unwrap();
@@ -339,6 +353,9 @@ pub(crate) mod tests {
     #[test]
     fn impossible_runs_are_refused() {
         let shaped = |shape| with(Recipe { schedule: Schedule { shape, warmup_steps: 0 }, ..recipe() });
+        let stopping = |evaluations, every_epochs| {
+            with(Recipe { early_stopping: Some(EarlyStopping { evaluations, every_epochs }), ..recipe() })
+        };
         for (bad, says) in [
             (with(Recipe { batch_size: 0, ..recipe() }), "batch size"),
             (with(Recipe { shard_size: 0, ..recipe() }), "shard size"),
@@ -349,6 +366,8 @@ pub(crate) mod tests {
             (with(Recipe { learning_rate: 0.0, ..recipe() }), "learning rate"),
             (with(Recipe { learning_rate: f32::NAN, ..recipe() }), "learning rate"),
             (with(Recipe { l2: -1.0, ..recipe() }), "L2"),
+            (stopping(0, 1), "early stopping"),
+            (stopping(1, 0), "early stopping"),
             // These come from peers and files; each would end in a panic or in NaN later on.
             (
                 ManifestParts {

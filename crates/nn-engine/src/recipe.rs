@@ -33,6 +33,19 @@ pub struct Recipe {
     pub epochs: u32,
     /// The seed of the initial weights and of every shuffle.
     pub seed: u64,
+    /// When the run ends before its last epoch; `None` for never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<EarlyStopping>,
+}
+
+/// A run ends once it has been evaluated so many times in a row without a better result on its validation samples, and
+/// its result is then the weights of the best evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlyStopping {
+    /// Evaluations without improvement, at least 1.
+    pub evaluations: u32,
+    /// Epochs between two evaluations, at least 1. The last epoch is always evaluated.
+    pub every_epochs: u32,
 }
 
 impl Recipe {
@@ -50,6 +63,7 @@ impl Recipe {
             shard_size: 2,
             epochs: 30,
             seed: 1,
+            early_stopping: None,
         }
     }
 
@@ -76,6 +90,9 @@ impl Recipe {
         if matches!(self.schedule.shape, ScheduleShape::Step { every_epochs: 0, .. }) {
             return Err(ManifestError::NoStepEpochs);
         }
+        if self.early_stopping.is_some_and(|rule| rule.evaluations == 0 || rule.every_epochs == 0) {
+            return Err(ManifestError::NoEvaluations);
+        }
         let constants =
             [optimizer_constants(self.optimizer), schedule_constants(self.schedule.shape)].concat();
         match constants.into_iter().find(|(_, value)| !value.is_finite()) {
@@ -87,11 +104,22 @@ impl Recipe {
     /// The name and value of every part, numbers to the last bit, in the order in which the manifest hashes them: the
     /// parts that stand before the data in the hash, and those after it.
     ///
-    /// The number of epochs is among them only if the schedule depends on it, so that a run can be made longer.
+    /// The number of epochs is among them only if the schedule or the evaluations depend on it, so that a run can be made
+    /// longer.
     pub(crate) fn fields(&self) -> [Vec<(&'static str, String)>; 2] {
         // Without `..`: a part that is not hashed must not compile.
-        let Self { init, optimizer, schedule, learning_rate, l2, batch_size, shard_size, epochs, seed } =
-            self;
+        let Self {
+            init,
+            optimizer,
+            schedule,
+            learning_rate,
+            l2,
+            batch_size,
+            shard_size,
+            epochs,
+            seed,
+            early_stopping,
+        } = self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
             ("init", init.to_string()),
@@ -110,7 +138,14 @@ impl Recipe {
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
-        if let ScheduleShape::Cosine { floor: _ } = shape {
+        let mut epochs_matter = matches!(shape, ScheduleShape::Cosine { floor: _ });
+        if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
+            after.push(("early-stopping", evaluations.to_string()));
+            after.push(("eval-every", every_epochs.to_string()));
+            // The last epoch is evaluated although it is not due, which a longer run would not do.
+            epochs_matter |= !epochs.is_multiple_of(*every_epochs);
+        }
+        if epochs_matter {
             after.push(("epochs", epochs.to_string()));
         }
         [before, after]

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nn_engine::Cluster;
+use nn_engine::{Cluster, Outcome};
 use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Times, Token, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -29,6 +29,9 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let inner = if config.spawn > 0 { Some(InnerDoor::open(&runtime)?) } else { None };
 
     let Job { engine, watch, train, rest } = Job::prepare(&config.train)?;
+    if watch.is_over() {
+        return rest.conclude(&config.train, &engine, watch, Outcome::Stopped);
+    }
     let cluster = Cluster {
         min_workers: config.min_workers,
         patience: config.patience,

@@ -3,9 +3,26 @@
 use nn_core::{Activation, Optimizer, Output};
 use nn_engine::Manifest;
 
-use super::observer::Finished;
+use super::observer::{Ending, Finished};
+use crate::config::RecipeName;
 use crate::metrics::{Baseline, Figures};
 use crate::show::{Names, Style, number, r2};
+
+impl Ending {
+    /// How the run ended, in one line.
+    pub(super) fn in_words(&self) -> String {
+        let Self { early, epoch, last, evaluations } = self;
+        let weights =
+            format!("the weights are those after epoch {epoch}, the best on the validation samples");
+        if *early {
+            format!(
+                "stopped early after step {last}: {evaluations} evaluations without improvement; {weights}"
+            )
+        } else {
+            weights
+        }
+    }
+}
 
 impl Finished {
     /// One line that compares the network with the trivial answer, such as ``test accuracy 97.1 %; always answering
@@ -36,12 +53,17 @@ impl Finished {
     }
 
     /// What to say if the network is no better than the trivial answer; `None` if it is.
-    pub(super) fn warning(&self, names: &Names, style: &Style, manifest: &Manifest) -> Option<String> {
+    pub(super) fn warning(
+        &self,
+        names: &Names,
+        style: &Style,
+        run: (&Manifest, RecipeName),
+    ) -> Option<String> {
         if self.baseline.is_beaten_by(&self.figures) {
             return None;
         }
         let compared = self.comparison(names, style);
-        let remedies = self.remedies(manifest);
+        let remedies = self.remedies(run);
         if let (Figures::Classes(figures), Baseline::Majority { balanced_accuracy: guess, .. }) =
             (&self.figures, &self.baseline)
             && self.baseline.is_beaten_on_balance(&self.figures)
@@ -61,7 +83,7 @@ impl Finished {
     }
 
     /// Options that may help this run to learn.
-    fn remedies(&self, manifest: &Manifest) -> String {
+    fn remedies(&self, (manifest, name): (&Manifest, RecipeName)) -> String {
         let (model, recipe) = (manifest.model(), manifest.recipe());
         let (output, loss) = match self.figures {
             Figures::Classes(_) => (Output::Softmax, " --output softmax --cost cross-entropy"),
@@ -70,6 +92,9 @@ impl Finished {
         };
         let adam = matches!(recipe.optimizer, Optimizer::Adam { .. } | Optimizer::AdamW { .. });
         let more = format!("more --epochs than {}", recipe.epochs);
+        if name == RecipeName::Book {
+            return format!("--recipe auto, {more}");
+        }
         if model.activation() == Activation::Relu && model.output() == output && adam {
             format!("--learning-rate {}, {more}", recipe.learning_rate / 10.0)
         } else {

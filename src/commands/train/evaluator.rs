@@ -1,4 +1,4 @@
-//! The evaluation of a run on its test samples.
+//! The evaluation of a run: on its validation samples, by which it chooses, and on its test samples, by which it does not.
 
 use std::sync::Arc;
 
@@ -9,17 +9,19 @@ use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, OutputKind, Report, Units};
 use crate::store::Validation;
 
-/// Evaluates the network after every few epochs, and remembers the last result and the best.
+/// Evaluates the network after every few epochs, and remembers the last result.
 pub(super) struct Evaluator {
+    train: Arc<Dataset>,
     test: Set,
+    /// The samples by which the run chooses, if it has any.
+    validation: Option<Set>,
     workspace: Workspace,
     /// The meaning of the outputs.
     kind: OutputKind,
     /// Epochs between two evaluations.
     every: u32,
-    /// The epoch, counted from 1, and its result.
+    /// The epoch, counted from 1, and its result on the test samples.
     last: Option<(u64, Evaluation)>,
-    best: Option<Validation>,
     baseline: Baseline,
 }
 
@@ -31,7 +33,48 @@ struct Set {
     outputs: Vec<f32>,
 }
 
+/// The results of an evaluation on one data set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Results {
+    pub(super) evaluation: Evaluation,
+    pub(super) figures: Figures,
+}
+
+/// The results of an evaluation.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evaluated {
+    pub(super) test: Results,
+    /// Those on the validation samples, if there are any.
+    pub(super) validation: Option<Results>,
+}
+
+/// The reports at the end of a run.
+#[derive(Debug)]
+pub(super) struct Reports {
+    pub(super) test: Report,
+    /// The result on the validation samples and its report, if there are any.
+    pub(super) validation: Option<(Evaluation, Report)>,
+}
+
 impl Set {
+    fn new(data: Arc<Dataset>, units: Units) -> Self {
+        Self { data, units, outputs: Vec::new() }
+    }
+
+    fn results(
+        &mut self,
+        workspace: &mut Workspace,
+        params: &[f32],
+        kind: OutputKind,
+    ) -> Result<Results, Failure> {
+        let evaluation = self.evaluate(workspace, params)?;
+        Ok(Results { evaluation, figures: self.figures(kind) })
+    }
+
+    fn report(&self, kind: OutputKind) -> Report {
+        Report::of(&self.data, &self.outputs, kind, &self.units)
+    }
+
     fn evaluate(&mut self, workspace: &mut Workspace, params: &[f32]) -> Result<Evaluation, Failure> {
         workspace.evaluate_into(params, &self.data, &mut self.outputs).map_err(Failure::data)
     }
@@ -42,18 +85,25 @@ impl Set {
 }
 
 impl Evaluator {
-    /// Evaluates on `test`, whose targets are in `units` as those of `train` are, after every `every` epochs.
+    /// Evaluates on `test` and `validation`, whose targets are in `units` as those of `train` are, after every `every`
+    /// epochs.
     pub(super) fn new(
-        train: &Dataset,
-        test: Arc<Dataset>,
+        train: Arc<Dataset>,
+        (validation, test): (Option<Dataset>, Arc<Dataset>),
         units: Units,
         workspace: Workspace,
         every: u32,
     ) -> Self {
         let baseline = Baseline::of(train.targets(), test.targets(), &units);
         let kind = OutputKind::of(workspace.model());
-        let test = Set { data: test, units, outputs: Vec::new() };
-        Self { test, workspace, kind, every, last: None, best: None, baseline }
+        let validation = validation.map(|data| Set::new(Arc::new(data), units.clone()));
+        let test = Set::new(test, units);
+        Self { train, test, validation, workspace, kind, every, last: None, baseline }
+    }
+
+    /// Whether there are samples by which to choose.
+    pub(super) fn chooses(&self) -> bool {
+        self.validation.is_some()
     }
 
     /// True if an evaluation is due after `epoch` (counted from 1) of `epochs`: the last is always evaluated.
@@ -65,32 +115,34 @@ impl Evaluator {
     ///
     /// # Errors
     /// Exit code 3, if the network does not fit the samples.
-    pub(super) fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Result<(Evaluation, Figures), Failure> {
-        let evaluation = self.test.evaluate(&mut self.workspace, params)?;
-        self.remember(epoch, evaluation);
-        Ok((evaluation, self.test.figures(self.kind)))
+    pub(super) fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Result<Evaluated, Failure> {
+        let (workspace, kind) = (&mut self.workspace, self.kind);
+        let validation =
+            self.validation.as_mut().map(|set| set.results(workspace, params, kind)).transpose()?;
+        let test = self.test.results(workspace, params, kind)?;
+        self.last = Some((epoch, test.evaluation));
+        Ok(Evaluated { test, validation })
     }
 
-    fn remember(&mut self, epoch: u64, evaluation: Evaluation) {
-        self.last = Some((epoch, evaluation));
-        let new = validation(epoch, &evaluation);
-        if self.best.is_none_or(|best| new.is_better_than(&best)) {
-            self.best = Some(new);
-        }
-    }
-
-    /// The report on `params`, the parameters at the end of the run; `epoch` if they are those after a whole epoch. Those
+    /// The reports on `params`, the parameters at the end of the run; `epoch` if they are those after a whole epoch. Those
     /// that were evaluated last are not evaluated again.
     ///
     /// # Errors
     /// As for [`Evaluator::evaluate`].
-    pub(super) fn report(&mut self, epoch: u64, whole: bool, params: &[f32]) -> Result<Report, Failure> {
+    pub(super) fn report(&mut self, epoch: u64, whole: bool, params: &[f32]) -> Result<Reports, Failure> {
         let evaluated = whole && self.last.is_some_and(|(evaluated, _)| evaluated == epoch);
         // A result from the log of the run before its resumption has no outputs.
         if !evaluated || self.test.outputs.is_empty() {
             self.evaluate(epoch, params)?;
         }
-        Ok(Report::of(&self.test.data, &self.test.outputs, self.kind, &self.test.units))
+        let validation = match &mut self.validation {
+            None => None,
+            Some(set) => {
+                let evaluation = set.evaluate(&mut self.workspace, params)?;
+                Some((evaluation, set.report(self.kind)))
+            }
+        };
+        Ok(Reports { test: self.test.report(self.kind), validation })
     }
 
     /// Takes up a result from the log, a line of which is an epoch.
@@ -98,23 +150,22 @@ impl Evaluator {
         if let Some(loss) = line["test_loss"].as_f64() {
             let samples = self.test.data.len();
             let correct = correct(line, "test_accuracy", samples);
-            self.remember(epoch, Evaluation { samples, loss, correct });
+            self.last = Some((epoch, Evaluation { samples, loss, correct }));
         }
     }
 
-    /// Takes up the result of the best checkpoint, whose line in the log may be lost.
-    pub(super) fn recall_best(&mut self, best: Validation) {
-        self.best = self.best.filter(|other| !best.is_better_than(other)).or(Some(best));
+    /// The dead units of each hidden layer, on up to `most` training samples; none if that cannot be said.
+    pub(super) fn dead_units(&mut self, params: &[f32], most: usize) -> Vec<usize> {
+        let samples = self.train.len();
+        let count = samples.min(most);
+        // Evenly from the whole set, which may be sorted.
+        let chosen: Vec<u32> = (0..count).map(|i| (i * samples / count) as u32).collect();
+        self.workspace.dead_units(params, &self.train, &chosen).unwrap_or_default()
     }
 
-    /// The last result.
+    /// The last result on the test samples.
     pub(super) fn last(&self) -> Option<Evaluation> {
         self.last.map(|(_, evaluation)| evaluation)
-    }
-
-    /// The best result.
-    pub(super) fn best(&self) -> Option<Validation> {
-        self.best
     }
 
     /// The trivial answer.
@@ -135,6 +186,6 @@ pub(super) fn correct(line: &Value, name: &str, samples: usize) -> usize {
 }
 
 /// A result in the form that checkpoints keep.
-pub(super) fn validation(epoch: u64, test: &Evaluation) -> Validation {
-    Validation { epoch, samples: test.samples, correct: test.correct, loss: test.loss }
+pub(super) fn validation(epoch: u64, result: &Evaluation) -> Validation {
+    Validation { epoch, samples: result.samples, correct: result.correct, loss: result.loss }
 }

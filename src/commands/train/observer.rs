@@ -3,21 +3,23 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use nn_core::Evaluation;
 use nn_engine::{
-    Engine, EpochReport, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local, params_sha256,
+    Engine, EpochReport, EpochSums, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local,
+    params_sha256,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::evaluator::{Evaluator, correct, validation};
+use super::choice::Choice;
+use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
 use super::meter::Meter;
 use super::recorder::Recorder;
+use super::vigil::{SAMPLES, Seen, Vigil};
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, Report};
-use crate::progress::{EpochLine, Progress};
+use crate::progress::{EpochLine, Progress, warn};
 use crate::signals::StopFlag;
-use crate::store::{ModelFile, Validation};
+use crate::store::{BestSoFar, ModelFile, Validation};
 
 /// Observes a run, on one machine or of a cluster.
 pub(in crate::commands) struct Watch {
@@ -25,6 +27,8 @@ pub(in crate::commands) struct Watch {
     progress: Progress,
     meter: Meter,
     evaluator: Evaluator,
+    choice: Choice,
+    vigil: Vigil,
     recorder: Recorder,
     /// Steps done.
     done: u64,
@@ -41,20 +45,33 @@ impl Watch {
         stop: StopFlag,
         progress: Progress,
         meter: Meter,
-        evaluator: Evaluator,
+        (evaluator, vigil): (Evaluator, Vigil),
         recorder: Recorder,
-        (done, earlier): (u64, &Earlier),
+        (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, trouble, cluster) = (None, None, None);
-        let mut watch =
-            Self { stop, progress, meter, evaluator, recorder, done, last_epoch, trouble, cluster };
+        let choice = Choice::new(recorder.manifest().recipe().early_stopping);
+        let mut watch = Self {
+            stop,
+            progress,
+            meter,
+            evaluator,
+            choice,
+            vigil,
+            recorder,
+            done,
+            last_epoch,
+            trouble,
+            cluster,
+        };
         watch.recall(earlier);
         watch
     }
 
     /// Takes up the results of a run before its resumption.
-    fn recall(&mut self, earlier: &Earlier) {
-        self.recorder.resume(earlier.generation, earlier.best);
+    fn recall(&mut self, earlier: Earlier) {
+        self.recorder.resume(earlier.generation, earlier.best_file, earlier.best);
+        self.choice.recall(earlier.best, earlier.best_params);
         let steps_per_epoch = self.recorder.manifest().steps_per_epoch();
         for line in &earlier.epochs {
             let Some(epoch) = line["epoch"].as_u64().filter(|&epoch| epoch > 0) else { continue };
@@ -62,17 +79,21 @@ impl Watch {
                 let samples = self.recorder.manifest().parts().train_samples;
                 let correct = correct(line, "train_accuracy", samples);
                 let steps = epoch * steps_per_epoch;
-                self.last_epoch = Some(EpochReport { epoch: epoch - 1, steps, samples, train_loss, correct });
+                let report = EpochReport { epoch: epoch - 1, steps, samples, train_loss, correct };
+                self.last_epoch = Some(report);
+                self.choice.recall_report(&report);
+                self.vigil.recall(train_loss);
             }
             self.evaluator.recall(epoch, line);
         }
-        // The best checkpoint may be of an epoch that is still to be repeated, or of one whose line is lost.
-        if let Some(best) = earlier.best.filter(|best| best.epoch * steps_per_epoch <= self.done) {
-            self.evaluator.recall_best(best);
-        }
     }
 
-    fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<(Evaluation, Figures)> {
+    /// Whether the run has ended early, so that no step is left to do.
+    pub(in crate::commands) fn is_over(&self) -> bool {
+        self.choice.is_over()
+    }
+
+    fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<Evaluated> {
         self.evaluator.evaluate(epoch, params).map_err(|failure| self.trouble.get_or_insert(failure)).ok()
     }
 
@@ -100,32 +121,51 @@ impl Watch {
             return Err(Failure::interrupted(trouble)
                 .help("the run is stopped and its last steps are lost; older checkpoints are intact"));
         }
-        let snapshot = engine.snapshot();
+        let mut snapshot = engine.snapshot();
+        let ending = self.restore(&mut snapshot, outcome);
         let manifest = self.recorder.manifest();
         let (epoch, batch) = manifest.place(snapshot.step);
-        let report = self.evaluator.report(epoch, batch == 0, &snapshot.params)?;
+        let reports = self.evaluator.report(epoch, batch == 0, &snapshot.params)?;
         let untouched = self.recorder.has_not_begun();
-        let summary = self.summary(engine, &snapshot, &report, outcome, rate, threads);
+        let summary = self.summary(engine, &snapshot, &reports, (outcome, ending), rate, threads);
         let model = self.recorder.model(snapshot);
+        let (figures, baseline) = (reports.test.figures(), self.evaluator.baseline().clone());
+        let finished = Finished { model, figures, baseline, ending };
         // Without a step, the folder is still an older run's.
         if untouched {
-            return Ok(Finished { model, figures: report.figures(), baseline: self.evaluator.baseline().clone() });
+            return Ok(finished);
         }
         // After a divergence the parameters are those before the bad step, and an older model file stays.
         if !matches!(outcome, Outcome::Diverged { .. }) {
-            self.recorder.write_model(&model)?;
+            self.recorder.write_model(&finished.model)?;
         }
         self.recorder.write_summary(&summary)?;
         logged?;
-        Ok(Finished { model, figures: report.figures(), baseline: self.evaluator.baseline().clone() })
+        Ok(finished)
+    }
+
+    /// Puts the weights of the best evaluation in place of the last ones, if the run is to end with them.
+    fn restore(&mut self, last: &mut Snapshot, outcome: Outcome) -> Option<Ending> {
+        let early = self.choice.is_over();
+        if outcome != Outcome::Complete && !(early && outcome == Outcome::Stopped) {
+            return None;
+        }
+        let (rule, best) = (self.choice.rule()?, self.choice.best()?);
+        let params = self.choice.take_params()?;
+        let ending =
+            Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
+        let step = best.result.epoch * self.recorder.manifest().steps_per_epoch();
+        *last = Snapshot { step, params, moments: Default::default(), epoch: EpochSums::default() };
+        self.last_epoch = self.choice.report().or(self.last_epoch);
+        Some(ending)
     }
 
     fn summary(
         &mut self,
         engine: &Engine,
         last: &Snapshot,
-        report: &Report,
-        outcome: Outcome,
+        reports: &Reports,
+        (outcome, ending): (Outcome, Option<Ending>),
         samples_per_second: f64,
         threads: usize,
     ) -> Value {
@@ -135,6 +175,7 @@ impl Watch {
         let classes = input.classes.is_some();
         let mut summary = json!({
             "outcome": match outcome {
+                _ if ending.is_some_and(|ending| ending.early) => "early-stopped",
                 Outcome::Complete => "complete",
                 Outcome::Stopped => "stopped",
                 Outcome::Diverged { .. } => "diverged",
@@ -151,9 +192,6 @@ impl Watch {
                 .map(|report| report.correct as f64 / report.samples as f64),
             "test_loss": test.map(|t| t.loss),
             "test_accuracy": test.and_then(|t| self.evaluator.accuracy(&t)),
-            "best_test_accuracy": self.evaluator.best().filter(|_| classes)
-                .map(|best| best.correct as f64 / best.samples as f64),
-            "best_epoch": self.evaluator.best().map(|best| best.epoch),
             "samples_per_second": samples_per_second,
             "wall_seconds": self.meter.now().as_secs_f64(),
             "data": input.data,
@@ -164,16 +202,27 @@ impl Watch {
             "arithmetic_fingerprint": arithmetic_fingerprint(engine.compute().isa),
             "version": env!("CARGO_PKG_VERSION"),
         });
-        add(&mut summary, "test", &report.figures());
-        if let Report::Classes(report) = report {
-            add(&mut summary, "test", &report.curves);
+        if let Some(ending) = ending {
+            summary["stopped_at_step"] = json!(ending.last);
+        }
+        add_report(&mut summary, "test", &reports.test);
+        if let Some((validation, report)) = &reports.validation {
+            summary["validation_loss"] = json!(validation.loss);
+            add_report(&mut summary, "validation", report);
+        }
+        if let Some(BestSoFar { result: best, .. }) = self.choice.best() {
+            summary["best_epoch"] = json!(best.epoch);
+            summary["best_validation_loss"] = json!(best.loss);
+            if classes {
+                summary["best_validation_accuracy"] = json!(best.correct as f64 / best.samples as f64);
+            }
         }
         let baseline = self.evaluator.baseline();
         match baseline {
             Baseline::Majority { accuracy, .. } => summary["baseline_accuracy"] = json!(accuracy),
             Baseline::Mean { figures, .. } => summary["baseline_rmse"] = json!(figures.rmse),
         }
-        summary["better_than_baseline"] = json!(baseline.is_beaten_by(&report.figures()));
+        summary["better_than_baseline"] = json!(baseline.is_beaten_by(&reports.test.figures()));
         if let Some(cluster) = self.cluster.take() {
             summary["cluster"] = cluster;
         }
@@ -218,21 +267,28 @@ impl local::Observer for Watch {
         let training_stopped = self.meter.now();
         let rate = self.meter.epoch_rate();
         let (epoch, epochs) = (report.epoch + 1, self.recorder.manifest().recipe().epochs);
-        let test = if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
-        if let Some((test, _)) = &test {
-            self.recorder.consider(validation(epoch, test));
+        let evaluated =
+            if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
+        let on_validation = evaluated.and_then(|evaluated| evaluated.validation);
+        if let Some(results) = &on_validation {
+            let result = validation(epoch, &results.evaluation);
+            self.choice.consider(result, report, params);
+            self.recorder.consider(result, self.choice.best());
         }
         let classes = self.recorder.input().classes.is_some();
-        let figures = test.map_or(Figures::unknown(classes), |(_, figures)| figures);
-        let test = test.map(|(evaluation, _)| evaluation);
+        let figures = evaluated.map_or(Figures::unknown(classes), |evaluated| evaluated.test.figures);
+        let test = evaluated.map(|evaluated| evaluated.test.evaluation);
         let test_accuracy = test.and_then(|t| self.evaluator.accuracy(&t));
+        // What the run chooses by is what its user should look at.
+        let shown = on_validation.or(evaluated.map(|evaluated| evaluated.test));
         self.progress.epoch(&EpochLine {
             epoch,
             epochs,
             train_loss: report.train_loss,
-            test_loss: test.map(|t| t.loss),
-            test_accuracy,
-            test_numbers: figures.numbers(),
+            set: if self.evaluator.chooses() { "validation" } else { "test" },
+            loss: shown.map(|results| results.evaluation.loss),
+            accuracy: shown.and_then(|results| self.evaluator.accuracy(&results.evaluation)),
+            numbers: shown.and_then(|results| results.figures.numbers()),
             samples_per_second: rate,
         });
         let mut line = json!({
@@ -249,16 +305,31 @@ impl local::Observer for Watch {
             "params_sha256": params_sha256(params),
         });
         add(&mut line, "test", &figures);
+        if self.evaluator.chooses() {
+            line["validation_loss"] = json!(on_validation.map(|results| results.evaluation.loss));
+            let figures = on_validation.map_or(Figures::unknown(classes), |results| results.figures);
+            add(&mut line, "validation", &figures);
+        }
         if let Err(broken) = self.recorder.epoch(report.steps, line) {
             self.trouble.get_or_insert(broken);
         }
         self.recorder.flush(training_stopped);
+        let manifest = self.recorder.manifest();
+        let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
+        let seen = Seen { epoch, loss: report.train_loss, rate, params };
+        if let Some(said) = self.vigil.look(&seen, || self.evaluator.dead_units(params, SAMPLES)) {
+            warn(said);
+        }
         self.last_epoch = Some(*report);
         self.meter.next_epoch(training_stopped);
     }
 
     fn keeps(&mut self) -> bool {
         self.recorder.wants_snapshot()
+    }
+
+    fn ends(&mut self) -> bool {
+        self.choice.is_over()
     }
 
     fn snapshot(&mut self, snapshot: Snapshot) {
@@ -274,16 +345,43 @@ pub(super) struct Earlier {
     /// The lines of its epochs.
     pub(super) epochs: Vec<Value>,
     /// The result that the best checkpoint has.
-    pub(super) best: Option<Validation>,
+    pub(super) best_file: Option<Validation>,
+    /// The best result up to the step from which the run resumes.
+    pub(super) best: Option<BestSoFar>,
+    /// The weights that had it, if the best checkpoint has them.
+    pub(super) best_params: Option<Vec<f32>>,
+}
+
+/// How a run with early stopping ended: with the weights of its best evaluation.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct Ending {
+    /// Whether it ended before its last epoch.
+    pub(in crate::commands) early: bool,
+    /// The epoch of the weights, counted from 1.
+    pub(in crate::commands) epoch: u64,
+    /// Steps done.
+    pub(in crate::commands) last: u64,
+    /// The evaluations without improvement that end the run.
+    pub(in crate::commands) evaluations: u32,
 }
 
 /// A run that is over, and how good its network is on the test samples.
 pub(in crate::commands) struct Finished {
-    /// The network after the last step.
+    /// The network after the last step, or that of the best evaluation.
     pub(in crate::commands) model: ModelFile,
+    /// How a run with early stopping ended; `None` for other runs, and for one that can still go on.
+    pub(in crate::commands) ending: Option<Ending>,
     pub(in crate::commands) figures: Figures,
     /// The trivial answer, to compare with.
     pub(in crate::commands) baseline: Baseline,
+}
+
+/// Adds all figures on the data set `set` to the summary.
+fn add_report(summary: &mut Value, set: &str, report: &Report) {
+    add(summary, set, &report.figures());
+    if let Report::Classes(report) = report {
+        add(summary, set, &report.curves);
+    }
 }
 
 /// Adds figures on the data set `set` to a line of the log or the summary, under names such as `test_macro_f1`. Names that

@@ -10,7 +10,7 @@ use super::log::Log;
 use super::output::RunFolder;
 use super::writer::Writer;
 use crate::failure::Failure;
-use crate::store::{InputInfo, ModelFile, RunInfo, Validation};
+use crate::store::{BestSoFar, InputInfo, ModelFile, RunInfo, Validation};
 
 /// Writes a run to its folder.
 pub(super) struct Recorder {
@@ -25,6 +25,8 @@ pub(super) struct Recorder {
     generation: u64,
     /// The result that the best checkpoint has, or will have once the next snapshot is written.
     best: Option<Validation>,
+    /// The best result so far, of which the best checkpoint may have been lost.
+    best_so_far: Option<BestSoFar>,
     /// The result of the next snapshot, if it becomes the best checkpoint.
     next_best: Option<Validation>,
     /// True once a step contradicts the log: no later snapshot is written.
@@ -55,6 +57,7 @@ impl Recorder {
             writer: Some(writer),
             generation: 0,
             best: None,
+            best_so_far: None,
             next_best: None,
             broken: false,
             to_begin: None,
@@ -71,9 +74,15 @@ impl Recorder {
         self.to_begin.is_some()
     }
 
-    /// Continues a run that was resumed `generation` times and has a best checkpoint with the result `best`.
-    pub(super) fn resume(&mut self, generation: u64, best: Option<Validation>) {
-        (self.generation, self.best) = (generation, best);
+    /// Continues a run that was resumed `generation` times, has a best checkpoint with the result `best`, and had this
+    /// result up to its last step.
+    pub(super) fn resume(
+        &mut self,
+        generation: u64,
+        best: Option<Validation>,
+        best_so_far: Option<BestSoFar>,
+    ) {
+        (self.generation, self.best, self.best_so_far) = (generation, best, best_so_far);
     }
 
     /// The run.
@@ -127,8 +136,10 @@ impl Recorder {
         self.log.flush(now);
     }
 
-    /// Considers a result for the best checkpoint: if it is better than the best so far, the next snapshot is kept as such.
-    pub(super) fn consider(&mut self, result: Validation) {
+    /// Considers a result for the best checkpoint: if it is better than that of the file, the next snapshot is kept as
+    /// such. `best_so_far` goes into every checkpoint.
+    pub(super) fn consider(&mut self, result: Validation, best_so_far: Option<BestSoFar>) {
+        self.best_so_far = best_so_far;
         if result.loss.is_finite() && self.best.is_none_or(|best| result.is_better_than(&best)) {
             (self.best, self.next_best) = (Some(result), Some(result));
         }
@@ -148,6 +159,7 @@ impl Recorder {
         self.log.flush(now);
         let mut file = self.file(snapshot);
         file.run.generation = Some(self.generation);
+        file.run.best = self.best_so_far;
         file.run.unlogged = self.log.unlogged().to_vec();
         file.run.validation = self.next_best.take();
         match &self.writer {
@@ -165,6 +177,7 @@ impl Recorder {
             config_hash: self.config_hash.clone(),
             generation: None,
             validation: None,
+            best: None,
             unlogged: Vec::new(),
         };
         ModelFile::new(self.manifest.model().clone(), self.input.clone(), run, snapshot)

@@ -298,6 +298,9 @@ impl<O: Observer> Driver<O> {
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
                     }
+                    if self.observer.ends() {
+                        events.push_back(Event::StopRequested);
+                    }
                 }
                 Action::WriteSnapshot => {
                     let snapshot = self.engine.snapshot();
