@@ -58,7 +58,8 @@ fn jpeg_bytes(h: usize, w: usize, color: jpeg_encoder::ColorType, data: &[u8]) -
 }
 
 fn read(bytes: &[u8], side: usize) -> Result<Vec<f32>, PictureError> {
-    from_bytes(bytes, Path::new("seven.png"), Field::new(side, side), Invert::Auto)
+    let field = Field::new(side, side);
+    from_bytes(bytes, Path::new("seven.png"), field, Invert::Auto).map(|picture| picture.pixels)
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
@@ -173,7 +174,7 @@ fn a_picture_of_the_models_size_is_not_reframed() {
 fn polarity_can_be_forced() {
     let levels = Drawing::seven(28, 28, (2, 1, 11, 9), 2).levels(0, 255);
     let with =
-        |invert| from_bytes(&grey_png(28, 28, &levels), Path::new("x"), Field::new(28, 28), invert).unwrap();
+        |invert| from_bytes(&grey_png(28, 28, &levels), Path::new("x"), Field::new(28, 28), invert).unwrap().pixels;
     assert_eq!((with(Invert::Auto)[0], with(Invert::No)[0], with(Invert::Yes)[0]), (0.0, 0.0, 1.0));
     let big = Drawing::seven(100, 100, (20, 20, 60, 40), 8).levels(255, 0);
     let big = grey_png(100, 100, &big);
@@ -327,7 +328,7 @@ fn real_digits_survive_enlarging_and_inverting() {
         }
         let path = folder.path().join("digit.png");
         std::fs::write(&path, grey_png(h, w, &sheet)).unwrap();
-        let back = load(&path, Field::new(28, 28), Invert::Auto).unwrap();
+        let back = load(&path, Field::new(28, 28), Invert::Auto).unwrap().pixels;
         let original: Vec<f32> = digit.iter().map(|&level| f32::from(level) / 255.0).collect();
         let likeness = correlation(&back, &original);
         assert!(likeness > 0.9, "digit {number}: {likeness}");

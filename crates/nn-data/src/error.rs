@@ -126,7 +126,7 @@ pub enum DataError {
     )]
     MissingMembers { file: String, missing: String, found: String },
     #[error(
-        "{file} contains no data set: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays and no CSV"
+        "{file} contains no data set: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays, no CSV and no pictures (PNG or JPEG) in folders of their classes"
     )]
     NothingInside { file: String },
     #[error(
@@ -230,6 +230,23 @@ pub enum DataError {
     #[error("{file} has no IDX data set called `{set}`{}",
             if .sets.is_empty() { "; leave --idx-set out".into() } else { format!("; it has {sets}") })]
     NoSuchSet { file: String, set: String, sets: String },
+    #[error("{file} {problem}; save it as PNG, or take it out of the folder")]
+    BadPicture { file: String, problem: String },
+    #[error(
+        "the pictures must have one size, but {first} has {first_size} pixels and {second} has {second_size}; scale them, for \
+             example with ImageMagick: mogrify -resize {resize}! FILES"
+    )]
+    PictureSizes { first: String, first_size: String, second: String, second_size: String, resize: String },
+    #[error(
+        "{file} has pictures, such as {picture}, but no folders that name their classes; put the pictures of each class into a \
+             folder of its own, such as cat/1.png and dog/1.png"
+    )]
+    NoClassFolders { file: String, picture: String },
+    #[error(
+        "{file}: every picture is in a folder `{class}`, so there is only one class; put the pictures of each class into a \
+             folder of its own"
+    )]
+    OneClassFolder { file: String, class: String },
     #[error(
         "{file}: samples of {width} numbers are not pictures that could be transposed; leave --transpose out"
     )]

@@ -43,6 +43,8 @@ mod load;
 mod members;
 mod npy;
 mod parquet;
+pub mod picture_file;
+mod pictures;
 mod progress;
 mod raw;
 mod source;

@@ -453,6 +453,7 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         oddities: unusual,
         preparation: Some(preparation),
         survey,
+        picture_files: false,
     })
 }
 
