@@ -80,7 +80,7 @@ pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     let contrast = (paper - darkest).max(lightest - paper);
     let spread = quantile(edge.clone(), 0.95) - quantile(edge, 0.05);
     let uneven = contrast >= LEAST_CONTRAST && spread > UNEVEN * contrast;
-    let mut amount: Vec<f32> = if uneven {
+    let amount: Vec<f32> = if uneven {
         in_uneven_light(&values, height, width, invert)
     } else {
         let dark_ink = is_dark_ink(&values, paper, invert);
@@ -93,36 +93,40 @@ pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     }
     let noise = quantile(border(&amount, height, width), 0.9) / fullest;
     let floor = (1.25 * noise).clamp(if uneven { 0.2 } else { 0.0 }, 0.5);
-    for amount in &mut amount {
-        *amount = ((*amount / fullest - floor) / (1.0 - floor)).clamp(0.0, 1.0);
+    let above = |floor: f32| -> (Vec<f32>, Strokes) {
+        let above = |amount: &f32| ((amount / fullest - floor) / (1.0 - floor)).clamp(0.0, 1.0);
+        let amount: Vec<f32> = amount.iter().map(above).collect();
+        let strokes = Strokes::of(&amount, height, width);
+        (amount, strokes)
+    };
+    let (mut inked, mut strokes) = above(floor);
+    // The lines of ruled paper, and folds, are weaker than ink. A higher floor leaves them out, if it does.
+    if strokes.cross(height, width) {
+        let higher = (1..).map(|step| floor + 0.05 * step as f32).take_while(|floor| *floor <= 0.5);
+        let free = higher.map(above).find(|(_, strokes)| !strokes.cross(height, width));
+        if let Some(free) = free {
+            (inked, strokes) = free;
+        }
     }
-    let mut strokes = Strokes::of(&amount, height, width);
     if uneven {
         strokes.drop_from_corners(height, width);
     }
     let pieces = strokes.like_digits();
-    strokes.keep(&mut amount, height, width);
-    Some(Ink { height, width, amount, pieces })
+    strokes.keep(&mut inked, height, width);
+    Some(Ink { height, width, amount: inked, pieces })
 }
 
 /// How far the ink at each pixel differs from the paper around it, as a fraction of the paper's grey: in a shadow, paper
 /// and ink are darker by the same factor.
 fn in_uneven_light(values: &[f32], h: usize, w: usize, invert: Invert) -> Vec<f32> {
-    let inverse: Vec<f32> = values.iter().map(|value| 1.0 - value).collect();
-    let against_paper = |values: &[f32]| -> Vec<f32> {
-        let paper = page::paper(values, h, w);
-        values.iter().zip(paper).map(|(value, paper)| (1.0 - value / paper.max(0.05)).max(0.0)).collect()
+    let dark_ink = match invert {
+        Invert::Auto => page::has_dark_strokes(values, h, w),
+        Invert::Yes => true,
+        Invert::No => false,
     };
-    match invert {
-        Invert::Yes => against_paper(values),
-        Invert::No => against_paper(&inverse),
-        Invert::Auto => {
-            let (dark, light) = (against_paper(values), against_paper(&inverse));
-            // Squares, so that strong ink counts more than the many weak pixels of grain.
-            let power = |of: &[f32]| of.iter().map(|x| f64::from(x * x)).sum::<f64>();
-            if power(&dark) >= power(&light) { dark } else { light }
-        }
-    }
+    let values: Vec<f32> = values.iter().map(|value| if dark_ink { *value } else { 1.0 - value }).collect();
+    let paper = page::paper(&values, h, w);
+    values.iter().zip(paper).map(|(value, paper)| (1.0 - value / paper.max(0.05)).max(0.0)).collect()
 }
 
 fn is_dark_ink(values: &[f32], paper: f32, invert: Invert) -> bool {

@@ -56,16 +56,29 @@ fn median(values: Vec<f32>) -> f32 {
 /// The grey that the paper would have without its dark ink, at each pixel. It follows shadows and gradients, because
 /// they are wider than strokes: a stroke is anything that cannot hold a box a third as wide as the picture.
 pub(super) fn paper(values: &[f32], h: usize, w: usize) -> Vec<f32> {
-    let longest = h.max(w);
-    let shrunk = |side: usize| (side * SMALL / longest.max(SMALL)).max(1);
-    let (small_h, small_w) = (shrunk(h), shrunk(w));
-    let small = resize(values, h, w, small_h, small_w); // the mean of many pixels, without grain
+    let (small, small_h, small_w) = shrunk(values, h, w);
     let reach = (small_h.min(small_w) / 6).max(1);
     let lit = extreme(&small, small_h, small_w, reach, f32::max);
     let closed = extreme(&lit, small_h, small_w, reach, f32::min);
     // The box leaves steps, which a mean smooths.
-    let smooth = mean(&closed, small_h, small_w, (reach / 3).max(1));
+    let smooth = mean(&closed, small_h, small_w, (reach / 6).max(1));
     resize(&smooth, small_h, small_w, h, w)
+}
+
+/// Whether strokes are darker than the paper around them. Strokes are fewer than the paper around them, so they lie
+/// further from the mean of both: the sum of the cubes of all distances has their sign. The distances of gradients, grain
+/// and the edges of shadows lie on both sides alike.
+pub(super) fn has_dark_strokes(values: &[f32], h: usize, w: usize) -> bool {
+    let (small, small_h, small_w) = shrunk(values, h, w);
+    let around = mean(&small, small_h, small_w, (small_h.min(small_w) / 4).max(1));
+    small.iter().zip(around).map(|(value, around)| f64::from(value - around).powi(3)).sum::<f64>() < 0.0
+}
+
+/// A small copy, whose pixels are means of many and have no grain, with its height and width.
+fn shrunk(values: &[f32], h: usize, w: usize) -> (Vec<f32>, usize, usize) {
+    let longest = h.max(w).max(SMALL);
+    let side = |side: usize| (side * SMALL / longest).max(1);
+    (resize(values, h, w, side(h), side(w)), side(h), side(w))
 }
 
 /// The greatest or least value in a box around each pixel, cut at the edges.

@@ -53,6 +53,11 @@ impl Strokes {
         Self { of, strokes }
     }
 
+    /// Whether a stroke runs from one side of the picture to the opposite one.
+    pub(super) fn cross(&self, h: usize, w: usize) -> bool {
+        self.strokes.iter().any(|stroke| stroke.columns == (0, w) || stroke.rows == (0, h))
+    }
+
     /// Drops strokes that run into a corner of the picture, if another stroke could be the ink: they are shadows, fingers
     /// and edges of the sheet.
     pub(super) fn drop_from_corners(&mut self, h: usize, w: usize) {

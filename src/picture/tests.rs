@@ -334,3 +334,116 @@ fn real_digits_survive_enlarging_and_inverting() {
         assert!(likeness > 0.9, "digit {number}: {likeness}");
     }
 }
+
+/// A picture of the folder `tests/cases/pictures`, as the 28×28 field of a model.
+fn case(name: &str) -> Picture {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/pictures");
+    load(&folder.join(name), Field::new(28, 28), Invert::Auto).unwrap()
+}
+
+/// The digit in a case: strokes (`#`), paper (`.`), and pixels that may be either (space), in blocks of 4×4 pixels.
+#[track_caller]
+fn assert_shows(name: &str, expected: [&str; 7]) {
+    let pixels = case(name).pixels;
+    let block = |row: usize, column: usize| -> f32 {
+        let inside = (0..16).map(|at| pixels[(4 * row + at / 4) * 28 + 4 * column + at % 4]);
+        inside.sum::<f32>() / 16.0
+    };
+    let ink: f32 = pixels.iter().sum();
+    for (row, line) in expected.iter().enumerate() {
+        for (column, sign) in line.chars().enumerate() {
+            let amount = block(row, column);
+            let fits = match sign {
+                '#' => amount > 0.2,
+                '.' => amount < 0.1,
+                _ => true,
+            };
+            assert!(fits, "{name}: block {row}, {column} should be `{sign}`, but is {amount}");
+        }
+    }
+    assert!((40.0..200.0).contains(&ink), "{name}: {ink} pixels of ink");
+}
+
+#[test]
+fn photographs_in_uneven_light_show_their_digits_upright() {
+    let four = [".......", "...  ..", "..# #..", ". # # .", ".##### ", ".. ## .", "......."];
+    let two = [".......", ".. # ..", ".. . #.", "... # .", ".. # ..", ". ###  ", "......."];
+    let five = [".......", ".. ##  ", "..#  ..", ".. ### ", "... . #", ".  ## .", "......."];
+    for (name, digit) in
+        [("exif_4_quarter.jpg", four), ("ph_2_small_g30_quarter.jpg", two), ("phone_5_small.jpg", five)]
+    {
+        assert_shows(name, digit);
+        assert_eq!(case(name).pieces, 1, "{name}");
+    }
+}
+
+#[test]
+fn frames_and_ruled_lines_are_not_ink() {
+    let seven = [".......", ".. ##  ", "..  ## ", ".. ##..", "..##  .", "..   ..", "......."];
+    assert_shows("img_black_border.png", seven);
+    let ruled = [".......", ".  ### ", ". ..##.", "... # .", "...# ..", "..  . .", "......."];
+    assert_shows("ruled_7.png", ruled);
+    for name in ["img_black_border.png", "ruled_7.png"] {
+        assert_eq!(case(name).pieces, 1, "{name}");
+    }
+}
+
+#[test]
+fn any_frame_of_any_thickness_is_cut_off() {
+    let drawing = Drawing::seven(200, 160, (50, 50, 90, 60), 10);
+    for (paper, ink, frame) in [(230, 30, 0_u8), (30, 230, 255)] {
+        for thick in [[1, 1, 1, 1], [3, 5, 12, 20], [0, 0, 15, 0], [20, 0, 0, 0]] {
+            let mut levels = drawing.levels(paper, ink);
+            for (at, level) in levels.iter_mut().enumerate() {
+                let (y, x) = (at / 160, at % 160);
+                if y < thick[0] || y >= 200 - thick[1] || x < thick[2] || x >= 160 - thick[3] {
+                    *level = frame;
+                }
+            }
+            let what = format!("paper {paper}, frame {frame} of {thick:?}");
+            assert_is_the_seven(&read(&grey_png(200, 160, &levels), 28).unwrap(), &what);
+        }
+    }
+}
+
+#[test]
+fn the_hard_edge_of_a_shadow_is_not_ink() {
+    let drawing = Drawing::seven(480, 640, (120, 260, 240, 168), 28);
+    for (paper, ink) in [(220, 40), (60, 200)] {
+        let mut levels = drawing.levels(paper, ink);
+        for (at, level) in levels.iter_mut().enumerate() {
+            // A shadow across the upper left of the sheet, with an edge a few pixels wide.
+            let inside = ((700 - (at / 640 + at % 640) as i32) as f32 / 40.0).clamp(0.0, 1.0);
+            *level = (f32::from(*level) * (1.0 - 0.5 * inside)) as u8;
+        }
+        let read = read(&grey_png(480, 640, &levels), 28).unwrap();
+        let what = format!("paper {paper}, ink {ink}");
+        let far: f32 = [0, 27, 27 * 28, 783].map(|corner| read[corner]).iter().sum();
+        assert!(far < 0.05, "{what}: a corner is ink");
+        let clean = self::read(&grey_png(480, 640, &drawing.levels(255, 0)), 28).unwrap();
+        let likeness = correlation(&read, &clean);
+        assert!(likeness > 0.9, "{what}: {likeness}");
+    }
+}
+
+#[test]
+fn several_digits_are_counted() {
+    assert_eq!(case("several_374.png").pieces, 3);
+    let one = Drawing::seven(200, 200, (40, 50, 120, 90), 12);
+    let picture = from_bytes(
+        &grey_png(200, 200, &one.levels(255, 0)),
+        Path::new("x"),
+        Field::new(28, 28),
+        Invert::Auto,
+    );
+    assert_eq!(picture.unwrap().pieces, 1);
+}
+
+#[test]
+fn a_model_of_picture_files_sees_their_own_greys() {
+    let levels: Vec<u8> = (0..784).map(|at| (at % 251) as u8).collect();
+    let field = Field { as_trained: true, ..Field::new(28, 28) };
+    let picture = from_bytes(&grey_png(28, 28, &levels), Path::new("x"), field, Invert::Auto).unwrap();
+    let expected: Vec<f32> = levels.iter().map(|&level| f32::from(level) / 255.0).collect();
+    assert_eq!(picture.pixels, expected);
+}

@@ -55,6 +55,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
+    fn picture_folder_properties_hold(bytes in damaged("pictures")) {
+        let folder = tempfile::tempdir().unwrap();
+        check_archive(&bytes, folder.path());
+    }
+
+    #[test]
     fn archive_properties_hold(bytes in damaged("archive")) {
         let folder = tempfile::tempdir().unwrap();
         check_archive(&bytes, folder.path());
