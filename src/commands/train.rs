@@ -201,7 +201,12 @@ impl Rest {
 
     /// The closing text for a person: a few test pictures with the predictions, the comparison with the trivial answer,
     /// where the files are, and what to do next.
-    fn closing(&self, finished: &Finished, outcome: Outcome, config: &TrainConfig) -> Result<String, Failure> {
+    fn closing(
+        &self,
+        finished: &Finished,
+        outcome: Outcome,
+        config: &TrainConfig,
+    ) -> Result<String, Failure> {
         let Self { test, compute, folder, .. } = self;
         let model = &finished.model;
         let out = folder.path().display();

@@ -15,8 +15,8 @@
 mod bench;
 mod certs;
 mod choice;
-mod columns;
 mod cluster;
+mod columns;
 mod data;
 pub mod defaults;
 mod design;

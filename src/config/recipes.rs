@@ -83,7 +83,8 @@ fn auto(facts: &Facts, batch_size: Option<usize>, epochs: Option<u32>) -> Defaul
     let samples = facts.samples.max(1);
     let batch_size = batch_size.unwrap_or(if facts.pictures { 128 } else { table_batch(samples) });
     let steps_per_epoch = samples.div_ceil(batch_size.max(1));
-    let default_epochs = if facts.pictures { 20 } else { TABLE_STEPS.div_ceil(steps_per_epoch).clamp(10, 200) as u32 };
+    let default_epochs =
+        if facts.pictures { 20 } else { TABLE_STEPS.div_ceil(steps_per_epoch).clamp(10, 200) as u32 };
     let steps = steps_per_epoch as u64 * u64::from(epochs.unwrap_or(default_epochs));
     Defaults {
         hidden: if facts.pictures { vec![128] } else { vec![64] },
@@ -120,7 +121,10 @@ pub(super) fn hidden_in_words() -> String {
 }
 
 pub(super) fn epochs_in_words() -> String {
-    format!("{}; auto: enough for {TABLE_STEPS} steps, at least 10 and at most 200; 20 for pictures", Recipe::book().epochs)
+    format!(
+        "{}; auto: enough for {TABLE_STEPS} steps, at least 10 and at most 200; 20 for pictures",
+        Recipe::book().epochs
+    )
 }
 
 pub(super) fn batch_size_in_words() -> String {

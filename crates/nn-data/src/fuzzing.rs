@@ -9,10 +9,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use nn_core::Features;
 
+use crate::columns::{Decimal, Preparation};
 use crate::container::{Container, Form};
 use crate::error::DataError;
 use crate::npy::Array;
-use crate::columns::{Decimal, Preparation};
 use crate::raw::{Answers, Values};
 use crate::source::{Header, LoadOptions, Prepare, Source, Standardize, Validation};
 use crate::table::Table;

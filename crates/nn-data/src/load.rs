@@ -22,8 +22,8 @@ use crate::survey::Survey;
 use crate::table::{Table, short};
 use crate::tabular::{self, Tables};
 use crate::weights::weigh;
-use nn_core::Task;
 use crate::{digits, foreign, idx, npy, parquet, text};
+use nn_core::Task;
 
 /// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
@@ -249,7 +249,8 @@ fn load_tables(
         _ => None,
     };
     let plain = |survey: &Survey| {
-        survey.is_pixels() || (options.standardize == Standardize::No && survey.is_plain() && validation.is_none())
+        survey.is_pixels()
+            || (options.standardize == Standardize::No && survey.is_plain() && validation.is_none())
     };
     if let Some(survey) = survey.as_ref().filter(|survey| !plain(survey)) {
         if let Some((at, line)) = infinite(survey) {
@@ -408,7 +409,19 @@ impl Sets {
         let sha256 = with_more(fingerprint(&train, &test), &train, validation.as_ref());
         let (preparation, survey) = (None, None);
         let oddities = Vec::new();
-        Ok(Splits { train, test, validation, name, classes, sha256, notes, oddities, preparation, survey, picture_files: false })
+        Ok(Splits {
+            train,
+            test,
+            validation,
+            name,
+            classes,
+            sha256,
+            notes,
+            oddities,
+            preparation,
+            survey,
+            picture_files: false,
+        })
     }
 }
 

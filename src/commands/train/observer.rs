@@ -109,7 +109,11 @@ impl Watch {
         let model = self.recorder.model(snapshot);
         // Without a step, the folder is still an older run's.
         if untouched {
-            return Ok(Finished { model, figures: report.figures(), baseline: self.evaluator.baseline().clone() });
+            return Ok(Finished {
+                model,
+                figures: report.figures(),
+                baseline: self.evaluator.baseline().clone(),
+            });
         }
         // After a divergence the parameters are those before the bad step, and an older model file stays.
         if !matches!(outcome, Outcome::Diverged { .. }) {

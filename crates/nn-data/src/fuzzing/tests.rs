@@ -76,7 +76,12 @@ fn seeds_are_accepted() {
     let accepted = |bytes: &[u8]| Array::parse(bytes, "x", LIMIT).is_ok_and(|array| array.inputs().is_ok());
     assert!(seeds("npy").iter().filter(|bytes| accepted(bytes)).count() >= 5);
     for bytes in seeds("csv") {
-        assert!(Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None).unwrap().read(Some(2), &[]).is_ok());
+        assert!(
+            Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None)
+                .unwrap()
+                .read(Some(2), &[])
+                .is_ok()
+        );
     }
     let folder = tempfile::tempdir().unwrap();
     let loaded = seeds("archive").into_iter().filter(|bytes| {
