@@ -19,7 +19,8 @@ fuzz_target!(
         }
         match from_bytes(picture, Path::new("x"), Field::new(height, width), invert) {
             Err(error) => assert!(error.to_string().len() <= 4096, "{error}"),
-            Ok(ink) => {
+            Ok(picture) => {
+                let ink = picture.pixels;
                 assert_eq!(ink.len(), height * width);
                 assert!(ink.iter().all(|x| (0.0..=1.0).contains(x)), "{ink:?}");
             }

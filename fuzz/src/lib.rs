@@ -100,6 +100,7 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
         image: Some((1, 2)),
         classes: None,
         preparation: None,
+        picture_files: false,
     };
     let run = RunInfo {
         step: 1,

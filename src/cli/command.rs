@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs, StatusArgs,
-    TrainArgs, WorkerOptions,
+    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs,
+    StatusArgs, TrainArgs, WorkerOptions,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines

@@ -46,16 +46,24 @@ fn what_training_does(splits: &Splits, style: &Style) -> String {
     lines.push(match (&splits.preparation, splits.train.image(), splits.train.features()) {
         (Some(_), ..) => format!("the network has {inputs} inputs"),
         (None, Some((height, width)), _) => format!("the samples are pictures of {height} × {width} pixels"),
-        (None, None, Features::U8 { scale, .. }) => format!("the network has {inputs} inputs, bytes divided by {scale}"),
+        (None, None, Features::U8 { scale, .. }) => {
+            format!("the network has {inputs} inputs, bytes divided by {scale}")
+        }
         (None, None, Features::F32(_)) => format!("the network has {inputs} inputs, numbers as they are"),
     });
-    let validation = splits.validation.as_ref().map_or(String::new(), |set| format!(", {} for validation", set.len()));
-    lines.push(format!("{} samples for training{validation}, {} for testing", splits.train.len(), splits.test.len()));
+    let validation =
+        splits.validation.as_ref().map_or(String::new(), |set| format!(", {} for validation", set.len()));
+    lines.push(format!(
+        "{} samples for training{validation}, {} for testing",
+        splits.train.len(),
+        splits.test.len()
+    ));
     if let Some(classes) = class_counts(splits) {
         let total: usize = classes.iter().map(|(_, count)| count).sum();
-        let shown = classes.iter().take(MOST_CLASSES).map(|(name, count)| {
-            format!("{name} {count} ({:.1} %)", *count as f64 / total as f64 * 100.0)
-        });
+        let shown = classes
+            .iter()
+            .take(MOST_CLASSES)
+            .map(|(name, count)| format!("{name} {count} ({:.1} %)", *count as f64 / total as f64 * 100.0));
         let more = classes.len().saturating_sub(MOST_CLASSES);
         let more = if more > 0 { format!(", and {more} more") } else { String::new() };
         lines.push(format!("classes: {}{more}", shown.collect::<Vec<_>>().join(", ")));

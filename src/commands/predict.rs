@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nn_core::{Dataset, Features, Targets};
 use serde_json::json;
@@ -13,8 +13,8 @@ use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::{OutputKind, predicted};
+use crate::picture::{self, Field, Invert, Picture};
 use crate::progress::warn;
-use crate::picture::{self, Field, Invert};
 use crate::show;
 use crate::store::ModelFile;
 
@@ -24,25 +24,92 @@ struct Batch {
     data: Dataset,
     /// The true classes, if they are known.
     truths: Option<Vec<usize>>,
+    /// Number of pieces of ink that look like digits, if it is a picture.
+    pieces: usize,
+}
+
+/// A batch with its answers, or a file that could not be read.
+type Answered = Result<(Batch, Vec<f32>), Unread>;
+
+/// A file that could not be read.
+struct Unread {
+    source: String,
+    error: String,
 }
 
 /// Predicts and prints the results.
 pub(crate) fn predict(config: &PredictConfig) -> Result<(), Failure> {
     let model = read_model(&config.model)?;
-    let batches = match &config.input {
-        PredictInput::Files(files) => {
-            files.iter().map(|file| from_file(config, &model, file)).collect::<Result<Vec<_>, _>>()?
-        }
-        PredictInput::Samples { data, count } => vec![from_data(config, &model, data, *count)?],
+    let answer = |batch: Batch| -> Result<(Batch, Vec<f32>), Failure> {
+        let answers = outputs(&model, &batch.data, &batch.source, available_threads().get())?;
+        Ok((batch, answers))
     };
-    let answered = batches
-        .into_iter()
-        .map(|batch| {
-            let answers = outputs(&model, &batch.data, &batch.source, available_threads().get())?;
-            Ok((batch, answers))
-        })
-        .collect::<Result<Vec<_>, Failure>>()?;
-    if config.json { as_json(&model, &answered) } else { as_text(&model, &answered) }
+    let answered: Vec<Answered> = match &config.input {
+        PredictInput::Samples { data, count } => vec![Ok(answer(from_data(config, &model, data, *count)?)?)],
+        PredictInput::Files(files) => {
+            let files = with_folders(files)?;
+            let read = |file: &PathBuf| from_file(config, &model, file).and_then(answer);
+            match &files[..] {
+                [file] => vec![Ok(read(file)?)],
+                // One bad file among many must not keep the answers for the others.
+                _ => files.iter().map(|file| read(file).map_err(|failure| unread(file, &failure))).collect(),
+            }
+        }
+    };
+    let (failed, all) = (answered.iter().filter(|file| file.is_err()).count(), answered.len());
+    if config.json {
+        as_json(&model, &answered)?;
+    } else if failed < all {
+        as_text(&model, &answered)?;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(Failure::data(format_args!("{failed} of {all} files could not be read"))
+            .help("correct the files that the warnings name; the others were answered")),
+    }
+}
+
+/// Warns of a file that could not be read.
+fn unread(file: &Path, failure: &Failure) -> Unread {
+    let error = failure.message().to_owned();
+    match failure.remedy() {
+        Some(remedy) => warn(format_args!("{error}; {remedy}")),
+        None => warn(&error),
+    }
+    Unread { source: file.display().to_string(), error }
+}
+
+/// The files, with the pictures of a folder in its place, sorted by name.
+fn with_folders(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let mut all = Vec::new();
+    for file in files {
+        if !file.is_dir() {
+            all.push(file.clone());
+            continue;
+        }
+        let unreadable =
+            |error| Failure::data(format_args!("cannot list the folder {}: {error}", file.display()));
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(file).map_err(unreadable)? {
+            inside.push(entry.map_err(unreadable)?.path());
+        }
+        inside.retain(|path| has_name_of_picture(path) && !path.is_dir());
+        if inside.is_empty() {
+            return Err(Failure::data(format_args!("the folder {} holds no pictures", file.display()))
+                .help("give a folder of PNG or JPEG pictures, or files of samples; nn eval --data takes folders of data sets"));
+        }
+        inside.sort_unstable();
+        all.extend(inside);
+    }
+    Ok(all)
+}
+
+/// Whether a file in a folder is called like a picture. Those that cannot be read are reported, not passed over.
+fn has_name_of_picture(path: &Path) -> bool {
+    let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
+    !hidden
+        && ["png", "jpg", "jpeg", "gif", "webp", "bmp", "heic", "tif", "tiff", "avif"].contains(&&ending[..])
 }
 
 fn from_data(config: &PredictConfig, model: &ModelFile, data: &str, count: usize) -> Result<Batch, Failure> {
@@ -50,7 +117,7 @@ fn from_data(config: &PredictConfig, model: &ModelFile, data: &str, count: usize
     let chosen: Vec<usize> = (0..splits.test.len().min(count)).collect();
     let data = splits.test.select(&chosen);
     let truths = chosen.iter().map(|&s| splits.test.label(s).map(|label| label as usize)).collect();
-    Ok(Batch { source: splits.name, data, truths })
+    Ok(Batch { source: splits.name, data, truths, pieces: 1 })
 }
 
 fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<Batch, Failure> {
@@ -73,9 +140,16 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
             Some(true) => Invert::Yes,
             Some(false) => Invert::No,
         };
-        let pixels = picture::load(path, field, invert).map_err(Failure::data)?;
+        field.as_trained = model.input.picture_files && config.invert.is_none();
+        let Picture { pixels, pieces } = picture::load(path, field, invert).map_err(Failure::data)?;
+        if pieces > 1 {
+            warn(format_args!(
+                "{source}: this picture has {pieces} separate pieces of ink that look like digits; it is answered as one. \
+                 Crop them"
+            ));
+        }
         let data = unlabelled(model, Features::F32(pixels), 1, width)?;
-        return Ok(Batch { source, data, truths: None });
+        return Ok(Batch { source, data, truths: None, pieces });
     }
     let options = options_for(&config.format, model);
     let inputs = nn_data::load_inputs(path, width, &options)?;
@@ -83,7 +157,7 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
         warn(format_args!("{source}: {note}"));
     }
     let truths = inputs.labels.as_deref().and_then(|labels| classes_of(labels, &names(model)));
-    Ok(Batch { source, data: unlabelled(model, inputs.features, inputs.samples, width)?, truths })
+    Ok(Batch { source, data: unlabelled(model, inputs.features, inputs.samples, width)?, truths, pieces: 1 })
 }
 
 /// The class of each label; `None` if a label is not the name of a class.
@@ -134,11 +208,18 @@ fn in_units(model: &ModelFile, outputs: &[f32]) -> Vec<f64> {
     outputs.iter().enumerate().map(answer).collect()
 }
 
-fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Failure> {
+fn as_json(model: &ModelFile, answered: &[Answered]) -> Result<(), Failure> {
     let names = names(model);
     let width = model.model.output_width();
     let mut list = Vec::new();
-    for (batch, answers) in answered {
+    for file in answered {
+        let (batch, answers) = match file {
+            Ok(file) => file,
+            Err(Unread { source, error }) => {
+                list.push(json!({ "source": source, "error": error }));
+                continue;
+            }
+        };
         for (sample, outputs) in answers.chunks_exact(width).enumerate() {
             let mut entry = json!({ "source": batch.source, "sample": sample, "outputs": outputs });
             if model.input.preparation.as_ref().is_some_and(|preparation| !preparation.targets.is_empty()) {
@@ -152,6 +233,9 @@ fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
                     entry["truth"] = json!(names.name(truths[sample]));
                 }
             }
+            if batch.pieces > 1 {
+                entry["pieces"] = json!(batch.pieces);
+            }
             list.push(entry);
         }
     }
@@ -160,11 +244,11 @@ fn as_json(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
     write_stdout(format!("{}\n", json!({ "classes": classes, "predictions": list })))
 }
 
-fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Failure> {
+fn as_text(model: &ModelFile, answered: &[Answered]) -> Result<(), Failure> {
     let (names, style, kind) = (names(model), style(), OutputKind::of(&model.model));
     let width = model.model.output_width();
     let mut text = String::new();
-    for (batch, answers) in answered {
+    for (batch, answers) in answered.iter().flatten() {
         if answered.len() > 1 {
             text += &format!("{}\n\n", batch.source);
         }
@@ -172,7 +256,8 @@ fn as_text(model: &ModelFile, answered: &[(Batch, Vec<f32>)]) -> Result<(), Fail
         match (&model.input.classes, model.input.image) {
             (None, _) => {
                 for (sample, outputs) in answers.chunks_exact(width).enumerate() {
-                    let numbers: Vec<String> = in_units(model, outputs).iter().map(|x| format!("{x:.6}")).collect();
+                    let numbers: Vec<String> =
+                        in_units(model, outputs).iter().map(|x| format!("{x:.6}")).collect();
                     text += &format!("sample {sample}: {}\n", numbers.join(" "));
                 }
             }

@@ -89,6 +89,7 @@ impl Job {
             image: splits.train.image(),
             classes: splits.classes.clone(),
             preparation: splits.preparation.as_deref().cloned(),
+            picture_files: splits.picture_files,
         };
         let need = memory::Need::of(&manifest, compute.threads.count());
         need.check(memory::left(Path::new("/")))?;

@@ -141,7 +141,9 @@ impl Value for ClassWeights {
         let Self::Given(given) = self else { return Ok(()) };
         let bad = given.iter().find(|(_, weight)| !(weight.is_finite() && *weight >= 0.0));
         bad.map_or(Ok(()), |(name, weight)| {
-            let says = format!("gives the class {name} the weight {weight}; a weight is a number that is not negative");
+            let says = format!(
+                "gives the class {name} the weight {weight}; a weight is a number that is not negative"
+            );
             Err(Wrong { says, help: Some("0 leaves the samples of a class out".into()) })
         })
     }

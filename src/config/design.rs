@@ -44,7 +44,8 @@ impl Design {
 impl Learn {
     /// The recipe that the defaults come from: the one asked for, or else the one that suits the data.
     pub(super) fn recipe_for(&self, facts: &Facts) -> RecipeName {
-        self.recipe.unwrap_or_else(|| recipes::suitable(self.hidden.as_ref().map(|widths| &widths.0[..]), facts))
+        self.recipe
+            .unwrap_or_else(|| recipes::suitable(self.hidden.as_ref().map(|widths| &widths.0[..]), facts))
     }
 
     /// This with the defaults for the data in place of what was not asked for.

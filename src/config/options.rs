@@ -6,9 +6,7 @@ use nn_core::{Activation, Cost, Init, Output};
 use nn_data::{ClassWeights, LoadOptions, TEST_FRACTION, Validation};
 use nn_engine::Recipe;
 
-use super::choice::{
-    Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task,
-};
+use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task};
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{

@@ -141,8 +141,8 @@ pub(super) fn moved(text: &str, directory: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::choice::Task;
-    use super::super::settings::validate;
     use super::super::recipes::Facts;
+    use super::super::settings::validate;
     use super::super::train::TrainConfig;
     use super::*;
 

@@ -96,11 +96,18 @@ fn data_decides_what_is_not_given() {
     let config = TrainConfig::from(settings);
     let classes = config.for_data(&table(Task::Classification)).unwrap();
     let relu = Activation::Relu;
-    assert_eq!((classes.activation, classes.output, classes.cost), (relu, Output::Softmax, Cost::CrossEntropy));
+    assert_eq!(
+        (classes.activation, classes.output, classes.cost),
+        (relu, Output::Softmax, Cost::CrossEntropy)
+    );
     assert!(matches!(classes.recipe.optimizer, Optimizer::AdamW { .. }), "{:?}", classes.recipe);
     let numbers = config.for_data(&table(Task::Regression)).unwrap();
     assert_eq!((numbers.activation, numbers.output, numbers.cost), (relu, Output::Linear, Cost::Mse));
-    assert_eq!(config.for_data(&Facts::DIGITS).unwrap().recipe, nn_engine::Recipe::book(), "pictures in a file");
+    assert_eq!(
+        config.for_data(&Facts::DIGITS).unwrap().recipe,
+        nn_engine::Recipe::book(),
+        "pictures in a file"
+    );
 
     let config = TrainConfig::from(checked("data = 'some.csv'\ncost = 'cross-entropy'").unwrap());
     let refused = config.for_data(&table(Task::Regression)).unwrap_err();

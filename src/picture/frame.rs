@@ -13,6 +13,8 @@ pub struct Field {
     /// Fraction of the field's sides that the ink may fill. Below 1 the ink is centred by its centre of mass, at 1 by its
     /// bounding box.
     pub fill: f64,
+    /// Whether a picture of the field's size is used with its own greys, because the model was trained on such files.
+    pub as_trained: bool,
 }
 
 impl Field {
@@ -20,7 +22,7 @@ impl Field {
     /// everything if a side has ten pixels or fewer. For Fashion-MNIST, whose images fill the field, set `fill` to 1.
     pub fn new(height: usize, width: usize) -> Self {
         let fill = if height.min(width) <= 10 { 1.0 } else { 20.0 / 28.0 };
-        Self { height, width, fill }
+        Self { height, width, fill, as_trained: false }
     }
 }
 

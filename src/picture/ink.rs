@@ -1,7 +1,10 @@
 //! Separating ink from paper.
 
-use super::decode::Grey;
+use nn_data::picture_file::Grey;
+
+use super::page;
 use super::resize::resize;
+use super::strokes::Strokes;
 
 /// Whether ink or paper is the lighter one. Networks are trained on light ink on dark paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,8 +27,8 @@ const LEAST_CONTRAST: f32 = 0.06;
 /// Ink weaker than this fraction of the fullest does not connect strokes or extend the bounding box.
 pub(super) const LEAST_INK: f32 = 0.1;
 
-/// A connected stroke with less than this fraction of the largest stroke's ink is dust.
-const DUST: f32 = 0.02;
+/// Light is uneven if the greys along the border spread further than this fraction of the contrast.
+const UNEVEN: f32 = 0.2;
 
 /// The ink of each pixel: 0 for paper, 1 for full ink.
 pub(super) struct Ink {
@@ -33,6 +36,8 @@ pub(super) struct Ink {
     pub(super) width: usize,
     /// Row-major.
     pub(super) amount: Vec<f32>,
+    /// Number of separate pieces that look like digits.
+    pub(super) pieces: usize,
 }
 
 /// The pixels of a picture at the model's size, as light ink on dark; `None` if the picture is blank.
@@ -48,7 +53,8 @@ pub(super) fn as_it_is(grey: &Grey, invert: Invert) -> Option<Vec<f32>> {
 
 /// Finds the ink in a picture of any size; `None` if nothing stands out from the paper.
 ///
-/// The paper's grey is the median along the border, and the fullest ink is what differs most from it. Deviations from the
+/// A dark frame around the page is cut off. The paper's grey is the median along the border, unless the light there is
+/// uneven: then it is estimated at each pixel. The fullest ink is what differs most from the paper. Deviations from the
 /// paper within the border (shadows, grain) are subtracted everywhere, and dust is removed.
 pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     let values: Vec<f32> = grey.luma.iter().map(|&luma| f32::from(luma) / 255.0).collect();
@@ -60,23 +66,67 @@ pub(super) fn find(grey: &Grey, invert: Invert) -> Option<Ink> {
     } else {
         (grey.height, grey.width, values)
     };
+    let (height, width, values) = match page::inside_frame(&values, height, width) {
+        None => (height, width, values),
+        Some([top, bottom, first, last]) => {
+            let rows = values.chunks_exact(width).take(bottom).skip(top);
+            (bottom - top, last - first, rows.flat_map(|row| &row[first..last]).copied().collect())
+        }
+    };
 
-    let paper = median(border(&values, height, width));
-    let dark_ink = is_dark_ink(&values, paper, invert);
-    let mut amount: Vec<f32> =
-        values.iter().map(|value| (if dark_ink { paper - value } else { value - paper }).max(0.0)).collect();
+    let edge = border(&values, height, width);
+    let paper = median(edge.clone());
+    let (darkest, lightest) = extremes(&values);
+    let contrast = (paper - darkest).max(lightest - paper);
+    let spread = quantile(edge.clone(), 0.95) - quantile(edge, 0.05);
+    let uneven = contrast >= LEAST_CONTRAST && spread > UNEVEN * contrast;
+    let amount: Vec<f32> = if uneven {
+        in_uneven_light(&values, height, width, invert)
+    } else {
+        let dark_ink = is_dark_ink(&values, paper, invert);
+        values.iter().map(|value| (if dark_ink { paper - value } else { value - paper }).max(0.0)).collect()
+    };
     // A quantile rather than the maximum: a glint or a dead pixel is stronger than any ink.
     let fullest = quantile(amount.clone(), 1.0 - 1.0 / 2000.0);
     if fullest < LEAST_CONTRAST {
         return None;
     }
     let noise = quantile(border(&amount, height, width), 0.9) / fullest;
-    let floor = (1.25 * noise).clamp(0.0, 0.5);
-    for amount in &mut amount {
-        *amount = ((*amount / fullest - floor) / (1.0 - floor)).clamp(0.0, 1.0);
+    let floor = (1.25 * noise).clamp(if uneven { 0.2 } else { 0.0 }, 0.5);
+    let above = |floor: f32| -> (Vec<f32>, Strokes) {
+        let above = |amount: &f32| ((amount / fullest - floor) / (1.0 - floor)).clamp(0.0, 1.0);
+        let amount: Vec<f32> = amount.iter().map(above).collect();
+        let strokes = Strokes::of(&amount, height, width);
+        (amount, strokes)
+    };
+    let (mut inked, mut strokes) = above(floor);
+    // The lines of ruled paper, and folds, are weaker than ink. A higher floor leaves them out, if it does.
+    if strokes.cross(height, width) {
+        let higher = (1..).map(|step| floor + 0.05 * step as f32).take_while(|floor| *floor <= 0.5);
+        let free = higher.map(above).find(|(_, strokes)| !strokes.cross(height, width));
+        if let Some(free) = free {
+            (inked, strokes) = free;
+        }
     }
-    remove_dust(&mut amount, height, width);
-    Some(Ink { height, width, amount })
+    if uneven {
+        strokes.drop_from_corners(height, width);
+    }
+    let pieces = strokes.like_digits();
+    strokes.keep(&mut inked, height, width);
+    Some(Ink { height, width, amount: inked, pieces })
+}
+
+/// How far the ink at each pixel differs from the paper around it, as a fraction of the paper's grey: in a shadow, paper
+/// and ink are darker by the same factor.
+fn in_uneven_light(values: &[f32], h: usize, w: usize, invert: Invert) -> Vec<f32> {
+    let dark_ink = match invert {
+        Invert::Auto => page::has_dark_strokes(values, h, w),
+        Invert::Yes => true,
+        Invert::No => false,
+    };
+    let values: Vec<f32> = values.iter().map(|value| if dark_ink { *value } else { 1.0 - value }).collect();
+    let paper = page::paper(&values, h, w);
+    values.iter().zip(paper).map(|(value, paper)| (1.0 - value / paper.max(0.05)).max(0.0)).collect()
 }
 
 fn is_dark_ink(values: &[f32], paper: f32, invert: Invert) -> bool {
@@ -104,44 +154,7 @@ fn median(values: Vec<f32>) -> f32 {
     quantile(values, 0.5)
 }
 
-fn quantile(mut values: Vec<f32>, fraction: f64) -> f32 {
+pub(super) fn quantile(mut values: Vec<f32>, fraction: f64) -> f32 {
     let at = ((values.len() - 1) as f64 * fraction).round() as usize;
     *values.select_nth_unstable_by(at, f32::total_cmp).1
-}
-
-/// Removes small strokes, and weak ink that touches no remaining stroke.
-fn remove_dust(amount: &mut [f32], h: usize, w: usize) {
-    // 0 for pixels not visited yet, else the number of the stroke.
-    let mut stroke = vec![0_u32; h * w];
-    let mut sizes = vec![0.0_f32];
-    let mut open = Vec::new();
-    for start in 0..h * w {
-        if stroke[start] != 0 || amount[start] < LEAST_INK {
-            continue;
-        }
-        let number = sizes.len() as u32;
-        sizes.push(0.0);
-        stroke[start] = number;
-        open.push(start);
-        while let Some(at) = open.pop() {
-            sizes[number as usize] += amount[at];
-            for next in neighbours(at, h, w) {
-                if stroke[next] == 0 && amount[next] >= LEAST_INK {
-                    stroke[next] = number;
-                    open.push(next);
-                }
-            }
-        }
-    }
-    let largest = sizes.iter().copied().fold(0.0, f32::max);
-    let kept = |at: usize| stroke[at] != 0 && sizes[stroke[at] as usize] >= DUST * largest;
-    let strokes: Vec<bool> = (0..h * w).map(|at| kept(at) || neighbours(at, h, w).any(kept)).collect();
-    amount.iter_mut().zip(strokes).for_each(|(amount, stroke)| *amount *= f32::from(u8::from(stroke)));
-}
-
-fn neighbours(at: usize, h: usize, w: usize) -> impl Iterator<Item = usize> {
-    let (y, x) = (at / w, at % w);
-    let rows = y.saturating_sub(1)..(y + 2).min(h);
-    rows.flat_map(move |row| (x.saturating_sub(1)..(x + 2).min(w)).map(move |column| row * w + column))
-        .filter(move |&next| next != at)
 }

@@ -1,7 +1,7 @@
 //! Turning a picture file into a network's input: PNG or JPEG of any size, dark ink on light paper or the reverse.
 //!
 //! ```text
-//! bytes ─ decode.rs ─► grey, upright ─ ink.rs ─► ink from 0 to 1 ─ frame.rs ─► height × width, framed as in MNIST
+//! bytes ─ nn_data::picture_file ─► grey, upright ─ ink.rs ─► ink from 0 to 1 ─ frame.rs ─► height × width, framed as in MNIST
 //! ```
 //!
 //! A picture that already has the model's size most likely comes from the same data set, so only its polarity is changed.
@@ -9,20 +9,22 @@
 //! ratio kept, and placed in the 28×28 field by its centre of mass. Other sizes use the same proportions, except that
 //! ink fills fields of ten pixels or fewer, such as those of the UCI digits.
 
-mod decode;
 mod frame;
 mod ink;
+mod page;
 mod resize;
+mod strokes;
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
+use nn_data::picture_file::{Refused, decode};
 use thiserror::Error;
 
-pub use decode::{LONGEST_SIDE, MOST_PIXELS};
 pub use frame::Field;
 pub use ink::Invert;
+pub use nn_data::picture_file::{LONGEST_SIDE, MOST_PIXELS};
 pub(crate) use resize::resize;
 
 /// The largest file that is read, in bytes.
@@ -61,11 +63,20 @@ fn blank_hint(invert: Invert) -> &'static str {
     }
 }
 
+/// A picture as a network's input.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Picture {
+    /// `height × width` numbers, row-major, 0 for paper and 1 for full ink.
+    pub pixels: Vec<f32>,
+    /// Number of separate pieces of ink that look like digits. The network sees them as one.
+    pub pieces: usize,
+}
+
 /// Reads a picture as a network's input: `height × width` numbers, row-major, 0 for paper and 1 for full ink.
 ///
 /// # Errors
 /// If the file is missing, not a PNG or JPEG, damaged, too large, or shows no ink.
-pub fn load(path: &Path, field: Field, invert: Invert) -> Result<Vec<f32>, PictureError> {
+pub fn load(path: &Path, field: Field, invert: Invert) -> Result<Picture, PictureError> {
     let unreadable = |source: std::io::Error| match source.kind() {
         ErrorKind::NotFound => PictureError::Missing { path: path.to_owned() },
         _ => PictureError::Unreadable { path: path.to_owned(), source },
@@ -84,22 +95,26 @@ pub fn load(path: &Path, field: Field, invert: Invert) -> Result<Vec<f32>, Pictu
 ///
 /// # Errors
 /// As for [`load`].
-pub fn from_bytes(bytes: &[u8], path: &Path, field: Field, invert: Invert) -> Result<Vec<f32>, PictureError> {
+pub fn from_bytes(bytes: &[u8], path: &Path, field: Field, invert: Invert) -> Result<Picture, PictureError> {
     let path = || path.to_owned();
-    let grey = decode::decode(bytes).map_err(|refused| match refused {
-        decode::Refused::NotAPicture(found) => PictureError::NotAPicture { path: path(), found },
-        decode::Refused::Unsupported(coding) => PictureError::Unsupported { path: path(), coding },
-        decode::Refused::Damaged(reason) => PictureError::Damaged { path: path(), reason },
-        decode::Refused::TooManyPixels { width, height } => {
+    let grey = decode(bytes).map_err(|refused| match refused {
+        Refused::NotAPicture(found) => PictureError::NotAPicture { path: path(), found },
+        Refused::Unsupported(coding) => PictureError::Unsupported { path: path(), coding },
+        Refused::Damaged(reason) => PictureError::Damaged { path: path(), reason },
+        Refused::TooManyPixels { width, height } => {
             PictureError::TooManyPixels { path: path(), width, height }
         }
     })?;
     let blank = || PictureError::Blank { path: path(), invert };
     if (grey.height, grey.width) == (field.height, field.width) {
-        return ink::as_it_is(&grey, invert).ok_or_else(blank);
+        if field.as_trained {
+            let pixels = grey.luma.iter().map(|&luma| f32::from(luma) / 255.0).collect();
+            return Ok(Picture { pixels, pieces: 1 });
+        }
+        return Ok(Picture { pixels: ink::as_it_is(&grey, invert).ok_or_else(blank)?, pieces: 1 });
     }
     let ink = ink::find(&grey, invert).ok_or_else(blank)?;
-    Ok(frame::frame(&ink, field))
+    Ok(Picture { pixels: frame::frame(&ink, field), pieces: ink.pieces })
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ fn jpeg_bytes(h: usize, w: usize, color: jpeg_encoder::ColorType, data: &[u8]) -
 }
 
 fn read(bytes: &[u8], side: usize) -> Result<Vec<f32>, PictureError> {
-    from_bytes(bytes, Path::new("seven.png"), Field::new(side, side), Invert::Auto)
+    let field = Field::new(side, side);
+    from_bytes(bytes, Path::new("seven.png"), field, Invert::Auto).map(|picture| picture.pixels)
 }
 
 fn correlation(a: &[f32], b: &[f32]) -> f64 {
@@ -172,8 +173,9 @@ fn a_picture_of_the_models_size_is_not_reframed() {
 #[test]
 fn polarity_can_be_forced() {
     let levels = Drawing::seven(28, 28, (2, 1, 11, 9), 2).levels(0, 255);
-    let with =
-        |invert| from_bytes(&grey_png(28, 28, &levels), Path::new("x"), Field::new(28, 28), invert).unwrap();
+    let with = |invert| {
+        from_bytes(&grey_png(28, 28, &levels), Path::new("x"), Field::new(28, 28), invert).unwrap().pixels
+    };
     assert_eq!((with(Invert::Auto)[0], with(Invert::No)[0], with(Invert::Yes)[0]), (0.0, 0.0, 1.0));
     let big = Drawing::seven(100, 100, (20, 20, 60, 40), 8).levels(255, 0);
     let big = grey_png(100, 100, &big);
@@ -327,9 +329,106 @@ fn real_digits_survive_enlarging_and_inverting() {
         }
         let path = folder.path().join("digit.png");
         std::fs::write(&path, grey_png(h, w, &sheet)).unwrap();
-        let back = load(&path, Field::new(28, 28), Invert::Auto).unwrap();
+        let back = load(&path, Field::new(28, 28), Invert::Auto).unwrap().pixels;
         let original: Vec<f32> = digit.iter().map(|&level| f32::from(level) / 255.0).collect();
         let likeness = correlation(&back, &original);
         assert!(likeness > 0.9, "digit {number}: {likeness}");
     }
+}
+
+/// A picture of the folder `tests/cases/pictures`, as the 28×28 field of a model.
+fn case(name: &str) -> Picture {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/pictures");
+    load(&folder.join(name), Field::new(28, 28), Invert::Auto).unwrap()
+}
+
+/// Checks that a case shows one digit on clean paper, and that its longest horizontal stroke is in the given rows.
+#[track_caller]
+fn assert_shows(name: &str, bar: std::ops::Range<usize>) {
+    let Picture { pixels, pieces } = case(name);
+    assert_eq!(pieces, 1, "{name}");
+    let ink: f32 = pixels.iter().sum();
+    assert!((40.0..200.0).contains(&ink), "{name}: {ink} pixels of ink");
+    let near = |side: usize| !(5..23).contains(&side);
+    let corners: f32 = (0..784).filter(|at| near(at / 28) && near(at % 28)).map(|at| pixels[at]).sum();
+    assert!(corners < 1.0, "{name}: {corners} pixels of ink in the corners");
+    let in_row = |row: usize| pixels[row * 28..(row + 1) * 28].iter().sum::<f32>();
+    let fullest = (0..28).max_by(|a, b| in_row(*a).total_cmp(&in_row(*b))).unwrap();
+    assert!(bar.contains(&fullest), "{name}: the fullest row is {fullest}");
+}
+
+#[test]
+fn photographs_in_uneven_light_show_their_digits_upright() {
+    assert_shows("exif_4_quarter.jpg", 14..23);
+    assert_shows("ph_2_small_g30_quarter.jpg", 18..25);
+    assert_shows("phone_5_small.jpg", 3..25);
+}
+
+#[test]
+fn frames_and_ruled_lines_are_not_ink() {
+    assert_shows("img_black_border.png", 3..13);
+    assert_shows("ruled_7.png", 3..13);
+}
+
+#[test]
+fn any_frame_of_any_thickness_is_cut_off() {
+    let drawing = Drawing::seven(200, 160, (50, 50, 90, 60), 10);
+    let clean = read(&grey_png(200, 160, &drawing.levels(230, 30)), 28).unwrap();
+    for (paper, ink, frame) in [(230, 30, 0_u8), (30, 230, 255)] {
+        for thick in [[1, 1, 1, 1], [3, 5, 12, 20], [0, 0, 15, 0], [20, 0, 0, 0]] {
+            let mut levels = drawing.levels(paper, ink);
+            for (at, level) in levels.iter_mut().enumerate() {
+                let (y, x) = (at / 160, at % 160);
+                if y < thick[0] || y >= 200 - thick[1] || x < thick[2] || x >= 160 - thick[3] {
+                    *level = frame;
+                }
+            }
+            let what = format!("paper {paper}, frame {frame} of {thick:?}");
+            let framed = read(&grey_png(200, 160, &levels), 28).unwrap();
+            let likeness = correlation(&framed, &clean);
+            assert!(likeness > 0.99, "{what}: {likeness}");
+        }
+    }
+}
+
+#[test]
+fn the_hard_edge_of_a_shadow_is_not_ink() {
+    let drawing = Drawing::seven(480, 640, (120, 260, 240, 168), 28);
+    for (paper, ink) in [(220, 40), (60, 200)] {
+        let mut levels = drawing.levels(paper, ink);
+        for (at, level) in levels.iter_mut().enumerate() {
+            // A shadow across the upper left of the sheet, with an edge a few pixels wide.
+            let inside = ((700 - (at / 640 + at % 640) as i32) as f32 / 40.0).clamp(0.0, 1.0);
+            *level = (f32::from(*level) * (1.0 - 0.5 * inside)) as u8;
+        }
+        let read = read(&grey_png(480, 640, &levels), 28).unwrap();
+        let what = format!("paper {paper}, ink {ink}");
+        let far: f32 = [0, 27, 27 * 28, 783].map(|corner| read[corner]).iter().sum();
+        assert!(far < 0.05, "{what}: a corner is ink");
+        let clean = self::read(&grey_png(480, 640, &drawing.levels(255, 0)), 28).unwrap();
+        let likeness = correlation(&read, &clean);
+        assert!(likeness > 0.9, "{what}: {likeness}");
+    }
+}
+
+#[test]
+fn several_digits_are_counted() {
+    assert_eq!(case("several_374.png").pieces, 3);
+    let one = Drawing::seven(200, 200, (40, 50, 120, 90), 12);
+    let picture = from_bytes(
+        &grey_png(200, 200, &one.levels(255, 0)),
+        Path::new("x"),
+        Field::new(28, 28),
+        Invert::Auto,
+    );
+    assert_eq!(picture.unwrap().pieces, 1);
+}
+
+#[test]
+fn a_model_of_picture_files_sees_their_own_greys() {
+    let levels: Vec<u8> = (0..784).map(|at| (at % 251) as u8).collect();
+    let field = Field { as_trained: true, ..Field::new(28, 28) };
+    let picture = from_bytes(&grey_png(28, 28, &levels), Path::new("x"), field, Invert::Auto).unwrap();
+    let expected: Vec<f32> = levels.iter().map(|&level| f32::from(level) / 255.0).collect();
+    assert_eq!(picture.pixels, expected);
 }

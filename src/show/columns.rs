@@ -17,7 +17,8 @@ pub(crate) fn columns_table(survey: &Survey, style: &Style) -> String {
         .enumerate()
         .map(|(at, column)| {
             let name = column.name.as_deref().filter(|name| !name.trim().is_empty());
-            let plain: String = name.unwrap_or("(no name)").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+            let plain: String =
+                name.unwrap_or("(no name)").chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             let missing = column.missing as f64 / total;
             [
                 at.to_string(),
@@ -45,7 +46,11 @@ pub(crate) fn columns_table(survey: &Survey, style: &Style) -> String {
     let line = |cells: [&str; 6]| {
         let cells = cells.iter().zip(&widths).enumerate().take(shown);
         let cells: Vec<String> = cells
-            .map(|(at, (cell, &width))| if matches!(at, 0 | 3 | 4) { right(cell, width) } else { left(cell, width) })
+            .map(
+                |(at, (cell, &width))| {
+                    if matches!(at, 0 | 3 | 4) { right(cell, width) } else { left(cell, width) }
+                },
+            )
             .collect();
         cells.join("  ")
     };
@@ -80,7 +85,9 @@ pub(crate) fn wrapped(text: &str, style: &Style) -> String {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let room = style.width.clamp(40, 110);
-        let full = lines.last().is_some_and(|line| !line.trim().is_empty() && columns(line) + 1 + columns(word) > room);
+        let full = lines
+            .last()
+            .is_some_and(|line| !line.trim().is_empty() && columns(line) + 1 + columns(word) > room);
         if full {
             lines.push("  ".to_owned());
         }

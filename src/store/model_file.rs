@@ -41,6 +41,9 @@ pub struct InputInfo {
     /// How the columns of a table became inputs; `None` for pictures and for numbers that were used as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preparation: Option<Preparation>,
+    /// Whether the samples were picture files, whose greys were used as they are.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub picture_files: bool,
 }
 
 /// The run that the parameters come from, and the step at which they were taken.
@@ -401,6 +404,7 @@ pub(super) mod tests {
                 image: Some((2, 2)),
                 classes: Some(vec!["no".to_owned(), "yes".to_owned()]),
                 preparation: None,
+                picture_files: false,
             },
             run: RunInfo {
                 step,

@@ -1,6 +1,7 @@
 //! Folders and archives as files by name. Nothing is ever written to disk, so no name in an archive can do harm: names
 //! are only compared and shown.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -15,7 +16,7 @@ use crate::error::{DataError, file_name, member_name, shown};
 const DEPTH: usize = 4;
 
 /// A folder or archive with more files than this is not a data set.
-const MOST_FILES: usize = 20_000;
+const MOST_FILES: usize = 500_000;
 
 /// A folder or an archive.
 #[derive(Debug)]
@@ -93,16 +94,7 @@ impl Container {
                 for (name, slot) in wanted.iter().zip(&mut found) {
                     let at = zip.file_names_raw().position(|raw| lossy(raw) == *name);
                     let Some(at) = at else { continue };
-                    let file = self.display(name);
-                    if let Some(error) = self.locked(&mut zip, at) {
-                        return Err(error);
-                    }
-                    let member = zip.by_index(at).map_err(|e| DataError::Corrupt {
-                        file: file.clone(),
-                        format: self.form.name(),
-                        detail: shown(&e.to_string(), 300),
-                    })?;
-                    *slot = Some(self.read_member(member, &file)?);
+                    *slot = Some(self.read_zipped(&mut zip, at, name)?);
                 }
             }
             Form::Tar => self.each_in_tar(|name, member| {
@@ -120,6 +112,60 @@ impl Container {
             found: String::new(),
         };
         found.into_iter().enumerate().map(|(at, bytes)| bytes.ok_or_else(|| missing(at))).collect()
+    }
+
+    /// Calls `take` with the position and the contents of each of the given files, one at a time, in any order.
+    pub(crate) fn each(
+        &self,
+        wanted: &[&str],
+        take: &mut dyn FnMut(usize, Vec<u8>) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        // The first of two members of the same name counts.
+        let mut left: HashMap<&str, usize> = HashMap::with_capacity(wanted.len());
+        for (at, name) in wanted.iter().enumerate() {
+            left.entry(name).or_insert(at);
+        }
+        match self.form {
+            Form::Folder => {
+                for (at, name) in wanted.iter().enumerate() {
+                    take(at, read_file(&Opened::new(&self.path.join(name), self.limit)?, self.limit)?)?;
+                }
+            }
+            Form::Zip => {
+                let mut zip = self.zip()?;
+                let names: Vec<String> = zip.file_names_raw().map(lossy).collect();
+                for (index, name) in names.iter().enumerate() {
+                    if let Some(at) = left.remove(name.as_str()) {
+                        take(at, self.read_zipped(&mut zip, index, name)?)?;
+                    }
+                }
+            }
+            Form::Tar => self.each_in_tar(|name, member| {
+                if let Some(at) = left.remove(name.as_str()) {
+                    take(at, self.read_member(member, &self.display(&name))?)?;
+                }
+                Ok(!left.is_empty())
+            })?,
+        }
+        Ok(())
+    }
+
+    fn read_zipped(
+        &self,
+        zip: &mut ZipArchive<Box<dyn ReadSeek>>,
+        at: usize,
+        name: &str,
+    ) -> Result<Vec<u8>, DataError> {
+        let file = self.display(name);
+        if let Some(error) = self.locked(zip, at) {
+            return Err(error);
+        }
+        let member = zip.by_index(at).map_err(|e| DataError::Corrupt {
+            file: file.clone(),
+            format: self.form.name(),
+            detail: shown(&e.to_string(), 300),
+        })?;
+        self.read_member(member, &file)
     }
 
     fn read_member(&self, member: impl Read, file: &str) -> Result<Vec<u8>, DataError> {

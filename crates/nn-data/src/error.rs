@@ -48,14 +48,18 @@ pub enum DataError {
         .of
     )]
     ColumnCount { file: String, found: usize, with: usize, without: usize, of: String },
-    #[error("{file}: the values of column `{column}` are lists or structures; leave it out, or make plain columns of it")]
+    #[error(
+        "{file}: the values of column `{column}` are lists or structures; leave it out, or make plain columns of it"
+    )]
     NestedColumn { file: String, column: String },
     #[error(
         "{file} is an array of numbers, but the model was trained on a table with words or dates; give a CSV or Parquet file with \
              its columns"
     )]
     ArrayForWords { file: String },
-    #[error("{file} is compressed with {codec}, which is not supported; save it with compression=\"snappy\" or \"gzip\", or as CSV")]
+    #[error(
+        "{file} is compressed with {codec}, which is not supported; save it with compression=\"snappy\" or \"gzip\", or as CSV"
+    )]
     Codec { file: String, codec: &'static str },
     #[error("{file} is not valid {encoding}; save it as UTF-8, or name its encoding with --encoding")]
     BadEncoding { file: String, encoding: &'static str },
@@ -73,13 +77,19 @@ pub enum DataError {
              numbers, so name fewer with --label-column, or correct it"
     )]
     TargetNotANumber { file: String, line: u64, column: String, text: String },
-    #[error("{file}, line {line}, column {column}: `{text}` is no weight; a weight is a number that is not negative")]
+    #[error(
+        "{file}, line {line}, column {column}: `{text}` is no weight; a weight is a number that is not negative"
+    )]
     BadWeight { file: String, line: u64, column: String, text: String },
-    #[error("{file}: the weights of the training samples are all 0, or too large; check --weight-column and --class-weights")]
+    #[error(
+        "{file}: the weights of the training samples are all 0, or too large; check --weight-column and --class-weights"
+    )]
     NoWeight { file: String },
     #[error("{file}: there is no class `{name}` for --class-weights; the classes are {classes}")]
     NoSuchClass { file: String, name: String, classes: String },
-    #[error("--class-weights is for classes, but the answers of {file} are numbers; leave it out, or give --task classification")]
+    #[error(
+        "--class-weights is for classes, but the answers of {file} are numbers; leave it out, or give --task classification"
+    )]
     WeightsForNumbers { file: String },
     #[error(
         "{file} is not a table, so it cannot be the file of --validation; give a CSV or Parquet file with the columns of the \
@@ -126,7 +136,7 @@ pub enum DataError {
     )]
     MissingMembers { file: String, missing: String, found: String },
     #[error(
-        "{file} contains no data set: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays and no CSV"
+        "{file} contains no data set: no IDX files (train-images-idx3-ubyte and so on), no .npy arrays, no CSV and no pictures (PNG or JPEG) in folders of their classes"
     )]
     NothingInside { file: String },
     #[error(
@@ -172,7 +182,9 @@ pub enum DataError {
     EmptyCell { file: String, line: u64, column: String },
     #[error("{file}, {place}: the value is not finite (NaN or infinity); replace it or remove the sample")]
     NonFinite { file: String, place: String },
-    #[error("{file}, line {line}: the text is not UTF-8; save the file as UTF-8, or give --encoding latin-1 if that is what it is")]
+    #[error(
+        "{file}, line {line}: the text is not UTF-8; save the file as UTF-8, or give --encoding latin-1 if that is what it is"
+    )]
     NotUtf8 { file: String, line: u64 },
 
     #[error("{file} has elements of type {dtype}, which is not supported; {remedy}")]
@@ -230,6 +242,23 @@ pub enum DataError {
     #[error("{file} has no IDX data set called `{set}`{}",
             if .sets.is_empty() { "; leave --idx-set out".into() } else { format!("; it has {sets}") })]
     NoSuchSet { file: String, set: String, sets: String },
+    #[error("{file} {problem}; save it as PNG, or take it out of the folder")]
+    BadPicture { file: String, problem: String },
+    #[error(
+        "the pictures must have one size, but {first} has {first_size} pixels and {second} has {second_size}; scale them, for \
+             example with ImageMagick: mogrify -resize {resize}! FILES"
+    )]
+    PictureSizes { first: String, first_size: String, second: String, second_size: String, resize: String },
+    #[error(
+        "{file} has pictures, such as {picture}, but no folders that name their classes; put the pictures of each class into a \
+             folder of its own, such as cat/1.png and dog/1.png"
+    )]
+    NoClassFolders { file: String, picture: String },
+    #[error(
+        "{file}: every picture is in a folder `{class}`, so there is only one class; put the pictures of each class into a \
+             folder of its own"
+    )]
+    OneClassFolder { file: String, class: String },
     #[error(
         "{file}: samples of {width} numbers are not pictures that could be transposed; leave --transpose out"
     )]

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use nn_core::Features;
 
+use crate::columns::{Decimal, Preparation};
 use crate::container::{Container, Form};
 use crate::error::DataError;
 use crate::npy::Array;
-use crate::columns::{Decimal, Preparation};
 use crate::raw::{Answers, Values};
 use crate::source::{Header, LoadOptions, Prepare, Source, Standardize, Validation};
 use crate::table::Table;
@@ -217,6 +218,11 @@ pub fn check_archive(bytes: &[u8], folder: &Path) {
             if let Some(classes) = &splits.classes {
                 assert_eq!(classes.len(), splits.train.output_width());
             }
+            if splits.picture_files {
+                let (height, width) = splits.train.image().expect("pictures have a height and a width");
+                assert_eq!(height * width, splits.train.input_width());
+                assert!(matches!(splits.train.features(), Features::U8 { scale: 255.0, .. }));
+            }
         }
     }
     match load_inputs(&path, 2, &options) {
@@ -412,8 +418,32 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
             }
             seeds
         }
+        "pictures" => {
+            let [dark, light, wide] = [png(2, 3, 10), png(2, 3, 200), png(2, 4, 200)];
+            let classes: [(&str, &[u8]); 4] =
+                [("a/1.png", &dark), ("a/2.PNG", &light), ("b/1.png", &light), ("b/2.png", &dark)];
+            let parts: [(&str, &[u8]); 4] = [
+                ("x/train/a/1.png", &dark),
+                ("x/train/../b/1.png", &light),
+                ("x/test/a/1.png", &light),
+                ("x/test/b/1.png", &dark),
+            ];
+            let sizes: [(&str, &[u8]); 3] = [("a/1.png", &dark), ("b/1.png", &wide), ("2.png", &wide)];
+            let packed = |how| [pack(how, &classes), pack(how, &parts), pack(how | 0x80, &sizes)];
+            (3..6).flat_map(packed).collect()
+        }
         _ => Vec::new(),
     }
+}
+
+/// A grey PNG of one level.
+fn png(height: u32, width: u32, level: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut encoder = png::Encoder::new(&mut bytes, width, height);
+    encoder.set_color(png::ColorType::Grayscale);
+    let data = vec![level; (height * width) as usize];
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(&data)).expect("memory");
+    bytes
 }
 
 #[cfg(test)]

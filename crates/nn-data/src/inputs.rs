@@ -53,7 +53,9 @@ pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<I
     let format = format_of(path)?;
     if let Format::Container(form) = format {
         return match form {
-            Form::Zip => array(members::read_inputs(&Container::new(path, form, limit), limit)?, width, options),
+            Form::Zip => {
+                array(members::read_inputs(&Container::new(path, form, limit), limit)?, width, options)
+            }
             Form::Folder | Form::Tar => Err(DataError::UnknownFormat { file }),
         };
     }

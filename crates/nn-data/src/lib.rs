@@ -43,6 +43,8 @@ mod load;
 mod members;
 mod npy;
 mod parquet;
+pub mod picture_file;
+mod pictures;
 mod progress;
 mod raw;
 mod source;
@@ -53,7 +55,9 @@ mod tabular;
 mod text;
 mod weights;
 
-pub use columns::{Column, Decimal, Encoding as ColumnEncoding, Kind as ColumnKind, Part, Preparation, Scaled, Target};
+pub use columns::{
+    Column, Decimal, Encoding as ColumnEncoding, Kind as ColumnKind, Part, Preparation, Scaled, Target,
+};
 pub use error::{DataError, Kind};
 pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
 pub use fingerprint::fingerprint;
@@ -61,9 +65,7 @@ pub use inputs::{Inputs, load_inputs};
 pub use load::{Splits, load};
 pub use nn_core::Task;
 pub use progress::{LoadProgress, Silent};
-pub use source::{
-    DEFAULT_MAX_BYTES, Header, LoadOptions, Prepare, Source, Standardize, Validation,
-};
+pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Prepare, Source, Standardize, Validation};
 pub use split::TEST_FRACTION;
 pub use survey::{ColumnSurvey, Survey};
 pub use text::Encoding;

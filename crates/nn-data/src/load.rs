@@ -23,6 +23,7 @@ use crate::table::{Table, short};
 use crate::tabular::{self, Tables};
 use crate::weights::weigh;
 use crate::{digits, foreign, idx, npy, parquet, text};
+use nn_core::Task;
 
 /// A data set: samples for training and samples for testing.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Splits {
     pub preparation: Option<Arc<Preparation>>,
     /// What the columns are, if the data is a table.
     pub survey: Option<Survey>,
+    /// Whether the samples were picture files of their own, whose greys are used as they are.
+    pub picture_files: bool,
     /// Decisions made about the data where no option decided, one sentence each, for people to read.
     pub notes: Vec<String>,
 }
@@ -57,6 +60,7 @@ pub struct Splits {
 ///   chooses among several data sets;
 /// - NPY arrays `x_train`, `y_train`, `x_test`, `y_test`, or `x` and `y` (also `X`, `data`, `images`; `target`, `labels`),
 ///   or two without names, as `numpy.savez(path, x, y)` writes them;
+/// - pictures (PNG or JPEG) of one size in folders named after their classes, possibly in folders `train` and `test`;
 /// - one CSV, or one with `train` and one with `test` in its name.
 ///
 /// It may also be an `.npz` of such arrays, a CSV (plain or `.gz`), one of two `.npy` files whose names differ only by `x`
@@ -193,6 +197,12 @@ fn load_path(path: &Path, options: &LoadOptions) -> Result<Splits, DataError> {
     match contents {
         Contents::Tables(train, test) => load_tables(train, test, name, options),
         Contents::Samples(found) => assemble(found, name, options),
+        Contents::Pictures(found) => {
+            // The names of folders are classes, even if most of them are numbers.
+            let task = options.task.or(Some(Task::Classification));
+            let splits = assemble(found, name, &LoadOptions { task, ..options.clone() })?;
+            Ok(Splits { picture_files: true, ..splits })
+        }
     }
 }
 
@@ -239,7 +249,8 @@ fn load_tables(
         _ => None,
     };
     let plain = |survey: &Survey| {
-        survey.is_pixels() || (options.standardize == Standardize::No && survey.is_plain() && validation.is_none())
+        survey.is_pixels()
+            || (options.standardize == Standardize::No && survey.is_plain() && validation.is_none())
     };
     if let Some(survey) = survey.as_ref().filter(|survey| !plain(survey)) {
         if let Some((at, line)) = infinite(survey) {
@@ -398,7 +409,19 @@ impl Sets {
         let sha256 = with_more(fingerprint(&train, &test), &train, validation.as_ref());
         let (preparation, survey) = (None, None);
         let oddities = Vec::new();
-        Ok(Splits { train, test, validation, name, classes, sha256, notes, oddities, preparation, survey })
+        Ok(Splits {
+            train,
+            test,
+            validation,
+            name,
+            classes,
+            sha256,
+            notes,
+            oddities,
+            preparation,
+            survey,
+            picture_files: false,
+        })
     }
 }
 

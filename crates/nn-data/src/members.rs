@@ -10,6 +10,7 @@ use crate::foreign;
 use crate::idx;
 use crate::load::known_names;
 use crate::npy::Array;
+use crate::pictures;
 use crate::raw::{Inputs, Samples};
 use crate::source::LoadOptions;
 use crate::table::Table;
@@ -28,6 +29,8 @@ pub(crate) enum Contents {
     Samples(Found),
     /// A table, and the table of its test set, if there is one.
     Tables(Table, Option<Table>),
+    /// Samples that were pictures in files of their own.
+    Pictures(Found),
 }
 
 /// Reads the samples of a folder or archive.
@@ -55,6 +58,9 @@ pub(crate) fn read(container: &Container, options: &LoadOptions) -> Result<Conte
     if tables.is_empty() {
         if let Some((what, remedy)) = foreign::document(&files) {
             return Err(DataError::Foreign { file: container.name(), what, remedy });
+        }
+        if files.iter().any(|name| pictures::is_picture(name)) {
+            return pictures::read(container, &files, options).map(Contents::Pictures);
         }
         return Err(DataError::NothingInside { file: container.name() });
     }

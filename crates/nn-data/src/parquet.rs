@@ -21,7 +21,10 @@ pub(crate) fn is_parquet(bytes: &[u8]) -> bool {
 pub(crate) fn as_csv(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
     let corrupt = |detail: String| {
         // "Disabled feature at compile time: zstd"
-        if let Some(codec) = ["zstd", "brotli", "lz4"].iter().find(|codec| detail.contains("Disabled") && detail.contains(*codec)) {
+        if let Some(codec) = ["zstd", "brotli", "lz4"]
+            .iter()
+            .find(|codec| detail.contains("Disabled") && detail.contains(*codec))
+        {
             return DataError::Codec { file: file.into(), codec };
         }
         DataError::Corrupt { file: file.into(), format: "Parquet file", detail: shown(&detail, 300) }
@@ -35,7 +38,10 @@ pub(crate) fn as_csv(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, 
     let times: Vec<bool> = schema
         .columns()
         .iter()
-        .map(|c| matches!(c.logical_type_ref(), Some(LogicalType::Timestamp { .. })) || c.physical_type() == Physical::INT96)
+        .map(|c| {
+            matches!(c.logical_type_ref(), Some(LogicalType::Timestamp { .. }))
+                || c.physical_type() == Physical::INT96
+        })
         .collect();
     let mut out = csv::Writer::from_writer(Vec::new());
     let failed = |e: csv::Error| corrupt(e.to_string());

@@ -36,7 +36,12 @@ pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dat
 }
 
 /// Holds out samples for validation.
-pub(crate) fn hold_out_validation(targets: &Targets, rows: Vec<usize>, fraction: f64, seed: u64) -> Option<Parts> {
+pub(crate) fn hold_out_validation(
+    targets: &Targets,
+    rows: Vec<usize>,
+    fraction: f64,
+    seed: u64,
+) -> Option<Parts> {
     hold_out(targets, rows, fraction, seed ^ VALIDATION)
 }
 

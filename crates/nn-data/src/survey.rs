@@ -109,11 +109,13 @@ impl Survey {
     /// Pixels that are the same in every picture are kept: in a table of pixels every place counts.
     fn keep_pixels(&mut self, wishes: &[Option<Wish>]) {
         let is_pixel = |(column, wish): (&ColumnSurvey, &Option<Wish>)| {
-            matches!(column.kind, Kind::Target | Kind::Identifier | Kind::Ignored) || (column.bytes && wish.is_none())
+            matches!(column.kind, Kind::Target | Kind::Identifier | Kind::Ignored)
+                || (column.bytes && wish.is_none())
         };
         if self.columns.iter().zip(wishes).all(is_pixel) {
             let bytes = |column: &&mut ColumnSurvey| column.bytes && column.kind == Kind::Constant;
-            let count = self.columns.iter().filter(|column| column.bytes && column.kind != Kind::Target).count();
+            let count =
+                self.columns.iter().filter(|column| column.bytes && column.kind != Kind::Target).count();
             if count >= PIXELS {
                 self.columns.iter_mut().filter(bytes).for_each(|column| column.kind = Kind::Number);
             }

@@ -15,8 +15,20 @@ const SAMPLE: usize = 200;
 
 /// The names of columns that are usually the target.
 const TARGETS: [&str; 14] = [
-    "label", "target", "class", "y", "labels", "targets", "outcome", "response", "survived", "diagnosis", "species",
-    "price", "churn", "quality",
+    "label",
+    "target",
+    "class",
+    "y",
+    "labels",
+    "targets",
+    "outcome",
+    "response",
+    "survived",
+    "diagnosis",
+    "species",
+    "price",
+    "churn",
+    "quality",
 ];
 
 /// A table whose structure was recognised from its first rows.
@@ -160,7 +172,10 @@ impl Table {
     /// commas between them; else the column whose name is usual for a target; else the only column that is mostly text, if
     /// it is the first or the last; else, in a table of pixels (a label and a square number of at least 64 whole numbers
     /// from 0 to 255), the first, or the last if the first is constant; else the last.
-    pub(crate) fn label_columns(&self, wanted: Option<&str>) -> Result<(Vec<usize>, &'static str), DataError> {
+    pub(crate) fn label_columns(
+        &self,
+        wanted: Option<&str>,
+    ) -> Result<(Vec<usize>, &'static str), DataError> {
         if self.columns < 2 {
             return Err(DataError::OneColumn { file: self.file.clone() });
         }
@@ -304,7 +319,11 @@ impl Table {
 
     /// Reads all rows of a table of numbers, without preparation. `label` is the column that is not a feature; columns of
     /// which `skip` is true are left out.
-    pub(crate) fn read(&self, label: Option<usize>, skip: &[bool]) -> Result<(Inputs, Option<Labels>), DataError> {
+    pub(crate) fn read(
+        &self,
+        label: Option<usize>,
+        skip: &[bool],
+    ) -> Result<(Inputs, Option<Labels>), DataError> {
         let mut values = Values::new();
         let (mut texts, mut lines) = (Vec::new(), Vec::new());
         let skipped = |column: usize| skip.get(column).copied().unwrap_or(false);
@@ -340,7 +359,12 @@ impl Table {
 
     /// The labels as numbers, if all of them are, and as text otherwise. Whole numbers that an f64 cannot tell apart stay
     /// text: they are names.
-    pub(crate) fn answers(&self, texts: Vec<String>, lines: &[u64], column: usize) -> Result<Answers, DataError> {
+    pub(crate) fn answers(
+        &self,
+        texts: Vec<String>,
+        lines: &[u64],
+        column: usize,
+    ) -> Result<Answers, DataError> {
         const EXACT: f64 = 9_007_199_254_740_992.0; // 2⁵³
         let number = |text: &String| cell::number(text.as_bytes(), self.decimal);
         let numbers: Option<Vec<f64>> = texts.iter().map(number).collect();
@@ -427,11 +451,14 @@ impl Table {
         }
         let is_value = |cell: &[u8]| self.is_number(cell) || cell::is_missing(cell);
         match rows.get(1..) {
-            Some(rest @ [_, ..]) => first.iter().enumerate().any(|(column, cell)| {
-                // The first value below the name decides.
-                let below = rest.iter().filter_map(|row| row.get(column)).find(|cell| !cell::is_missing(cell));
-                !is_value(cell) && below.is_some_and(|below| self.is_number(below))
-            }) || all_text_header(rows),
+            Some(rest @ [_, ..]) => {
+                first.iter().enumerate().any(|(column, cell)| {
+                    // The first value below the name decides.
+                    let below =
+                        rest.iter().filter_map(|row| row.get(column)).find(|cell| !cell::is_missing(cell));
+                    !is_value(cell) && below.is_some_and(|below| self.is_number(below))
+                }) || all_text_header(rows)
+            }
             _ => !first.iter().any(|cell| self.is_number(cell)),
         }
     }
@@ -458,7 +485,9 @@ fn all_text_header(rows: &[ByteRecord]) -> bool {
         cells.dedup();
         cells.len() * 3 <= all
     };
-    distinct && rest.len() >= 6 && (0..first.len()).filter(|&column| repeats(column)).count() * 2 > first.len()
+    distinct
+        && rest.len() >= 6
+        && (0..first.len()).filter(|&column| repeats(column)).count() * 2 > first.len()
 }
 
 /// Whether a fraction is written with a comma, for certain: the delimiter is another character, some cells are numbers only
@@ -492,7 +521,8 @@ fn delimiter(bytes: &[u8]) -> u8 {
     };
     let first = lines.next().unwrap_or_default();
     let second = lines.next();
-    let agrees = |delimiter: u8| second.is_none_or(|second| count(second, delimiter) == count(first, delimiter));
+    let agrees =
+        |delimiter: u8| second.is_none_or(|second| count(second, delimiter) == count(first, delimiter));
     let found = |delimiter: u8| (count(first, delimiter) > 0 && agrees(delimiter), count(first, delimiter));
     // The first of equals counts.
     [b',', b';', b'\t', b'|'].into_iter().rev().max_by_key(|&d| found(d)).unwrap_or(b',')

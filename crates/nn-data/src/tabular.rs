@@ -102,7 +102,9 @@ impl Layout {
                 with,
                 without,
                 of: match &preparation.names {
-                    Some(names) => names.iter().take(12).map(|name| short(name)).collect::<Vec<_>>().join(", "),
+                    Some(names) => {
+                        names.iter().take(12).map(|name| short(name)).collect::<Vec<_>>().join(", ")
+                    }
                     None => "a table without a header".to_owned(),
                 },
             });
@@ -177,7 +179,8 @@ fn named(ours: &[String], position: usize, theirs: &[String]) -> Option<usize> {
     let before = ours[..position].iter().filter(|other| *other == name).count();
     let exact = theirs.iter().enumerate().filter(|(_, other)| *other == name).nth(before);
     let alike = || {
-        let mut alike = theirs.iter().enumerate().filter(|(_, other)| other.trim().eq_ignore_ascii_case(name.trim()));
+        let mut alike =
+            theirs.iter().enumerate().filter(|(_, other)| other.trim().eq_ignore_ascii_case(name.trim()));
         // A name that fits two columns fits none.
         alike.next().filter(|_| alike.next().is_none())
     };
@@ -225,7 +228,9 @@ impl Reader {
     fn finish(self) -> (Series, usize) {
         match self {
             Self::Words(words) => (words.finish(), 0),
-            Self::Numbers { cells, slips } | Self::Dates { cells, slips, .. } => (Series::Numbers(cells), slips),
+            Self::Numbers { cells, slips } | Self::Dates { cells, slips, .. } => {
+                (Series::Numbers(cells), slips)
+            }
         }
     }
 }
@@ -322,7 +327,10 @@ impl Columns {
             }
             _ => Encoding::Number { median: 0.0, mean: 0.0, deviation: 1.0, missing: false },
         };
-        let feature = |(_, position, kind): &(usize, usize, Kind)| Column { position: *position, encoding: encoding(kind) };
+        let feature = |(_, position, kind): &(usize, usize, Kind)| Column {
+            position: *position,
+            encoding: encoding(kind),
+        };
         Preparation {
             names: self.names.clone(),
             width: self.width,
@@ -363,8 +371,11 @@ struct Chosen<'a> {
 fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
     let Parts { columns, layout, train, test, validation, mut notes, survey, name } = parts;
     let file = columns.file.clone();
-    let all: Vec<&Labels> =
-        [Some(&train), test.as_ref(), validation.as_ref()].into_iter().flatten().filter_map(|s| s.labels.as_ref()).collect();
+    let all: Vec<&Labels> = [Some(&train), test.as_ref(), validation.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter_map(|s| s.labels.as_ref())
+        .collect();
     let decoder = Decoder::decide(&all, options)?;
     let targets = |sheet: &Sheet| -> Result<Targets, DataError> {
         match &sheet.labels {
@@ -429,7 +440,12 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
     for (at, set) in sets.iter().enumerate() {
         let (features, met) = preparation.apply(&set.sheet.series, &set.rows);
         if at > 0 || survey.is_none() {
-            unusual.extend(oddities(&preparation, &met, &set.sheet.slips, ["training", "test", "validation"][at]));
+            unusual.extend(oddities(
+                &preparation,
+                &met,
+                &set.sheet.slips,
+                ["training", "test", "validation"][at],
+            ));
         }
         let targets = select(set.targets, &set.rows, &preparation.targets);
         let data = Dataset::new(Features::F32(features), preparation.inputs(), targets, None)
@@ -453,6 +469,7 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         oddities: unusual,
         preparation: Some(preparation),
         survey,
+        picture_files: false,
     })
 }
 
@@ -478,11 +495,7 @@ fn target_note(
         (None, None) if layout.labels.len() > 1 => "numbers".to_owned(),
         (None, None) => "numbers, so a regression (--task classification changes it)".to_owned(),
     };
-    format!(
-        "{header}; the answer is column {}, {}{flag}: {task}",
-        all.join(" and "),
-        survey.target_reason
-    )
+    format!("{header}; the answer is column {}, {}{flag}: {task}", all.join(" and "), survey.target_reason)
 }
 
 /// Refuses a training set in which all samples are of one class.
@@ -524,14 +537,16 @@ fn fit(
     };
     if preparation.columns.len() < layout.features.len() || preparation.inputs() == 0 {
         // A column without inputs has no value in the training samples.
-        let empty = layout.features.iter().find(|(_, position, _)| {
-            preparation.columns.iter().all(|column| column.position != *position)
-        });
+        let empty = layout
+            .features
+            .iter()
+            .find(|(_, position, _)| preparation.columns.iter().all(|column| column.position != *position));
         let column = empty.map_or(String::new(), |(_, position, _)| preparation.name(*position));
         return Err(DataError::NoFeatures {
             file: columns.file.clone(),
             reason: if column.is_empty() {
-                "all are left out: `nn data show` says why, --numeric and --categorical keep a column".to_owned()
+                "all are left out: `nn data show` says why, --numeric and --categorical keep a column"
+                    .to_owned()
             } else {
                 format!("column {column} has no value among the training samples; leave it out with --ignore")
             },
@@ -542,7 +557,8 @@ fn fit(
 
 /// The scale of each target of a regression.
 fn target_scales(columns: &Columns, layout: &Layout, train: &Chosen<'_>, standardize: bool) -> Vec<Target> {
-    let Some(Answers::Numbers { data, width }) = train.sheet.labels.as_ref().map(|labels| &labels.answers) else {
+    let Some(Answers::Numbers { data, width }) = train.sheet.labels.as_ref().map(|labels| &labels.answers)
+    else {
         return Vec::new();
     };
     if !matches!(train.targets, Targets::Values { .. }) {
@@ -679,10 +695,15 @@ pub(crate) fn ask_array(preparation: &Preparation, inputs: Inputs) -> Result<Ask
 
 /// What was met that training did not have.
 fn oddities(preparation: &Preparation, met: &Met, slips: &[(usize, usize)], set: &str) -> Vec<String> {
-    let cells = |count: usize| if count == 1 { "1 cell has".to_owned() } else { format!("{count} cells have") };
+    let cells =
+        |count: usize| if count == 1 { "1 cell has".to_owned() } else { format!("{count} cells have") };
     let name = |position: usize| preparation.name(position);
     let unknown = met.unknown.iter().map(|&(position, count)| {
-        format!("{set} set, column {}: {} a value that no training sample has; it counts as other", name(position), cells(count))
+        format!(
+            "{set} set, column {}: {} a value that no training sample has; it counts as other",
+            name(position),
+            cells(count)
+        )
     });
     let missing = met.missing.iter().map(|&(position, count)| {
         format!("{set} set, column {}: {} no value, and no training sample lacks one; the median or none stands in", name(position), cells(count))

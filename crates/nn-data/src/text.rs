@@ -63,7 +63,8 @@ fn unmarked_utf16(bytes: &[u8]) -> Option<&'static Decoder> {
 
 /// Whether the start of a file looks like UTF-16 text.
 pub(crate) fn is_utf16(start: &[u8]) -> bool {
-    matches!(Decoder::for_bom(start), Some((decoder, _)) if decoder != UTF_8) || unmarked_utf16(start).is_some()
+    matches!(Decoder::for_bom(start), Some((decoder, _)) if decoder != UTF_8)
+        || unmarked_utf16(start).is_some()
 }
 
 /// The length of the lines before the table: comments that begin with `#`, and the line `sep=;` by which spreadsheets name

@@ -76,12 +76,32 @@ pub(crate) fn byte(cell: &[u8]) -> Option<u8> {
 
 /// The patterns of dates, the unambiguous ones first; where a column fits two, the first is taken.
 const DATES: [&str; 14] = [
-    "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%y",
-    "%m/%d/%y", "%d/%m/%y", "%b %d, %Y", "%d %b %Y", "%d-%b-%Y",
+    "%Y-%m-%d",
+    "%Y/%m/%d",
+    "%Y.%m.%d",
+    "%d.%m.%Y",
+    "%m/%d/%Y",
+    "%d/%m/%Y",
+    "%m-%d-%Y",
+    "%d-%m-%Y",
+    "%d.%m.%y",
+    "%m/%d/%y",
+    "%d/%m/%y",
+    "%b %d, %Y",
+    "%d %b %Y",
+    "%d-%b-%Y",
 ];
 /// The patterns of the time after a date.
-const TIMES: [&str; 8] =
-    ["", " %H:%M:%S%.f", "T%H:%M:%S%.f", "T%H:%M:%S%.fZ", " %H:%M:%S%.f%:z", "T%H:%M:%S%.f%:z", " %H:%M", "T%H:%M"];
+const TIMES: [&str; 8] = [
+    "",
+    " %H:%M:%S%.f",
+    "T%H:%M:%S%.f",
+    "T%H:%M:%S%.fZ",
+    " %H:%M:%S%.f%:z",
+    "T%H:%M:%S%.f%:z",
+    " %H:%M",
+    "T%H:%M",
+];
 /// The patterns of a time alone.
 const ALONE: [&str; 2] = ["%H:%M:%S%.f", "%H:%M"];
 
@@ -170,10 +190,9 @@ impl Part {
         const DAY: i64 = 86_400;
         let seconds = seconds as i64;
         let (days, rest) = (seconds.div_euclid(DAY), seconds.rem_euclid(DAY));
-        let Some(date) = Date::new(1970, 1, 1)
-            .ok()
-            .and_then(|epoch| epoch.checked_add(jiff::SignedDuration::from_hours(days.checked_mul(24)?)).ok())
-        else {
+        let Some(date) = Date::new(1970, 1, 1).ok().and_then(|epoch| {
+            epoch.checked_add(jiff::SignedDuration::from_hours(days.checked_mul(24)?)).ok()
+        }) else {
             return 0.0;
         };
         match self {
@@ -216,9 +235,8 @@ mod tests {
 
     #[test]
     fn dates_of_many_kinds() {
-        let found = |cell: &str| {
-            patterns().find_map(|p| moment(cell.as_bytes(), &p).map(|seconds| (p, seconds)))
-        };
+        let found =
+            |cell: &str| patterns().find_map(|p| moment(cell.as_bytes(), &p).map(|seconds| (p, seconds)));
         for (cell, pattern, seconds) in [
             ("1970-01-02", "%Y-%m-%d", 86_400.0),
             ("1969-12-31", "%Y-%m-%d", -86_400.0),

@@ -103,7 +103,10 @@ mod tests {
         let back = words(&[None, Some("b"), Some("a")]);
         assert_eq!(of(&forth, &[0, 1, 2]), of(&back, &[2, 1, 0]));
         assert_ne!(of(&forth, &[0, 1, 2]), of(&back, &[0, 1, 2]));
-        assert_ne!(of(&words(&[Some("ab"), Some("")]), &[0, 1]), of(&words(&[Some("a"), Some("b")]), &[0, 1]));
+        assert_ne!(
+            of(&words(&[Some("ab"), Some("")]), &[0, 1]),
+            of(&words(&[Some("a"), Some("b")]), &[0, 1])
+        );
         let numbers = |x| Series::Numbers(vec![x]);
         assert_eq!(of(&numbers(f64::NAN), &[0]), of(&numbers(-f64::NAN), &[0]));
     }

@@ -128,8 +128,9 @@ fn identifier(name: Option<&str>, profile: &Profile) -> Option<String> {
         return Some("by its name and its values, nearly all distinct".into());
     }
     let texts = profile.texts() * 2 > profile.present() && profile.date_patterns().is_empty();
-    (texts && profile.distinct() > 20 && profile.is_nearly_distinct(0.5))
-        .then(|| format!("text, of which {} of {} values are distinct", profile.distinct(), profile.present()))
+    (texts && profile.distinct() > 20 && profile.is_nearly_distinct(0.5)).then(|| {
+        format!("text, of which {} of {} values are distinct", profile.distinct(), profile.present())
+    })
 }
 
 /// The words of a name: `userId` and `user_id` have the same.

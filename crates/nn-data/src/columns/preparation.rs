@@ -190,7 +190,9 @@ impl Encoding {
                     }
                 }
                 let mut found: Vec<usize> = (0..names.len()).filter(|&code| counts[code] > 0).collect();
-                found.sort_unstable_by(|&a, &b| counts[b].cmp(&counts[a]).then_with(|| names[a].cmp(&names[b])));
+                found.sort_unstable_by(|&a, &b| {
+                    counts[b].cmp(&counts[a]).then_with(|| names[a].cmp(&names[b]))
+                });
                 let other = found.len() > MOST_VALUES;
                 found.truncate(MOST_VALUES);
                 let mut values: Vec<String> = found.into_iter().map(|code| names[code].clone()).collect();
@@ -333,14 +335,17 @@ impl Preparation {
         let mut all = Vec::with_capacity(self.inputs());
         for Column { position, encoding } in &self.columns {
             let name = self.names.as_ref().and_then(|names| names.get(*position));
-            let name = name.map_or_else(|| format!("column {position}"), |name| crate::error::shown(name, 60));
+            let name =
+                name.map_or_else(|| format!("column {position}"), |name| crate::error::shown(name, 60));
             let missing = match encoding {
                 Encoding::Number { missing, .. } => {
                     all.push(name.clone());
                     *missing
                 }
                 Encoding::Category { values, missing, .. } => {
-                    all.extend(values.iter().map(|value| format!("{name}={}", crate::error::shown(value, 60))));
+                    all.extend(
+                        values.iter().map(|value| format!("{name}={}", crate::error::shown(value, 60))),
+                    );
                     *missing
                 }
                 Encoding::Date { parts, missing, .. } => {
@@ -432,8 +437,14 @@ mod tests {
     fn prepared(kind: &Kind, series: Series, train: &[usize], all: &[usize]) -> (Vec<f32>, Met, Preparation) {
         let encoding = Encoding::fit(kind, &series, train, true);
         let columns = vec![Column { position: 0, encoding }];
-        let preparation =
-            Preparation { names: None, width: 1, answers: Vec::new(), weights: None, columns, targets: Vec::new() };
+        let preparation = Preparation {
+            names: None,
+            width: 1,
+            answers: Vec::new(),
+            weights: None,
+            columns,
+            targets: Vec::new(),
+        };
         let (out, met) = preparation.apply(&[series], all);
         assert!(preparation.is_consistent(preparation.inputs()));
         (out, met, preparation)

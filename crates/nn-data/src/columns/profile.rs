@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn counting_rows() {
         let count = |from: usize, to: usize| -> Vec<String> { (from..to).map(|n| n.to_string()).collect() };
-        let counts = |cells: Vec<String>| of(&cells.iter().map(String::as_str).collect::<Vec<_>>()).counts_rows();
+        let counts =
+            |cells: Vec<String>| of(&cells.iter().map(String::as_str).collect::<Vec<_>>()).counts_rows();
         assert_eq!(counts(count(0, 300)), Some(0.0));
         assert_eq!(counts(count(1, 20)), Some(1.0));
         assert_eq!(counts(count(1, 9)), None, "too few rows to tell");

@@ -61,6 +61,12 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
+    fn picture_folder_properties_hold(bytes in damaged("pictures")) {
+        let folder = tempfile::tempdir().unwrap();
+        check_archive(&bytes, folder.path());
+    }
+
+    #[test]
     fn archive_properties_hold(bytes in damaged("archive")) {
         let folder = tempfile::tempdir().unwrap();
         check_archive(&bytes, folder.path());
@@ -76,7 +82,12 @@ fn seeds_are_accepted() {
     let accepted = |bytes: &[u8]| Array::parse(bytes, "x", LIMIT).is_ok_and(|array| array.inputs().is_ok());
     assert!(seeds("npy").iter().filter(|bytes| accepted(bytes)).count() >= 5);
     for bytes in seeds("csv") {
-        assert!(Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None).unwrap().read(Some(2), &[]).is_ok());
+        assert!(
+            Table::open(bytes[1..].to_vec(), "x", &LoadOptions::default(), None)
+                .unwrap()
+                .read(Some(2), &[])
+                .is_ok()
+        );
     }
     let folder = tempfile::tempdir().unwrap();
     for bytes in seeds("table") {

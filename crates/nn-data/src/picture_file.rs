@@ -1,4 +1,4 @@
-//! Decoding bytes to upright grey pixels, with every length bounded before anything is allocated.
+//! PNG and JPEG: decoding bytes to upright grey pixels, with every length bounded before anything is allocated.
 
 use std::io::Cursor;
 
@@ -16,23 +16,38 @@ pub const MOST_PIXELS: usize = 64_000_000;
 
 /// A picture with one channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Grey {
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub struct Grey {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
     /// Row-major, 0 for black and 255 for white.
-    pub(super) luma: Vec<u8>,
+    pub luma: Vec<u8>,
 }
 
 /// The reason that bytes are not a picture; the caller adds the file's name.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub enum Refused {
+    /// The bytes are something else, which is named.
     NotAPicture(&'static str),
+    /// The bytes are damaged or truncated.
     Damaged(String),
+    /// The coding is valid, but not supported.
     Unsupported(&'static str),
-    TooManyPixels { width: usize, height: usize },
+    /// The header claims too many pixels.
+    TooManyPixels {
+        /// Columns of pixels.
+        width: usize,
+        /// Rows of pixels.
+        height: usize,
+    },
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<Grey, Refused> {
+/// Decodes a PNG or JPEG.
+///
+/// # Errors
+/// [`Refused`] if the bytes are no such picture, or one that is damaged or too large.
+pub fn decode(bytes: &[u8]) -> Result<Grey, Refused> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     if starts(b"\x89PNG\r\n\x1a\n") {
         return png(bytes);
