@@ -13,8 +13,8 @@ use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::{OutputKind, predicted};
-use crate::progress::warn;
 use crate::picture::{self, Field, Invert, Picture};
+use crate::progress::warn;
 use crate::show;
 use crate::store::ModelFile;
 
@@ -108,7 +108,8 @@ fn with_folders(files: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
 fn has_name_of_picture(path: &Path) -> bool {
     let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    !hidden && ["png", "jpg", "jpeg", "gif", "webp", "bmp", "heic", "tif", "tiff", "avif"].contains(&&ending[..])
+    !hidden
+        && ["png", "jpg", "jpeg", "gif", "webp", "bmp", "heic", "tif", "tiff", "avif"].contains(&&ending[..])
 }
 
 fn from_data(config: &PredictConfig, model: &ModelFile, data: &str, count: usize) -> Result<Batch, Failure> {
@@ -255,7 +256,8 @@ fn as_text(model: &ModelFile, answered: &[Answered]) -> Result<(), Failure> {
         match (&model.input.classes, model.input.image) {
             (None, _) => {
                 for (sample, outputs) in answers.chunks_exact(width).enumerate() {
-                    let numbers: Vec<String> = in_units(model, outputs).iter().map(|x| format!("{x:.6}")).collect();
+                    let numbers: Vec<String> =
+                        in_units(model, outputs).iter().map(|x| format!("{x:.6}")).collect();
                     text += &format!("sample {sample}: {}\n", numbers.join(" "));
                 }
             }

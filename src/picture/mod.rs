@@ -22,9 +22,9 @@ use std::path::{Path, PathBuf};
 use nn_data::picture_file::{Refused, decode};
 use thiserror::Error;
 
-pub use nn_data::picture_file::{LONGEST_SIDE, MOST_PIXELS};
 pub use frame::Field;
 pub use ink::Invert;
+pub use nn_data::picture_file::{LONGEST_SIDE, MOST_PIXELS};
 pub(crate) use resize::resize;
 
 /// The largest file that is read, in bytes.

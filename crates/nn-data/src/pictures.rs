@@ -56,17 +56,23 @@ pub(crate) fn read(container: &Container, files: &[&str], options: &LoadOptions)
     let members: Vec<Member<'_>> = all.iter().filter_map(|name| member(name)).collect();
     let mut notes = Vec::new();
     if members.is_empty() {
-        return Err(DataError::NoClassFolders { file: container.name(), picture: shown(all.first().unwrap_or(&""), 60) });
+        return Err(DataError::NoClassFolders {
+            file: container.name(),
+            picture: shown(all.first().unwrap_or(&""), 60),
+        });
     }
     let count = |part| members.iter().filter(|member| member.part == part).count();
-    let (train, test, validation) = (count(Some(Part::Train)), count(Some(Part::Test)), count(Some(Part::Validation)));
+    let (train, test, validation) =
+        (count(Some(Part::Train)), count(Some(Part::Test)), count(Some(Part::Validation)));
     let wanted_test = match (test, validation) {
         (0, 0) => None,
         (0, _) => Some(Part::Validation),
         _ => Some(Part::Test),
     };
     let (training, test): (Vec<Member<'_>>, Vec<Member<'_>>) = if train > 0 {
-        let of = |part: Option<Part>| members.iter().filter(|m| part.is_some() && m.part == part).copied().collect();
+        let of = |part: Option<Part>| {
+            members.iter().filter(|m| part.is_some() && m.part == part).copied().collect()
+        };
         (of(Some(Part::Train)), of(wanted_test))
     } else {
         // Without a folder `train`, the names of folders say nothing but classes.
@@ -79,7 +85,10 @@ pub(crate) fn read(container: &Container, files: &[&str], options: &LoadOptions)
     if unused > 0 {
         let read: BTreeSet<&str> = training.iter().chain(&test).map(|member| member.name).collect();
         let first = all.iter().find(|name| !read.contains(*name)).unwrap_or(&"");
-        notes.push(format!("{unused} pictures are left out, such as {}: they are in no class of the training or test set", shown(first, 60)));
+        notes.push(format!(
+            "{unused} pictures are left out, such as {}: they are in no class of the training or test set",
+            shown(first, 60)
+        ));
     }
     let known: BTreeSet<&str> = training.iter().map(|member| member.class).collect();
     if known.len() < 2 && options.class_names.is_none() {
@@ -88,7 +97,9 @@ pub(crate) fn read(container: &Container, files: &[&str], options: &LoadOptions)
     }
     let known: Vec<&str> = known.into_iter().collect();
     notes.push(format!("each folder is a class: {}", listed(&known)));
-    notes.push("the greys of the pictures are used as they are: dark ink on light paper is not inverted".to_owned());
+    notes.push(
+        "the greys of the pictures are used as they are: dark ink on light paper is not inverted".to_owned(),
+    );
     let mut reader = Reader { container, size: None, limit: options.max_bytes };
     let train = reader.samples(&training)?;
     let test = if test.is_empty() { None } else { Some(reader.samples(&test)?) };
@@ -147,15 +158,21 @@ impl Reader<'_> {
     fn picture(&mut self, name: &str, bytes: &[u8]) -> Result<Vec<u8>, DataError> {
         let file = || self.container.display(name);
         let grey = decode(bytes).map_err(|refused| match refused {
-            Refused::NotAPicture(what) => DataError::BadPicture { file: file(), problem: format!("is {what}, not a PNG or JPEG") },
-            Refused::Unsupported(coding) => DataError::BadPicture { file: file(), problem: format!("is {coding}, which is not supported") },
+            Refused::NotAPicture(what) => {
+                DataError::BadPicture { file: file(), problem: format!("is {what}, not a PNG or JPEG") }
+            }
+            Refused::Unsupported(coding) => DataError::BadPicture {
+                file: file(),
+                problem: format!("is {coding}, which is not supported"),
+            },
             Refused::Damaged(reason) => DataError::BadPicture {
                 file: file(),
                 problem: format!("is damaged or truncated ({})", shown(&reason, 200)),
             },
-            Refused::TooManyPixels { width, height } => {
-                DataError::BadPicture { file: file(), problem: format!("has {width}×{height} pixels, which is too many") }
-            }
+            Refused::TooManyPixels { width, height } => DataError::BadPicture {
+                file: file(),
+                problem: format!("has {width}×{height} pixels, which is too many"),
+            },
         })?;
         match &self.size {
             None => self.size = Some((grey.height, grey.width, file())),
