@@ -44,7 +44,9 @@ fn training_continues_if_checkpoints_cannot_be_written() {
 fn a_stopped_run_that_cannot_write_its_checkpoint_exits_with_130() {
     let place = Place::new();
     let train = |epochs: u32| {
-        format!("train --quiet --out run --recipe book --optimizer adam --hidden 200 --log-steps 0 --epochs {epochs}")
+        format!(
+            "train --quiet --out run --recipe book --optimizer adam --hidden 200 --log-steps 0 --epochs {epochs}"
+        )
     };
     let _ = place.nn(&train(1)).ok();
     let script = format!("ulimit -f 256; exec \"$NN\" {} --resume --checkpoint-steps 10", train(1_000_000));
@@ -91,7 +93,7 @@ fn a_run_resumes_after_its_disk_was_full() {
     {
         assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
     }
-    let arguments = "--optimizer adam --hidden 200 --epochs 9";
+    let arguments = "--recipe book --optimizer adam --hidden 200 --epochs 9";
     let _ = place.nn(&format!("train --quiet --out calm {arguments}")).ok();
     same(&place, "run", "calm");
     place.no_halves();
