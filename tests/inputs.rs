@@ -34,8 +34,8 @@ fn a_pipe_is_as_good_as_a_file() {
     for (direct, piped) in [
         (format!("eval --json {model} --data t.csv"), format!("eval --json {model} --data /dev/stdin")),
         (
-            "replay --json --checkpoint file/checkpoints/step-000000000002.safetensors --data t.csv".to_owned(),
-            "replay --json --checkpoint file/checkpoints/step-000000000002.safetensors --data /dev/stdin".to_owned(),
+            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data t.csv".to_owned(),
+            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data /dev/stdin".to_owned(),
         ),
     ] {
         let direct = bash(&place, &format!("\"$NN\" {direct}")).ok();

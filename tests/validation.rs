@@ -18,7 +18,8 @@ fn without_validation_samples_nothing_is_chosen_and_with_them_the_best_is() {
     assert!(lines.iter().all(|line| line.chars().count() <= 80), "{ran:#?}");
     let (metrics, summary) = (place.metrics("run"), place.summary("run"));
     assert!(metrics[0]["validation_loss"].is_null() && metrics[0]["validation_accuracy"].is_null());
-    for name in ["loss", "accuracy", "macro_f1", "balanced_accuracy"].map(|name| format!("validation_{name}")) {
+    for name in ["loss", "accuracy", "macro_f1", "balanced_accuracy"].map(|name| format!("validation_{name}"))
+    {
         assert!(metrics[1][&name].is_f64(), "{name}");
         assert_eq!(metrics[1][&name], summary[&name], "{name}");
     }
@@ -80,8 +81,16 @@ fn a_time_becomes_epochs_which_give_the_same_weights_without_it() {
 fn a_run_that_stands_still_says_why_while_it_runs() {
     let place = Place::new();
     for (arguments, says, remedy) in [
-        ("--hidden 30,30,30,30,30 --epochs 5", "no better than the 0.44999 of a constant answer", "--recipe auto"),
-        ("--hidden 100 --recipe book --learning-rate 1e-9 --epochs 3", "the gradients have vanished", "--recipe auto"),
+        (
+            "--hidden 30,30,30,30,30 --epochs 5",
+            "no better than the 0.44999 of a constant answer",
+            "--recipe auto",
+        ),
+        (
+            "--hidden 100 --recipe book --learning-rate 1e-9 --epochs 3",
+            "the gradients have vanished",
+            "--recipe auto",
+        ),
         (
             "--activation relu --output linear --optimizer adam --learning-rate 5 --epochs 2",
             "units of hidden layer 1 are dead",
@@ -100,7 +109,8 @@ fn a_run_that_stands_still_says_why_while_it_runs() {
     }
     // The loss of a run that learns too fast, on numbers.
     let _ = place.file("line.csv", linear_csv(300));
-    let fast = "--data line.csv --hidden none --optimizer sgd --schedule constant --learning-rate 0.0001 --epochs 3";
+    let fast =
+        "--data line.csv --hidden none --optimizer sgd --schedule constant --learning-rate 0.0001 --epochs 3";
     let ran = place.nn(&format!("train --quiet --out slow {fast}")).ok();
     assert!(!ran.stderr.contains("has risen"), "{ran:#?}");
     for quiet in ["", "--validation-fraction 0.1", "--recipe auto --epochs 12"] {

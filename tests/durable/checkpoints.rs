@@ -10,8 +10,7 @@ use crate::{checkpoint, checkpoints, copy, same, same_best, two_checkpoints};
 #[test]
 fn the_newest_checkpoints_and_the_best_are_kept_and_can_be_evaluated() {
     let place = Place::new();
-    let arguments =
-        "--batch-size 1 --epochs 8 --checkpoint-steps 100 --keep-checkpoints 4 --checkpoint-seconds 0 \
+    let arguments = "--batch-size 1 --epochs 8 --checkpoint-steps 100 --keep-checkpoints 4 --checkpoint-seconds 0 \
          --validation-fraction 0.1";
     let _ = place.nn(&format!("train --quiet --out run {arguments}")).ok();
     let summary = place.summary("run");

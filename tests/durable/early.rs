@@ -42,7 +42,8 @@ fn a_run_ends_when_the_log_says_so_with_the_weights_of_the_best_epoch() {
     let metrics = place.metrics("calm");
     for (line, epoch) in metrics.iter().zip(1..) {
         assert!(since < 4, "it did not end in time");
-        let [accuracy, loss] = ["validation_accuracy", "validation_loss"].map(|name| line[name].as_f64().unwrap());
+        let [accuracy, loss] =
+            ["validation_accuracy", "validation_loss"].map(|name| line[name].as_f64().unwrap());
         if (accuracy, -loss) > (best.0, best.1) {
             (best, since) = ((accuracy, -loss, epoch), 0);
         } else {
@@ -122,7 +123,10 @@ fn a_run_whose_epochs_end_first_has_the_best_weights_too_and_can_go_on() {
         let best = ModelFile::read(&place.at("run/checkpoints/best.safetensors")).unwrap();
         assert_eq!(summary["steps"], best.run.step, "{summary:#}");
         if epochs < 400 {
-            assert_eq!((&summary["outcome"], &summary["stopped_at_step"]), (&"complete".into(), &(epochs * 324).into()));
+            assert_eq!(
+                (&summary["outcome"], &summary["stopped_at_step"]),
+                (&"complete".into(), &(epochs * 324).into())
+            );
         }
     }
     ended_alike(&place, "run");

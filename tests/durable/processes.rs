@@ -15,8 +15,7 @@ fn a_run_survives_being_killed_again_and_again() {
     let place = Place::new();
     let seed = std::env::var("NN_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123);
     println!("NN_TEST_SEED={seed}");
-    let arguments =
-        "--batch-size 1 --epochs 60 --optimizer momentum --learning-rate 0.3 --checkpoint-steps 300 \
+    let arguments = "--batch-size 1 --epochs 60 --optimizer momentum --learning-rate 0.3 --checkpoint-steps 300 \
          --validation-fraction 0.1";
     let calm = Instant::now();
     let _ = place.nn(&format!("train --quiet --out calm {arguments}")).ok();

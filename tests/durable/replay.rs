@@ -20,7 +20,8 @@ fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
     assert_eq!((&json["compared"], &json["first_difference"]), (&(169 + 2).into(), &Value::Null));
     assert_eq!(replay("--until 432").ok().stdout.matches("all 2 hashes").count(), 1);
     let _ = place.nn("train --quiet --epochs 3 --validation-fraction 0.1 --out chosen").ok();
-    let best = place.nn("replay --checkpoint chosen/checkpoints/best.safetensors --log chosen/metrics.jsonl").ok();
+    let best =
+        place.nn("replay --checkpoint chosen/checkpoints/best.safetensors --log chosen/metrics.jsonl").ok();
     assert!(best.stdout.contains("agree"), "{best:#?}");
     replay("--until 431").refused(2, &["--until 431 is before", "step 432", "help: "]);
     replay("--log nowhere").refused(3, &["cannot read the log nowhere", "--log"]);
@@ -77,7 +78,7 @@ fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
 fn a_replay_needs_the_data_of_the_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));
-    let train = "train --quiet --data line.csv --test-fraction 0.25 --learning-rate 0.02 --out run";
+    let train = "train --quiet --data line.csv --test-fraction 0.25 --recipe book --out run";
     for epochs in [2, 5] {
         let _ = place.nn(&format!("{train} --epochs {epochs} --resume")).ok();
     }
@@ -99,10 +100,13 @@ fn a_replay_needs_the_data_of_the_run() {
     let fruit: String =
         (0..60).map(|i| format!("{},{},{}\n", i % 7, i % 3, ["pear", "fig", "plum"][i % 3])).collect();
     let _ = place.file("fruit.csv", format!("a,b,fruit\n{fruit}"));
-    let _ = place.nn("train --quiet --data fruit.csv --epochs 4 --out fruit --validation-fraction 0.1").ok();
+    let _ = place
+        .nn("train --quiet --data fruit.csv --recipe book --epochs 4 --out fruit --validation-fraction 0.1")
+        .ok();
     // Plain SGD has no state, so the exported model will do. It has no steps left to compute.
     let ran = place.nn("replay --checkpoint fruit/model.safetensors --data fruit.csv").ok();
     assert!(ran.stdout.contains("all 2 hashes"), "{ran:#?}");
-    let best = "replay --checkpoint fruit/checkpoints/best.safetensors --data fruit.csv --validation-fraction 0.1";
+    let best =
+        "replay --checkpoint fruit/checkpoints/best.safetensors --data fruit.csv --validation-fraction 0.1";
     let _ = place.nn(best).ok();
 }

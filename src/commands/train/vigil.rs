@@ -112,7 +112,9 @@ impl Vigil {
         let Seen { epoch, loss, rate, params } = *seen;
         if let Some(first) = self.first.filter(|&first| loss > EXPLOSION * first && self.is_trivial(loss)) {
             return Some(format!(
-                "the training loss has risen to {loss:.3} in epoch {epoch}, from {first:.3} in the first; try {}",
+                "the training loss has risen to {} in epoch {epoch}, from {} in the first; try {}",
+                in_words(loss),
+                in_words(first),
                 self.slower()
             ));
         }
@@ -171,6 +173,11 @@ impl Vigil {
             ),
         }
     }
+}
+
+/// A loss, which may be very large.
+fn in_words(loss: f64) -> String {
+    if loss < 1e6 { format!("{loss:.3}") } else { format!("{loss:.1e}") }
 }
 
 /// ‖after − before‖ / ‖before‖.
