@@ -121,7 +121,8 @@ impl Progress {
     /// Prints the results of an epoch; of very many epochs only about thirty, the first and the last among them.
     pub(crate) fn epoch(&self, line: &EpochLine) {
         let stride = if line.epochs > 2 * SHOWN_EPOCHS { line.epochs.div_ceil(SHOWN_EPOCHS) } else { 1 };
-        if line.epoch == 1 || line.epoch == u64::from(line.epochs) || line.epoch.is_multiple_of(stride.into()) {
+        if line.epoch == 1 || line.epoch == u64::from(line.epochs) || line.epoch.is_multiple_of(stride.into())
+        {
             self.say(&line.text());
         }
     }

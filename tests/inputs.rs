@@ -34,8 +34,10 @@ fn a_pipe_is_as_good_as_a_file() {
     for (direct, piped) in [
         (format!("eval --json {model} --data t.csv"), format!("eval --json {model} --data /dev/stdin")),
         (
-            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data t.csv".to_owned(),
-            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data /dev/stdin".to_owned(),
+            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data t.csv"
+                .to_owned(),
+            "replay --json --checkpoint file/checkpoints/step-000000000004.safetensors --data /dev/stdin"
+                .to_owned(),
         ),
     ] {
         let direct = bash(&place, &format!("\"$NN\" {direct}")).ok();
@@ -116,16 +118,20 @@ fn more_memory_than_there_is_is_refused_before_it_is_taken() {
     ran.refused(1, &says);
     assert!(!place.at("run").exists(), "the folders of a run that never began were left behind");
     // The remedies work.
-    limited(1_000_000, "train --quiet --epochs 1 --threads 2 --recipe book --hidden 200,200 --out small").ok();
+    limited(1_000_000, "train --quiet --epochs 1 --threads 2 --recipe book --hidden 200,200 --out small")
+        .ok();
     // The limits leave room for the addresses that the allocator reserves for threads, which vary by 128 MiB.
-    let adam = "train --quiet --epochs 1 --threads 2 --batch-size 480 --recipe book --hidden 12000,1000 --out adam";
+    let adam =
+        "train --quiet --epochs 1 --threads 2 --batch-size 480 --recipe book --hidden 12000,1000 --out adam";
     limited(635_000, &format!("{adam} --optimizer adam")).refused(1, &["or choose --optimizer sgd"]);
     limited(635_000, adam).ok();
     let large = "train --quiet --epochs 1 --threads 2 --recipe book --hidden 20000 --out large --batch-size";
     limited(480_000, &format!("{large} 1400")).refused(1, &["help: make --batch-size smaller"]);
     limited(480_000, &format!("{large} 100")).ok();
     // A run within the limit that takes much says how much.
-    let ran = place.nn("train --epochs 1 --threads 2 --batch-size 1500 --recipe book --hidden 6000,2000 --out much").ok();
+    let ran = place
+        .nn("train --epochs 1 --threads 2 --batch-size 1500 --recipe book --hidden 6000,2000 --out much")
+        .ok();
     assert!(
         ran.stdout.contains("the run takes about") && ran.stdout.contains("for a checkpoint"),
         "{ran:#?}"

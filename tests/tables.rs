@@ -49,7 +49,8 @@ fn samples(survey: &Value) -> (u64, u64) {
 fn trained(name: &str, label: &str) -> (Place, Value, Ran) {
     let place = place_of(name);
     let file = Path::new(name).file_name().unwrap().to_str().unwrap();
-    let ran = place.command(["train", "--data", file, "--label-column", label, "--out", "run"]).output().unwrap();
+    let ran =
+        place.command(["train", "--data", file, "--label-column", label, "--out", "run"]).output().unwrap();
     let ran = Ran::from(ran).ok();
     let summary = place.summary("run");
     (place, summary, ran)
@@ -88,8 +89,23 @@ fn public_tables_are_learnt_without_options() {
 fn columns_that_are_no_features_are_left_out_and_named() {
     let survey = shown("tables/penguins_raw.csv", "--label-column Species");
     let expected = [
-        "category", "number", "target", "constant", "category", "constant", "identifier", "category", "date", "number",
-        "number", "number", "number", "category", "number", "number", "category",
+        "category",
+        "number",
+        "target",
+        "constant",
+        "category",
+        "constant",
+        "identifier",
+        "category",
+        "date",
+        "number",
+        "number",
+        "number",
+        "number",
+        "category",
+        "number",
+        "number",
+        "category",
     ];
     assert_eq!(kinds(&survey), expected, "{survey:#}");
     assert_eq!(kinds(&shown("tables/iris_index.csv", ""))[0], "identifier");
@@ -136,7 +152,13 @@ fn many_whole_numbers_are_a_regression_and_said_to_be_one() {
 fn headers_comments_and_delimiters() {
     let survey = shown("pandas_unnamed_cols.csv", "");
     assert_eq!((survey["rows"].as_u64(), classes(&survey).len()), (Some(100), 10));
-    for name in ["csv_comment.csv", "csv_sep_line.csv", "csv_trailing_delim.csv", "csv_trailing_delim_hdr.csv", "csv_utf16.csv"] {
+    for name in [
+        "csv_comment.csv",
+        "csv_sep_line.csv",
+        "csv_trailing_delim.csv",
+        "csv_trailing_delim_hdr.csv",
+        "csv_utf16.csv",
+    ] {
         let survey = shown(name, "");
         assert_eq!((samples(&survey), classes(&survey).len()), ((48, 12), 3), "{name}: {survey:#}");
         assert_eq!(survey["input_width"], 2, "{name}");
@@ -158,7 +180,9 @@ fn a_model_finds_its_columns_by_name() {
         copy(&place, other);
     }
     let _ = place.nn("train --quiet --data csv_crlf.csv --out run").ok();
-    let eval = |file: &str| place.nn(&format!("eval --json --model run/model.safetensors --data {file}")).ok().json();
+    let eval = |file: &str| {
+        place.nn(&format!("eval --json --model run/model.safetensors --data {file}")).ok().json()
+    };
     assert_eq!(eval("csv_crlf.csv"), eval("csv_columns_permuted.csv"));
 
     let ask = |text: &str| {
@@ -167,7 +191,9 @@ fn a_model_finds_its_columns_by_name() {
     };
     let outputs = |ran: Ran| ran.ok().json()["predictions"][0]["outputs"].clone();
     let plain = outputs(ask("a,b\n1,-1\n"));
-    for same in ["b,a\n-1,1\n", ",a,b\n0,1,-1\n", "extra,B,A\nx,-1,1\n", "a,b,label\n1,-1,2\n", "1,-1\n", "1,-1,2\n"] {
+    for same in
+        ["b,a\n-1,1\n", ",a,b\n0,1,-1\n", "extra,B,A\nx,-1,1\n", "a,b,label\n1,-1,2\n", "1,-1\n", "1,-1,2\n"]
+    {
         assert_eq!(outputs(ask(same)), plain, "{same}");
     }
     let ran = place.nn("predict --json --model run/model.safetensors pred_index_first.csv").ok();
@@ -193,7 +219,10 @@ fn what_training_never_saw_is_counted() {
          Atlantis,male,2008,39,18,190,3700\nBiscoe,,NA,,18,abc,3700\n",
     );
     let ran = place.nn("predict --model run/model.safetensors new.csv").ok();
-    for part in ["`island`: 1 cell has a value that no training sample has", "`flipper_length_mm`: 1 cell has no number"] {
+    for part in [
+        "`island`: 1 cell has a value that no training sample has",
+        "`flipper_length_mm`: 1 cell has no number",
+    ] {
         assert!(ran.stderr.contains(part), "{part}: {ran:#?}");
     }
     assert_eq!(ran.stdout.lines().count(), 2, "{ran:#?}");
@@ -202,11 +231,15 @@ fn what_training_never_saw_is_counted() {
 #[test]
 fn regressions_answer_in_the_units_of_the_target() {
     let (place, summary, _) = trained("tables/cars_mpg.csv", "Miles_per_Gallon");
-    let _ = place.file("one.csv", "Cylinders,Displacement,Horsepower,Weight_in_lbs,Acceleration,Origin\n8,350,165,3693,11.5,USA\n");
+    let _ = place.file(
+        "one.csv",
+        "Cylinders,Displacement,Horsepower,Weight_in_lbs,Acceleration,Origin\n8,350,165,3693,11.5,USA\n",
+    );
     let json = place.nn("predict --json --model run/model.safetensors one.csv").ok().json();
     let answer = json["predictions"][0]["outputs"][0].as_f64().unwrap();
     assert!((10.0..20.0).contains(&answer), "{answer} miles per gallon");
-    let eval = place.nn("eval --json --model run/model.safetensors --data cars_mpg.csv --label-column Miles_per_Gallon");
+    let eval = place
+        .nn("eval --json --model run/model.safetensors --data cars_mpg.csv --label-column Miles_per_Gallon");
     let eval = eval.ok().json();
     for (ours, theirs) in [("test_rmse", "rmse"), ("test_r2", "r2"), ("test_mae", "mae")] {
         let (a, b) = (summary[ours].as_f64().unwrap(), eval["regression"][theirs].as_f64().unwrap());
@@ -224,7 +257,8 @@ fn several_targets_weights_and_options() {
     let _ = train("--label-column Miles_per_Gallon,Horsepower --ignore Origin", "two").ok();
     let json = place.nn("eval --json --model two/model.safetensors --data cars_mpg.csv").ok().json();
     assert_eq!(json["regression"]["outputs"].as_array().unwrap().len(), 2, "{json}");
-    train("--label-column Miles_per_Gallon,Origin", "bad").refused(3, &["is not a number", "several target columns"]);
+    train("--label-column Miles_per_Gallon,Origin", "bad")
+        .refused(3, &["is not a number", "several target columns"]);
     // The weight of a sample changes what is learnt; that of a class too. A weight of 1 for each changes nothing.
     let base = "--label-column Origin";
     let _ = train(base, "plain").ok();
@@ -236,9 +270,13 @@ fn several_targets_weights_and_options() {
     assert_ne!(place.summary("plain")["config_hash"], place.summary("balanced")["config_hash"]);
     assert_eq!(hash("plain"), hash("ones"));
     assert_ne!(hash("plain"), hash("weighted"));
-    train(&format!("{base} --class-weights Mars=1"), "bad").refused(2, &["no class `Mars`", "Europe, Japan, USA"]);
+    train(&format!("{base} --class-weights Mars=1"), "bad")
+        .refused(2, &["no class `Mars`", "Europe, Japan, USA"]);
     train(&format!("{base} --ignore Cylinder"), "bad").refused(2, &["no column `Cylinder`", "--ignore"]);
-    let _ = place.file("run.toml", "data = 'cars_mpg.csv'\nlabel-column = 'Origin'\nepochs = 20\n[columns]\nignore = ['Cylinders']\n");
+    let _ = place.file(
+        "run.toml",
+        "data = 'cars_mpg.csv'\nlabel-column = 'Origin'\nepochs = 20\n[columns]\nignore = ['Cylinders']\n",
+    );
     let _ = place.nn("train --quiet --config run.toml --out toml").ok();
     let _ = train(&format!("{base} --ignore Cylinders"), "flags").ok();
     assert_eq!(hash("toml"), hash("flags"));
@@ -249,7 +287,8 @@ fn several_targets_weights_and_options() {
 #[test]
 fn the_law_holds_for_prepared_tables() {
     let place = place_of("tables/penguins_raw.csv");
-    let options = "--quiet --data penguins_raw.csv --label-column Species --class-weights balanced --epochs 12";
+    let options =
+        "--quiet --data penguins_raw.csv --label-column Species --class-weights balanced --epochs 12";
     let _ = place.nn(&format!("train {options} --threads 1 --out one")).ok();
     let _ = place.nn(&format!("train {options} --threads 3 --out three")).ok();
     assert_eq!(place.hash("one"), place.hash("three"));
@@ -299,7 +338,8 @@ fn a_library_that_flushes_tiny_numbers_changes_nothing() {
     let mut cc = std::process::Command::new("cc");
     let built = cc.args(["-shared", "-fPIC", "-o"]).arg(place.at("ftz.so")).arg(source);
     assert!(built.status().expect("a C compiler, which the build needs too").success());
-    let options = "--quiet --data tiny_features.csv --standardize no --optimizer adam --epsilon 1e-30 --epochs 3";
+    let options =
+        "--quiet --data tiny_features.csv --standardize no --optimizer adam --epsilon 1e-30 --epochs 3";
     let _ = place.nn(&format!("train {options} --out plain")).ok();
     let script = format!("LD_PRELOAD=$PWD/ftz.so $NN train {options} --out flushed");
     let _ = Ran::from(place.shell(&script).output().unwrap()).ok();

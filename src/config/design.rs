@@ -213,8 +213,7 @@ impl Learn {
             shard_size: check_shard_size(shard_size, batch_size, origins)?,
             epochs,
             seed,
-            early_stopping: early_stopping
-                .map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
+            early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
         };
         Ok(Design { hidden, activation, output, cost, recipe })
     }

@@ -381,14 +381,22 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
             let people: String = (0..30)
                 .map(|i| {
                     let (town, age) = (["Rome", "Oslo", "NA"][i % 3], if i % 7 == 0 { "?" } else { "41" });
-                    format!("{i},{town},{age},2024-0{}-11,{}.5,{}\n", 1 + i % 9, i * 37 % 50, ["yes", "no"][i % 2])
+                    format!(
+                        "{i},{town},{age},2024-0{}-11,{}.5,{}\n",
+                        1 + i % 9,
+                        i * 37 % 50,
+                        ["yes", "no"][i % 2]
+                    )
                 })
                 .collect();
             let people = format!("id,town,age,since,size,answer\n{people}");
             let comma = people.replace(',', ";").replace(".5", ",5");
-            let utf16: Vec<u8> = format!("\u{feff}{people}").encode_utf16().flat_map(u16::to_le_bytes).collect();
-            let texts = [people.clone().into_bytes(), comma.into_bytes(), utf16, csv.into(), PARQUET.to_vec()];
-            let with = |how: u8| texts.iter().map(move |text| [&[how][..], text].concat()).collect::<Vec<_>>();
+            let utf16: Vec<u8> =
+                format!("\u{feff}{people}").encode_utf16().flat_map(u16::to_le_bytes).collect();
+            let texts =
+                [people.clone().into_bytes(), comma.into_bytes(), utf16, csv.into(), PARQUET.to_vec()];
+            let with =
+                |how: u8| texts.iter().map(move |text| [&[how][..], text].concat()).collect::<Vec<_>>();
             [with(0), with(0x40), with(0x21)].concat()
         }
         "archive" => {

@@ -94,7 +94,11 @@ fn seeds_are_accepted() {
         let path = folder.path().join("table");
         std::fs::write(&path, &bytes[1..]).unwrap();
         let loaded = crate::load(&Source::Path(path), &LoadOptions::default(), &Silent);
-        assert!(loaded.is_ok_and(|splits| splits.preparation.is_some()), "{}", String::from_utf8_lossy(&bytes));
+        assert!(
+            loaded.is_ok_and(|splits| splits.preparation.is_some()),
+            "{}",
+            String::from_utf8_lossy(&bytes)
+        );
     }
     let loaded = seeds("archive").into_iter().filter(|bytes| {
         let members = members(&bytes[1..]);
