@@ -47,7 +47,10 @@ impl EpochLine {
         }
         if let Some(figures) = self.numbers {
             text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
-            text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
+            let rmse = figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
+            if self.set == "test" || text.chars().count() + rmse.len() <= COLUMNS {
+                text += &rmse;
+            }
         }
         let speed = format!("  {} samples/s", HumanCount(self.samples_per_second as u64));
         if self.set == "test" || text.chars().count() + speed.len() <= COLUMNS { text + &speed } else { text }
@@ -60,6 +63,8 @@ pub(crate) struct Progress {
     quiet: bool,
     bar: Option<ProgressBar>,
     next_redraw: Duration,
+    /// Epochs between two that are shown.
+    stride: u32,
 }
 
 impl Progress {
@@ -76,7 +81,7 @@ impl Progress {
             bar.set_message("starting");
             bar
         });
-        Self { quiet, bar, next_redraw: Duration::ZERO }
+        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1 }
     }
 
     /// Prints a line on standard output, above the bar.
@@ -118,11 +123,16 @@ impl Progress {
         bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
     }
 
-    /// Prints the results of an epoch; of very many epochs only about thirty, the first and the last among them.
+    /// Shows only about thirty of the epochs, the first and the last among them.
+    pub(crate) fn showing_few_of(self, epochs: u32) -> Self {
+        let stride = if epochs > 2 * SHOWN_EPOCHS { epochs.div_ceil(SHOWN_EPOCHS) } else { 1 };
+        Self { stride, ..self }
+    }
+
+    /// Prints the results of an epoch.
     pub(crate) fn epoch(&self, line: &EpochLine) {
-        let stride = if line.epochs > 2 * SHOWN_EPOCHS { line.epochs.div_ceil(SHOWN_EPOCHS) } else { 1 };
-        if line.epoch == 1 || line.epoch == u64::from(line.epochs) || line.epoch.is_multiple_of(stride.into())
-        {
+        let (first, last) = (line.epoch == 1, line.epoch == u64::from(line.epochs));
+        if first || last || line.epoch.is_multiple_of(self.stride.into()) {
             self.say(&line.text());
         }
     }

@@ -158,8 +158,8 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
     for part in [
         "--data <DATA>",
         "[default: digits]",
-        "[default: 30]",
-        "sigmoid, relu, tanh [default: sigmoid]",
+        "[default: 30; auto: 100 for small tables, else 128,64]",
+        "sigmoid, relu, tanh [default: sigmoid; auto: relu]",
         "only with --optimizer momentum or nesterov [default: 0.9]",
         "[default: 2: an eighth of the batch",
         "[default: 3.0; cross-entropy 0.5;",
@@ -178,7 +178,7 @@ fn the_help_of_the_cluster_is_grouped_and_shows_defaults() {
     let coord = (
         NN_COORD,
         &["Cluster:", "Data:", "Network:", "Training:", "Run:"][..],
-        &["--listen <ADDR>", "[default: 1]", "[default: 6]", "[default: digits]", "[default: 30]"][..],
+        &["--listen <ADDR>", "[default: 1]", "[default: 6]", "[default: digits]", "[default: 30; auto:"][..],
     );
     let worker = (
         NN_WORKER,
@@ -429,6 +429,8 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-certs.1",
         "nn-completions.1",
         "nn-coord.1",
+        "nn-data-show.1",
+        "nn-data.1",
         "nn-doctor.1",
         "nn-eval.1",
         "nn-fetch.1",

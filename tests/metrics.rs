@@ -87,7 +87,9 @@ fn the_figures_on_classes_are_the_same_everywhere() {
 fn the_errors_of_numbers_are_the_same_everywhere() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));
-    let ran = place.nn("train --data line.csv --out run --activation tanh --epochs 30").ok();
+    let ran = place
+        .nn("train --data line.csv --out run --recipe book --standardize no --activation tanh --epochs 30")
+        .ok();
     assert!(ran.stderr.is_empty(), "{ran:#?}");
     let (summary, epochs) = (place.summary("run"), place.metrics("run"));
     let eval = place.nn("eval --model run/model.safetensors --data line.csv --json").ok().json();
@@ -120,7 +122,7 @@ fn outputs_that_are_no_probabilities_are_not_shown_as_percentages() {
     let _ = place.file("kinds.csv", three_kinds(200));
     let answers = |output: &str| {
         let _ = place
-            .nn(&format!("train --quiet --data kinds.csv --out {output} --output {output} --epochs 9"))
+            .nn(&format!("train --quiet --data kinds.csv --out {output} --recipe book --standardize no --output {output} --epochs 9"))
             .ok();
         let model = format!("--model {output}/model.safetensors --data kinds.csv");
         let eval = place.nn(&format!("eval {model}")).ok().stdout;
@@ -175,7 +177,8 @@ fn a_network_no_better_than_the_trivial_answer_is_said_aloud_with_a_remedy_that_
         ("line.csv", "--learning-rate 0.000001 --epochs 2", "always answering the mean, 0."),
     ] {
         let _ = place.file("kinds.csv", three_kinds(300));
-        let train = format!("train --quiet --data {data} --out run {how}");
+        let train =
+            format!("train --quiet --overwrite --data {data} --out run --recipe book --standardize no {how}");
         let ran = place.nn(&train).ok();
         assert!(ran.stdout.is_empty(), "{ran:#?}");
         // While it ran there may have been another.
@@ -189,7 +192,9 @@ fn a_network_no_better_than_the_trivial_answer_is_said_aloud_with_a_remedy_that_
             continue; // scaling the columns is what helps there
         }
         let options = remedy(&ran.stderr);
-        let ran = place.nn(&format!("train --quiet --data {data} --out again {options} --epochs 30")).ok();
+        let ran = place
+            .nn(&format!("train --quiet --overwrite --data {data} --out again {options} --epochs 30"))
+            .ok();
         assert!(ran.stderr.is_empty(), "{options} does not help: {ran:#?}");
         assert_eq!(place.summary("again")["better_than_baseline"], true);
     }

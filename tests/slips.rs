@@ -132,7 +132,7 @@ fn what_is_not_a_run_is_not_written_over_either() {
 fn a_run_that_led_to_nothing_is_no_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(100));
-    let bad = "train --data line.csv --activation relu --learning-rate 3000 --out run";
+    let bad = "train --data line.csv --recipe book --standardize no --activation relu --learning-rate 3000 --out run";
     place.nn(bad).refused(1, &["NaN or infinite in epoch 1"]);
     // The remedy works as it is said.
     let _ = place
@@ -291,13 +291,14 @@ fn a_printed_command_can_be_pasted() {
         let data = "-it's $data/x y.csv";
         let _ = place.file(data, linear_csv(200).replace("a,b,c,y", "y,a,b,c"));
         let (data, out) = (format!("--data={data}"), format!("--out={out}"));
-        let fixed = ["train", &data, &out, "--label-column", "y", "--test-fraction", "0.4"];
+        let fixed =
+            ["train", &data, &out, "--label-column", "y", "--test-fraction", "0.4", "--recipe", "book"];
         let ran: Ran = place.command(fixed).args(["--epochs", "3"]).output().unwrap().into();
         let ran = ran.ok();
         let summary = place.summary(&out["--out=".len()..]);
         let eval = pasted(&place, behind(&ran, "look closer: ")).ok();
         assert!(eval.stdout.starts_with("reading -it's $data/x y.csv, as "), "{eval:#?}");
-        assert!(eval.stdout.contains("\n80 test samples of x y.csv\n"), "{eval:#?}");
+        assert!(eval.stdout.contains("\n80 test samples of x y.csv, loss "), "{eval:#?}");
         assert!(eval.stderr.is_empty() && summary["outcome"] == "complete", "{eval:#?}");
         // A run that is stopped.
         let stopped =
@@ -323,7 +324,8 @@ fn a_printed_command_can_be_pasted() {
 fn a_coordinator_resumes_with_its_folder_alone() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300).replace("a,b,c,y", "y,a,b,c"));
-    let options = "--data line.csv --label-column y --hidden 300,300 --checkpoint-steps 20 --epochs 40";
+    let options =
+        "--data line.csv --recipe book --label-column y --hidden 300,300 --checkpoint-steps 20 --epochs 40";
     let _ = place.nn(&format!("train --quiet --out calm {options}")).ok();
     let words = format!("train --out run {options}");
     killed(&place, &words.split_whitespace().map(str::to_owned).collect::<Vec<_>>());

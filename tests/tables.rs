@@ -74,6 +74,7 @@ fn public_tables_are_learnt_without_options() {
         let accuracy = summary["test_accuracy"].as_f64().unwrap();
         assert!(accuracy >= least, "{name}: {accuracy}\n{ran:#?}");
         assert!(summary["better_than_baseline"].as_bool().unwrap(), "{name}");
+        assert!(ran.stderr.is_empty(), "{name}: {ran:#?}");
         assert!(summary["preprocess_sha256"].is_string(), "{summary}");
     }
     for (name, label, least) in

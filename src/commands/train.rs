@@ -134,6 +134,9 @@ impl Job {
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        if config.epochs_are_the_recipes() {
+            say = say.showing_few_of(manifest.recipe().epochs);
+        }
         let advice = Advice {
             recipe: config.recipe_for(&facts(&splits)),
             // Pictures need it not.
@@ -488,6 +491,12 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute, recipe: 
     )
 }
 
+/// A multiple of a learning rate, as a person would write it: a tenth of 0.005 is 0.0005, which it is not in f32.
+fn times(rate: f32, factor: f64) -> f64 {
+    let written = rate.to_string().parse().unwrap_or(f64::from(rate));
+    format!("{:.6e}", written * factor).parse().unwrap_or(written * factor)
+}
+
 fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
@@ -497,7 +506,7 @@ fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     ))
     .help(format_args!(
         "the learning rate of {rate} is probably too high: try --learning-rate {}{}; inputs far from 0 to 1 have the same effect",
-        rate / 10.0,
+        times(rate, 0.1),
         if held { " with --overwrite or another --out" } else { "" }
     ))
 }

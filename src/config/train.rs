@@ -174,6 +174,12 @@ impl TrainConfig {
         config
     }
 
+    /// Whether the number of epochs is the recipe's, which nobody asked for and nobody wants to watch one by one.
+    #[must_use]
+    pub fn epochs_are_the_recipes(&self) -> bool {
+        self.settings.origins.of("epochs") == Origin::Default
+    }
+
     /// The recipe that the defaults come from.
     #[must_use]
     pub fn recipe_for(&self, facts: &Facts) -> RecipeName {

@@ -141,7 +141,7 @@ fn workers_outlive_a_killed_coordinator_and_join_it_when_it_resumes() {
     let place = Place::new();
     let longer = LONG.replace("--epochs 300", "--epochs 800");
     let want = alone(&place, &longer);
-    let arguments = format!("--min-workers 2 --checkpoint-seconds 1 {longer}");
+    let arguments = format!("--min-workers 2 --checkpoint-steps 500 {longer}");
     let coord = Coord::start(&place, &arguments);
     let address = coord.address.clone();
     let mut workers: Vec<Process> = (0..2).map(|_| coord.worker(&place, "")).collect();

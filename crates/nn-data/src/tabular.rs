@@ -498,7 +498,7 @@ fn target_note(
     format!("{header}; the answer is column {}, {}{flag}: {task}", all.join(" and "), survey.target_reason)
 }
 
-/// Refuses a training set in which all samples are of one class.
+/// Refuses a data set in which all samples are of one class.
 pub(crate) fn refuse_one_class(
     train: &Targets,
     names: Option<&[String]>,
@@ -506,8 +506,10 @@ pub(crate) fn refuse_one_class(
     file: &str,
 ) -> Result<(), DataError> {
     let Targets::Classes { labels, .. } = train else { return Ok(()) };
-    let (first, trained) = (labels.first(), options.class_names.is_some());
-    if trained || labels.iter().any(|label| Some(label) != first) {
+    let (first, known) = (labels.first(), options.class_names.is_some() || options.classes.is_some());
+    // A few samples may all be of one class by chance, and the report says what that is worth.
+    if known || names.is_some_and(|names| names.len() > 1) || labels.iter().any(|label| Some(label) != first)
+    {
         return Ok(());
     }
     let name = first.and_then(|&class| names?.get(class as usize));

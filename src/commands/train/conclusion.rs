@@ -4,6 +4,7 @@ use nn_core::{Activation, Optimizer, Output};
 use nn_engine::Manifest;
 
 use super::observer::{Ending, Finished};
+use super::times;
 use crate::config::RecipeName;
 use crate::metrics::{Baseline, Figures};
 use crate::show::{Names, Style, number, r2};
@@ -96,7 +97,7 @@ impl Finished {
             return format!("--recipe auto, {more}");
         }
         if model.activation() == Activation::Relu && model.output() == output && adam {
-            format!("--learning-rate {}, {more}", recipe.learning_rate / 10.0)
+            format!("--learning-rate {}, {more}", times(recipe.learning_rate, 0.1))
         } else {
             format!("--activation relu{loss} --optimizer adam --learning-rate 0.001, {more}")
         }

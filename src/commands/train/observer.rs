@@ -21,6 +21,9 @@ use crate::progress::{EpochLine, Progress, warn};
 use crate::signals::StopFlag;
 use crate::store::{BestSoFar, ModelFile, Validation};
 
+/// So few training samples say nothing about dead units.
+const FEW_SAMPLES: usize = 64;
+
 /// Observes a run, on one machine or of a cluster.
 pub(in crate::commands) struct Watch {
     stop: StopFlag,
@@ -317,7 +320,10 @@ impl local::Observer for Watch {
         let manifest = self.recorder.manifest();
         let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
         let seen = Seen { epoch, loss: report.train_loss, rate, params };
-        if let Some(said) = self.vigil.look(&seen, || self.evaluator.dead_units(params, SAMPLES)) {
+        // Of few samples, many units are 0 by chance.
+        let few = manifest.parts().train_samples < FEW_SAMPLES;
+        let dead = || if few { Vec::new() } else { self.evaluator.dead_units(params, SAMPLES) };
+        if let Some(said) = self.vigil.look(&seen, dead) {
             warn(said);
         }
         self.last_epoch = Some(*report);

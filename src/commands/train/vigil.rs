@@ -3,6 +3,7 @@
 use nn_core::{Activation, Cost, Dataset, Output, Targets};
 use nn_engine::Manifest;
 
+use super::times;
 use crate::config::RecipeName;
 
 /// Samples on which units are looked for that have died.
@@ -157,7 +158,7 @@ impl Vigil {
     fn slower(&self) -> String {
         let Advice { learning_rate, prepared, .. } = self.advice;
         let standardize = if prepared { "" } else { " --standardize yes" };
-        format!("--learning-rate {}{standardize}", learning_rate / 10.0)
+        format!("--learning-rate {}{standardize}", times(learning_rate, 0.1))
     }
 
     /// Options for a run that does not get away from where it is.
@@ -168,8 +169,8 @@ impl Vigil {
             RecipeName::Book => format!("--recipe auto{standardize}"),
             RecipeName::Auto => format!(
                 "--learning-rate {} or {}, --init he{standardize}",
-                learning_rate * 10.0,
-                learning_rate / 10.0
+                times(learning_rate, 10.0),
+                times(learning_rate, 0.1)
             ),
         }
     }

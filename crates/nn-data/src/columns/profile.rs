@@ -93,6 +93,7 @@ impl Profile {
                 self.number(number);
             }
             Some(_) => {
+                self.numbers += 1;
                 self.infinite.get_or_insert(line);
             }
             None => {
@@ -199,7 +200,7 @@ mod tests {
         assert_eq!(profile.text, Some((6, "x".into())));
         assert_eq!(profile.distinct(), 4);
         assert!(!profile.whole && !profile.bytes);
-        assert_eq!(of(&["1", "inf"]).infinite, Some(3));
+        assert_eq!((of(&["1", "inf"]).infinite, of(&["1", "inf"]).texts()), (Some(3), 0));
         assert!(of(&["1", "01"]).leading_zeros && !of(&["1", "10", "0"]).leading_zeros);
     }
 
