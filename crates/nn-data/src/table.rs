@@ -251,7 +251,7 @@ impl Table {
         let last = self.columns - 1;
         let names = self.names.as_deref().unwrap_or_default();
         let called = |usual: &&str| names.iter().position(|name| name.trim().eq_ignore_ascii_case(usual));
-        if let Some(at) = TARGETS.iter().find_map(|usual| called(usual)) {
+        if let Some(at) = TARGETS.iter().find_map(called) {
             return (at, "because of its name");
         }
         let cells = |column: usize| self.sample.iter().filter_map(move |row| row.get(column));

@@ -30,10 +30,10 @@ pub(crate) fn weigh(
         return Ok(train);
     }
     let mut weights = column.unwrap_or_else(|| vec![1.0; train.len()]);
-    if let Some(of_class) = class_weights(&train, classes, names, file)? {
-        if let Targets::Classes { labels, .. } = train.targets() {
-            weights.iter_mut().zip(labels).for_each(|(weight, &label)| *weight *= of_class[label as usize]);
-        }
+    if let Some(of_class) = class_weights(&train, classes, names, file)?
+        && let Targets::Classes { labels, .. } = train.targets()
+    {
+        weights.iter_mut().zip(labels).for_each(|(weight, &label)| *weight *= of_class[label as usize]);
     }
     let mean = weights.iter().sum::<f64>() / weights.len() as f64;
     if !(mean > 0.0 && mean.is_finite()) {

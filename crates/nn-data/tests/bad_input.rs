@@ -147,7 +147,7 @@ fn two_of_a_kind() {
     write_all(place.path(), &[("a.csv".into(), b"1,2\n".to_vec()), ("b.csv".into(), b"1,2\n".to_vec())]);
     assert_says(&load(place.path()).unwrap_err().to_string(), &["a.csv, b.csv"]);
     let place = Place::new();
-    let (train, test) = (b"a,b,y\n1,2,0\n".to_vec(), b"c,b,y\n1,2,1\n".to_vec());
+    let (train, test) = (b"a,b,y\n1,2,0\n3,4,1\n".to_vec(), b"c,b,y\n1,2,1\n".to_vec());
     write_all(place.path(), &[("train.csv".into(), train), ("test.csv".into(), test)]);
     assert_says(
         &load(place.path()).unwrap_err().to_string(),

@@ -135,7 +135,8 @@ impl Vigil {
         // Units seldom die late, so they are looked for ever more seldom.
         if self.activation == Activation::Relu && (stuck || epoch.is_power_of_two()) {
             let layers = dead().into_iter().zip(&self.hidden).enumerate();
-            for (layer, (dead, &width)) in layers.filter(|(_, (dead, width))| 2 * dead > **width) {
+            let mut dying = layers.filter(|(_, (dead, width))| 2 * dead > **width);
+            if let Some((layer, (dead, &width))) = dying.next() {
                 return Some(format!(
                     "{dead} of the {width} units of hidden layer {} are dead after epoch {epoch}: they are 0 for all of \
                      up to {SAMPLES} training samples; try {} --init he",
