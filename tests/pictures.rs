@@ -45,7 +45,8 @@ fn a_folder_of_pictures_is_a_data_set() {
     let _ = place.file("asked/b.png", bar(true, 7));
     let _ = place.file("asked/a.png", bar(false, 9));
     let ran = place.nn("predict --json --model run/model.safetensors asked").ok();
-    let classes: Vec<_> = ran.json()["predictions"].as_array().unwrap().iter().map(|p| p["class"].clone()).collect();
+    let classes: Vec<_> =
+        ran.json()["predictions"].as_array().unwrap().iter().map(|p| p["class"].clone()).collect();
     assert_eq!(classes, ["lying", "upright"], "by name: {ran:#?}");
     let _ = place.file("asked/c.png", &bar(true, 7)[..60]);
     let ran = place.nn("predict --json --model run/model.safetensors asked/a.png asked/c.png asked/b.png");
