@@ -174,11 +174,14 @@ fn style() -> Style {
     Style::detect(terminal, width, |name| std::env::var(name).ok())
 }
 
-/// The names of a model's classes.
+/// The names of a model's classes, or of the targets of a regression.
 fn names(model: &ModelFile) -> Names {
-    match &model.input.classes {
-        Some(classes) => Names::new(classes),
-        None => Names::numbered(model.model.output_width()),
+    let targets = model.input.preparation.as_ref().map_or(&[][..], |preparation| &preparation.targets);
+    let targets: Option<Vec<String>> = targets.iter().map(|target| target.name.clone()).collect();
+    match (&model.input.classes, targets) {
+        (Some(classes), _) => Names::new(classes),
+        (None, Some(targets)) if targets.len() == model.model.output_width() => Names::new(&targets),
+        (None, _) => Names::numbered(model.model.output_width()),
     }
 }
 

@@ -37,7 +37,9 @@ impl Occupant {
         if !checkpointed && !trained {
             return foreign(out);
         }
-        let known = summary.filter(|(summary, _)| summary["steps"].as_u64().is_some_and(|s| s >= newest));
+        // A run that ended early has the weights of an earlier step.
+        let last = |summary: &Value| summary["stopped_at_step"].as_u64().or(summary["steps"].as_u64());
+        let known = summary.filter(|(summary, _)| last(summary).is_some_and(|step| step >= newest));
         let diverged = known.as_ref().is_some_and(|(summary, _)| summary["outcome"] == "diverged");
         let words = match known {
             Some((summary, time)) => in_words(&summary, time),
@@ -77,9 +79,10 @@ fn summary(out: &Path) -> Option<(Value, Option<SystemTime>)> {
 fn in_words(summary: &Value, time: Option<SystemTime>) -> String {
     let number = |name: &str| summary[name].as_u64().unwrap_or(0);
     let mut text = match summary["outcome"].as_str() {
-        Some("complete") => {
+        Some(outcome @ ("complete" | "early-stopped")) => {
             let epochs = number("epochs");
-            format!("a finished run of {epochs} epoch{}", if epochs == 1 { "" } else { "s" })
+            let early = if outcome == "complete" { "" } else { ", stopped early" };
+            format!("a finished run of {epochs} epoch{}{early}", if epochs == 1 { "" } else { "s" })
         }
         Some("diverged") => format!("a run that diverged after step {}", number("steps")),
         _ => format!("a run that was stopped after step {}", number("steps")),
@@ -201,6 +204,13 @@ mod tests {
         let (text, resumable) = words().unwrap();
         assert!(text.starts_with("a finished run of 1 epoch (test accuracy 50.00 %, 20"), "{text}");
         assert!(resumable);
+        let early = r#"{"outcome": "early-stopped", "steps": 72, "stopped_at_step": 144, "epochs": 2}"#;
+        file("summary.json", early);
+        assert!(
+            words().unwrap().0.starts_with("a finished run of 2 epochs, stopped early (20"),
+            "{:?}",
+            words()
+        );
         file("summary.json", r#"{"outcome": "diverged", "steps": 144}"#);
         let (text, resumable) = words().unwrap();
         assert!(text.starts_with("a run that diverged after step 144") && !resumable, "{text}");
