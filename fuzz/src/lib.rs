@@ -109,6 +109,7 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
         config_hash,
         generation: (state > 0).then_some(1),
         validation: None,
+        best: None,
         unlogged: Vec::new(),
     };
     ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, epoch: EpochSums::default() })
