@@ -38,6 +38,13 @@ fn run<P: FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
     work: impl FnOnce(P, &Environment) -> Result<(), Failure>,
 ) -> ExitCode {
+    // What its reader says of a damaged file is an error with a message of its own.
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some(nn_data::PARQUET_THREAD) {
+            usual(panic);
+        }
+    }));
     // A library that was loaded before may have left another mode, which all threads would inherit.
     nn_core::set_float_mode();
     signals::fail_on_abort();

@@ -64,6 +64,7 @@ pub use fingerprint::fingerprint;
 pub use inputs::{Inputs, load_inputs};
 pub use load::{Splits, load};
 pub use nn_core::Task;
+pub use parquet::PARQUET_THREAD;
 pub use progress::{LoadProgress, Silent};
 pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Prepare, Source, Standardize, Validation};
 pub use split::TEST_FRACTION;

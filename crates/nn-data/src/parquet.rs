@@ -14,11 +14,26 @@ pub(crate) fn is_parquet(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
+/// The name of the thread that reads Parquet. The reader panics on some damaged files, which is an error here like any other
+/// damage; a program that sets a panic hook leaves out the message for this thread.
+pub const PARQUET_THREAD: &str = "parquet";
+
 /// The rows as CSV with a header. A null is an empty cell.
 ///
 /// # Errors
 /// If the file is damaged, has columns that are no plain values, or is larger than `limit` as text.
 pub(crate) fn as_csv(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
+    let name = file.to_owned();
+    let reader = std::thread::Builder::new().name(PARQUET_THREAD.to_owned());
+    let reader = reader.spawn(move || read(bytes, &name, limit));
+    let reader = reader.map_err(|e| DataError::io("start a thread for", std::path::Path::new(file), e))?;
+    reader.join().unwrap_or_else(|_| {
+        let detail = "its pages contradict each other".to_owned();
+        Err(DataError::Corrupt { file: file.into(), format: "Parquet file", detail })
+    })
+}
+
+fn read(bytes: Vec<u8>, file: &str, limit: u64) -> Result<Vec<u8>, DataError> {
     let corrupt = |detail: String| {
         // "Disabled feature at compile time: zstd"
         if let Some(codec) = ["zstd", "brotli", "lz4"]
