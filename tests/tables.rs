@@ -346,3 +346,23 @@ fn a_library_that_flushes_tiny_numbers_changes_nothing() {
     let _ = Ran::from(place.shell(&script).output().unwrap()).ok();
     assert_eq!(place.hash("plain"), place.hash("flushed"));
 }
+
+/// Whatever is damaged in a Parquet file, it is read or refused in a sentence.
+#[test]
+fn a_damaged_parquet_file_is_no_panic() {
+    let place = Place::new();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/nn-data/tests/cases/flowers.parquet");
+    let whole = fs::read(path).unwrap();
+    let mut refused = 0;
+    for at in (4..whole.len()).step_by(23) {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x55;
+        let _ = place.file("damaged.parquet", damaged);
+        let ran = place.nn("data show damaged.parquet --json");
+        if ran.code != Some(0) {
+            ran.refused(3, &["damaged.parquet"]);
+            refused += 1;
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
