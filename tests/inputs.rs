@@ -4,7 +4,7 @@
 mod common;
 
 use std::io::Read;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::*;
@@ -60,16 +60,6 @@ fn a_pipe_is_as_good_as_a_file() {
     let ran = bash(&place, &format!("cat p.png | \"$NN\" predict {model} /dev/stdin"));
     ran.refused(3, &["/dev/stdin is a PNG picture", "as a file, not through a pipe"]);
     bash(&place, "\"$NN\" train --data /dev/null --out o").refused(3, &["/dev/null is empty"]);
-}
-
-/// A child process that is killed if the test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[test]

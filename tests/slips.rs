@@ -8,11 +8,11 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{Place, Ran, linear_csv};
+use common::{Place, Ran, Running, linear_csv};
 
 /// A limit on every wait, generous for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -57,16 +57,6 @@ fn until(mut ready: impl FnMut() -> bool) {
     while !ready() {
         assert!(from.elapsed() < PATIENCE, "waited in vain");
         thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// A process that is killed if the test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 

@@ -47,6 +47,7 @@ pub mod picture_file;
 mod pictures;
 mod progress;
 mod raw;
+mod sheet;
 mod source;
 mod split;
 mod survey;
