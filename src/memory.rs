@@ -62,7 +62,29 @@ impl Need {
         };
         let batch = parts.recipe.batch_size.min(parts.train_samples) as u64;
         let widths: Vec<u64> = parts.model.widths().iter().map(|&width| width as u64).collect();
-        Self::new(&widths, moments, batch, threads as u64)
+        let need = Self::new(&widths, moments, batch, threads as u64);
+        match manifest.rounds() {
+            Some(rounds) => need.in_rounds(u64::from(rounds.replicas), threads as u64),
+            None => need,
+        }
+    }
+
+    /// The need of a run in rounds: public weights, velocity and residual before and after a round, the replicas' differences
+    /// and sums of them, and the weights, gradients, moments and samples of those that are computed side by side.
+    fn in_rounds(self, replicas: u64, threads: u64) -> Self {
+        let floats = self.parameters.saturating_mul(FLOAT);
+        let together = replicas.min(threads);
+        let of_replica = floats.saturating_mul(2 + self.moments);
+        let differences = floats.saturating_mul(replicas);
+        Self {
+            state: floats
+                .saturating_mul(6)
+                .saturating_add(of_replica.saturating_mul(together))
+                .saturating_add(differences),
+            checkpoint: floats.saturating_mul(2 * 3),
+            samples: self.samples.saturating_add(self.batch.saturating_mul(together - 1)),
+            ..self
+        }
     }
 
     fn new(widths: &[u64], moments: u64, batch: u64, threads: u64) -> Self {

@@ -121,7 +121,10 @@ fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
         Failure::usage(format_args!("step {until} is beyond the end of the run, {}", manifest.total_steps()))
             .help("choose a smaller --until")
     };
-    let epochs = u32::try_from(until.div_ceil(manifest.steps_per_epoch())).map_err(|_| beyond())?;
+    // Every epoch has a step at least.
+    let most = manifest.recipe().epochs.saturating_add(u32::try_from(until).unwrap_or(u32::MAX));
+    let epochs = (manifest.recipe().epochs..most).find(|&epochs| until <= manifest.steps_until(epochs.into()));
+    let epochs = epochs.ok_or_else(beyond)?;
     let longer = Manifest::new(ManifestParts {
         recipe: Recipe { epochs, ..manifest.recipe().clone() },
         ..manifest.parts().clone()
@@ -158,10 +161,12 @@ impl Recorded {
         for (number, line) in (1..).zip(bytes.split_inclusive(|&byte| byte == b'\n')) {
             let value: Value = serde_json::from_slice(line).unwrap_or_default();
             let text = |name: &str| value[name].as_str().map(str::to_owned);
+            // What a run counts: rounds, if it has any.
+            let count = |rounds: &str, steps: &str| value[rounds].as_u64().or(value[steps].as_u64());
             let known = match (
-                value["step"].as_u64(),
+                count("round", "step"),
                 text("weights"),
-                value["steps"].as_u64(),
+                count("rounds", "steps"),
                 text("params_sha256"),
             ) {
                 (Some(step), Some(hash), ..) => {
@@ -341,7 +346,7 @@ impl local::Observer for Replay {
         let done = report.step.0 + 1;
         let (epoch, batch) = self.manifest.place(report.step.0);
         let now = self.clock.now();
-        let (epochs, batches) = (self.manifest.recipe().epochs, self.manifest.steps_per_epoch());
+        let (epochs, batches) = (self.manifest.recipe().epochs, self.manifest.steps_in(epoch));
         self.samples += report.samples as u64;
         let rate = self.samples as f64 / now.saturating_sub(self.began).as_secs_f64().max(1e-9);
         self.progress.step(now, done, (epoch + 1, epochs), (batch + 1, batches), report.loss, rate);

@@ -186,7 +186,7 @@ impl Rest {
     ) -> Result<(), Failure> {
         let finished = watch.finish(engine, outcome, config.threads.get())?;
         if let Outcome::Diverged { epoch, step } = outcome {
-            let step = step.0 - epoch * self.manifest.steps_per_epoch();
+            let step = step.0 - self.manifest.steps_until(epoch);
             // What has checkpoints is a run, and the folder that holds it is refused to the next one.
             let held = !config.numbered && Occupant::of(self.folder.path()).is_some();
             return Err(diverged(epoch, step, &self.manifest, held));

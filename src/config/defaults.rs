@@ -107,7 +107,7 @@ pub(super) fn learning_rate_in_words() -> String {
     let rate = default_learning_rate;
     format!(
         "{:?}; cross-entropy {:?}; relu or tanh {:?}; regression {:?}; momentum or nesterov a tenth of these; \
-         adam or adamw {:?}",
+         adam or adamw {:?}; with --rounds larger, by the replicas",
         rate(N::Sgd, A::Sigmoid, Cost::Mse, Output::Sigmoid),
         rate(N::Sgd, A::Sigmoid, Cost::CrossEntropy, Output::Sigmoid),
         rate(N::Sgd, A::Relu, Cost::Mse, Output::Sigmoid),

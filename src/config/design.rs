@@ -3,7 +3,7 @@
 use nn_core::{
     CombinationError, Cost, Model, ModelError, Optimizer, Output, Schedule, ScheduleShape, check_combination,
 };
-use nn_engine::{EarlyStopping, Recipe};
+use nn_engine::{EarlyStopping, Recipe, Rounds};
 
 use super::choice::{Choice, OptimizerName, RecipeName, ScheduleName, Task};
 use super::defaults::{default_init, default_learning_rate, default_output, default_shard_size};
@@ -12,6 +12,7 @@ use super::option::OnlyWith;
 use super::options::{Learn, LearnOptions};
 use super::origins::{Origin, Origins};
 use super::recipes::{self, Facts};
+use super::rounds::{self, RoundSteps};
 use super::table::Options as _;
 use crate::failure::Failure;
 
@@ -54,6 +55,10 @@ impl Learn {
         let defaults = recipes::defaults(name, facts, self.batch_size, self.epochs);
         let mut learn = self.clone();
         learn.recipe = Some(name);
+        let batch_size = *learn.batch_size.get_or_insert(defaults.batch_size);
+        let epochs = *learn.epochs.get_or_insert(defaults.epochs);
+        let steps = facts.samples.div_ceil(batch_size.max(1)) as u64;
+        rounds::with_defaults(&mut learn, steps.saturating_mul(u64::from(epochs)));
         let optimizer = *learn.optimizer.get_or_insert(defaults.optimizer);
         if optimizer == defaults.optimizer && learn.learning_rate.is_none() {
             learn.learning_rate = defaults.learning_rate;
@@ -61,8 +66,6 @@ impl Learn {
         learn.hidden.get_or_insert(Widths(defaults.hidden));
         learn.activation.get_or_insert(defaults.activation);
         learn.cost.get_or_insert(defaults.cost);
-        learn.epochs.get_or_insert(defaults.epochs);
-        learn.batch_size.get_or_insert(defaults.batch_size);
         learn.weight_decay.get_or_insert(defaults.weight_decay);
         learn.schedule.get_or_insert(defaults.schedule);
         learn.warmup_steps.get_or_insert(defaults.warmup_steps);
@@ -85,6 +88,7 @@ impl Learn {
             epochs,
             seed,
             early_stopping,
+            rounds,
         } = recipe.clone();
         let Schedule { shape, warmup_steps } = schedule;
         let mut learn = Self {
@@ -135,7 +139,17 @@ impl Learn {
                 learn.cosine_floor = floor;
                 ScheduleName::Cosine
             }
+            ScheduleShape::Wsd { decay } => {
+                learn.wsd_decay = decay;
+                ScheduleName::Wsd
+            }
         });
+        if let Some(Rounds { replicas, steps, outer_learning_rate, outer_momentum, delta_bits }) = rounds {
+            learn.rounds = Some(RoundSteps(steps));
+            learn.replicas = Some(replicas);
+            learn.outer_momentum = Some(outer_momentum);
+            (learn.outer_learning_rate, learn.delta_bits) = (outer_learning_rate, delta_bits);
+        }
         learn
     }
 
@@ -148,6 +162,7 @@ impl Learn {
         let completed = self.with_defaults(facts);
         check_selected(&completed, origins)?;
         let defaults = recipes::defaults(self.recipe_for(facts), facts, self.batch_size, self.epochs);
+        let rounds = rounds::rounds(&completed, origins)?;
         // Without `..`: an option that is not used must not compile.
         let Self {
             recipe: _, // it has decided the others
@@ -175,6 +190,12 @@ impl Learn {
             step_epochs,
             step_factor,
             cosine_floor,
+            wsd_decay,
+            rounds: _, // `rounds::rounds` has read these
+            replicas: _,
+            delta_bits: _,
+            outer_learning_rate: _,
+            outer_momentum: _,
         } = completed;
         let hidden = hidden.map_or(defaults.hidden, |widths| widths.0);
         let activation = activation.unwrap_or(defaults.activation);
@@ -203,17 +224,23 @@ impl Learn {
                         ScheduleShape::Step { every_epochs: step_epochs, factor: step_factor }
                     }
                     ScheduleName::Cosine => ScheduleShape::Cosine { floor: cosine_floor },
+                    ScheduleName::Wsd => ScheduleShape::Wsd { decay: wsd_decay },
                 },
                 warmup_steps,
             },
-            learning_rate: learning_rate
-                .unwrap_or_else(|| default_learning_rate(optimizer, activation, cost, output)),
+            learning_rate: learning_rate.unwrap_or_else(|| match rounds {
+                Some(rounds) if optimizer == OptimizerName::Sgd => {
+                    rounds::learning_rate(rounds.replicas, activation, cost, output)
+                }
+                _ => default_learning_rate(optimizer, activation, cost, output),
+            }),
             l2,
             batch_size,
             shard_size: check_shard_size(shard_size, batch_size, origins)?,
             epochs,
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
+            rounds,
         };
         Ok(Design { hidden, activation, output, cost, recipe })
     }

@@ -33,6 +33,7 @@ mod options;
 mod origins;
 mod print;
 mod recipes;
+mod rounds;
 pub(crate) mod run_file;
 mod security;
 mod settings;

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use nn_core::{Activation, Cost, Init, Output};
+use nn_core::{Activation, Cost, DeltaBits, Init, Output};
 use nn_data::{ClassWeights, LoadOptions, TEST_FRACTION, Validation};
-use nn_engine::Recipe;
+use nn_engine::{MAX_REPLICAS, Recipe, Rounds};
 
 use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task};
 use super::columns::{Delimiter, Names};
@@ -16,6 +16,7 @@ use super::limits::{
 use super::lists::Widths;
 use super::option::{default, derived, unset};
 use super::recipes;
+use super::rounds::{self, RoundSteps};
 use super::table::options;
 use super::value::Interval;
 
@@ -210,7 +211,7 @@ options! {
         "Schedule" {
             /// Course of the learning rate over the run
             schedule: Option<ScheduleName> =
-                derived("constant; auto: cosine").example(ScheduleName::Cosine);
+                derived("constant; auto: cosine; with --rounds: wsd").example(ScheduleName::Cosine);
             /// Steps over which the learning rate rises to its full value
             warmup_steps: Option<u64> =
                 derived(recipes::warmup_steps_in_words()).within(0..=MAX_STEPS).example(100);
@@ -225,6 +226,30 @@ options! {
             cosine_floor: f32 = default(0.0)
                 .within(Interval::Closed(0.0, 1.0))
                 .only_with("schedule", &[ScheduleName::Cosine]);
+            /// Last part of the steps, in which the schedule wsd lowers the rate to 0
+            wsd_decay: f32 = default(rounds::WSD_DECAY)
+                .within(Interval::Positive(1.0))
+                .only_with("schedule", &[ScheduleName::Wsd]);
+        }
+        "Rounds" {
+            /// Train in rounds, for slow networks and small ones: replicas take H steps each before they are averaged
+            ///
+            /// With auto, H grows from 8 to 64. Without it, every mini-batch is shared among all threads and workers
+            rounds: Option<RoundSteps> = unset().example(RoundSteps(None)).common();
+            /// Replicas in a round, a power of two; best as many as workers
+            replicas: Option<u32> = derived(rounds::REPLICAS.to_string())
+                .takes("R")
+                .within(1..=u64::from(MAX_REPLICAS))
+                .example(rounds::REPLICAS);
+            /// Bits of a number on the way to the coordinator: 32 exact, 8 for any network, 4 for slow links
+            delta_bits: DeltaBits = default(DeltaBits::Eight);
+            /// Learning rate ν of the step at the end of a round
+            outer_learning_rate: f32 =
+                default(Rounds::OUTER_LEARNING_RATE).within(Interval::Positive(MAX_LEARNING_RATE));
+            /// Momentum μ of the step at the end of a round
+            outer_momentum: Option<f32> = derived(rounds::outer_momentum_in_words())
+                .within(Interval::FromZeroBelow(1.0))
+                .example(Rounds::outer_momentum_for(rounds::REPLICAS));
         }
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn batch_size_in_words() -> String {
 }
 
 pub(super) fn optimizer_in_words() -> String {
-    "sgd; auto: adamw".into()
+    "sgd; auto: adamw; with --rounds: sgd".into()
 }
 
 pub(super) fn weight_decay_in_words() -> String {
@@ -150,5 +150,5 @@ pub(super) fn weight_decay_in_words() -> String {
 }
 
 pub(super) fn warmup_steps_in_words() -> String {
-    "0; auto: a twentieth of the run".into()
+    "0; auto: a twentieth of the run; with --rounds: 60, or a tenth of a short run".into()
 }

@@ -28,7 +28,7 @@ use super::value::{Value, Wrong};
 use crate::failure::Failure;
 
 /// The headings of help in their order.
-pub(super) const HEADINGS: [&str; 11] = [
+pub(super) const HEADINGS: [&str; 12] = [
     "Cluster",
     "Coordinator",
     "Security",
@@ -37,6 +37,7 @@ pub(super) const HEADINGS: [&str; 11] = [
     "Training",
     "Optimizer",
     "Schedule",
+    "Rounds",
     "Run",
     "Durability",
     "Configuration",

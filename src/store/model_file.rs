@@ -199,8 +199,15 @@ impl ModelFile {
             return Err(ModelFileError::Damaged { path: path.to_owned(), problem });
         }
         let file = Self::read(path)?;
-        let state = OptimizerState::new(file.run.manifest.recipe.optimizer, &file.model);
-        if state.moments().map(<[f32]>::len) != [file.moments[0].len(), file.moments[1].len()] {
+        // With rounds the moments are the coordinator's velocity and residual.
+        let want = match file.run.manifest.recipe.rounds {
+            Some(_) => [file.params.len(); 2],
+            None => {
+                let state = OptimizerState::new(file.run.manifest.recipe.optimizer, &file.model);
+                state.moments().map(<[f32]>::len)
+            }
+        };
+        if want != [file.moments[0].len(), file.moments[1].len()] {
             return Err(ModelFileError::Stateless { path: path.to_owned() });
         }
         Ok(file)

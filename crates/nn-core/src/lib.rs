@@ -8,6 +8,8 @@
 //!   plain values. [`layout`]: the place of each layer's weights and biases in the one flat buffer of parameters.
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
+//! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
+//!   relatives write differences in few bits.
 //! - [`permutation`], [`initial_parameters`]: randomness that is addressed, not drawn.
 //!
 //! Invariants: nothing in here does IO, logs, reads a clock or knows a socket; only the module `kernel` has `unsafe`.
@@ -47,6 +49,7 @@ pub mod measure;
 mod model;
 mod names;
 mod optimizer;
+mod outer;
 mod params;
 mod pass;
 mod random;
@@ -58,14 +61,18 @@ mod tree;
 mod workspace;
 
 pub use compute::Compute;
+pub use kernel::delta::{
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8, encode_4, encode_8,
+};
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::vector::{add_assign, all_finite, all_finite_le};
 pub use kernel::{Isa, set_float_mode, zeroed};
 pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combination};
 pub use names::Named;
 pub use optimizer::{Before, OptimizerState, StepInputs};
+pub use outer::{BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
-pub use random::{Purpose, initial_parameters, permutation};
+pub use random::{Purpose, initial_parameters, permutation, rounding_keys};
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Schedule, ScheduleName, ScheduleShape, Task,

@@ -20,6 +20,8 @@ pub enum Purpose {
     Shuffle = 2,
     /// The choice of the samples held back for testing.
     Split = 3,
+    /// The rounding of a replica's difference to four bits.
+    Rounding = 4,
 }
 
 /// The start of the stream for (seed, purpose, epoch).
@@ -31,6 +33,16 @@ fn stream(seed: u64, purpose: Purpose, epoch: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::from_seed(key);
     rng.set_stream(epoch);
     rng
+}
+
+/// The keys of a replica's random rounding in a round. Each index of a parameter has its own number with them.
+#[must_use]
+pub fn rounding_keys(seed: u64, round: u64, replica: u32) -> [u32; 2] {
+    let mut rng = stream(seed, Purpose::Rounding, round);
+    // One 64-bit word for each replica; a word is two of the generator's.
+    rng.set_word_pos(2 * u128::from(replica));
+    let word = rng.next_u64();
+    [word as u32, (word >> 32) as u32]
 }
 
 /// Writes a permutation of `0..order.len()` to `order`: the samples of `epoch` in the order of training. It is a

@@ -6,7 +6,8 @@ use crate::spec::{Schedule, ScheduleShape};
 /// The schedule's multiplier of the learning rate for step `step` (counted from 0) of a run of `epochs` epochs of
 /// `steps_per_epoch` steps.
 ///
-/// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up.
+/// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up, and the line of
+/// [`ScheduleShape::Wsd`] over the last steps of all.
 #[must_use]
 pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
     if step < schedule.warmup_steps {
@@ -23,6 +24,11 @@ pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epo
             let rest = total.saturating_sub(schedule.warmup_steps).max(1);
             let done = (step - schedule.warmup_steps).min(rest) as f64 / rest as f64;
             floor + (1.0 - floor) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * done))
+        }
+        ScheduleShape::Wsd { decay } => {
+            let total = u64::from(epochs).saturating_mul(steps_per_epoch).max(1);
+            let left = total.saturating_sub(step) as f64 / total as f64;
+            (left / f64::from(decay)).min(1.0)
         }
     }
 }

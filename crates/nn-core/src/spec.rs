@@ -211,11 +211,18 @@ pub enum ScheduleShape {
         factor: f32,
     },
     /// From the learning rate down to `floor` × the learning rate along half a cosine over the whole run
-    /// (Loshchilov and Hutter 2017, without restarts). The only shape that depends on the number of epochs.
+    /// (Loshchilov and Hutter 2017, without restarts). This shape and the next depend on the number of epochs.
     Cosine {
         /// The final rate as a fraction of the learning rate, in 0..=1.
         #[serde(deserialize_with = "exact_f32")]
         floor: f32,
+    },
+    /// Warm-up, stable, decay (Hu et al. 2024): the learning rate itself, and over the last part of the run's steps a line
+    /// down to 0.
+    Wsd {
+        /// The last part, as a fraction of the run's steps, in (0, 1].
+        #[serde(deserialize_with = "exact_f32")]
+        decay: f32,
     },
 }
 
@@ -227,6 +234,7 @@ impl ScheduleShape {
             Self::Constant => ScheduleName::Constant,
             Self::Step { .. } => ScheduleName::Step,
             Self::Cosine { .. } => ScheduleName::Cosine,
+            Self::Wsd { .. } => ScheduleName::Wsd,
         }
     }
 
@@ -244,9 +252,10 @@ pub enum ScheduleName {
     Constant,
     Step,
     Cosine,
+    Wsd,
 }
 
-names!(ScheduleName { Constant = "constant", Step = "step", Cosine = "cosine" });
+names!(ScheduleName { Constant = "constant", Step = "step", Cosine = "cosine", Wsd = "wsd" });
 
 #[cfg(test)]
 mod tests {

@@ -132,7 +132,7 @@ impl Threads {
 
     /// Runs `f` once for every item in `0..items`, on as many threads as there are `states`. A thread takes the next
     /// item when it has finished one.
-    pub(crate) fn each<T: Send>(&self, states: &mut [T], items: usize, f: impl Fn(usize, &mut T) + Sync) {
+    pub fn each<T: Send>(&self, states: &mut [T], items: usize, f: impl Fn(usize, &mut T) + Sync) {
         if let [state] = states {
             (0..items).for_each(|item| f(item, state));
             return;

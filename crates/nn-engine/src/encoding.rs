@@ -8,7 +8,12 @@
 //! share a scale. Pieces are cut between blocks, and ranges begin at one. A tensor ends with a whole block, whose surplus
 //! numbers mean nothing.
 
-use nn_core::{Isa, all_finite_le};
+use std::sync::LazyLock;
+
+use nn_core::{
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Isa, add_4, add_8, all_finite_le, blocks_are_finite, decode_4,
+    decode_8, encode_8,
+};
 
 /// How numbers become bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +21,10 @@ use nn_core::{Isa, all_finite_le};
 pub enum Encoding {
     /// Little-endian binary32. It is exact.
     F32,
+    /// Blocks of 256 eight-bit integers that share a power of two, to nearest: see [`nn_core::encode_8`].
+    I8,
+    /// Blocks of 256 four-bit integers that share a power of two: see [`nn_core::encode_4`].
+    I4,
 }
 
 /// The size of an encoding's blocks.
@@ -24,11 +33,25 @@ struct Block {
     bytes: usize,
 }
 
+/// The instructions to decode with. All give the same numbers.
+static ISA: LazyLock<Isa> = LazyLock::new(Isa::best);
+
 impl Encoding {
+    /// The encoding of differences with so many bits.
+    pub(crate) const fn of_bits(bits: DeltaBits) -> Self {
+        match bits {
+            DeltaBits::Exact => Self::F32,
+            DeltaBits::Eight => Self::I8,
+            DeltaBits::Four => Self::I4,
+        }
+    }
+
     #[inline]
     const fn block(self) -> Block {
         match self {
             Self::F32 => Block { numbers: 1, bytes: 4 },
+            Self::I8 => Block { numbers: DELTA_BLOCK, bytes: BLOCK_OF_8 },
+            Self::I4 => Block { numbers: DELTA_BLOCK, bytes: BLOCK_OF_4 },
         }
     }
 
@@ -73,6 +96,9 @@ impl Encoding {
     }
 
     /// Writes numbers to `out`, which has [`bytes_for`](Self::bytes_for) them.
+    ///
+    /// # Panics
+    /// For [`Encoding::I4`], which needs a replica's keys: see [`Replica::difference`](crate::Replica::difference).
     pub fn encode(self, numbers: &[f32], out: &mut [u8]) {
         match self {
             Self::F32 => {
@@ -80,10 +106,17 @@ impl Encoding {
                     *to = number.to_le_bytes();
                 }
             }
+            Self::I8 => {
+                encode_8(*ISA, numbers, out);
+            }
+            Self::I4 => unreachable!("only replicas write four bits"),
         }
     }
 
     /// Rewrites numbers so that their memory is their encoding, which saves a copy.
+    ///
+    /// # Panics
+    /// For blocks of integers.
     pub fn encode_in_place(self, numbers: &mut [f32]) {
         match self {
             Self::F32 if cfg!(target_endian = "big") => {
@@ -92,6 +125,7 @@ impl Encoding {
                 }
             }
             Self::F32 => {}
+            Self::I8 | Self::I4 => unreachable!("blocks are shorter than their numbers"),
         }
     }
 
@@ -103,6 +137,8 @@ impl Encoding {
                     *x = f32::from_le_bytes(*bytes);
                 }
             }
+            Self::I8 => decode_8(*ISA, bytes, out),
+            Self::I4 => decode_4(*ISA, bytes, out),
         }
     }
 
@@ -114,6 +150,8 @@ impl Encoding {
                     *x += f32::from_le_bytes(*bytes);
                 }
             }
+            Self::I8 => add_8(*ISA, bytes, sum),
+            Self::I4 => add_4(*ISA, bytes, sum),
         }
     }
 
@@ -122,6 +160,8 @@ impl Encoding {
     pub fn all_finite(self, isa: Isa, bytes: &[u8]) -> bool {
         match self {
             Self::F32 => all_finite_le(isa, bytes.as_chunks().0),
+            Self::I8 => blocks_are_finite(bytes, BLOCK_OF_8),
+            Self::I4 => blocks_are_finite(bytes, BLOCK_OF_4),
         }
     }
 }

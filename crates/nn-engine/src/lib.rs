@@ -14,6 +14,8 @@ mod fingerprint;
 pub mod local;
 mod manifest;
 mod recipe;
+mod replica;
+mod rounds;
 
 pub use encoding::Encoding;
 pub use engine::{
@@ -25,3 +27,5 @@ pub use fingerprint::{ARITHMETIC, arithmetic_fingerprint, params_sha256};
 pub use manifest::{Manifest, ManifestError, ManifestParts, SampleOrder};
 pub use nn_core::Compute;
 pub use recipe::{EarlyStopping, Recipe};
+pub use replica::{Computed, Replica, Replicas, Round};
+pub use rounds::{MAX_REPLICAS, Rounds, Span};

@@ -1,15 +1,18 @@
 //! The in-process driver: the engine with one worker in the same memory. `nn train` runs on it.
 
 use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nn_core::{Dataset, MismatchError, Workspace};
+use nn_core::{Dataset, MismatchError, NodeStats, Workspace};
 
 use crate::engine::{
     Action, Assignment, Contribution, Engine, EpochReport, Event, Join, Member, Outcome, Part, Snapshot,
     Step, StepReport, Values, WorkerId,
 };
+use crate::engine::Received;
 use crate::manifest::SampleOrder;
+use crate::replica::{Computed, Replicas, Round};
 
 /// The driver's surroundings: it reads no clock and writes no file itself.
 pub trait Observer {
@@ -81,8 +84,19 @@ impl<O: Observer> Driver<'_, O> {
                     let Some(task) = self.todo.pop() else {
                         unreachable!("the engine waits for its only worker, which has nothing to do")
                     };
-                    let contribution = self.worker.compute(self.engine, task)?;
-                    self.handle(Event::Contribution(contribution));
+                    match &mut self.worker.place {
+                        Place::Node(_) => {
+                            let contribution = self.worker.compute(self.engine, task)?;
+                            self.handle(Event::Contribution(contribution));
+                        }
+                        Place::Replicas(_) => {
+                            self.todo.push(task);
+                            let tasks = std::mem::take(&mut self.todo);
+                            for contribution in self.worker.replicas(self.engine, &tasks)? {
+                                self.handle(Event::Contribution(contribution));
+                            }
+                        }
+                    }
                 }
                 Next::Stop => self.handle(Event::StopRequested),
                 Next::End(outcome) => return Ok(outcome),
@@ -142,41 +156,100 @@ impl<O: Observer> Driver<'_, O> {
 /// The worker in this process.
 struct Worker<'a> {
     data: &'a Dataset,
-    workspace: Workspace,
+    place: Place,
     order: SampleOrder,
     /// Gradient buffers that are not in use.
     free: Vec<Vec<f32>>,
 }
 
+/// Where the worker computes.
+enum Place {
+    /// Nodes of a mini-batch.
+    Node(Workspace),
+    /// Replicas of a round.
+    Replicas(Replicas),
+}
+
+/// A replica's result: its leaf, its figures, and its difference piece by piece, each with whether it is finite.
+type Difference = (u32, NodeStats, Vec<(Vec<u8>, bool)>);
+
 impl<'a> Worker<'a> {
     fn new(engine: &Engine, data: &'a Dataset) -> Self {
-        let parts = engine.manifest().parts();
+        let manifest = engine.manifest();
         let compute = engine.compute().clone();
-        let batch = parts.recipe.batch_size.min(parts.train_samples);
-        let workspace = Workspace::new(&parts.model, batch, compute.threads, compute.isa);
-        Self { data, workspace, order: SampleOrder::new(engine.manifest()), free: Vec::new() }
+        let place = if manifest.rounds().is_some() {
+            Place::Replicas(Replicas::new(compute))
+        } else {
+            let batch = manifest.largest_batch();
+            Place::Node(Workspace::new(manifest.model(), batch, compute.threads, compute.isa))
+        };
+        Self { data, place, order: SampleOrder::new(manifest), free: Vec::new() }
     }
 
     /// Computes a node's gradient, loss and counts.
     fn compute(&mut self, engine: &Engine, task: Assignment) -> Result<Contribution, MismatchError> {
+        let Place::Node(workspace) = &mut self.place else { unreachable!("a run without rounds") };
         let mut gradient = self.free.pop().unwrap_or_else(|| nn_core::zeroed(engine.params().len()));
         let manifest = engine.manifest();
         let batch = self.order.batch(manifest, task.step.0);
         let samples = &batch[manifest.tree(task.step.0).samples_of(task.node)];
         let shard = manifest.recipe().shard_size;
-        let stats =
-            self.workspace.node_gradient(engine.params(), self.data, samples, shard, &mut gradient)?;
-        Ok(Contribution {
-            worker: ME,
-            generation: task.generation,
-            step: task.step,
-            attempt: task.attempt,
-            node: task.node,
-            part: Part::All,
-            values: Values::Own(gradient),
-            finite: stats.finite,
-            stats: Some(stats),
-            compute: Duration::ZERO,
-        })
+        let stats = workspace.node_gradient(engine.params(), self.data, samples, shard, &mut gradient)?;
+        Ok(contribution(task, Part::All, Values::Own(gradient), stats.finite, Some(stats)))
     }
+
+    /// Computes replicas of one round, piece by piece of all of them.
+    fn replicas(&mut self, engine: &Engine, tasks: &[Assignment]) -> Result<Vec<Contribution>, MismatchError> {
+        let Place::Replicas(replicas) = &mut self.place else { unreachable!("a run with rounds") };
+        let Some(first) = tasks.first() else { return Ok(Vec::new()) };
+        let (manifest, step) = (engine.manifest(), first.step.0);
+        let samples = self.order.batch(manifest, step);
+        let round = Round { manifest, data: self.data, public: engine.params(), step, samples };
+        let leaves: Vec<u32> = tasks.iter().map(|task| task.node.index).collect();
+        let pieces = manifest.pieces();
+        let done: Mutex<Vec<Difference>> = Mutex::default();
+        replicas.run(round, &leaves, &|| true, &|| Duration::ZERO, &|computed: Computed<'_>| {
+            let Computed { leaf, replica, stats, .. } = computed;
+            let piece = |range: &std::ops::Range<usize>| {
+                let mut bytes = Vec::new();
+                let finite = replica.difference(round, leaf, range.clone(), &mut bytes);
+                (bytes, finite)
+            };
+            let all = pieces.iter().map(piece).collect();
+            done.lock().unwrap_or_else(PoisonError::into_inner).push((leaf, stats, all));
+        })?;
+        let encoding = manifest.contribution_encoding();
+        let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let mut contributions = Vec::new();
+        for piece in 0..pieces.len() {
+            let last = piece + 1 == pieces.len();
+            for (leaf, stats, all) in &mut done {
+                let Some(&task) = tasks.iter().find(|task| task.node.index == *leaf) else { continue };
+                let (bytes, finite) = std::mem::take(&mut all[piece]);
+                let values = Values::Received(Received::new(encoding, vec![bytes.into()]));
+                let finite = finite && (!last || stats.loss.is_finite());
+                contributions.push(contribution(
+                    task,
+                    Part::Layer(piece as u32),
+                    values,
+                    finite,
+                    last.then_some(*stats),
+                ));
+            }
+        }
+        Ok(contributions)
+    }
+}
+
+/// What the only worker contributes.
+fn contribution(
+    task: Assignment,
+    part: Part,
+    values: Values,
+    finite: bool,
+    stats: Option<NodeStats>,
+) -> Contribution {
+    let Assignment { generation, step, attempt, node, .. } = task;
+    let compute = Duration::ZERO;
+    Contribution { worker: ME, generation, step, attempt, node, part, values, finite, stats, compute }
 }

@@ -1,11 +1,17 @@
 //! The run manifest: everything, beside the data themselves, that decides the weights after step t.
 
-use nn_core::{Model, Purpose, Tree, permutation, rate_multiplier};
-use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+use nn_core::{
+    DELTA_BLOCK, DeltaBits, LayerLayout, Model, Purpose, Tree, layout, permutation, rate_multiplier,
+};
+use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::encoding::Encoding;
 use crate::recipe::Recipe;
+use crate::rounds::{MAX_REPLICAS, RoundPlan, Rounds, Span};
 
 /// The parts of a run, unchecked: [`Manifest::new`] checks them. As JSON the recipe's parts stand beside the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,12 +31,29 @@ pub struct ManifestParts {
 }
 
 /// A checked run manifest. Threads, workers, instruction sets and folders are not in it: they must not matter.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(transparent)]
-pub struct Manifest(ManifestParts);
+#[derive(Debug, Clone, PartialEq)]
+pub struct Manifest {
+    parts: ManifestParts,
+    /// Where its rounds are, if it has any.
+    rounds: Option<RoundPlan>,
+}
+
+impl Serialize for Manifest {
+    /// As its parts.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.parts.serialize(serializer)
+    }
+}
 
 /// The most leaves that a tree can number.
 const MOST_LEAVES: usize = 1 << 31;
+
+/// About how many pieces the parameters of a large network are cut into.
+const PIECES: usize = 32;
+/// The fewest numbers in a piece: in eight bits they take about half a millisecond on a link of 1 Gbit/s.
+const SMALLEST_PIECE: usize = 1 << 16;
+/// The most numbers in a piece.
+const LARGEST_PIECE: usize = 1 << 19;
 
 /// Why a run cannot be described so.
 #[derive(Debug, Clone, PartialEq, Error)]
@@ -56,6 +79,16 @@ pub enum ManifestError {
     NoStepEpochs,
     #[error("early stopping needs at least 1 evaluation, and at least 1 epoch between two")]
     NoEvaluations,
+    #[error("the replicas must be a power of two from 1 to {max}, but are {0}", max = MAX_REPLICAS)]
+    Replicas(u32),
+    #[error("a round needs at least 1 step")]
+    NoRoundSteps,
+    #[error("the outer learning rate must be a positive, finite number, but is {0}")]
+    OuterLearningRate(f32),
+    #[error("the outer momentum must be at least 0 and below 1, but is {0}")]
+    OuterMomentum(f32),
+    #[error("the part of the steps in which wsd decays must be above 0 and at most 1, but is {0}")]
+    Decay(f32),
     #[error("{name} must be a finite number, but is {value}")]
     Constant { name: &'static str, value: f32 },
 }
@@ -77,71 +110,165 @@ impl Manifest {
         if leaves > MOST_LEAVES {
             return Err(ManifestError::TooManyLeaves(leaves));
         }
-        Ok(Self(parts))
+        let recipe = &parts.recipe;
+        let rounds =
+            recipe.rounds.map(|rounds| RoundPlan::new(rounds, recipe.batch_size, parts.train_samples));
+        Ok(Self { parts, rounds })
     }
 
     /// The parts.
     #[must_use]
     pub fn parts(&self) -> &ManifestParts {
-        &self.0
+        &self.parts
     }
 
     /// How the network is trained.
     #[must_use]
     pub fn recipe(&self) -> &Recipe {
-        &self.0.recipe
+        &self.parts.recipe
     }
 
     /// The network.
     #[must_use]
     pub fn model(&self) -> &Model {
-        &self.0.model
+        &self.parts.model
+    }
+
+    /// The division into rounds; `None` if every mini-batch changes the weights.
+    #[must_use]
+    pub fn rounds(&self) -> Option<&Rounds> {
+        self.parts.recipe.rounds.as_ref()
     }
 
     /// Mini-batches in an epoch; the last may be short.
     #[must_use]
-    pub fn steps_per_epoch(&self) -> u64 {
-        self.0.train_samples.div_ceil(self.0.recipe.batch_size) as u64
+    pub fn mini_batches(&self) -> u64 {
+        self.parts.train_samples.div_ceil(self.parts.recipe.batch_size) as u64
+    }
+
+    /// Sequential steps of an epoch, which the schedule of the learning rate counts: its mini-batches or, with rounds,
+    /// those of one replica.
+    #[must_use]
+    pub fn sequential_steps_per_epoch(&self) -> u64 {
+        self.rounds.as_ref().map_or_else(|| self.mini_batches(), RoundPlan::epoch_steps)
+    }
+
+    /// Steps of the first `epochs` epochs. A *step* is what the weights change by at once: a mini-batch, or a round.
+    #[must_use]
+    pub fn steps_until(&self, epochs: u64) -> u64 {
+        match &self.rounds {
+            Some(rounds) => rounds.before_epoch(epochs),
+            None => self.mini_batches().saturating_mul(epochs),
+        }
+    }
+
+    /// Steps of an epoch.
+    #[must_use]
+    pub fn steps_in(&self, epoch: u64) -> u64 {
+        self.steps_until(epoch + 1) - self.steps_until(epoch)
     }
 
     /// Steps of the whole run.
     #[must_use]
     pub fn total_steps(&self) -> u64 {
-        self.steps_per_epoch() * u64::from(self.0.recipe.epochs)
+        self.steps_until(u64::from(self.parts.recipe.epochs))
     }
 
-    /// The epoch of a step, and the mini-batch within it; all counted from 0.
+    /// The place of a step: its epoch, its samples, and the sequential steps in it.
+    #[must_use]
+    pub fn span(&self, step: u64) -> Span {
+        if let Some(rounds) = &self.rounds {
+            return rounds.span(step);
+        }
+        let (epoch, index) = (step / self.mini_batches(), step % self.mini_batches());
+        let start = index as usize * self.parts.recipe.batch_size;
+        let samples = self.parts.recipe.batch_size.min(self.parts.train_samples - start);
+        Span { epoch, index, first_step: step, steps: 1, start, samples }
+    }
+
+    /// The epoch of a step, and its position within it; all counted from 0.
     #[must_use]
     pub fn place(&self, step: u64) -> (u64, u64) {
-        (step / self.steps_per_epoch(), step % self.steps_per_epoch())
+        let span = self.span(step);
+        (span.epoch, span.index)
     }
 
-    /// Samples in the mini-batch of a step.
+    /// Sequential steps that are done after so many steps.
+    #[must_use]
+    pub fn sequential_steps(&self, steps: u64) -> u64 {
+        self.span(steps).first_step
+    }
+
+    /// Samples of a step.
     #[must_use]
     pub fn samples_in(&self, step: u64) -> usize {
-        let start = self.place(step).1 as usize * self.0.recipe.batch_size;
-        self.0.recipe.batch_size.min(self.0.train_samples - start)
+        self.span(step).samples
     }
 
-    /// The canonical tree of a step.
+    /// The canonical tree of a step: its leaves are the shards of a mini-batch or, in a round, the replicas' slices.
     #[must_use]
     pub fn tree(&self, step: u64) -> Tree {
-        Tree::new(self.samples_in(step), self.0.recipe.shard_size)
+        let span = self.span(step);
+        match &self.rounds {
+            Some(rounds) => rounds.tree(&span),
+            None => Tree::new(span.samples, self.parts.recipe.shard_size),
+        }
     }
 
-    /// The learning rate of a step.
+    /// The pieces in which the parameters are sent, summed and stepped: the layers or, with rounds, runs of blocks. Small
+    /// pieces are on their way down while later ones still come up; large ones cost fewer messages.
+    #[must_use]
+    pub fn pieces(&self) -> Vec<Range<usize>> {
+        let layers = layout(self.model());
+        if self.rounds.is_none() {
+            return layers.iter().map(LayerLayout::range).collect();
+        }
+        let all = self.model().parameters();
+        let size = (all / PIECES).clamp(SMALLEST_PIECE, LARGEST_PIECE).next_multiple_of(DELTA_BLOCK);
+        (0..all).step_by(size).map(|from| from..all.min(from + size)).collect()
+    }
+
+    /// How the numbers of a contribution become bytes.
+    #[must_use]
+    pub fn contribution_encoding(&self) -> Encoding {
+        self.rounds().map_or(Encoding::F32, |rounds| Encoding::of_bits(rounds.delta_bits))
+    }
+
+    /// How the numbers become bytes that workers add to the weights of a round, to have those of the next; `None` without
+    /// rounds, where they are sent the weights.
+    #[must_use]
+    pub fn update_encoding(&self) -> Option<Encoding> {
+        self.rounds().map(|rounds| match rounds.delta_bits {
+            DeltaBits::Exact => Encoding::F32,
+            DeltaBits::Eight | DeltaBits::Four => Encoding::I8,
+        })
+    }
+
+    /// The most samples that are computed at once, for room in a [`Workspace`](nn_core::Workspace).
+    #[must_use]
+    pub fn largest_batch(&self) -> usize {
+        self.parts.recipe.batch_size.min(self.parts.train_samples)
+    }
+
+    /// The learning rate of a step; of its first sequential step, if it is a round.
     #[must_use]
     pub fn learning_rate(&self, step: u64) -> f32 {
-        let multiplier =
-            rate_multiplier(&self.0.recipe.schedule, step, self.steps_per_epoch(), self.0.recipe.epochs);
-        (f64::from(self.0.recipe.learning_rate) * multiplier) as f32
+        self.learning_rate_at(self.span(step).first_step)
+    }
+
+    /// The learning rate of a sequential step.
+    #[must_use]
+    pub fn learning_rate_at(&self, step: u64) -> f32 {
+        let Recipe { schedule, epochs, learning_rate, .. } = &self.parts.recipe;
+        let multiplier = rate_multiplier(schedule, step, self.sequential_steps_per_epoch(), *epochs);
+        (f64::from(*learning_rate) * multiplier) as f32
     }
 
     /// The name and value of everything that decides the weights after step t, numbers to the last bit.
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         // Without `..`: a part that is not hashed must not compile.
-        let ManifestParts { model, recipe, train_samples, data_sha256, preprocess_sha256 } = &self.0;
+        let ManifestParts { model, recipe, train_samples, data_sha256, preprocess_sha256 } = &self.parts;
         let [before, after] = recipe.fields();
         let mut fields = model_fields(model);
         fields.extend(before);
@@ -197,7 +324,6 @@ fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
 #[derive(Debug)]
 pub struct SampleOrder {
     seed: u64,
-    batch_size: usize,
     epoch: Option<u64>,
     order: Vec<u32>,
 }
@@ -206,20 +332,19 @@ impl SampleOrder {
     /// For the run described.
     #[must_use]
     pub fn new(manifest: &Manifest) -> Self {
-        let &Recipe { seed, batch_size, .. } = manifest.recipe();
-        Self { seed, batch_size, epoch: None, order: vec![0; manifest.parts().train_samples] }
+        let seed = manifest.recipe().seed;
+        Self { seed, epoch: None, order: vec![0; manifest.parts().train_samples] }
     }
 
-    /// The samples of the mini-batch of a step.
+    /// The samples of a step: a mini-batch, or all mini-batches of a round.
     #[must_use]
     pub fn batch(&mut self, manifest: &Manifest, step: u64) -> &[u32] {
-        let (epoch, batch) = manifest.place(step);
+        let Span { epoch, start, samples, .. } = manifest.span(step);
         if self.epoch != Some(epoch) {
             permutation(self.seed, Purpose::Shuffle, epoch, &mut self.order);
             self.epoch = Some(epoch);
         }
-        let start = batch as usize * self.batch_size;
-        &self.order[start..self.order.len().min(start + self.batch_size)]
+        &self.order[start..start + samples]
     }
 }
 
@@ -257,7 +382,7 @@ pub(crate) mod tests {
     #[test]
     fn an_epoch_visits_every_sample_once_and_keeps_the_short_mini_batch() {
         let manifest = Manifest::new(parts()).unwrap();
-        assert_eq!((manifest.steps_per_epoch(), manifest.total_steps()), (3, 9));
+        assert_eq!((manifest.mini_batches(), manifest.total_steps()), (3, 9));
         let mut order = SampleOrder::new(&manifest);
         for epoch in 0..3 {
             let mut seen: Vec<u32> = Vec::new();
@@ -329,6 +454,7 @@ pub(crate) mod tests {
             ScheduleShape::Constant,
             ScheduleShape::Step { every_epochs: 3, factor: odd },
             ScheduleShape::Cosine { floor: odd },
+            ScheduleShape::Wsd { decay: odd },
         ];
         for (optimizer, shape) in optimizers.into_iter().flat_map(|o| shapes.map(|shape| (o, shape))) {
             // Without `..`: a new part must be tried, too.
@@ -343,6 +469,13 @@ pub(crate) mod tests {
                 epochs: u32::MAX,
                 seed: u64::MAX,
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
+                rounds: Some(Rounds {
+                    replicas: MAX_REPLICAS,
+                    steps: Some(u32::MAX),
+                    outer_learning_rate: odd,
+                    outer_momentum: odd,
+                    delta_bits: nn_core::DeltaBits::Four,
+                }),
             };
             let parts = with(recipe);
             let json = serde_json::to_string(&parts).unwrap();

@@ -4,6 +4,7 @@ use nn_core::{Init, Optimizer, Schedule, ScheduleShape};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ManifestError;
+use crate::rounds::Rounds;
 
 /// Everything beside the network and its data that decides the weights after step t.
 ///
@@ -36,6 +37,9 @@ pub struct Recipe {
     /// When the run ends before its last epoch; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// Steps of several replicas between two averages; `None` for synchronous steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<Rounds>,
 }
 
 /// A run ends once it has been evaluated so many times in a row without a better result on its validation samples, and
@@ -64,6 +68,7 @@ impl Recipe {
             epochs: 30,
             seed: 1,
             early_stopping: None,
+            rounds: None,
         }
     }
 
@@ -93,6 +98,14 @@ impl Recipe {
         if self.early_stopping.is_some_and(|rule| rule.evaluations == 0 || rule.every_epochs == 0) {
             return Err(ManifestError::NoEvaluations);
         }
+        if let ScheduleShape::Wsd { decay } = self.schedule.shape
+            && !(decay > 0.0 && decay <= 1.0)
+        {
+            return Err(ManifestError::Decay(decay));
+        }
+        if let Some(rounds) = &self.rounds {
+            rounds.check()?;
+        }
         let constants =
             [optimizer_constants(self.optimizer), schedule_constants(self.schedule.shape)].concat();
         match constants.into_iter().find(|(_, value)| !value.is_finite()) {
@@ -119,6 +132,7 @@ impl Recipe {
             epochs,
             seed,
             early_stopping,
+            rounds,
         } = self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
@@ -138,13 +152,15 @@ impl Recipe {
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
-        let mut epochs_matter = matches!(shape, ScheduleShape::Cosine { floor: _ });
+        let mut epochs_matter = 
+            matches!(shape, ScheduleShape::Cosine { floor: _ } | ScheduleShape::Wsd { decay: _ });
         if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
             after.push(("early-stopping", evaluations.to_string()));
             after.push(("eval-every", every_epochs.to_string()));
             // The last epoch is evaluated although it is not due, which a longer run would not do.
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
+        after.extend(rounds.iter().flat_map(Rounds::fields));
         if epochs_matter {
             after.push(("epochs", epochs.to_string()));
         }
@@ -172,5 +188,6 @@ fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
         ScheduleShape::Constant => Vec::new(),
         ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
         ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
+        ScheduleShape::Wsd { decay } => vec![("wsd-decay", decay)],
     }
 }

@@ -37,7 +37,7 @@ pub(super) fn epochs(
     let clock = Clock::start();
     let until = Duration::from_secs(seconds).mul_f64(PART).clamp(LEAST, MOST);
     let log_steps = config.log_steps;
-    let mut timer = Timer { clock, stop, until, log_steps, first: None, last: Duration::ZERO, steps: 0 };
+    let mut timer = Timer { clock, stop, until, log_steps, first: None, last: Duration::ZERO, samples: 0 };
     let mut engine = Engine::new(manifest.clone(), compute.clone(), Duration::ZERO);
     let _ = local::run(&mut engine, &splits.train, &mut timer).map_err(Failure::data)?;
     let begun = clock.now();
@@ -49,7 +49,7 @@ pub(super) fn epochs(
     let begun = clock.now();
     let _ = params_sha256(engine.params());
     let hash = (clock.now() - begun).as_secs_f64();
-    let epoch = timer.of_step() * manifest.steps_per_epoch() as f64 + evaluation + hash;
+    let epoch = timer.of_sample() * manifest.parts().train_samples as f64 + evaluation + hash;
     let most = config.given_epochs().unwrap_or(MAX_EPOCHS);
     let epochs = fitting(seconds as f64, epoch, most);
     let here = if config.is_of_coordinator { "on the coordinator alone, without workers" } else { "here" };
@@ -84,21 +84,23 @@ struct Timer<'a> {
     stop: &'a StopFlag,
     until: Duration,
     log_steps: u64,
-    /// When the first step was done, which does not count: memory and caches are new to it.
-    first: Option<Duration>,
+    /// When the first step was done, and its samples: it does not count, because memory and caches are new to it.
+    first: Option<(Duration, usize)>,
     last: Duration,
-    /// Steps after the first.
-    steps: u32,
+    /// Samples of the steps after the first.
+    samples: usize,
 }
 
 impl Timer<'_> {
-    /// The mean time of a step in seconds.
-    fn of_step(&self) -> f64 {
-        match self.first {
-            Some(first) if self.steps > 0 => (self.last - first).as_secs_f64() / f64::from(self.steps),
+    /// The mean time of a sample in seconds.
+    fn of_sample(&self) -> f64 {
+        let (time, samples) = match self.first {
+            Some((first, _)) if self.samples > 0 => (self.last - first, self.samples),
             // There was one step only.
-            _ => self.last.as_secs_f64(),
-        }
+            Some((first, samples)) => (first, samples),
+            None => (self.last, 1),
+        };
+        time.as_secs_f64() / samples as f64
     }
 }
 
@@ -114,11 +116,11 @@ impl local::Observer for Timer<'_> {
         }
     }
 
-    fn step(&mut self, _: &StepReport) -> ControlFlow<()> {
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         self.last = self.clock.now();
         match self.first {
-            None => self.first = Some(self.last),
-            Some(_) => self.steps += 1,
+            None => self.first = Some((self.last, report.samples)),
+            Some(_) => self.samples += report.samples,
         }
         if self.last >= self.until || self.stop.is_set() {
             ControlFlow::Break(())

@@ -92,7 +92,9 @@ impl Log {
                 continue;
             };
             let hash = |name: &str| value[name].as_str().map(str::to_owned);
-            let after = value["steps"].as_u64().or(value["step"].as_u64()).unwrap_or(u64::MAX);
+            // A run with rounds counts those.
+            let counts = ["rounds", "round", "steps", "step"];
+            let after = counts.into_iter().find_map(|name| value[name].as_u64()).unwrap_or(u64::MAX);
             if after > step {
                 whole = false;
                 if let Some(hash) = hash("weights") {
@@ -122,11 +124,17 @@ impl Log {
     }
 
     /// Logs the hash of `params`, the weights after `steps` steps; `samples` is the number of samples whose gradients
-    /// counted in the last of them.
+    /// counted in the last of them. If these are rounds, `sequential` is the number of sequential steps in all of them.
     ///
     /// # Errors
     /// If the log had another hash for that step before the run was resumed.
-    pub(super) fn weights(&mut self, steps: u64, samples: usize, params: &[f32]) -> Result<(), Failure> {
+    pub(super) fn weights(
+        &mut self,
+        steps: u64,
+        sequential: Option<u64>,
+        samples: usize,
+        params: &[f32],
+    ) -> Result<(), Failure> {
         let due = self.every != 0 && steps.is_multiple_of(self.every);
         let told = if self.told.steps.is_empty() { None } else { self.told.steps.remove(&steps) };
         if !due && told.is_none() {
@@ -136,7 +144,11 @@ impl Log {
         if self.pending.len() > KEEP {
             self.left_out += 1;
         } else {
-            let _ = write!(self.pending, r#"{{"kind":"step","step":{steps},"samples":{samples},"weights":""#);
+            let _ = match sequential {
+                None => write!(self.pending, r#"{{"kind":"step","step":{steps},"#),
+                Some(step) => write!(self.pending, r#"{{"kind":"round","round":{steps},"step":{step},"#),
+            };
+            let _ = write!(self.pending, r#""samples":{samples},"weights":""#);
             self.pending.extend_from_slice(&hash.hex());
             self.pending.extend_from_slice(b"\"}\n");
         }
@@ -273,7 +285,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut log = Log::new(path.clone(), 1);
         for step in 1..=30 {
-            log.weights(step, 4, &[step as f32]).unwrap();
+            log.weights(step, None, 4, &[step as f32]).unwrap();
             if step % 10 == 0 {
                 log.epoch(step, epoch(step / 10)).unwrap();
             }
@@ -292,7 +304,7 @@ mod tests {
             let epochs = log.cut(cut, Vec::new()).unwrap();
             assert_eq!(epochs.len() as u64, cut / 10, "{cut}");
             for step in cut + 1..=30 {
-                log.weights(step, 4, &[step as f32]).unwrap();
+                log.weights(step, None, 4, &[step as f32]).unwrap();
                 if step % 10 == 0 {
                     log.epoch(step, epoch(step / 10)).unwrap();
                 }
@@ -302,8 +314,8 @@ mod tests {
         }
         let mut log = Log::new(path, 1);
         let _ = log.cut(12, Vec::new()).unwrap();
-        log.weights(13, 4, &[13.0]).unwrap();
-        let broken = log.weights(14, 4, &[14.5]).unwrap_err();
+        log.weights(13, None, 4, &[13.0]).unwrap();
+        let broken = log.weights(14, None, 4, &[14.5]).unwrap_err();
         assert!(broken.message().contains("after step 14"), "{broken}");
         let broken = log.epoch(20, epoch(7)).unwrap_err();
         assert!(broken.message().contains("after step 20"), "{broken}");
@@ -326,7 +338,7 @@ mod tests {
         // The folder does not exist yet, so writing fails as on a full disk.
         let path = folder.path().join("later/metrics.jsonl");
         let mut log = Log::new(path.clone(), 1);
-        log.weights(1, 4, &[1.0]).unwrap();
+        log.weights(1, None, 4, &[1.0]).unwrap();
         log.epoch(10, epoch(1)).unwrap();
         log.flush(Duration::ZERO);
         assert_eq!(log.unlogged(), [epoch(1)]);

@@ -75,13 +75,12 @@ impl Watch {
     fn recall(&mut self, earlier: Earlier) {
         self.recorder.resume(earlier.generation, earlier.best_file, earlier.best);
         self.choice.recall(earlier.best, earlier.best_params);
-        let steps_per_epoch = self.recorder.manifest().steps_per_epoch();
         for line in &earlier.epochs {
             let Some(epoch) = line["epoch"].as_u64().filter(|&epoch| epoch > 0) else { continue };
             if let Some(train_loss) = line["train_loss"].as_f64() {
                 let samples = self.recorder.manifest().parts().train_samples;
                 let correct = correct(line, "train_accuracy", samples);
-                let steps = epoch * steps_per_epoch;
+                let steps = self.recorder.manifest().steps_until(epoch);
                 let report = EpochReport { epoch: epoch - 1, steps, samples, train_loss, correct };
                 self.last_epoch = Some(report);
                 self.choice.recall_report(&report);
@@ -157,7 +156,7 @@ impl Watch {
         let params = self.choice.take_params()?;
         let ending =
             Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
-        let step = best.result.epoch * self.recorder.manifest().steps_per_epoch();
+        let step = self.recorder.manifest().steps_until(best.result.epoch);
         *last = Snapshot { step, params, moments: Default::default(), epoch: EpochSums::default() };
         self.last_epoch = self.choice.report().or(self.last_epoch);
         Some(ending)
@@ -188,7 +187,7 @@ impl Watch {
             "config_hash": self.recorder.config_hash(),
             "data_sha256": manifest.parts().data_sha256,
             "preprocess_sha256": manifest.parts().preprocess_sha256,
-            "steps": last.step,
+            "steps": manifest.sequential_steps(last.step),
             "epochs": manifest.place(last.step).0,
             "train_loss": self.last_epoch.map(|report| report.train_loss),
             "train_accuracy": self.last_epoch.filter(|_| classes && model.output_width() > 1)
@@ -205,8 +204,11 @@ impl Watch {
             "arithmetic_fingerprint": arithmetic_fingerprint(engine.compute().isa),
             "version": env!("CARGO_PKG_VERSION"),
         });
+        if manifest.rounds().is_some() {
+            summary["rounds"] = json!(last.step);
+        }
         if let Some(ending) = ending {
-            summary["stopped_at_step"] = json!(ending.last);
+            summary["stopped_at_step"] = json!(manifest.sequential_steps(ending.last));
         }
         add_report(&mut summary, "test", &reports.test);
         if let Some((validation, report)) = &reports.validation {
@@ -255,7 +257,7 @@ impl local::Observer for Watch {
             now,
             self.done,
             (epoch + 1, manifest.recipe().epochs),
-            (batch + 1, manifest.steps_per_epoch()),
+            (batch + 1, manifest.steps_in(epoch)),
             report.loss,
             self.meter.epoch_rate(),
         );
@@ -297,7 +299,7 @@ impl local::Observer for Watch {
         let mut line = json!({
             "kind": "epoch",
             "epoch": epoch,
-            "steps": report.steps,
+            "steps": self.recorder.manifest().sequential_steps(report.steps),
             "train_loss": report.train_loss,
             "train_accuracy": classes.then(|| report.correct as f64 / report.samples as f64),
             "test_loss": test.map(|t| t.loss),
@@ -307,6 +309,9 @@ impl local::Observer for Watch {
             "seconds": training_stopped.as_secs_f64(),
             "params_sha256": params_sha256(params),
         });
+        if self.recorder.manifest().rounds().is_some() {
+            line["rounds"] = json!(report.steps);
+        }
         add(&mut line, "test", &figures);
         if self.evaluator.chooses() {
             line["validation_loss"] = json!(on_validation.map(|results| results.evaluation.loss));

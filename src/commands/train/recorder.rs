@@ -108,7 +108,9 @@ impl Recorder {
         if let Some(options) = self.to_begin.take() {
             self.folder.begin(&options).inspect_err(|_| self.broken = true)?;
         }
-        let logged = self.log.weights(report.step.0 + 1, report.samples, params);
+        let done = report.step.0 + 1;
+        let sequential = self.manifest.rounds().map(|_| self.manifest.sequential_steps(done));
+        let logged = self.log.weights(done, sequential, report.samples, params);
         self.unless_broken(logged)
     }
 

@@ -4,7 +4,7 @@
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
 //! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients (`products.rs`,
 //! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), and plain loops that the compiler vectorises (`multiversion!`,
-//! `vector.rs`, `output.rs`, `update.rs`).
+//! `vector.rs`, `output.rs`, `update.rs`, `delta.rs`, `outer.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
@@ -132,6 +132,8 @@ macro_rules! multiversion {
     };
 }
 
+pub(crate) mod delta;
+pub(crate) mod outer;
 mod output;
 pub(crate) mod update;
 pub(crate) mod vector;

@@ -9,7 +9,6 @@ use super::Engine;
 use super::ids::{Attempt, Step, WorkerId};
 use super::plan::{Candidate, plan};
 use super::protocol::{Action, Assignment};
-use crate::encoding::Encoding;
 
 impl Engine {
     /// Assigns all leaves that have not been counted and that no worker holds.
@@ -86,7 +85,12 @@ impl Engine {
     fn issue_cover(&mut self, now: Duration, worker: WorkerId, range: Range<u32>, actions: &mut Vec<Action>) {
         let mut nodes = std::mem::take(&mut self.round.nodes);
         nodes.clear();
-        self.tree.cover_into(range, &mut nodes);
+        if self.manifest.rounds().is_some() {
+            // A sum of two differences has no code: replicas are sent one by one.
+            nodes.extend(range.map(|index| Node { level: 0, index }));
+        } else {
+            self.tree.cover_into(range, &mut nodes);
+        }
         self.reduction.divide(&mut nodes);
         self.issue_nodes(now, worker, &nodes, actions);
         self.round.nodes = nodes;
@@ -125,7 +129,7 @@ impl Engine {
         if let Some(transfer) = self.transfer {
             return transfer;
         }
-        let bytes = Encoding::F32.bytes_for(self.params().len());
+        let bytes = self.manifest.contribution_encoding().bytes_for(self.params().len());
         let seconds = bytes as f64 / self.cluster.link_bytes_per_second.max(1.0);
         Duration::from_secs_f64(seconds.min(86_400.0))
     }

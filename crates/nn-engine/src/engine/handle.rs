@@ -143,7 +143,7 @@ impl Engine {
             state.standing = Standing::Active;
             actions.push(Action::Send { worker, step, part: Part::All });
             if self.step + 1 < self.total_steps {
-                let ahead = (0..self.layout.len()).filter(|&layer| self.weights.is_ahead(layer));
+                let ahead = (0..self.pieces.len()).filter(|&layer| self.weights.is_ahead(layer));
                 let next = Step(self.step + 1);
                 actions.extend(ahead.map(|layer| {
                     let part = Part::Layer(layer as u32);

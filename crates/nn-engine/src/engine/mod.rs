@@ -78,9 +78,8 @@ mod workers;
 use std::ops::Range;
 use std::time::Duration;
 
-use nn_core::{
-    Compute, LayerLayout, OptimizerState, Tree, all_finite, initial_parameters, layout as layout_of,
-};
+use bytes::Bytes;
+use nn_core::{Compute, Tree, all_finite, initial_parameters};
 
 use crate::manifest::Manifest;
 
@@ -96,7 +95,7 @@ pub use self::workers::Quarantine;
 use self::clock::Clock;
 use self::reduce::Reduction;
 use self::round::Round;
-use self::weights::DoubleBuffer;
+use self::weights::{DoubleBuffer, Stepper};
 use self::workers::{Standing, Workers};
 
 /// The state machine. See the module's diagram.
@@ -105,7 +104,8 @@ pub struct Engine {
     manifest: Manifest,
     compute: Compute,
     cluster: Cluster,
-    layout: Vec<LayerLayout>,
+    /// The parts of the parameters that are sent, summed and stepped on their own.
+    pieces: Vec<Range<usize>>,
     weights: DoubleBuffer,
     /// Steps done, which is also the index of the step under way.
     step: u64,
@@ -132,20 +132,20 @@ impl Engine {
     #[must_use]
     pub fn new(manifest: Manifest, compute: Compute, snapshot_every: Duration) -> Self {
         let (model, recipe) = (manifest.model(), manifest.recipe());
-        let layout = layout_of(model);
+        let pieces = manifest.pieces();
         let params = initial_parameters(model, recipe.init, recipe.seed);
-        let optimizer = OptimizerState::new(recipe.optimizer, model);
+        let stepper = Stepper::new(&manifest);
         let tree = manifest.tree(0);
         Self {
             compute,
             cluster: Cluster::default(),
-            weights: DoubleBuffer::new(params, optimizer, layout.len()),
+            weights: DoubleBuffer::new(params, stepper, pieces.clone()),
             step: 0,
             total_steps: manifest.total_steps(),
             epoch: EpochSums::default(),
             tree,
-            reduction: Reduction::new(&layout, tree),
-            layout,
+            reduction: Reduction::new(&pieces, tree),
+            pieces,
             round: Round::default(),
             workers: Workers::default(),
             snapshot_every,
@@ -183,7 +183,7 @@ impl Engine {
         if snapshot.params.len() != want {
             return Err(SnapshotError::Parameters { got: snapshot.params.len(), want });
         }
-        for (mine, theirs) in self.weights.optimizer().moments().iter().zip(&snapshot.moments) {
+        for (mine, theirs) in self.weights.moments().iter().zip(&snapshot.moments) {
             if mine.len() != theirs.len() {
                 return Err(SnapshotError::Moments { got: theirs.len(), want: mine.len() });
             }
@@ -197,7 +197,7 @@ impl Engine {
             return Err(SnapshotError::Beyond { got: snapshot.step, want: self.total_steps });
         }
         *self.weights.params_mut() = snapshot.params;
-        for (mine, theirs) in self.weights.optimizer_mut().moments_mut().into_iter().zip(&snapshot.moments) {
+        for (mine, theirs) in self.weights.moments_mut().into_iter().zip(&snapshot.moments) {
             mine.copy_from_slice(theirs);
         }
         self.step = snapshot.step;
@@ -243,8 +243,21 @@ impl Engine {
         }
         match part {
             Part::Layer(layer) if step.0 == self.step + 1 => {
-                self.weights.next_layer(layer as usize, &self.layout[layer as usize])
+                self.weights.next_layer(layer as usize)
             }
+            _ => None,
+        }
+    }
+
+    /// With rounds, what a part of the weights of `step` differs by from that of the step before, encoded
+    /// ([`Manifest::update_encoding`]). There are updates to the current step, and to the next one for each part that has
+    /// already been broadcast; None for any other, and without rounds.
+    #[must_use]
+    pub fn update(&self, step: Step, part: Part) -> Option<Bytes> {
+        let Part::Layer(piece) = part else { return None };
+        match step.0.checked_sub(self.step)? {
+            0 => self.weights.update(piece as usize),
+            1 => self.weights.next_update(piece as usize),
             _ => None,
         }
     }
@@ -254,14 +267,14 @@ impl Engine {
     pub fn part_range(&self, part: Part) -> Option<Range<usize>> {
         match part {
             Part::All => Some(0..self.params().len()),
-            Part::Layer(layer) => Some(self.layout.get(layer as usize)?.range()),
+            Part::Layer(piece) => self.pieces.get(piece as usize).cloned(),
         }
     }
 
-    /// The number of layers that have weights.
+    /// The number of parts that are sent on their own: layers or, with rounds, pieces of the parameters.
     #[must_use]
     pub fn layers(&self) -> usize {
-        self.layout.len()
+        self.pieces.len()
     }
 
     /// Whether a worker gets broadcasts.
@@ -300,7 +313,7 @@ impl Engine {
         Snapshot {
             step: self.step,
             params: self.params().to_vec(),
-            moments: self.weights.optimizer().moments().map(<[f32]>::to_vec),
+            moments: self.weights.moments().map(<[f32]>::to_vec),
             epoch: self.epoch,
         }
     }

@@ -1,11 +1,12 @@
 //! From nodes to the root: sums along the canonical tree.
 //!
-//! Each layer has a sum of its own, and so have loss and counts; they complete independently. Within a sum each leaf
+//! Each layer (or, with rounds, each piece of the parameters) has a sum of its own, and so have loss and counts; they
+//! complete independently. Within a sum each leaf
 //! counts once, alone or as part of a larger node.
 
 use std::ops::Range;
 
-use nn_core::{LayerLayout, Node, NodeStats, Threads, Tree};
+use nn_core::{Node, NodeStats, Threads, Tree};
 
 use super::received::Received;
 
@@ -166,12 +167,12 @@ pub(super) struct Reduction {
 }
 
 impl Reduction {
-    pub(super) fn new(layout: &[LayerLayout], tree: Tree) -> Self {
+    pub(super) fn new(pieces: &[Range<usize>], tree: Tree) -> Self {
         let mut reduction = Self {
-            layers: layout.iter().map(|_| TreeSum::new()).collect(),
+            layers: pieces.iter().map(|_| TreeSum::new()).collect(),
             stats: TreeSum::new(),
-            pool: layout.iter().map(|_| Vec::new()).collect(),
-            sizes: layout.iter().map(|layer| layer.range().len()).collect(),
+            pool: pieces.iter().map(|_| Vec::new()).collect(),
+            sizes: pieces.iter().map(Range::len).collect(),
             tree,
             untouched: false,
             all: LeafSet::default(),

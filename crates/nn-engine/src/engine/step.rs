@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nn_core::{Node, NodeStats, StepInputs};
+use nn_core::{Node, NodeStats, OuterInputs, StepInputs};
 
 use super::Engine;
 use super::handle::Change;
@@ -11,7 +11,9 @@ use super::protocol::{Action, Contribution, Values};
 use super::reduce::Sum;
 use super::rejection::Rejection;
 use super::report::{EpochReport, Outcome, StepReport};
+use super::weights::Inputs;
 use super::workers::Standing;
+use crate::replica::mean_of;
 
 /// Weight of the newest step in the moving average of the transfer time.
 const NEWEST: f64 = 0.1;
@@ -71,9 +73,9 @@ impl Engine {
         if let (Values::Own(gradient), Part::All, Some(stats)) = (&c.values, c.part, c.stats)
             && node == self.tree.root()
             && self.reduction.is_untouched()
+            && self.weights.step_all(&self.compute, gradient, self.constants())
         {
             actions.push(Action::Counted { worker, step, node, part: Part::All });
-            self.weights.step_all(&self.compute, gradient, self.constants());
             self.broadcast(Part::All, actions);
             return recycle(c.values, actions, Ok(Some(stats)));
         }
@@ -97,12 +99,12 @@ impl Engine {
         let start = self.part_range(part).map_or(0, |range| range.start);
         let mut result = Ok(());
         // The last layer comes first, because its gradient is complete first.
-        for layer in (0..self.layout.len()).rev() {
+        for layer in (0..self.pieces.len()).rev() {
             let this = Part::Layer(layer as u32);
             if part != Part::All && part != this || self.reduction.has_layer(layer, node) {
                 continue;
             }
-            let range = self.layout[layer].range();
+            let range = self.pieces[layer].clone();
             let range = range.start - start..range.end - start;
             actions.push(Action::Counted { worker, step, node, part: this });
             let sum = match &values {
@@ -130,7 +132,7 @@ impl Engine {
         layer: usize,
         node: Node,
         sum: Sum,
-        constants: StepInputs,
+        constants: Inputs,
         actions: &mut Vec<Action>,
     ) -> Result<(), Diverged> {
         let threads = &self.compute.threads;
@@ -155,14 +157,21 @@ impl Engine {
         Ok(())
     }
 
-    fn constants(&self) -> StepInputs {
+    fn constants(&self) -> Inputs {
+        if let Some(rounds) = self.manifest.rounds() {
+            return Inputs::Differences(OuterInputs {
+                mean: mean_of(&self.tree),
+                learning_rate: rounds.outer_learning_rate,
+                momentum: rounds.outer_momentum,
+            });
+        }
         let parts = self.manifest.parts();
-        StepInputs {
+        Inputs::Gradients(StepInputs {
             samples: self.tree.samples(),
             step: self.step,
             learning_rate: self.manifest.learning_rate(self.step),
             l2: parts.recipe.l2 / parts.train_samples as f32,
-        }
+        })
     }
 
     /// Broadcasts stepped weights. Nobody needs those after the last step.
@@ -191,7 +200,7 @@ impl Engine {
         self.leave_behind(now);
         self.round.clear();
         self.step += 1;
-        if batch + 1 == self.manifest.steps_per_epoch() {
+        if batch + 1 == self.manifest.steps_in(epoch) {
             self.end_epoch(epoch, actions);
         }
         if self.step < self.total_steps {
@@ -244,7 +253,7 @@ impl Engine {
     /// Notes that a part of an assigned node has arrived. True if that was all of it.
     fn answered(&mut self, now: Duration, issue: usize, part: Part, stats: bool, compute: Duration) -> bool {
         let issue = self.round.issues.get_mut(issue);
-        let done = issue.arrived(part, stats, self.layout.len());
+        let done = issue.arrived(part, stats, self.pieces.len());
         if done && let Some(worker) = self.workers.get_mut(issue.worker) {
             let elapsed = now.saturating_sub(issue.since.max(worker.free_since));
             worker.pace.record(self.tree.samples_of(issue.node).len(), elapsed, compute);

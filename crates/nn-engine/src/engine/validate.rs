@@ -49,7 +49,7 @@ impl Engine {
         }
         let Some(range) = self.part_range(c.part) else {
             let Part::Layer(got) = c.part else { unreachable!("every model has `Part::All`") };
-            return Err(Rejection::UnknownPart { got, want: self.layout.len() as u32 });
+            return Err(Rejection::UnknownPart { got, want: self.pieces.len() as u32 });
         };
         if c.attempt.0 >= self.round.attempts {
             return Err(Rejection::UnknownAttempt { got: c.attempt.0, now: self.round.attempts });
@@ -65,7 +65,7 @@ impl Engine {
         }
         let layer = match c.part {
             Part::Layer(layer) => !self.reduction.has_layer(layer as usize, c.node),
-            Part::All => (0..self.layout.len()).any(|layer| !self.reduction.has_layer(layer, c.node)),
+            Part::All => (0..self.pieces.len()).any(|layer| !self.reduction.has_layer(layer, c.node)),
         };
         layer || c.stats.is_some() && !self.reduction.has_stats(c.node)
     }

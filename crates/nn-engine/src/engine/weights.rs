@@ -7,31 +7,82 @@
 //! mid-step, simply abandons the second buffer. This costs one more copy of parameters and moments, and only if layers
 //! arrive one by one.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{Before, Compute, LayerLayout, OptimizerState, StepInputs, all_finite};
+use bytes::Bytes;
+use nn_core::{
+    Before, BeforeOuter, Compute, OptimizerState, OuterInputs, OuterState, StepInputs, all_finite,
+};
 
 use super::reduce::Sum;
+use crate::manifest::Manifest;
+
+/// The rule from a sum to the next weights, with its state.
+#[derive(Debug, Clone)]
+pub(super) enum Stepper {
+    /// Sums of gradients.
+    Gradients(OptimizerState),
+    /// Sums of replicas' differences, and the updates that the last step was sent as, piece by piece.
+    Differences(OuterState, Vec<Bytes>),
+}
+
+impl Stepper {
+    /// Before the first step of a run.
+    pub(super) fn new(manifest: &Manifest) -> Self {
+        let model = manifest.model();
+        match manifest.rounds() {
+            Some(rounds) => {
+                let none = vec![Bytes::new(); manifest.pieces().len()];
+                Self::Differences(OuterState::new(model.parameters(), rounds.delta_bits), none)
+            }
+            None => Self::Gradients(OptimizerState::new(manifest.recipe().optimizer, model)),
+        }
+    }
+
+    fn moments(&self) -> [&[f32]; 2] {
+        match self {
+            Self::Gradients(state) => state.moments(),
+            Self::Differences(state, _) => state.moments(),
+        }
+    }
+
+    fn moments_mut(&mut self) -> [&mut [f32]; 2] {
+        match self {
+            Self::Gradients(state) => state.moments_mut(),
+            Self::Differences(state, _) => state.moments_mut(),
+        }
+    }
+}
+
+/// The constants of a step.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Inputs {
+    Gradients(StepInputs),
+    Differences(OuterInputs),
+}
 
 /// Parameters and moments after a step.
 #[derive(Debug, Clone)]
 struct State {
     params: Vec<f32>,
-    optimizer: OptimizerState,
+    stepper: Stepper,
 }
 
 /// The weights of two steps. See the module.
 #[derive(Debug)]
 pub(super) struct DoubleBuffer {
+    pieces: Vec<Range<usize>>,
     current: State,
     next: Option<State>,
-    /// Whether each layer of `next` is stepped.
+    /// Whether each piece of `next` is stepped.
     ahead: Vec<bool>,
 }
 
 impl DoubleBuffer {
-    pub(super) fn new(params: Vec<f32>, optimizer: OptimizerState, layers: usize) -> Self {
-        Self { current: State { params, optimizer }, next: None, ahead: vec![false; layers] }
+    pub(super) fn new(params: Vec<f32>, stepper: Stepper, pieces: Vec<Range<usize>>) -> Self {
+        let ahead = vec![false; pieces.len()];
+        Self { pieces, current: State { params, stepper }, next: None, ahead }
     }
 
     /// The parameters after the last complete step.
@@ -43,58 +94,84 @@ impl DoubleBuffer {
         &mut self.current.params
     }
 
-    /// The optimizer after the last complete step.
-    pub(super) fn optimizer(&self) -> &OptimizerState {
-        &self.current.optimizer
+    /// The moments after the last complete step.
+    pub(super) fn moments(&self) -> [&[f32]; 2] {
+        self.current.stepper.moments()
     }
 
-    pub(super) fn optimizer_mut(&mut self) -> &mut OptimizerState {
-        &mut self.current.optimizer
+    pub(super) fn moments_mut(&mut self) -> [&mut [f32]; 2] {
+        self.current.stepper.moments_mut()
     }
 
-    /// A layer of the next step, if it is stepped.
-    pub(super) fn next_layer(&self, layer: usize, at: &LayerLayout) -> Option<&[f32]> {
-        let next = self.next.as_ref().filter(|_| self.ahead[layer])?;
-        Some(&next.params[at.range()])
+    /// A piece of the next step, if it is stepped.
+    pub(super) fn next_layer(&self, piece: usize) -> Option<&[f32]> {
+        let next = self.next.as_ref().filter(|_| self.ahead[piece])?;
+        Some(&next.params[self.pieces[piece].clone()])
     }
 
-    /// Whether a layer of the next step is stepped.
-    pub(super) fn is_ahead(&self, layer: usize) -> bool {
-        self.ahead[layer]
+    /// What a piece of the current weights was made of, if it was made since the process started.
+    pub(super) fn update(&self, piece: usize) -> Option<Bytes> {
+        let Stepper::Differences(_, updates) = &self.current.stepper else { return None };
+        updates.get(piece).filter(|update| !update.is_empty()).cloned()
     }
 
-    /// Steps all layers at once, in place.
-    pub(super) fn step_all(&mut self, compute: &Compute, gradient_sum: &[f32], inputs: StepInputs) {
-        let State { params, optimizer } = &mut self.current;
-        optimizer.step(compute, params, gradient_sum, inputs);
+    /// What a piece of the next step is made of, if it is stepped.
+    pub(super) fn next_update(&self, piece: usize) -> Option<Bytes> {
+        let next = self.next.as_ref().filter(|_| self.ahead.get(piece) == Some(&true))?;
+        let Stepper::Differences(_, updates) = &next.stepper else { return None };
+        updates.get(piece).cloned()
     }
 
-    /// Steps one layer. False if its gradient sum is not finite, as even a sum of finite numbers may overflow; then the
-    /// layer does not count as stepped.
-    pub(super) fn step_layer(
-        &mut self,
-        compute: &Compute,
-        layer: usize,
-        gradient_sum: &Sum,
-        inputs: StepInputs,
-    ) -> bool {
-        let State { params, optimizer } = &self.current;
-        let next = self.next.get_or_insert_with(|| self.current.clone());
-        let finite = AtomicBool::new(true);
-        let gradient_sum = |from: usize, out: &mut [f32]| {
-            gradient_sum.read(from, out);
-            if !all_finite(compute.isa, out) {
-                finite.store(false, Ordering::Relaxed);
-            }
+    /// Whether a piece of the next step is stepped.
+    pub(super) fn is_ahead(&self, piece: usize) -> bool {
+        self.ahead[piece]
+    }
+
+    /// Steps all layers at once, in place. False if this needs one sum for each piece.
+    pub(super) fn step_all(&mut self, compute: &Compute, gradient_sum: &[f32], inputs: Inputs) -> bool {
+        let State { params, stepper: Stepper::Gradients(optimizer) } = &mut self.current else {
+            return false;
         };
-        let before = Before { params, optimizer };
-        next.optimizer.step_layer(compute, layer, before, &mut next.params, &gradient_sum, inputs);
-        let finite = finite.into_inner();
-        self.ahead[layer] |= finite;
+        let Inputs::Gradients(inputs) = inputs else { return false };
+        optimizer.step(compute, params, gradient_sum, inputs);
+        true
+    }
+
+    /// Steps one piece. False if its sum is not finite, as even a sum of finite numbers may overflow; then the piece does
+    /// not count as stepped.
+    pub(super) fn step_layer(&mut self, compute: &Compute, piece: usize, sum: &Sum, inputs: Inputs) -> bool {
+        let State { params, stepper } = &self.current;
+        let next = self.next.get_or_insert_with(|| self.current.clone());
+        let finite = match (stepper, &mut next.stepper, inputs) {
+            (Stepper::Gradients(optimizer), Stepper::Gradients(to), Inputs::Gradients(inputs)) => {
+                let finite = AtomicBool::new(true);
+                let sum = |from: usize, out: &mut [f32]| {
+                    sum.read(from, out);
+                    if !all_finite(compute.isa, out) {
+                        finite.store(false, Ordering::Relaxed);
+                    }
+                };
+                let before = Before { params, optimizer };
+                to.step_layer(compute, piece, before, &mut next.params, &sum, inputs);
+                finite.into_inner()
+            }
+            (Stepper::Differences(state, _), Stepper::Differences(to, updates), Inputs::Differences(inputs)) => {
+                let before = BeforeOuter { params, state };
+                let sum = |from: usize, out: &mut [f32]| sum.read(from, out);
+                let mut update = Vec::new();
+                let range = self.pieces[piece].clone();
+                let finite =
+                    to.step(compute.isa, range, before, &mut next.params, &sum, inputs, &mut update);
+                updates[piece] = update.into();
+                finite
+            }
+            _ => unreachable!("a run steps by gradients or by differences, from beginning to end"),
+        };
+        self.ahead[piece] |= finite;
         finite
     }
 
-    /// Makes the stepped layers the current weights, if all layers are stepped. Says whether they are.
+    /// Makes the stepped pieces the current weights, if all are stepped. Says whether they are.
     pub(super) fn commit(&mut self) -> bool {
         if !self.ahead.iter().all(|&ahead| ahead) {
             return false;
@@ -106,7 +183,7 @@ impl DoubleBuffer {
         true
     }
 
-    /// Discards the layers stepped so far.
+    /// Discards the pieces stepped so far.
     pub(super) fn abandon(&mut self) {
         self.ahead.fill(false);
     }
