@@ -208,3 +208,11 @@ fn a_stranger_beside_an_honest_worker_does_not_disturb_the_run() {
     let arguments = "--epochs 400 --eval-every 100 --hidden none --batch-size 1438 --shard-size 90";
     stranger(arguments, "--min-workers 2 --patience 1000000", 1, 1, &["progress", "contributions"], 30);
 }
+
+/// A run with rounds, in which contributions are replicas' differences. The parameters of this network are two pieces.
+#[test]
+fn a_stranger_in_a_run_with_rounds_is_refused_and_changes_nothing() {
+    let arguments = "--epochs 2 --hidden 1000 --activation relu --cost cross-entropy --batch-size 32 --rounds 4 \
+                     --replicas 4";
+    stranger(arguments, "", 0, 1, &["rounds"], 10);
+}

@@ -113,6 +113,19 @@ fn the_law_holds_for_optimizers_penalties_and_schedules() {
 }
 
 #[test]
+fn the_law_holds_for_rounds() {
+    let configurations = [
+        "--epochs 3 --rounds auto",
+        "--epochs 3 --rounds 5 --replicas 2 --batch-size 37 --shard-size 5",
+        "--epochs 3 --rounds 3 --replicas 8 --delta-bits 4 --activation relu --cost cross-entropy --hidden 33,31",
+        "--epochs 3 --rounds 16 --replicas 4 --delta-bits 32 --optimizer adam --schedule cosine",
+        "--epochs 3 --rounds auto --replicas 16 --optimizer momentum --l2 2 --outer-momentum 0.9 \
+         --outer-learning-rate 0.7 --wsd-decay 0.5 --learning-rate 0.1",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
 fn the_law_holds_for_batches_and_shards_that_do_not_divide() {
     let configurations = [
         "--epochs 2 --batch-size 1",

@@ -123,7 +123,8 @@ fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
     };
     // Every epoch has a step at least.
     let most = manifest.recipe().epochs.saturating_add(u32::try_from(until).unwrap_or(u32::MAX));
-    let epochs = (manifest.recipe().epochs..most).find(|&epochs| until <= manifest.steps_until(epochs.into()));
+    let epochs =
+        (manifest.recipe().epochs..most).find(|&epochs| until <= manifest.steps_until(epochs.into()));
     let epochs = epochs.ok_or_else(beyond)?;
     let longer = Manifest::new(ManifestParts {
         recipe: Recipe { epochs, ..manifest.recipe().clone() },

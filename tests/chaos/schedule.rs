@@ -105,7 +105,7 @@ pub(crate) struct Plan {
     pub(crate) min_workers: usize,
     /// Whether workers keep dialling after the run is over.
     pub(crate) stay: bool,
-    /// The options for the network, the shards and the optimizer.
+    /// The options for the network, the mini-batches or rounds, and the optimizer.
     pub(crate) training: String,
     pub(crate) faults: Vec<Fault>,
 }
@@ -129,7 +129,7 @@ impl Plan {
             "--optimizer nesterov --learning-rate 0.1 --schedule cosine",
         ];
         let optimizer = optimizers[random.below(4) as usize];
-        let shards = [8, 16, 23][random.below(3) as usize];
+        let shards: u64 = [8, 16, 23][random.below(3) as usize];
         let hidden = ["48,32", "64", "40,30,20"][random.below(3) as usize];
         let mut kinds = dealt(seed);
         kinds.extend((0..MORE).map(|_| Kind::ALL[random.below(Kind::ALL.len() as u64) as usize]));
@@ -146,19 +146,26 @@ impl Plan {
             })
             .collect();
         faults.sort_by_key(|fault| fault.at);
-        Self {
-            seed,
-            workers,
-            min_workers: 1 + random.below(2) as usize,
-            stay: random.below(2) == 0,
-            training: format!("--hidden {hidden} --shard-size {shards} {optimizer}"),
-            faults,
-        }
+        let (min_workers, stay) = (1 + random.below(2) as usize, random.below(2) == 0);
+        // Every other seed in rounds, which have as many samples as mini-batches have.
+        let batches = if seed % 2 == 1 {
+            let (steps, replicas) = [(2, 4), (1, 8), (4, 2)][random.below(3) as usize];
+            let bits = [8, 8, 4, 32][random.below(4) as usize];
+            let batch = BATCH / steps / replicas;
+            let shards = shards.min(batch).min(5);
+            format!(
+                "--batch-size {batch} --shard-size {shards} --rounds {steps} --replicas {replicas} --delta-bits {bits}"
+            )
+        } else {
+            format!("--batch-size {BATCH} --shard-size {shards}")
+        };
+        let training = format!("{batches} --hidden {hidden} {optimizer}");
+        Self { seed, workers, min_workers, stay, training, faults }
     }
 
     /// All options that decide the weights.
     pub(crate) fn options(&self) -> String {
-        format!("--epochs {EPOCHS} --batch-size {BATCH} --eval-every 25 {}", self.training)
+        format!("--epochs {EPOCHS} --eval-every 25 {}", self.training)
     }
 }
 

@@ -17,11 +17,21 @@ const TIMES: [&str; 2] = ["samples_per_second", "seconds"];
 /// Compares the run in `net` with the one in `alone`.
 pub(crate) fn check(place: &Place) -> Result<(), String> {
     let (net, alone) = (place.summary("net"), place.summary("alone"));
-    for name in ["params_sha256", "config_hash", "data_sha256", "steps", "epochs", "train_loss", "test_loss"]
-    {
+    for name in [
+        "params_sha256",
+        "config_hash",
+        "data_sha256",
+        "steps",
+        "rounds",
+        "epochs",
+        "train_loss",
+        "test_loss",
+    ] {
         same(name, &net[name], &alone[name])?;
     }
-    same("steps", &net["steps"], &Value::from(STEPS))?;
+    // What the weights change by is a round, if there are any.
+    let (unit, done) = if net["rounds"].is_u64() { ("round", "rounds") } else { ("step", "steps") };
+    same(done, &net[done], &Value::from(STEPS))?;
     let [net, alone] = ["net", "alone"].map(|out| log(place, out));
     for (number, (net, alone)) in net.iter().zip(&alone).enumerate() {
         same(&format!("line {} of the log", number + 1), net, alone)?;
@@ -29,10 +39,10 @@ pub(crate) fn check(place: &Place) -> Result<(), String> {
     same("lines of the log", &net.len(), &alone.len())?;
     let steps: Vec<(Option<u64>, Option<u64>)> = net
         .iter()
-        .filter(|line| line["kind"] == "step")
-        .map(|line| (line["step"].as_u64(), line["samples"].as_u64()))
+        .filter(|line| line["kind"] == unit)
+        .map(|line| (line[unit].as_u64(), line["samples"].as_u64()))
         .collect();
-    // The last mini-batch of an epoch is shorter.
+    // The last one of an epoch is shorter.
     let samples = |step: u64| BATCH.min(SAMPLES - (step - 1) % STEPS_PER_EPOCH * BATCH);
     let want: Vec<_> = (1..=STEPS).map(|step| (Some(step), Some(samples(step)))).collect();
     same("samples of each step", &steps, &want)?;

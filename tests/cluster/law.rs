@@ -77,6 +77,18 @@ fn the_law_holds_for_one_leaf_a_step_and_for_leaves_of_one_sample() {
     holds("--epochs 1 --batch-size 2000 --hidden none --optimizer sgd --cost cross-entropy", &[3]);
 }
 
+#[test]
+fn the_law_holds_for_rounds_with_fewer_and_more_workers_than_replicas() {
+    holds(
+        "--epochs 3 --rounds auto --replicas 4 --hidden 300,200 --activation relu --cost cross-entropy",
+        &[1, 3, 6],
+    );
+    holds("--epochs 3 --rounds 5 --replicas 2 --delta-bits 4 --batch-size 37 --hidden 400,100", &[2]);
+    holds("--epochs 2 --rounds 2 --replicas 8 --delta-bits 32 --optimizer adam --learning-rate 0.002", &[3]);
+    // Every replica is computed twice, and a lone wrong bit would be seen.
+    holds("--epochs 2 --rounds 3 --replicas 4 --audit 1", &[2]);
+}
+
 /// Twelve million parameters: 48 MB each way in every step, with no option about message sizes.
 #[test]
 fn the_law_holds_for_a_large_network() {

@@ -16,6 +16,7 @@ import traceback
 import contributions
 import door
 import progress
+import rounds
 import tensors
 from stranger import Coordinator, Peer, Stream, check, equal, name_of
 
@@ -24,6 +25,7 @@ SUITES = {
     "tensors": tensors.SCENARIOS,
     "contributions": contributions.SCENARIOS,
     "progress": progress.SCENARIOS,
+    "rounds": rounds.SCENARIOS,
 }
 
 

@@ -61,10 +61,11 @@ mod tree;
 mod workspace;
 
 pub use compute::Compute;
-pub use kernel::delta::{
-    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8, encode_4, encode_8,
-};
 pub use dataset::{Dataset, DatasetError, Features, Targets};
+pub use kernel::delta::{
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8,
+    encode_4, encode_8,
+};
 pub use kernel::vector::{add_assign, all_finite, all_finite_le};
 pub use kernel::{Isa, set_float_mode, zeroed};
 pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combination};

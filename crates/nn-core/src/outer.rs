@@ -190,7 +190,15 @@ mod tests {
                 let (params, old) = (vec![0.0; 300], state.clone());
                 let before = BeforeOuter { params: &params, state: &old };
                 let sum = |_: usize, out: &mut [f32]| out.fill(bad);
-                assert!(!state.step(Isa::best(), 0..300, before, &mut params.clone(), &sum, inputs, &mut Vec::new()));
+                assert!(!state.step(
+                    Isa::best(),
+                    0..300,
+                    before,
+                    &mut params.clone(),
+                    &sum,
+                    inputs,
+                    &mut Vec::new()
+                ));
             }
         }
     }

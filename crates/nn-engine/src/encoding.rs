@@ -11,8 +11,8 @@
 use std::sync::LazyLock;
 
 use nn_core::{
-    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Isa, add_4, add_8, all_finite_le, blocks_are_finite, decode_4,
-    decode_8, encode_8,
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Isa, add_4, add_8, all_finite_le, blocks_are_finite,
+    decode_4, decode_8, encode_8,
 };
 
 /// How numbers become bytes on the wire.

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
-    Purpose, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation,
+    Activation, BLOCK_OF_4, BLOCK_OF_8, BeforeOuter, Compute, Cost, DELTA_BLOCK, Dataset, DeltaBits,
+    Features, Init, Isa, Model, Optimizer, OptimizerState, OuterInputs, OuterState, Output, Purpose,
+    StepInputs, Targets, Threads, Workspace, decode_4, decode_8, encode_4, encode_8, initial_parameters,
+    permutation, rounding_keys,
 };
 use sha2::{Digest, Sha256};
 
@@ -48,12 +50,12 @@ const OPTIMIZERS: [Optimizer; 3] = [
 ];
 
 /// A hash of this machine's results in a small fixed run: the kernels of every activation, output, cost and optimizer,
-/// long sums, short leaves, initial weights and a permutation. Machines with the same fingerprint compute the same bits; one that differs
+/// long sums, short leaves, initial weights and a permutation, and the end of a round. Machines with the same fingerprint compute the same bits; one that differs
 /// must not join a run with the others.
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let mut hash = Sha256::new();
-    hash.update(b"nn arithmetic 1");
+    hash.update(b"nn arithmetic 2");
     let threads = match Threads::new(1) {
         Ok(threads) => Arc::new(threads),
         Err(_) => unreachable!("one thread is the calling one"),
@@ -87,7 +89,40 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
             update(&mut hash, &params);
         }
     }
+    round(isa, &mut hash);
     hex(&hash.finalize())
+}
+
+/// The end of a round: differences in four and eight bits, and outer steps on them.
+fn round(isa: Isa, hash: &mut Sha256) {
+    let numbers: Vec<f32> = (0..600_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 8) as f32 / 16_777_216.0 - 0.5)
+        .enumerate()
+        .map(|(i, x)| if i < DELTA_BLOCK { x } else { x * 1e-6 })
+        .collect();
+    let blocks = numbers.len().div_ceil(DELTA_BLOCK);
+    let (mut fours, mut eights) = (vec![0; blocks * BLOCK_OF_4], vec![0; blocks * BLOCK_OF_8]);
+    encode_4(isa, rounding_keys(7, 3, 1), 0, &numbers, &mut fours);
+    encode_8(isa, &numbers, &mut eights);
+    hash.update(&fours);
+    hash.update(&eights);
+    let mut sum = vec![0.0; numbers.len()];
+    decode_4(isa, &fours, &mut sum);
+    update(hash, &sum);
+    decode_8(isa, &eights, &mut sum);
+    let mut state = OuterState::new(sum.len(), DeltaBits::Eight);
+    let mut params = numbers;
+    for _ in 0..2 {
+        let (before, old) = (params.clone(), state.clone());
+        let before = BeforeOuter { params: &before, state: &old };
+        let inputs = OuterInputs { mean: 1.0 / 3.0, learning_rate: 0.9, momentum: 0.7 };
+        let read = |from: usize, out: &mut [f32]| out.copy_from_slice(&sum[from..from + out.len()]);
+        let mut said = Vec::new();
+        state.step(isa, 0..sum.len(), before, &mut params, &read, inputs, &mut said);
+        hash.update(&said);
+        update(hash, &params);
+        state.moments().into_iter().for_each(|moment| update(hash, moment));
+    }
 }
 
 #[cfg(test)]

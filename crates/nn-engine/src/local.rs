@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use nn_core::{Dataset, MismatchError, NodeStats, Workspace};
 
+use crate::engine::Received;
 use crate::engine::{
     Action, Assignment, Contribution, Engine, EpochReport, Event, Join, Member, Outcome, Part, Snapshot,
     Step, StepReport, Values, WorkerId,
 };
-use crate::engine::Received;
 use crate::manifest::SampleOrder;
 use crate::replica::{Computed, Replicas, Round};
 
@@ -199,7 +199,11 @@ impl<'a> Worker<'a> {
     }
 
     /// Computes replicas of one round, piece by piece of all of them.
-    fn replicas(&mut self, engine: &Engine, tasks: &[Assignment]) -> Result<Vec<Contribution>, MismatchError> {
+    fn replicas(
+        &mut self,
+        engine: &Engine,
+        tasks: &[Assignment],
+    ) -> Result<Vec<Contribution>, MismatchError> {
         let Place::Replicas(replicas) = &mut self.place else { unreachable!("a run with rounds") };
         let Some(first) = tasks.first() else { return Ok(Vec::new()) };
         let (manifest, step) = (engine.manifest(), first.step.0);

@@ -36,6 +36,8 @@ pub struct Manifest {
     parts: ManifestParts,
     /// Where its rounds are, if it has any.
     rounds: Option<RoundPlan>,
+    /// Numbers of a piece of the parameters, in a run with rounds. It changes no bit, so it is not hashed.
+    piece: usize,
 }
 
 impl Serialize for Manifest {
@@ -113,7 +115,8 @@ impl Manifest {
         let recipe = &parts.recipe;
         let rounds =
             recipe.rounds.map(|rounds| RoundPlan::new(rounds, recipe.batch_size, parts.train_samples));
-        Ok(Self { parts, rounds })
+        let piece = (parts.model.parameters() / PIECES).clamp(SMALLEST_PIECE, LARGEST_PIECE);
+        Ok(Self { parts, rounds, piece: piece.next_multiple_of(DELTA_BLOCK) })
     }
 
     /// The parts.
@@ -224,8 +227,16 @@ impl Manifest {
             return layers.iter().map(LayerLayout::range).collect();
         }
         let all = self.model().parameters();
-        let size = (all / PIECES).clamp(SMALLEST_PIECE, LARGEST_PIECE).next_multiple_of(DELTA_BLOCK);
-        (0..all).step_by(size).map(|from| from..all.min(from + size)).collect()
+        (0..all).step_by(self.piece).map(|from| from..all.min(from + self.piece)).collect()
+    }
+
+    /// The same run with pieces of one block, so that tests see several pieces of a small network. All sides of a run must
+    /// have the same pieces.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_smallest_pieces(mut self) -> Self {
+        self.piece = DELTA_BLOCK;
+        self
     }
 
     /// How the numbers of a contribution become bytes.
@@ -474,7 +485,7 @@ pub(crate) mod tests {
                     steps: Some(u32::MAX),
                     outer_learning_rate: odd,
                     outer_momentum: odd,
-                    delta_bits: nn_core::DeltaBits::Four,
+                    delta_bits: DeltaBits::Four,
                 }),
             };
             let parts = with(recipe);

@@ -152,7 +152,7 @@ impl Recipe {
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
-        let mut epochs_matter = 
+        let mut epochs_matter =
             matches!(shape, ScheduleShape::Cosine { floor: _ } | ScheduleShape::Wsd { decay: _ });
         if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
             after.push(("early-stopping", evaluations.to_string()));

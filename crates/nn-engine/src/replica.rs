@@ -80,8 +80,13 @@ impl Replica {
             if !is_wanted() {
                 return Ok(None);
             }
-            let stats =
-                self.workspace.node_gradient(&self.params, data, batch, recipe.shard_size, &mut self.gradient)?;
+            let stats = self.workspace.node_gradient(
+                &self.params,
+                data,
+                batch,
+                recipe.shard_size,
+                &mut self.gradient,
+            )?;
             let inputs = StepInputs {
                 samples: stats.samples,
                 step: h as u64,
@@ -203,9 +208,9 @@ impl Replicas {
             }
         };
         if together <= 1 {
-            let whole =
-                self.whole.get_or_insert_with(|| Replica::new(round.manifest, self.compute.clone()));
-            (0..leaves.len()).for_each(|item| compute(item, whole));
+            let whole = self.whole.get_or_insert_with(|| Replica::new(round.manifest, self.compute.clone()));
+            // From inside the pool, a step's parallel parts start without crossing from a foreign thread.
+            threads.enter(|| (0..leaves.len()).for_each(|item| compute(item, whole)));
         } else {
             let each = threads.count() / together;
             let parts = self.share(round.manifest, together, each);

@@ -81,7 +81,9 @@ fn blocks<const BYTES: usize>(
     for (values, out) in whole.iter().zip(blocks.iter_mut()) {
         f(values, out);
     }
-    if !rest.is_empty() && let Some(out) = blocks.get_mut(whole.len()) {
+    if !rest.is_empty()
+        && let Some(out) = blocks.get_mut(whole.len())
+    {
         let mut padded = [0.0; DELTA_BLOCK];
         padded[..rest.len()].copy_from_slice(rest);
         f(&padded, out);
@@ -339,7 +341,8 @@ mod tests {
     #[test]
     fn every_number_has_its_own_rounding() {
         let same = vec![0.3_f32; 4096];
-        let keys = [rounding_keys(1, 2, 3), rounding_keys(1, 2, 4), rounding_keys(1, 3, 3), rounding_keys(2, 2, 3)];
+        let keys =
+            [rounding_keys(1, 2, 3), rounding_keys(1, 2, 4), rounding_keys(1, 3, 3), rounding_keys(2, 2, 3)];
         let coded = keys.map(|keys| {
             let mut bytes = vec![0; same.len() / DELTA_BLOCK * BLOCK_OF_4];
             encode_4(Isa::best(), keys, 0, &same, &mut bytes);
@@ -368,7 +371,9 @@ mod tests {
                 decode_8(isa, &bytes, &mut got);
                 assert!(got[256..512].iter().all(|x| x.is_nan()) && got[0] == 1.0 && got[599] == 1.0);
                 let mut bytes = vec![0; 3 * BLOCK_OF_4];
-                assert!(!encode_4(isa, [1, 2], 0, &values, &mut bytes) && !blocks_are_finite(&bytes, BLOCK_OF_4));
+                assert!(
+                    !encode_4(isa, [1, 2], 0, &values, &mut bytes) && !blocks_are_finite(&bytes, BLOCK_OF_4)
+                );
             }
             let large = vec![2_f32.powi(119) * 1.99; 256];
             let mut bytes = vec![0; BLOCK_OF_8];

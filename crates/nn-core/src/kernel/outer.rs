@@ -6,14 +6,7 @@ multiversion! {
 }
 
 #[inline(always)]
-fn nesterov_body(
-    learning_rate: f32,
-    momentum: f32,
-    mean: f32,
-    sums: &[f32],
-    v: &mut [f32],
-    x: &mut [f32],
-) {
+fn nesterov_body(learning_rate: f32, momentum: f32, mean: f32, sums: &[f32], v: &mut [f32], x: &mut [f32]) {
     for ((&sum, v), x) in sums.iter().zip(v).zip(x) {
         let g = sum * mean;
         *v = momentum.mul_add(*v, g);

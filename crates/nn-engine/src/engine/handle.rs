@@ -31,6 +31,7 @@ impl Engine {
     /// If the driver's clock is set back, the engine's time continues from where it was. A gap of more than half a
     /// second between events hardly counts: it was the coordinator that stood still, not the workers.
     pub fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        self.events += 1;
         let now = self.clock.read(now);
         self.last_snapshot.get_or_insert(self.clock.wall());
         let mut change = self.apply(now, event, actions);
@@ -141,6 +142,7 @@ impl Engine {
                 continue;
             }
             state.standing = Standing::Active;
+            state.admitted = self.events;
             actions.push(Action::Send { worker, step, part: Part::All });
             if self.step + 1 < self.total_steps {
                 let ahead = (0..self.pieces.len()).filter(|&layer| self.weights.is_ahead(layer));

@@ -121,6 +121,8 @@ pub struct Engine {
     snapshot_steps: u64,
     snapshot_pending: Option<Step>,
     rejected: u64,
+    /// Events handled.
+    events: u64,
     clock: Clock,
     /// The time to transfer a node, once measured.
     transfer: Option<Duration>,
@@ -153,6 +155,7 @@ impl Engine {
             snapshot_steps: 0,
             snapshot_pending: None,
             rejected: 0,
+            events: 0,
             clock: Clock::default(),
             transfer: None,
             outcome: None,
@@ -242,9 +245,7 @@ impl Engine {
             return Some(&self.params()[range]);
         }
         match part {
-            Part::Layer(layer) if step.0 == self.step + 1 => {
-                self.weights.next_layer(layer as usize)
-            }
+            Part::Layer(layer) if step.0 == self.step + 1 => self.weights.next_layer(layer as usize),
             _ => None,
         }
     }
@@ -277,10 +278,12 @@ impl Engine {
         self.pieces.len()
     }
 
-    /// Whether a worker gets broadcasts.
+    /// Whether a worker gets the broadcasts of the event that was handled last. One that was admitted in that event does not:
+    /// all weights that it is sent are newer.
     #[must_use]
     pub fn is_synced(&self, worker: WorkerId) -> bool {
-        self.workers.get(worker).is_some_and(|worker| worker.standing == Standing::Active)
+        let worker = self.workers.get(worker);
+        worker.is_some_and(|worker| worker.standing == Standing::Active && worker.admitted < self.events)
     }
 
     /// The number of times that the coordinator of this run has been started.

@@ -44,7 +44,8 @@ impl Engine {
 
     /// Node, part and attempt must exist. Returns how many numbers the part has.
     fn check_place(&self, c: &Contribution) -> Result<usize, Rejection> {
-        if !self.tree.contains(c.node) {
+        // A sum of two replicas' differences has no code.
+        if !self.tree.contains(c.node) || c.node.level > 0 && self.manifest.rounds().is_some() {
             return Err(Rejection::UnknownNode(c.node));
         }
         let Some(range) = self.part_range(c.part) else {

@@ -155,13 +155,16 @@ impl DoubleBuffer {
                 to.step_layer(compute, piece, before, &mut next.params, &sum, inputs);
                 finite.into_inner()
             }
-            (Stepper::Differences(state, _), Stepper::Differences(to, updates), Inputs::Differences(inputs)) => {
+            (
+                Stepper::Differences(state, _),
+                Stepper::Differences(to, updates),
+                Inputs::Differences(inputs),
+            ) => {
                 let before = BeforeOuter { params, state };
                 let sum = |from: usize, out: &mut [f32]| sum.read(from, out);
                 let mut update = Vec::new();
                 let range = self.pieces[piece].clone();
-                let finite =
-                    to.step(compute.isa, range, before, &mut next.params, &sum, inputs, &mut update);
+                let finite = to.step(compute.isa, range, before, &mut next.params, &sum, inputs, &mut update);
                 updates[piece] = update.into();
                 finite
             }

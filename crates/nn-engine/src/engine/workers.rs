@@ -30,6 +30,8 @@ pub(super) struct Worker {
     pub(super) incarnation: u64,
     pub(super) threads: usize,
     pub(super) standing: Standing,
+    /// The number of the event that admitted it: broadcasts of that event are older than the weights it was sent.
+    pub(super) admitted: u64,
     pub(super) pace: Pace,
     pub(super) last_heard: Duration,
     /// When it finished its latest node.
@@ -46,6 +48,7 @@ impl Worker {
             incarnation: join.incarnation,
             threads: join.threads.max(1),
             standing: Standing::Joining,
+            admitted: 0,
             pace: Pace::default(),
             last_heard: now,
             free_since: now,

@@ -162,9 +162,16 @@ impl World {
     }
 
     fn weights(&self, step: Step, part: Part) -> Result<Vec<f32>, String> {
-        let weights =
-            self.engine.weights(step, part).ok_or("the engine sends weights that it does not have")?;
-        Ok(weights.to_vec())
+        let lacks = "the engine sends weights that it does not have";
+        match (self.run.manifest.update_encoding(), self.engine.part_range(part)) {
+            (Some(encoding), Some(range)) if part != Part::All => {
+                let update = self.engine.update(step, part).ok_or(lacks)?;
+                let mut numbers = vec![0.0; range.len()];
+                encoding.decode(&update, &mut numbers);
+                Ok(numbers)
+            }
+            _ => Ok(self.engine.weights(step, part).ok_or(lacks)?.to_vec()),
+        }
     }
 
     /// The coordinator closes a connection and gives the reason.

@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{LayerLayout, NodeStats, Workspace, layout};
+use nn_core::{NodeStats, Workspace};
 use nn_engine::{
-    Assignment, Contribution, Encoding, Generation, Member, Part, Received, SampleOrder, Step, Values,
-    WorkerId, params_sha256,
+    Assignment, Contribution, Encoding, Generation, Member, Part, Received, Replica, Round, SampleOrder,
+    Step, Values, WorkerId, params_sha256,
 };
 
 use crate::noise::Noise;
@@ -29,7 +29,7 @@ pub(crate) struct Sent {
 #[derive(Debug, Clone)]
 pub(crate) enum Numbers {
     Own(Vec<f32>),
-    Wire(Vec<Bytes>),
+    Wire(Encoding, Vec<Bytes>),
 }
 
 impl Sent {
@@ -37,7 +37,7 @@ impl Sent {
         let Assignment { generation, step, attempt, node, .. } = self.assignment;
         let values = match self.values {
             Numbers::Own(values) => Values::Own(values),
-            Numbers::Wire(pieces) => Values::Received(Received::new(Encoding::F32, pieces)),
+            Numbers::Wire(encoding, pieces) => Values::Received(Received::new(encoding, pieces)),
         };
         let (part, finite, stats) = (self.part, self.finite, self.stats);
         Contribution {
@@ -86,9 +86,18 @@ pub(crate) struct Machine {
     pub(crate) last: Option<Sent>,
     queue: VecDeque<Assignment>,
     weights: BTreeMap<u64, Vec<Option<Vec<f32>>>>,
-    layout: Vec<LayerLayout>,
-    workspace: Workspace,
+    pieces: Vec<Range<usize>>,
+    /// Whether parts of the weights arrive as what changes.
+    updates: bool,
+    place: Place,
     order: SampleOrder,
+}
+
+/// Where the machine computes.
+#[derive(Debug)]
+enum Place {
+    Nodes(Workspace),
+    Replicas(Box<Replica>),
 }
 
 impl Machine {
@@ -112,8 +121,14 @@ impl Machine {
             last: None,
             queue: VecDeque::new(),
             weights: BTreeMap::new(),
-            layout: layout(&p.model),
-            workspace: Workspace::new(&p.model, p.recipe.batch_size, compute.threads, compute.isa),
+            pieces: run.manifest.pieces(),
+            updates: run.manifest.rounds().is_some(),
+            place: match run.manifest.rounds() {
+                Some(_) => Place::Replicas(Box::new(Replica::new(&run.manifest, compute))),
+                None => {
+                    Place::Nodes(Workspace::new(&p.model, p.recipe.batch_size, compute.threads, compute.isa))
+                }
+            },
             order: SampleOrder::new(&run.manifest),
         }
     }
@@ -131,12 +146,24 @@ impl Machine {
         if part == Part::All {
             self.weights.clear();
         }
-        let layers = self.weights.entry(step.0).or_insert_with(|| vec![None; self.layout.len()]);
+        let before = match part {
+            Part::Layer(piece) if self.updates => {
+                let before = step.0.checked_sub(1).and_then(|before| self.weights.get(&before));
+                let before = before.and_then(|pieces| pieces[piece as usize].clone());
+                Some(before.expect("an update follows the weights that it changes"))
+            }
+            _ => None,
+        };
+        let layers = self.weights.entry(step.0).or_insert_with(|| vec![None; self.pieces.len()]);
         match part {
-            Part::Layer(layer) => layers[layer as usize] = Some(values.to_vec()),
+            Part::Layer(layer) => {
+                let mut values = values.to_vec();
+                values.iter_mut().zip(before.iter().flatten()).for_each(|(x, before)| *x += before);
+                layers[layer as usize] = Some(values);
+            }
             Part::All => {
-                for (to, at) in layers.iter_mut().zip(&self.layout) {
-                    *to = Some(values[at.range()].to_vec());
+                for (to, at) in layers.iter_mut().zip(&self.pieces) {
+                    *to = Some(values[at.clone()].to_vec());
                 }
             }
         }
@@ -180,11 +207,14 @@ impl Machine {
             return Ok(Vec::new());
         };
         let computed_with = params_sha256(&weights);
+        let workspace = match &mut self.place {
+            Place::Nodes(workspace) => workspace,
+            Place::Replicas(_) => return Ok(self.finish_replica(run, assignment, &weights, noise)),
+        };
         let samples = &self.order.batch(&run.manifest, step.0)[run.manifest.tree(step.0).samples_of(node)];
         let mut gradient = vec![0.0; weights.len()];
         let shard = run.manifest.recipe().shard_size;
-        let stats = self
-            .workspace
+        let stats = workspace
             .node_gradient(&weights, &run.data, samples, shard, &mut gradient)
             .map_err(|error| error.to_string())?;
         // A lie is one finite number, different for each machine; parts without it are right.
@@ -199,7 +229,7 @@ impl Machine {
             values: if style.own {
                 Numbers::Own(gradient[range.clone()].to_vec())
             } else {
-                Numbers::Wire(cut(&gradient[range.clone()], noise))
+                Numbers::Wire(Encoding::F32, cut(Encoding::F32, &bytes_of(&gradient[range.clone()]), noise))
             },
             finite: true,
             stats,
@@ -210,13 +240,57 @@ impl Machine {
             return Ok(vec![sent(Part::All, 0..gradient.len(), Some(stats), noise)]);
         }
         // The last layer's gradient is complete first.
-        let layers = self.layout.iter().enumerate().rev();
+        let layers = self.pieces.iter().enumerate().rev();
         Ok(layers
             .map(|(layer, at)| {
                 let stats = (layer == 0).then_some(stats);
-                sent(Part::Layer(layer as u32), at.range(), stats, noise)
+                sent(Part::Layer(layer as u32), at.clone(), stats, noise)
             })
             .collect())
+    }
+
+    /// [`Machine::finish`] for a replica of a round: its difference piece by piece, in any order.
+    fn finish_replica(
+        &mut self,
+        run: &Run,
+        assignment: Assignment,
+        weights: &[f32],
+        noise: &mut Noise,
+    ) -> Vec<Sent> {
+        let Place::Replicas(replica) = &mut self.place else { unreachable!("a run with rounds") };
+        let (manifest, step, leaf) = (&run.manifest, assignment.step.0, assignment.node.index);
+        let samples = self.order.batch(manifest, step);
+        let round = Round { manifest, data: &run.data, public: weights, step, samples };
+        let stats = replica.run(round, leaf, &|| true).unwrap().unwrap();
+        let encoding = manifest.contribution_encoding();
+        let lie = noise.percent(self.lies).then(|| noise.below(weights.len() as u64) as usize);
+        let mut all: Vec<Sent> = (0..)
+            .zip(&self.pieces)
+            .map(|(piece, range)| {
+                let mut bytes = Vec::new();
+                let finite = replica.difference(round, leaf, range.clone(), &mut bytes);
+                let lie = lie.filter(|at| range.contains(at)).map(|at| at - range.start);
+                if let Some(at) = lie {
+                    // The last byte of a block is a number; the machine's own bits of it are wrong.
+                    let at = encoding.bytes_for(at + 1) - encoding.bytes_for(1) + 1;
+                    bytes[at] ^= 1 + self.member.0 as u8;
+                }
+                let last = piece as usize + 1 == self.pieces.len();
+                Sent {
+                    assignment,
+                    part: Part::Layer(piece),
+                    values: Numbers::Wire(encoding, cut(encoding, &bytes.into(), noise)),
+                    finite,
+                    stats: last.then_some(stats),
+                    computed_with: params_sha256(weights),
+                    tampered: lie.is_some(),
+                }
+            })
+            .collect();
+        if noise.percent(30) {
+            all.reverse();
+        }
+        all
     }
 
     /// Whether it has all weights of this step.
@@ -225,14 +299,18 @@ impl Machine {
     }
 }
 
-/// Numbers as bytes, in a few pieces.
-fn cut(values: &[f32], noise: &mut Noise) -> Vec<Bytes> {
-    let all: Bytes = values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into();
+fn bytes_of(values: &[f32]) -> Bytes {
+    values.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
+}
+
+/// Bytes in a few pieces, cut between blocks.
+fn cut(encoding: Encoding, all: &Bytes, noise: &mut Noise) -> Vec<Bytes> {
+    let block = encoding.bytes_for(1);
     let mut pieces = Vec::new();
     let mut at = 0;
-    while at < values.len() {
-        let end = (at + noise.between(1, 40) as usize).min(values.len());
-        pieces.push(all.slice(at * 4..end * 4));
+    while at < all.len() {
+        let end = (at + noise.between(1, 40) as usize * block).min(all.len());
+        pieces.push(all.slice(at..end));
         at = end;
     }
     pieces
@@ -242,7 +320,7 @@ fn cut(values: &[f32], noise: &mut Noise) -> Vec<Bytes> {
 /// because the wrong one cannot pass for an answer.
 pub(crate) fn tamper(sent: &mut Sent, noise: &mut Noise) -> bool {
     sent.tampered = true;
-    let wire = matches!(sent.values, Numbers::Wire(_));
+    let wire = matches!(sent.values, Numbers::Wire(..));
     // Values of the process itself are believed: only received numbers are checked for NaN and infinity.
     match noise.below(if wire { 10 } else { 5 }) {
         0 => sent.assignment.node.level += 20,
@@ -260,10 +338,11 @@ pub(crate) fn tamper(sent: &mut Sent, noise: &mut Noise) -> bool {
             None => sent.finite = false,
         },
         kind => {
-            let Numbers::Wire(pieces) = &mut sent.values else { return true };
+            let Numbers::Wire(encoding, pieces) = &mut sent.values else { return true };
             match kind {
                 7 => drop(pieces.pop()),
                 8 => pieces[0] = pieces[0].slice(1..),
+                _ if *encoding != Encoding::F32 => pieces[0] = [&[255], &pieces[0][1..]].concat().into(),
                 _ => pieces[0] = [&f32::NAN.to_le_bytes()[..], &pieces[0][4..]].concat().into(),
             }
         }

@@ -5,12 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule,
-    ScheduleShape, StepInputs, Targets, Threads, Workspace, initial_parameters,
+    Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, Optimizer, OptimizerState, Output,
+    Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, Workspace, encode_4, encode_8,
+    initial_parameters, rounding_keys,
 };
 use nn_engine::{
-    Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, SampleOrder, Snapshot, StepReport, local,
-    params_sha256,
+    Compute, Encoding, Engine, EpochReport, Manifest, ManifestParts, Recipe, Rounds, SampleOrder, Snapshot,
+    StepReport, local, params_sha256,
 };
 
 /// A run, with the hash of its weights after each number of steps.
@@ -28,7 +29,8 @@ pub(crate) fn compute() -> Compute {
     Compute { isa: Isa::best(), threads: Arc::new(Threads::new(1).unwrap()) }
 }
 
-/// All runs: short last mini-batches, leaves that do not divide them, one layer and several, all optimizers.
+/// All runs: short last mini-batches, leaves that do not divide them, one layer and several, all optimizers; and rounds with
+/// each number of bits, short last ones, and replicas with less to do than others.
 pub(crate) fn runs() -> &'static [Run] {
     static RUNS: OnceLock<Vec<Run>> = OnceLock::new();
     RUNS.get_or_init(|| {
@@ -50,8 +52,35 @@ pub(crate) fn runs() -> &'static [Run] {
                 Cost::Mse,
             ),
             run(&[6, 4, 3], 90, 1, 90, 8, Optimizer::Sgd, 0.5, Cost::Mse),
+            in_rounds(30, 3, 2, Optimizer::Sgd, (4, Some(2), DeltaBits::Eight)),
+            in_rounds(25, 4, 1, Optimizer::Momentum { momentum }, (2, None, DeltaBits::Four)),
+            in_rounds(41, 5, 2, Optimizer::Adam { beta1, beta2, epsilon }, (8, Some(1), DeltaBits::Exact)),
         ]
     })
+}
+
+/// A run with rounds, whose parameters are three pieces.
+fn in_rounds(
+    train_samples: usize,
+    batch_size: usize,
+    shard_size: usize,
+    optimizer: Optimizer,
+    (replicas, steps, delta_bits): (u32, Option<u32>, DeltaBits),
+) -> Run {
+    let rounds = Rounds { replicas, steps, outer_learning_rate: 0.9, outer_momentum: 0.6, delta_bits };
+    let recipe = Recipe {
+        optimizer,
+        schedule: Schedule { shape: ScheduleShape::Wsd { decay: 0.4 }, warmup_steps: 2 },
+        learning_rate: 0.1,
+        l2: 0.1,
+        batch_size,
+        shard_size,
+        epochs: 4,
+        seed: 5,
+        rounds: Some(rounds),
+        ..Recipe::book()
+    };
+    made(&[6, 60, 3], recipe, train_samples, Cost::CrossEntropy)
 }
 
 #[allow(clippy::too_many_arguments)] // a table's columns
@@ -65,26 +94,35 @@ fn run(
     learning_rate: f32,
     cost: Cost,
 ) -> Run {
+    let recipe = Recipe {
+        optimizer,
+        schedule: Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 2 },
+        learning_rate,
+        l2: 0.1,
+        batch_size,
+        shard_size,
+        epochs,
+        seed: 5,
+        ..Recipe::book()
+    };
+    made(widths, recipe, train_samples, cost)
+}
+
+fn made(widths: &[usize], recipe: Recipe, train_samples: usize, cost: Cost) -> Run {
     let manifest = Manifest::new(ManifestParts {
         model: Model::new(widths.to_vec(), Activation::Tanh, Output::Sigmoid, cost).unwrap(),
-        recipe: Recipe {
-            optimizer,
-            schedule: Schedule { shape: ScheduleShape::Cosine { floor: 0.1 }, warmup_steps: 2 },
-            learning_rate,
-            l2: 0.1,
-            batch_size,
-            shard_size,
-            epochs,
-            seed: 5,
-            ..Recipe::book()
-        },
+        recipe,
         train_samples,
         data_sha256: "00".repeat(32),
         preprocess_sha256: None,
     })
-    .unwrap();
+    .unwrap()
+    .with_smallest_pieces();
     let data = Arc::new(data(train_samples, widths[0]));
-    let hashes = by_hand(&manifest, &data);
+    let hashes = match manifest.rounds() {
+        Some(rounds) => rounds_by_hand(&manifest, rounds, &data),
+        None => by_hand(&manifest, &data),
+    };
     let mut engine = Engine::new(manifest.clone(), compute(), Duration::ZERO);
     let mut reports = Reports::default();
     local::run(&mut engine, &data, &mut reports).unwrap();
@@ -118,6 +156,89 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
         hashes.push(params_sha256(&params));
     }
     hashes
+}
+
+/// [`by_hand`] with rounds: every replica after the other, their sum along the tree, the outer step.
+fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<String> {
+    let p = manifest.parts();
+    let compute = compute();
+    let mut public = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
+    let n = public.len();
+    let (mut velocity, mut residual) = (vec![0.0_f32; n], vec![0.0_f32; n]);
+    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, compute.threads.clone(), compute.isa);
+    let mut order = SampleOrder::new(manifest);
+    let mut gradient = vec![0.0; n];
+    let mut hashes = vec![params_sha256(&public)];
+    for round in 0..manifest.total_steps() {
+        let (tree, first) = (manifest.tree(round), manifest.span(round).first_step);
+        let samples = order.batch(manifest, round);
+        let mut differences = Vec::new();
+        for replica in 0..tree.leaves() {
+            let slice = &samples[tree.samples_of(Node { level: 0, index: replica })];
+            let mut w = public.clone();
+            let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
+            for (step, batch) in (0..).zip(slice.chunks(p.recipe.batch_size)) {
+                workspace.node_gradient(&w, data, batch, p.recipe.shard_size, &mut gradient).unwrap();
+                let learning_rate = manifest.learning_rate_at(first + step);
+                let l2 = p.recipe.l2 / p.train_samples as f32;
+                let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2 };
+                optimizer.step(&compute, &mut w, &gradient, inputs);
+            }
+            let weight = slice.len() as f32 / tree.shard() as f32;
+            let difference: Vec<f32> = public.iter().zip(&w).map(|(p, w)| (p - w) * weight).collect();
+            let keys = rounding_keys(p.recipe.seed, round, replica);
+            differences.push(coded(rounds.delta_bits, keys, &difference));
+        }
+        let sum = along_the_tree(&tree, tree.root(), &differences);
+        let mean = tree.shard() as f32 / tree.samples() as f32;
+        let (nu, mu) = (rounds.outer_learning_rate, rounds.outer_momentum);
+        let mut wanted = residual.clone();
+        for i in 0..n {
+            let g = sum[i] * mean;
+            velocity[i] = mu.mul_add(velocity[i], g);
+            wanted[i] = (-nu).mul_add(mu.mul_add(velocity[i], g), residual[i]);
+        }
+        let bits = if rounds.delta_bits == DeltaBits::Exact { DeltaBits::Exact } else { DeltaBits::Eight };
+        let said = coded(bits, [0; 2], &wanted);
+        for i in 0..n {
+            public[i] += said[i];
+            residual[i] = wanted[i] - said[i];
+        }
+        hashes.push(params_sha256(&public));
+    }
+    hashes
+}
+
+/// Numbers as they are after coding and decoding.
+fn coded(bits: DeltaBits, keys: [u32; 2], values: &[f32]) -> Vec<f32> {
+    let encoding = match bits {
+        DeltaBits::Exact => return values.to_vec(),
+        DeltaBits::Eight => Encoding::I8,
+        DeltaBits::Four => Encoding::I4,
+    };
+    let mut bytes = vec![0; encoding.bytes_for(values.len())];
+    let finite = match bits {
+        DeltaBits::Four => encode_4(Isa::best(), keys, 0, values, &mut bytes),
+        _ => encode_8(Isa::best(), values, &mut bytes),
+    };
+    assert!(finite);
+    let mut out = vec![0.0; values.len()];
+    encoding.decode(&bytes, &mut out);
+    out
+}
+
+/// The sum of a node, from the definition of the tree.
+fn along_the_tree(tree: &Tree, node: Node, leaves: &[Vec<f32>]) -> Vec<f32> {
+    if node.level == 0 {
+        return leaves[node.index as usize].clone();
+    }
+    let left = Node { level: node.level - 1, index: 2 * node.index };
+    let sum = along_the_tree(tree, left, leaves);
+    if !tree.contains(left.sibling()) {
+        return sum;
+    }
+    let right = along_the_tree(tree, left.sibling(), leaves);
+    sum.iter().zip(right).map(|(l, r)| l + r).collect()
 }
 
 #[derive(Debug, Default)]

@@ -1,11 +1,14 @@
 //! The thread that computes: assignments in, gradients out.
 
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 
-use nn_core::{Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, layout};
-use nn_engine::{Encoding, Manifest, Part, SampleOrder};
+use nn_core::{
+    Compute, Dataset, Isa, LayerLayout, MismatchError, Node, NodeStats, Threads, Workspace, layout,
+};
+use nn_engine::{Computed, Encoding, Manifest, Part, Replicas, Round, SampleOrder};
 use tokio::sync::mpsc as reports;
 use tokio::time::Instant;
 
@@ -59,7 +62,11 @@ impl Kernel {
         std::thread::Builder::new().name("nn-worker".to_owned()).spawn(move || {
             let threads = self.threads.clone();
             // In the pool, so that a node's parallel parts start without crossing over from a thread outside.
-            let result = threads.enter(|| self.run(jobs));
+            let result = match self.manifest.rounds() {
+                // Replicas enter the pool themselves, or pools of their own.
+                Some(_) => self.run_rounds(jobs),
+                None => threads.enter(|| self.run(jobs)),
+            };
             if let Err(error) = result {
                 let _ = errors.blocking_send(error);
             }
@@ -97,6 +104,68 @@ impl Kernel {
             }
         }
         Ok(())
+    }
+
+    /// [`Kernel::run`] for a run with rounds: replicas side by side, each on its way as soon as it is computed.
+    fn run_rounds(self, jobs: mpsc::Receiver<Job>) -> Result<(), MismatchError> {
+        let compute = Compute { isa: self.isa, threads: self.threads.clone() };
+        let mut replicas = Replicas::new(compute);
+        let mut order = SampleOrder::new(&self.manifest);
+        let pieces = self.manifest.pieces();
+        let began = Instant::now();
+        while let Ok(job) = jobs.recv() {
+            let step = job.place.step;
+            self.counters.step.store(step, Ordering::Relaxed);
+            let (manifest, data, public) = (&self.manifest, &*self.data, &job.params[..]);
+            let round = Round { manifest, data, public, step, samples: order.batch(manifest, step) };
+            let leaves: Vec<u32> = job.nodes.iter().map(|node| node.index).collect();
+            let is_open = AtomicBool::new(true);
+            let is_wanted = || step >= self.latest.load(Ordering::Relaxed) && is_open.load(Ordering::Relaxed);
+            let now = || began.elapsed();
+            replicas.run(round, &leaves, &is_wanted, &now, &|computed| {
+                let micros = computed.elapsed.as_micros() as u64;
+                self.counters.micros.fetch_add(micros, Ordering::Relaxed);
+                self.counters.nodes.fetch_add(1, Ordering::Relaxed);
+                self.counters.leaves.fetch_add(1, Ordering::Relaxed);
+                self.counters.samples.fetch_add(computed.stats.samples as u64, Ordering::Relaxed);
+                if !self.replica(job.place, round, &computed, &pieces) {
+                    is_open.store(false, Ordering::Relaxed);
+                }
+            })?;
+            self.counters.waiting.fetch_sub(leaves.len() as u64, Ordering::Relaxed);
+            if !is_open.into_inner() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a replica's difference piece by piece, each on its way while the next is encoded; false if the stream is over.
+    fn replica(
+        &self,
+        place: Place,
+        round: Round<'_>,
+        computed: &Computed<'_>,
+        pieces: &[Range<usize>],
+    ) -> bool {
+        let Computed { leaf, replica, stats, elapsed } = computed;
+        let node = Node { level: 0, index: *leaf };
+        for (index, range) in pieces.iter().enumerate() {
+            let mut bytes = Vec::new();
+            let mut finite = replica.difference(round, *leaf, range.clone(), &mut bytes);
+            let last = (index + 1 == pieces.len()).then(|| {
+                finite &= stats.loss.is_finite();
+                wire_stats(stats, elapsed.as_micros() as u64)
+            });
+            let part = Part::Layer(index as u32);
+            let payload = Payload::encoded(self.encoding, range.len(), bytes.into());
+            let framed =
+                payload.messages(place, part, |tensor| gradient_header(place, node, finite, last, tensor));
+            if !self.outbox.push_blocking(framed) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Computes a node and sends it: a small one whole; a larger one layer by layer in the order of backpropagation, each on

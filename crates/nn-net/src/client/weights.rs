@@ -1,4 +1,5 @@
-//! The weights that a worker holds: those of the current step, and those of the next, which arrive layer by layer.
+//! The weights that a worker holds: those of the current step, and those of the next, which arrive layer by layer. In a run
+//! with rounds what arrives is the difference of the two.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use nn_engine::Part;
 
 use crate::proto as pb;
 use crate::wire::error::{TensorError, WireError};
-use crate::wire::tensor::{Incoming, Shapes};
+use crate::wire::tensor::{Direction, Incoming, Shapes};
 
 /// Two sets of weights: nodes of the current step may still be assigned while the next step's weights arrive.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl WeightSets {
         if self.arriving.is_some() {
             return Err(TensorError::Unfinished.into());
         }
-        let incoming = Incoming::new(&self.shapes, header)?;
+        let incoming = Incoming::new(&self.shapes, Direction::Down, header)?;
         let at = match self.sets.iter().position(|set| set.step == Some(step)) {
             Some(at) => at,
             // The older set is replaced: its step is over, or the arriving weights could not exist.
@@ -59,7 +60,27 @@ impl WeightSets {
             let params = if kept { set.params.to_vec() } else { nn_core::zeroed(self.shapes.total()) };
             set.params = Arc::new(params);
         }
+        if self.is_update(incoming.part()) {
+            self.start_from(step, at, incoming.part())?;
+        }
         self.arriving = Some((at, incoming));
+        Ok(())
+    }
+
+    /// Whether a part arrives as what changes.
+    fn is_update(&self, part: Part) -> bool {
+        self.shapes.has_updates() && part != Part::All
+    }
+
+    /// Copies a part of the weights before `step` to set `at`, where what changes is added to it.
+    fn start_from(&mut self, step: u64, at: usize, part: Part) -> Result<(), WireError> {
+        let Some(before) = step.checked_sub(1).and_then(|before| self.of(before)) else {
+            let value = format!("{step}, without the weights before it");
+            return Err(WireError::Impossible { message: "WeightsHeader", field: "step", value });
+        };
+        let range = self.shapes.range(part).ok_or(TensorError::NoHeader)?;
+        let to = Arc::get_mut(&mut self.sets[at].params).ok_or(TensorError::Unfinished)?;
+        to[range.clone()].copy_from_slice(&before[range]);
         Ok(())
     }
 
@@ -67,10 +88,15 @@ impl WeightSets {
     pub(super) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), WireError> {
         let (at, incoming) = self.arriving.as_mut().ok_or(TensorError::NoHeader)?;
         let part = incoming.part();
+        let adds = self.shapes.has_updates() && part != Part::All;
         let set = &mut self.sets[*at];
         let range = self.shapes.range(part).ok_or(TensorError::NoHeader)?;
         let to = Arc::get_mut(&mut set.params).ok_or(TensorError::Unfinished)?;
-        incoming.chunk_into(chunk, &mut to[range])?;
+        if adds {
+            incoming.chunk_added(chunk, &mut to[range])?;
+        } else {
+            incoming.chunk_into(chunk, &mut to[range])?;
+        }
         if incoming.is_complete() {
             match part {
                 Part::All => set.have.fill(true),

@@ -21,7 +21,7 @@ use crate::proto as pb;
 use crate::wire::convert::{self, Place};
 use crate::wire::outbox::{Framed, Kind};
 use crate::wire::stream::frame;
-use crate::wire::tensor::{Payload, Spares};
+use crate::wire::tensor::{Direction, Payload, Spares};
 use pb::coordinator_message::Body;
 
 /// What sessions, services and the ticker tell the driver.
@@ -331,7 +331,7 @@ impl<O: Observer> Driver<O> {
                 peer.replace(step.0, framed);
             }
         } else {
-            self.push(worker, Kind::Weights { step: step.0 }, framed);
+            self.push(worker, self.kind(step), framed);
         }
     }
 
@@ -339,9 +339,14 @@ impl<O: Observer> Driver<O> {
         let Some(framed) = self.weights(step, part) else { return };
         for (&worker, (peer, _)) in &self.peers {
             if self.engine.is_synced(worker) {
-                peer.push(Kind::Weights { step: step.0 }, framed.clone());
+                peer.push(self.kind(step), framed.clone());
             }
         }
+    }
+
+    /// What parts of the weights are, for the queue.
+    fn kind(&self, step: Step) -> Kind {
+        if self.facts.shapes.has_updates() { Kind::Update } else { Kind::Weights { step: step.0 } }
     }
 
     /// Weights as messages, which are encoded once for all workers. None if the engine does not have them; it never asks for
@@ -351,8 +356,13 @@ impl<O: Observer> Driver<O> {
             return Some(framed.clone());
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
-        let values = self.engine.weights(step, part)?;
-        let payload = Payload::copied(self.facts.shapes.encoding(), values, &mut self.spares);
+        let shapes = &self.facts.shapes;
+        let encoding = shapes.encoding(Direction::Down, part);
+        let payload = if shapes.has_updates() && part != Part::All {
+            Payload::encoded(encoding, shapes.range(part)?.len(), self.engine.update(step, part)?)
+        } else {
+            Payload::copied(encoding, self.engine.weights(step, part)?, &mut self.spares)
+        };
         let framed = payload.messages(place, part, |tensor| convert::weights_header(place, tensor));
         self.encoded.push((step, part, framed.clone()));
         Some(framed)

@@ -25,7 +25,7 @@ use crate::wire::convert::{FromWorker, GradientHead, Hello, Place, address};
 use crate::wire::error::{TensorError, WireError};
 use crate::wire::outbox::{Kind, Outbox};
 use crate::wire::stream::{Messages, frame};
-use crate::wire::tensor::Incoming;
+use crate::wire::tensor::{Direction, Incoming};
 use pb::RejectReason;
 use pb::coordinator_message::Body;
 
@@ -306,7 +306,7 @@ impl Session {
                     if arriving.is_some() {
                         return Err(TensorError::Unfinished.into());
                     }
-                    let incoming = Incoming::new(&self.facts.shapes, &head.tensor)?;
+                    let incoming = Incoming::new(&self.facts.shapes, Direction::Up, &head.tensor)?;
                     arriving = Some((place, head, incoming, Vec::new()));
                 }
                 FromWorker::Chunk(chunk) => {

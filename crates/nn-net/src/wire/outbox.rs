@@ -4,7 +4,7 @@
 //! a slow peer can hold no more memory than the queue, which has three bounds:
 //!
 //! - weights two steps older than new ones are dropped, unless part of them was sent or a node waits for them;
-//! - weights that replace all others drop the others, and the assignments made with them;
+//! - weights that replace all others drop the others, updates to them, and the assignments made with them;
 //! - a queue longer than `limit` closes the stream.
 //!
 //! Weights are shared: their bytes exist once, however many queues hold them.
@@ -80,6 +80,8 @@ pub(crate) enum Kind {
     Assignment { step: u64 },
     /// Weights of a step.
     Weights { step: u64 },
+    /// What weights change by. Without it all later ones would be wrong, so it is dropped only for new weights.
+    Update,
 }
 
 /// The queue is full: the peer does not read.

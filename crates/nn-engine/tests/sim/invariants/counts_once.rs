@@ -26,7 +26,7 @@ impl Invariant for CountsOnce {
         if !tree.contains(*node) {
             return Err(format!("{node:?} is not a node of step {}", step.0));
         }
-        for layer in 0..run.manifest.model().layers() {
+        for layer in 0..run.manifest.pieces().len() {
             if *part != Part::All && *part != Part::Layer(layer as u32) {
                 continue;
             }

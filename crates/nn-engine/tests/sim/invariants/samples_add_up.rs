@@ -18,7 +18,7 @@ impl Invariant for SamplesAddUp {
     }
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
-        self.samples.resize(run.manifest.model().layers(), 0);
+        self.samples.resize(run.manifest.pieces().len(), 0);
         match fact {
             Fact::Born { step, .. } => {
                 self.step = *step;

@@ -25,7 +25,7 @@ impl Invariant for WorkIsBounded {
     }
 
     fn see(&mut self, run: &Run, fact: &Fact) -> Result<(), String> {
-        let layers = run.manifest.model().layers();
+        let layers = run.manifest.pieces().len();
         match fact {
             Fact::Born { .. } => {
                 self.given.clear();

@@ -22,7 +22,7 @@ use crate::wire::error::WireError;
 use crate::wire::hex;
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::{Messages, frame};
-use crate::wire::tensor::{Payload, Shapes, Spares};
+use crate::wire::tensor::{Direction, Payload, Shapes, Spares};
 use pb::coordinator_message::Body as Say;
 
 /// The most operations of a script.
@@ -164,8 +164,11 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
             };
             let before = place.step.min(3) as usize;
             let range = shapes.range(part).unwrap_or(0..4);
-            let payload =
-                Payload::copied(shapes.encoding(), &fixture.weights[before][range], &mut Spares::default());
+            let payload = Payload::copied(
+                shapes.encoding(Direction::Down, part),
+                &fixture.weights[before][range],
+                &mut Spares::default(),
+            );
             let framed = payload.messages(place, part, |mut tensor| {
                 tensor.crc32 ^= u32::from(operation >> 4 & 1);
                 tensor.elements += u64::from(operation >> 5 & 1);

@@ -35,7 +35,10 @@ impl Work {
     /// How many nodes may wait to be computed: all nodes of a tree several times, because a node may be assigned again.
     fn most_waiting(&self) -> usize {
         let parts = self.manifest.parts();
-        let leaves = parts.recipe.batch_size.min(parts.train_samples).div_ceil(parts.recipe.shard_size);
+        let leaves = match self.manifest.rounds() {
+            Some(rounds) => rounds.replicas as usize,
+            None => self.manifest.largest_batch().div_ceil(parts.recipe.shard_size),
+        };
         leaves.saturating_mul(8).saturating_add(1024)
     }
 }
@@ -86,7 +89,7 @@ impl Session<'_> {
         let (error_sender, errors) = mpsc::channel(1);
         let kernel = Kernel {
             manifest: manifest.clone(),
-            encoding: shapes.encoding(),
+            encoding: manifest.contribution_encoding(),
             data,
             threads: self.options.threads.clone(),
             isa: self.options.isa,
@@ -145,7 +148,9 @@ impl Session<'_> {
             return Err(self.violation(format!("step {} is not part of the run", place.step)).into());
         }
         let tree = manifest.tree(place.step);
-        match nodes.iter().find(|&&node| !tree.contains(node)) {
+        // Replicas are computed one by one; a sum of two has no code.
+        let exists = |node: Node| tree.contains(node) && (node.level == 0 || manifest.rounds().is_none());
+        match nodes.iter().find(|&&node| !exists(node)) {
             Some(node) => {
                 let (level, index) = (node.level, node.index);
                 Err(self.violation(format!("node {level}/{index} is not part of step {}", place.step)).into())

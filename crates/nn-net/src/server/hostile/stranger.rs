@@ -12,6 +12,7 @@ use crate::proto as pb;
 use crate::server::driver::Command;
 use crate::wire::convert::{Place, gradient_header};
 use crate::wire::stream::frame;
+use crate::wire::tensor::Direction;
 use crate::wire::tensor::layer_of;
 use pb::worker_message::Body as Say;
 
@@ -173,8 +174,8 @@ impl World {
         if flaws.has(4) {
             values[0] = f32::from_bits(u32::from(script.word()) << 16);
         }
-        let mut data = vec![0; shapes.encoding().bytes_for(values.len())];
-        shapes.encoding().encode(&values, &mut data);
+        let mut data = vec![0; shapes.encoding(Direction::Up, part).bytes_for(values.len())];
+        shapes.encoding(Direction::Up, part).encode(&values, &mut data);
         if flaws.has(5) {
             data.pop();
         }

@@ -26,7 +26,7 @@ use crate::wire::convert::{FromCoordinator, Place, gradient_header};
 use crate::wire::error::WireError;
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::{Messages, frame};
-use crate::wire::tensor::{Payload, Pool, Shapes};
+use crate::wire::tensor::{Direction, Payload, Pool, Shapes};
 use pb::worker_message::Body as Say;
 
 /// How often the honest worker may return as a new member: strangers can have it rejected by claiming to be it.
@@ -293,9 +293,11 @@ impl World {
             let parts: &[Part] = if whole { &[Part::All] } else { &[Part::Layer(1), Part::Layer(0)] };
             for (at, &part) in parts.iter().enumerate() {
                 let range = self.handle.facts.shapes.range(part).expect("there is such a layer");
-                let payload = Payload::shared(
-                    Pool::default().seal(self.handle.facts.shapes.encoding(), gradient[range].to_vec()),
-                );
+                let payload =
+                    Payload::shared(Pool::default().seal(
+                        self.handle.facts.shapes.encoding(Direction::Up, part),
+                        gradient[range].to_vec(),
+                    ));
                 let last = (at + 1 == parts.len()).then_some(stats);
                 let wrap = |tensor| gradient_header(place, node, true, last, tensor);
                 payload.messages(place, part, wrap).0.into_iter().for_each(|piece| stream.say(piece));

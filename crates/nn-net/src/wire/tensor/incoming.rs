@@ -3,10 +3,13 @@
 use crc32fast::Hasher;
 use nn_engine::{Encoding, Part};
 
-use super::shapes::{BLOCK, Shapes, layer_of};
+use super::shapes::{BLOCK, Direction, Shapes, layer_of};
 use crate::proto as pb;
 use crate::wire::error::TensorError;
 use crate::wire::numbers_in_chunk;
+
+/// What is done with numbers that arrive: [`Encoding::decode`] or [`Encoding::add`].
+type Take = fn(Encoding, &[u8], &mut [f32]);
 
 /// A tensor that is arriving: its header, and how much of it has arrived.
 #[derive(Debug)]
@@ -22,7 +25,11 @@ pub(crate) struct Incoming {
 
 impl Incoming {
     /// Compares a header with the model.
-    pub(crate) fn new(shapes: &Shapes, header: &pb::TensorHeader) -> Result<Self, TensorError> {
+    pub(crate) fn new(
+        shapes: &Shapes,
+        direction: Direction,
+        header: &pb::TensorHeader,
+    ) -> Result<Self, TensorError> {
         let part = header.layer.map_or(Part::All, Part::Layer);
         let Some(range) = shapes.range(part) else {
             return Err(TensorError::Layer { got: header.layer.unwrap_or(0), want: shapes.layers() });
@@ -30,7 +37,7 @@ impl Incoming {
         if header.elements != range.len() as u64 {
             return Err(TensorError::Length { got: header.elements, want: range.len() });
         }
-        let encoding = shapes.encoding();
+        let encoding = shapes.encoding(direction, part);
         let total = range.len().div_ceil(numbers_in_chunk(encoding)) as u32;
         if header.chunks != total {
             return Err(TensorError::Chunks { got: header.chunks, want: total });
@@ -58,10 +65,19 @@ impl Incoming {
         chunk: &pb::TensorChunk,
         part: &mut [f32],
     ) -> Result<(), TensorError> {
-        self.read(chunk, Some(part))
+        self.read(chunk, Some((part, Encoding::decode)))
     }
 
-    fn read(&mut self, chunk: &pb::TensorChunk, to: Option<&mut [f32]>) -> Result<(), TensorError> {
+    /// Checks the next chunk and adds its numbers to those at their place in the part.
+    pub(crate) fn chunk_added(
+        &mut self,
+        chunk: &pb::TensorChunk,
+        part: &mut [f32],
+    ) -> Result<(), TensorError> {
+        self.read(chunk, Some((part, Encoding::add)))
+    }
+
+    fn read(&mut self, chunk: &pb::TensorChunk, to: Option<(&mut [f32], Take)>) -> Result<(), TensorError> {
         if chunk.layer != layer_of(self.part) || chunk.total != self.total || chunk.index != self.next {
             return Err(TensorError::Order { got: chunk.index, want: self.next, total: self.total });
         }
@@ -78,7 +94,7 @@ impl Incoming {
                 crc.update(&chunk.data);
                 crc
             }
-            Some(part) => self.decode(&chunk.data, &mut part[numbers]),
+            Some((part, take)) => self.take(&chunk.data, &mut part[numbers], take),
         };
         append_crc(&mut self.whole, &crc, chunk.index == 0);
         if crc.finalize() != chunk.crc32 {
@@ -91,14 +107,14 @@ impl Incoming {
         Ok(())
     }
 
-    /// Decodes a chunk, and gives its checksum: block by block, so that each is read from memory once.
-    fn decode(&self, data: &[u8], numbers: &mut [f32]) -> Hasher {
+    /// Decodes or adds a chunk, and gives its checksum: block by block, so that each is read from memory once.
+    fn take(&self, data: &[u8], numbers: &mut [f32], take: Take) -> Hasher {
         let mut crc = Hasher::new();
         let block = self.encoding.numbers_in(BLOCK);
         let blocks = numbers.chunks_mut(block).zip(data.chunks(self.encoding.bytes_for(block)));
         for (numbers, bytes) in blocks {
             crc.update(bytes);
-            self.encoding.decode(bytes, numbers);
+            take(self.encoding, bytes, numbers);
         }
         crc
     }

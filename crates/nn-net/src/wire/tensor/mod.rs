@@ -8,9 +8,9 @@ mod shapes;
 pub(crate) use buffers::{Pool, Spares};
 pub(crate) use incoming::Incoming;
 pub(crate) use payload::Payload;
-pub(crate) use shapes::Shapes;
 #[cfg(any(test, fuzzing))]
 pub(crate) use shapes::layer_of;
+pub(crate) use shapes::{Direction, Shapes};
 
 #[cfg(test)]
 mod tests {
@@ -76,7 +76,7 @@ mod tests {
             };
             let whole: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
             assert_eq!(header.crc32, crc32fast::hash(&whole));
-            let mut incoming = Incoming::new(&shapes, &header).unwrap();
+            let mut incoming = Incoming::new(&shapes, Direction::Down, &header).unwrap();
             assert_eq!(incoming.part(), part);
             let mut got = vec![0.0; values.len()];
             for message in messages {

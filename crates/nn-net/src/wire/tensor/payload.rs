@@ -56,7 +56,12 @@ impl Payload {
     /// Numbers that are sent without a copy.
     pub(crate) fn shared(values: Sealed) -> Self {
         let (encoding, numbers) = (values.encoding(), values.len());
-        let bytes = Bytes::from_owner(values);
+        Self::encoded(encoding, numbers, Bytes::from_owner(values))
+    }
+
+    /// So many numbers that are encoded already.
+    pub(crate) fn encoded(encoding: Encoding, numbers: usize, bytes: Bytes) -> Self {
+        debug_assert_eq!(bytes.len(), encoding.bytes_for(numbers));
         let checksums = bytes
             .chunks(chunk_bytes(encoding))
             .map(|bytes| {

@@ -2,32 +2,43 @@
 
 use std::ops::Range;
 
-use nn_core::{LayerLayout, layout};
 use nn_engine::{Encoding, Manifest, Part};
 
 /// Bytes converted and checked at a time: they stay in the first cache.
 pub(super) const BLOCK: usize = 4096;
 
-/// Where the layers of the run's model are, and how its numbers are encoded.
+/// The tensors of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Contributions, to the coordinator.
+    Up,
+    /// Weights and updates, to the workers.
+    Down,
+}
+
+/// Where the parts of the run's parameters are, and how their numbers are encoded.
 #[derive(Debug)]
 pub(crate) struct Shapes {
-    layers: Vec<LayerLayout>,
+    pieces: Vec<Range<usize>>,
     total: usize,
-    encoding: Encoding,
+    contributions: Encoding,
+    /// With rounds, parts of the weights are sent as what changes.
+    updates: Option<Encoding>,
 }
 
 impl Shapes {
     pub(crate) fn new(manifest: &Manifest) -> Self {
         Self {
-            layers: layout(manifest.model()),
+            pieces: manifest.pieces(),
             total: manifest.model().parameters(),
-            encoding: Encoding::F32,
+            contributions: manifest.contribution_encoding(),
+            updates: manifest.update_encoding(),
         }
     }
 
-    /// Layers that have weights.
+    /// Parts that are sent on their own: layers that have weights or, with rounds, pieces of the parameters.
     pub(crate) fn layers(&self) -> usize {
-        self.layers.len()
+        self.pieces.len()
     }
 
     /// All parameters.
@@ -35,21 +46,30 @@ impl Shapes {
         self.total
     }
 
-    /// The encoding of every tensor of the run.
-    pub(crate) fn encoding(&self) -> Encoding {
-        self.encoding
+    /// The encoding of a tensor of the run.
+    pub(crate) fn encoding(&self, direction: Direction, part: Part) -> Encoding {
+        match (direction, part) {
+            (Direction::Up, _) => self.contributions,
+            (Direction::Down, Part::Layer(_)) => self.updates.unwrap_or(Encoding::F32),
+            (Direction::Down, Part::All) => Encoding::F32,
+        }
+    }
+
+    /// Whether parts of the weights are added to those of the step before.
+    pub(crate) fn has_updates(&self) -> bool {
+        self.updates.is_some()
     }
 
     /// The bytes of a set of weights.
     pub(crate) fn bytes(&self) -> usize {
-        self.encoding.bytes_for(self.total)
+        Encoding::F32.bytes_for(self.total)
     }
 
     /// Where a part is among the parameters.
     pub(crate) fn range(&self, part: Part) -> Option<Range<usize>> {
         match part {
             Part::All => Some(0..self.total),
-            Part::Layer(layer) => self.layers.get(layer as usize).map(LayerLayout::range),
+            Part::Layer(piece) => self.pieces.get(piece as usize).cloned(),
         }
     }
 }

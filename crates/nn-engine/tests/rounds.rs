@@ -1,0 +1,254 @@
+//! Rounds against their definition in plain code: one sample at a time, one replica after the other.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nn_core::reference::batch_gradient;
+use nn_core::{
+    Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Purpose, Targets,
+    Threads, initial_parameters, layout, permutation, rounding_keys,
+};
+use nn_engine::{
+    Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Rounds, Snapshot, StepReport, local,
+};
+
+/// Keeps the snapshot after `at` steps, and stops there.
+struct StopAt(u64, Option<Snapshot>);
+
+impl local::Observer for StopAt {
+    fn now(&mut self) -> Duration {
+        Duration::ZERO
+    }
+    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
+        if report.step.0 + 1 == self.0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+    fn epoch(&mut self, _: &EpochReport, _: &[f32]) {}
+    fn snapshot(&mut self, snapshot: Snapshot) {
+        self.1 = Some(snapshot);
+    }
+}
+
+fn manifest(model: &Model, rounds: Rounds, samples: usize) -> Manifest {
+    let recipe = Recipe {
+        learning_rate: 0.3,
+        l2: 0.2,
+        batch_size: 6,
+        shard_size: 2,
+        epochs: 3,
+        rounds: Some(rounds),
+        ..Recipe::book()
+    };
+    Manifest::new(ManifestParts {
+        model: model.clone(),
+        recipe,
+        train_samples: samples,
+        data_sha256: "00".repeat(32),
+        preprocess_sha256: None,
+    })
+    .unwrap()
+}
+
+fn data(samples: usize, width: usize, classes: usize) -> Dataset {
+    let bytes = (0..samples * width).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let labels = (0..samples).map(|s| (s % classes) as u32).collect();
+    Dataset::new(
+        Features::U8 { data: bytes, scale: 255.0 },
+        width,
+        Targets::Classes { labels, classes },
+        None,
+    )
+    .unwrap()
+}
+
+fn compute(isa: Isa, threads: usize) -> Compute {
+    Compute { isa, threads: Arc::new(Threads::new(threads).unwrap()) }
+}
+
+/// What a number becomes on the wire: a multiple of a power of two that its block of 256 shares.
+fn coded(values: &[f32], bits: DeltaBits, keys: [u32; 2]) -> Vec<f32> {
+    let most = match bits {
+        DeltaBits::Exact => return values.to_vec(),
+        DeltaBits::Eight => 127.0_f32,
+        DeltaBits::Four => 7.0,
+    };
+    let mut out = Vec::new();
+    for (b, block) in values.chunks(256).enumerate() {
+        let largest = block.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let mut scale = f32::MIN_POSITIVE;
+        while largest / most > scale {
+            scale *= 2.0;
+        }
+        for (i, &x) in block.iter().enumerate() {
+            let noise = if bits == DeltaBits::Four { noise(keys, (b * 256 + i) as u32) } else { 0.0 };
+            let integer = (x / scale + noise).round_ties_even().clamp(-most, most);
+            out.push(if largest == 0.0 { 0.0 } else { integer * scale });
+        }
+    }
+    out
+}
+
+/// The addressed random number of an index.
+fn noise(keys: [u32; 2], index: u32) -> f32 {
+    let mut x = index.wrapping_add(keys[0]);
+    x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
+    x = (x ^ x >> 15).wrapping_add(keys[1]).wrapping_mul(0x846c_a68b);
+    x ^= x >> 16;
+    (x >> 8) as f32 / 16_777_216.0 - (0.5 - 1.0 / 33_554_432.0)
+}
+
+/// The whole run with a fixed number of steps a round: the definition.
+fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
+    let (recipe, model) = (manifest.recipe(), manifest.model());
+    let rounds = recipe.rounds.unwrap();
+    let (replicas, steps) = (rounds.replicas as usize, rounds.steps.unwrap() as usize);
+    let mut public = initial_parameters(model, recipe.init, recipe.seed);
+    let (mut velocity, mut residual) = (vec![0.0_f32; public.len()], vec![0.0_f32; public.len()]);
+    let mut order = vec![0; data.len()];
+    let mut round = 0;
+    for epoch in 0..recipe.epochs {
+        permutation(recipe.seed, Purpose::Shuffle, epoch.into(), &mut order);
+        let mut left = &order[..];
+        while !left.is_empty() {
+            let (now, later) = left.split_at(left.len().min(replicas * steps * recipe.batch_size));
+            left = later;
+            // Of a short round all replicas take as many mini-batches, but for the last ones.
+            let each = now.len().div_ceil(recipe.batch_size).div_ceil(replicas) * recipe.batch_size;
+            let slices: Vec<&[u32]> = now.chunks(each).collect();
+            let mut differences: Vec<Vec<f32>> = Vec::new();
+            for (replica, slice) in (0..).zip(&slices) {
+                let mut w = public.clone();
+                for batch in slice.chunks(recipe.batch_size) {
+                    let (sum, _) = batch_gradient(model, &w, data, batch, recipe.shard_size);
+                    let mean = 1.0 / batch.len() as f32;
+                    let l2 = recipe.l2 / data.len() as f32;
+                    for layer in layout(model) {
+                        for i in layer.weights {
+                            w[i] = (-recipe.learning_rate).mul_add(l2.mul_add(w[i], mean * sum[i]), w[i]);
+                        }
+                        for i in layer.biases {
+                            w[i] = (-recipe.learning_rate).mul_add(mean * sum[i], w[i]);
+                        }
+                    }
+                }
+                let weight = slice.len() as f32 / each as f32;
+                let difference: Vec<f32> = public.iter().zip(&w).map(|(p, w)| (p - w) * weight).collect();
+                differences.push(coded(
+                    &difference,
+                    rounds.delta_bits,
+                    rounding_keys(recipe.seed, round, replica),
+                ));
+            }
+            // Neighbours are summed, and then the sums; one without a neighbour passes up.
+            while differences.len() > 1 {
+                let pairs = differences.chunks(2);
+                differences = pairs
+                    .map(|pair| match pair {
+                        [left, right] => left.iter().zip(right).map(|(l, r)| l + r).collect(),
+                        _ => pair[0].clone(),
+                    })
+                    .collect();
+            }
+            let mean = each as f32 / now.len() as f32;
+            let mut wanted = residual.clone();
+            for i in 0..public.len() {
+                let g = differences[0][i] * mean;
+                velocity[i] = rounds.outer_momentum.mul_add(velocity[i], g);
+                let step = rounds.outer_momentum.mul_add(velocity[i], g);
+                wanted[i] = (-rounds.outer_learning_rate).mul_add(step, residual[i]);
+            }
+            let down =
+                if rounds.delta_bits == DeltaBits::Exact { DeltaBits::Exact } else { DeltaBits::Eight };
+            let said = coded(&wanted, down, [0; 2]);
+            for i in 0..public.len() {
+                public[i] += said[i];
+                residual[i] = wanted[i] - said[i];
+            }
+            round += 1;
+        }
+    }
+    public
+}
+
+#[test]
+fn rounds_are_their_definition_on_every_instruction_set_and_any_threads() {
+    let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    // 101 samples are 17 mini-batches, the last of which has 5.
+    let data = data(101, 19, 4);
+    for &(_, delta_bits) in DeltaBits::NAMES {
+        for (replicas, steps, outer_momentum) in
+            [(1, 3, 0.0), (2, 2, 0.5), (4, 3, 0.7), (8, 1, 0.3), (4, 64, 0.6)]
+        {
+            let rounds =
+                Rounds { replicas, steps: Some(steps), outer_learning_rate: 0.9, outer_momentum, delta_bits };
+            let manifest = manifest(&model, rounds, data.len());
+            let want = by_definition(&manifest, &data);
+            assert!(want.iter().all(|x| x.is_finite()));
+            for isa in Isa::available() {
+                for threads in [1, 2, 3, 8] {
+                    let manifest = match threads {
+                        1 => manifest.clone(),
+                        _ => manifest.clone().with_smallest_pieces(),
+                    };
+                    let mut engine = Engine::new(manifest, compute(isa, threads), Duration::ZERO);
+                    let outcome = local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
+                    assert_eq!(outcome, Outcome::Complete);
+                    let differ =
+                        engine.params().iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits());
+                    assert_eq!(differ, None, "{rounds:?} with {} on {threads} threads", isa.name());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_resumed_after_any_round_ends_with_the_same_weights() {
+    let model = Model::new(vec![9, 7, 3], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = data(60, 9, 3);
+    for steps in [None, Some(2)] {
+        let rounds = Rounds {
+            replicas: 2,
+            steps,
+            outer_learning_rate: 1.0,
+            outer_momentum: 0.5,
+            delta_bits: DeltaBits::Four,
+        };
+        let manifest = manifest(&model, rounds, data.len());
+        let whole = {
+            let mut engine = Engine::new(manifest.clone(), compute(Isa::best(), 2), Duration::ZERO);
+            local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
+            engine.params().to_vec()
+        };
+        for at in 1..manifest.total_steps() {
+            let mut first = StopAt(at, None);
+            let mut engine = Engine::new(manifest.clone(), compute(Isa::best(), 1), Duration::ZERO);
+            assert_eq!(local::run(&mut engine, &data, &mut first).unwrap(), Outcome::Stopped);
+            let mut engine = Engine::new(manifest.clone(), compute(Isa::best(), 2), Duration::ZERO);
+            engine.restore(first.1.unwrap()).unwrap();
+            local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
+            assert_eq!(engine.params(), whole, "resumed after {at} of {}", manifest.total_steps());
+        }
+    }
+}
+
+#[test]
+fn a_replica_that_diverges_ends_the_run_with_the_weights_before() {
+    let model = Model::new(vec![9, 7, 3], Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+    let rounds = Rounds {
+        replicas: 2,
+        steps: Some(5),
+        outer_learning_rate: 1.0,
+        outer_momentum: 0.5,
+        delta_bits: DeltaBits::Eight,
+    };
+    let parts = manifest(&model, rounds, 60).parts().clone();
+    let manifest =
+        Manifest::new(ManifestParts { recipe: Recipe { learning_rate: 1e30, ..parts.recipe }, ..parts })
+            .unwrap();
+    let start = initial_parameters(&model, manifest.recipe().init, manifest.recipe().seed);
+    let mut engine = Engine::new(manifest, compute(Isa::best(), 2), Duration::ZERO);
+    let outcome = local::run(&mut engine, &data(60, 9, 3), &mut StopAt(0, None)).unwrap();
+    assert!(matches!(outcome, Outcome::Diverged { epoch: 0, .. }), "{outcome:?}");
+    assert_eq!(engine.params(), start);
+}
