@@ -1,6 +1,6 @@
 //! The options of a run, checked together and completed.
 
-use super::choice::{RecipeName, Task};
+use super::choice::{RecipeName, ScheduleName, Task};
 use super::defaults::{DATA, default_out};
 use super::options::{Train, TrainOptions};
 use super::origins::Origins;
@@ -31,8 +31,9 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     if let (Some(facts), Some(RecipeName::Book)) = (known, recipe_of(&options, known)) {
         let learn = &mut options.learn;
         let defaults = recipes::defaults(RecipeName::Book, &facts, learn.batch_size, learn.epochs);
+        let in_rounds = learn.rounds.is_some();
         learn.optimizer.get_or_insert(defaults.optimizer);
-        learn.schedule.get_or_insert(defaults.schedule);
+        learn.schedule.get_or_insert(if in_rounds { ScheduleName::Wsd } else { defaults.schedule });
     }
     let mut options = options.check(origins)?;
     let mut origins = origins.clone();

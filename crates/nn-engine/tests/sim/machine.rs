@@ -275,13 +275,12 @@ impl Machine {
                     let at = encoding.bytes_for(at + 1) - encoding.bytes_for(1) + 1;
                     bytes[at] ^= 1 + self.member.0 as u8;
                 }
-                let last = piece as usize + 1 == self.pieces.len();
                 Sent {
                     assignment,
                     part: Part::Layer(piece),
                     values: Numbers::Wire(encoding, cut(encoding, &bytes.into(), noise)),
                     finite,
-                    stats: last.then_some(stats),
+                    stats: None,
                     computed_with: params_sha256(weights),
                     tampered: lie.is_some(),
                 }
@@ -290,6 +289,8 @@ impl Machine {
         if noise.percent(30) {
             all.reverse();
         }
+        // With the last part that is sent.
+        all.iter_mut().next_back().into_iter().for_each(|last| last.stats = Some(stats));
         all
     }
 
