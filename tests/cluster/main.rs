@@ -11,6 +11,7 @@ mod changes;
 mod common;
 mod data;
 mod law;
+mod limits;
 mod process;
 mod security;
 mod spawn;

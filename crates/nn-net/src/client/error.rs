@@ -56,6 +56,11 @@ pub enum ConnectError {
     NotCoordinator { url: String, why: String },
     #[error("the coordinator at {url} does not admit this worker now: {why}")]
     NotNow { url: String, why: String },
+    #[error(
+        "{url} admits this worker, but every connection breaks before a contribution arrives ({why}); check the network \
+         and the proxies in between"
+    )]
+    Fruitless { url: String, why: String },
     #[error("cannot connect to {url}: {why}")]
     Other { url: String, why: String },
 }
