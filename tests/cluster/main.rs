@@ -17,3 +17,4 @@ mod security;
 mod spawn;
 mod status;
 mod stop;
+mod tls;

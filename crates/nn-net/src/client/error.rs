@@ -194,6 +194,14 @@ pub enum WorkerError {
         /// A sentence with the remedy.
         message: String,
     },
+    /// The run of the coordinator cannot be this worker's.
+    #[error("this worker cannot take the run of the coordinator at {coordinator}: {why}")]
+    Manifest {
+        /// The coordinator's address.
+        coordinator: String,
+        /// The reason, with the remedy.
+        why: String,
+    },
     /// The coordinator violates the protocol.
     #[error(
         "the coordinator at {coordinator} violates the protocol: {message}; use the same version of nn on both sides"

@@ -84,8 +84,8 @@ mod tests {
             assert_eq!(ends.note(bytes), None, "{bytes}");
         }
         // Nor do small steps add up: the first counts.
+        let mut ends = Ends::default();
         for bytes in [1_000_000, 1_400_000, 1_900_000, 2_600_000] {
-            assert_eq!(Ends::default().note(bytes), None);
             assert_eq!(ends.note(bytes).map(|limit| limit.bytes), None, "{bytes}");
         }
         assert_eq!(ends.note(2_700_000), Some(Limit { bytes: 1_900_000 }));

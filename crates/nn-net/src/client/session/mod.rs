@@ -6,6 +6,7 @@
 pub(crate) mod hostile;
 mod join;
 mod load;
+mod manifest;
 mod work;
 
 use std::convert::Infallible;
