@@ -1,19 +1,20 @@
 //! Progress of a running command: a bar on a terminal, one plain line per epoch elsewhere, nothing with `--quiet`.
 
+use std::cell::Cell;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::metrics::NumberFigures;
 use crate::show::{number, r2};
 
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
-/// The columns that a line of an epoch may take.
-const COLUMNS: usize = 80;
-/// The width of the bar in columns.
-const BAR: usize = 24;
+/// The least and the most columns of the bar.
+const BAR: (usize, usize) = (8, 24);
 
 /// The results of an epoch, for people to read.
 #[derive(Debug, Clone, Copy)]
@@ -33,29 +34,48 @@ pub(crate) struct EpochLine {
 }
 
 impl EpochLine {
-    fn text(&self) -> String {
+    /// The line in one of [`FORMS`], the longest first.
+    fn text(&self, form: usize) -> String {
         let digits = self.epochs.to_string().len();
-        let mut text =
-            format!("epoch {:>digits$}/{}  train loss {:.5}", self.epoch, self.epochs, self.train_loss);
-        // The longer word would not leave the line 80 columns, so it stands there once.
-        let (set, again) = (self.set, if self.set == "test" { "test " } else { "" });
-        if let Some(loss) = self.loss {
-            text += &format!("  {set} loss {loss:.5}");
+        let mut text = format!("epoch {:>digits$}/{}", self.epoch, self.epochs);
+        let (set, places) = (self.set, if form < 2 { 5 } else { 4 });
+        match self.loss {
+            Some(loss) if form >= 4 => {
+                text += &format!("  loss {:.places$} / {loss:.places$}", self.train_loss)
+            }
+            Some(loss) => {
+                text += &format!("  train loss {:.places$}  {set} loss {loss:.places$}", self.train_loss);
+            }
+            None => text += &format!("  train loss {:.places$}", self.train_loss),
         }
+        // A set that is named once need not be named again.
+        let again = if form == 0 && set == "test" { "test " } else { "" };
         if let Some(accuracy) = self.accuracy {
             text += &format!("  {again}accuracy {:.2} %", accuracy * 100.0);
         }
         if let Some(figures) = self.numbers {
             text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
-            let rmse = figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
-            if self.set == "test" || text.chars().count() + rmse.len() <= COLUMNS {
-                text += &rmse;
+            if form < 3 {
+                text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
             }
         }
-        let speed = format!("  {} samples/s", HumanCount(self.samples_per_second as u64));
-        if self.set == "test" || text.chars().count() + speed.len() <= COLUMNS { text + &speed } else { text }
+        let speed = HumanCount(self.samples_per_second as u64);
+        match form {
+            0 => text + &format!("  {speed} samples/s"),
+            1 | 2 => text + &format!("  {speed}/s"),
+            _ => text,
+        }
+    }
+
+    /// The first form from `form` on that fits into `columns`, or the last.
+    fn fitting(&self, form: usize, columns: usize) -> usize {
+        (form..FORMS - 1).find(|&form| self.text(form).width() <= columns).unwrap_or(FORMS - 1)
     }
 }
+
+/// The forms of the line of an epoch: whole; with shorter words; with shorter numbers; without the speed and the RMSE; with one
+/// word for both losses.
+const FORMS: usize = 5;
 
 /// The progress of a training run.
 #[derive(Debug)]
@@ -65,6 +85,8 @@ pub(crate) struct Progress {
     next_redraw: Duration,
     /// Epochs between two that are shown.
     stride: u32,
+    /// The form of the last line of an epoch. Later ones are not longer, so that the columns stay where they are.
+    form: Cell<usize>,
 }
 
 impl Progress {
@@ -72,16 +94,14 @@ impl Progress {
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = BARS.add(ProgressBar::new(steps));
-            let template = format!("{{bar:{BAR}.cyan/dim}} {{msg}}");
-            if let Ok(style) = ProgressStyle::with_template(&template) {
-                bar.set_style(style.progress_chars("━╸─"));
-            }
+            style(&bar, terminal().0);
             bar.set_position(done);
             bar.reset_eta();
             bar.set_message("starting");
+            drawn(|drawn| drawn.bar = 1);
             bar
         });
-        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1 }
+        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1, form: Cell::new(0) }
     }
 
     /// Prints a line on standard output, above the bar.
@@ -112,15 +132,18 @@ impl Progress {
             return;
         }
         self.next_redraw = now + REDRAW;
+        follow_terminal();
+        let width = terminal().0;
+        style(bar, width);
         bar.set_position(done);
         let parts = [
             format!("epoch {}/{}", place.0, place.1),
             format!("step {}/{}", step.0, step.1),
             format!("loss {loss:.4}"),
             format!("{} samples/s", HumanCount(rate as u64)),
-            format!("{} left", HumanDuration(bar.eta())),
+            format!("{} left", clock(bar.eta())),
         ];
-        bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
+        bar.set_message(fitting(parts, width.saturating_sub(bar_width(width) + 2)));
     }
 
     /// Shows only about thirty of the epochs, the first and the last among them.
@@ -133,16 +156,40 @@ impl Progress {
     pub(crate) fn epoch(&self, line: &EpochLine) {
         let (first, last) = (line.epoch == 1, line.epoch == u64::from(line.epochs));
         if first || last || line.epoch.is_multiple_of(self.stride.into()) {
-            self.say(&line.text());
+            // A file has room for everything.
+            let columns = if stdout().is_terminal() { terminal_of(stdout()).0 } else { usize::MAX };
+            self.form.set(line.fitting(self.form.get(), columns));
+            self.say(&line.text(self.form.get()));
         }
     }
 
     /// Removes the bar at the end of the run.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
+            follow_terminal();
             bar.finish_and_clear();
+            drawn(|drawn| drawn.bar = 0);
         }
     }
+}
+
+/// The columns of the bar on a terminal of this width.
+fn bar_width(columns: usize) -> usize {
+    (columns * 3 / 20).clamp(BAR.0, BAR.1)
+}
+
+fn style(bar: &ProgressBar, columns: usize) {
+    let template = format!("{{bar:{}.cyan/dim}} {{msg}}", bar_width(columns));
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+}
+
+/// A time as on a clock: minutes and seconds, or hours, minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// The most lines for the epochs of a run, if it has more than twice as many.
@@ -150,23 +197,86 @@ const SHOWN_EPOCHS: u32 = 30;
 
 /// The parts of a bar's message that fit into `room` columns. Whole parts are dropped, because a part cut in the middle of
 /// a word tells nobody anything.
-fn fitting(parts: [String; 5], room: usize) -> String {
+fn fitting(mut parts: [String; 5], room: usize) -> String {
     let mut kept: Vec<usize> = (0..parts.len()).collect();
-    let join = |kept: &[usize]| kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ");
-    // The step goes first, since the bar shows it as well; then the time left, the speed and the loss.
-    for dispensable in [1, 4, 3, 2] {
-        if join(&kept).len() <= room {
+    let join = |kept: &[usize], parts: &[String; 5]| {
+        kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ")
+    };
+    if join(&kept, &parts).len() > room {
+        parts[3] = parts[3].replace(" samples/s", "/s");
+    }
+    // The lines of the epochs have the speed and the loss, too; the step and the time left are nowhere else.
+    for dispensable in [3, 2, 1, 4] {
+        if join(&kept, &parts).len() <= room {
             break;
         }
         kept.retain(|&i| i != dispensable);
     }
-    join(&kept)
+    join(&kept, &parts)
 }
 
 /// The columns and lines of the terminal on standard error.
 fn terminal() -> (usize, usize) {
-    terminal_size::terminal_size_of(stderr())
+    terminal_of(stderr())
+}
+
+#[cfg(unix)]
+fn terminal_of(stream: impl std::os::fd::AsFd) -> (usize, usize) {
+    terminal_size::terminal_size_of(stream)
         .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
+
+#[cfg(windows)]
+fn terminal_of(stream: impl std::os::windows::io::AsHandle) -> (usize, usize) {
+    terminal_size::terminal_size_of(stream)
+        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+}
+
+/// What is on the terminal, as far as it is redrawn.
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
+    /// The terminal's columns when it was drawn.
+    columns: usize,
+    /// Lines of the bar.
+    bar: usize,
+    /// Lines of the table.
+    table: usize,
+}
+
+static DRAWN: Mutex<Drawn> = Mutex::new(Drawn { columns: 0, bar: 0, table: 0 });
+
+fn drawn<T>(change: impl FnOnce(&mut Drawn) -> T) -> T {
+    change(&mut DRAWN.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Clears what a terminal of another width has made of the bar and the table; it is drawn anew. Every line of theirs is
+/// padded to the terminal's width, and ends without a line break: a terminal that becomes narrower wraps all of them, so
+/// that they take more lines than are cleared before the next drawing, and one that becomes wider fewer.
+fn follow_terminal() {
+    let columns = terminal().0.max(1);
+    let (before, lines) = drawn(|drawn| {
+        let before = std::mem::replace(&mut drawn.columns, columns);
+        (before, drawn.bar + drawn.table)
+    });
+    if before == 0 || before == columns || lines == 0 || !wraps_again() || !stderr().is_terminal() {
+        return;
+    }
+    let now = (before * lines).div_ceil(columns);
+    if now < lines {
+        let _ = write!(stderr(), "{}", "\n".repeat(lines - now));
+    }
+    BARS.suspend(|| {
+        if now > lines {
+            let _ = write!(stderr(), "\r\x1b[{}A\x1b[J", now - lines);
+        }
+    });
+}
+
+/// Whether the terminal wraps lines anew when its width changes. Nearly all do, but not xterm itself and GNU screen.
+fn wraps_again() -> bool {
+    let is = |name| std::env::var_os(name).is_some();
+    let screen = std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
+    !is("XTERM_VERSION") && (!screen || is("TMUX"))
 }
 
 /// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
@@ -220,6 +330,7 @@ impl Drop for LoadBar {
 
 /// Runs `write`, which writes to the terminal, while bars and tables are hidden; they are drawn again below its output.
 pub(crate) fn above<T>(write: impl FnOnce() -> T) -> T {
+    follow_terminal();
     BARS.suspend(write)
 }
 
@@ -258,16 +369,35 @@ impl Table {
     /// bar and starts a new line, so the first drawn line remains when the rest is cleared.)
     pub(crate) fn draw(&self, lines: &[String]) {
         if let Some(bar) = &self.bar {
+            follow_terminal();
+            let width = terminal().0.saturating_sub(1);
+            let lines: Vec<String> = lines.iter().map(|line| clipped(line, width)).collect();
             bar.set_message(format!("\n{}", lines.join("\n")));
             bar.tick();
+            drawn(|drawn| drawn.table = 1 + lines.len());
         }
     }
+}
+
+/// The beginning of a line that fits.
+fn clipped(line: &str, columns: usize) -> String {
+    if line.width() <= columns {
+        return line.to_owned();
+    }
+    let mut width = 0;
+    let fits = |c: &char| {
+        width += c.width().unwrap_or(0);
+        width < columns
+    };
+    line.chars().take_while(fits).chain(['…']).collect()
 }
 
 impl Drop for Table {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
+            follow_terminal();
             bar.finish_and_clear();
+            drawn(|drawn| drawn.table = 0);
         }
     }
 }
@@ -280,44 +410,95 @@ static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_line_of_an_epoch_with_validation_fits_a_terminal() {
+    fn line(set: &'static str, epochs: u32, accuracy: Option<f64>) -> EpochLine {
         let figures = NumberFigures { r2: Some(0.98765), rmse: Some(12.345), ..Default::default() };
-        for (accuracy, numbers) in [(Some(0.98765), None), (None, Some(figures))] {
-            let line = |set, epochs| EpochLine {
-                epoch: 7,
-                epochs,
-                train_loss: 0.123_456,
-                set,
-                loss: Some(0.234_567),
-                accuracy,
-                numbers,
-                samples_per_second: 123_456.7,
-            };
-            let text = line("validation", 30).text();
-            assert!(text.starts_with("epoch  7/30  train loss 0.12346  validation loss 0.23457"), "{text}");
-            for epochs in [9, 30, 200, 1000] {
-                let text = line("validation", epochs).text();
-                assert!(text.chars().count() <= COLUMNS && !text.contains("test"), "{text}");
-            }
-            assert!(line("test", 30).text().ends_with("  123,456 samples/s"));
+        EpochLine {
+            epoch: 7,
+            epochs,
+            train_loss: 0.123_456,
+            set,
+            loss: Some(0.234_567),
+            accuracy,
+            numbers: accuracy.is_none().then_some(figures),
+            samples_per_second: 123_456.7,
         }
     }
 
     #[test]
+    fn the_line_of_an_epoch_fits_a_terminal() {
+        for (set, epochs, accuracy) in every(&["validation", "test"], &[9, 30, 200, 1000]) {
+            let line = line(set, epochs, accuracy);
+            for columns in [60, 80, 120, usize::MAX] {
+                let text = line.text(line.fitting(0, columns));
+                assert!(text.width() <= columns, "{columns}: {text}");
+                assert!(
+                    text.contains("0.23") && (text.contains("98.77 %") || text.contains("R² ")),
+                    "{text}"
+                );
+            }
+            // Nothing is lost on 120 columns, and little on 80.
+            let wide = line.text(line.fitting(0, 120));
+            assert!(wide.contains(&format!("{set} loss")) && wide.ends_with("/s"), "{wide}");
+            let usual = line.text(line.fitting(0, 80));
+            assert!(usual.contains("train loss") && usual.contains(&format!("{set} loss")), "{usual}");
+        }
+        let usual = line("test", 30, Some(0.98765));
+        let all =
+            "epoch  7/30  train loss 0.12346  test loss 0.23457  test accuracy 98.77 %  123,456 samples/s";
+        assert_eq!(usual.text(usual.fitting(0, usize::MAX)), all);
+        let eighty = "epoch  7/30  train loss 0.12346  test loss 0.23457  accuracy 98.77 %  123,456/s";
+        assert_eq!(usual.text(usual.fitting(0, 80)), eighty);
+        assert_eq!(usual.text(usual.fitting(0, 60)), "epoch  7/30  loss 0.1235 / 0.2346  accuracy 98.77 %");
+        // Once a line was short, the next one is not longer.
+        assert_eq!(usual.fitting(2, 200), 2);
+    }
+
+    fn every(sets: &[&'static str], epochs: &[u32]) -> Vec<(&'static str, u32, Option<f64>)> {
+        let mut all = Vec::new();
+        for &set in sets {
+            for &epochs in epochs {
+                all.extend([(set, epochs, Some(0.98765)), (set, epochs, None)]);
+            }
+        }
+        all
+    }
+
+    #[test]
     fn a_message_drops_what_does_not_fit() {
-        let parts = || {
-            ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2 minutes left"].map(String::from)
-        };
+        let parts =
+            || ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2:05 left"].map(String::from);
         for (room, want) in [
-            (100, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (68, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (67, "epoch 3/30  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (44, "epoch 3/30  loss 0.1234  1,234 samples/s"),
-            (30, "epoch 3/30  loss 0.1234"),
+            (100, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2:05 left"),
+            (63, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2:05 left"),
+            (62, "epoch 3/30  step 7/144  loss 0.1234  1,234/s  2:05 left"),
+            (54, "epoch 3/30  step 7/144  loss 0.1234  2:05 left"),
+            (45, "epoch 3/30  step 7/144  2:05 left"),
+            (32, "epoch 3/30  2:05 left"),
             (5, "epoch 3/30"),
         ] {
             assert_eq!(fitting(parts(), room), want);
         }
+        // On 80 columns the step and the time left stay, beside a bar.
+        let large = ["epoch 12/30", "step 107/469", "loss 0.0123", "1,234,567 samples/s", "1:12:05 left"];
+        let room = 80 - bar_width(80) - 2;
+        assert_eq!(
+            fitting(large.map(String::from), room),
+            "epoch 12/30  step 107/469  loss 0.0123  1,234,567/s  1:12:05 left"
+        );
+    }
+
+    #[test]
+    fn times_are_as_on_a_clock() {
+        for (seconds, want) in
+            [(0, "0:00"), (65, "1:05"), (3599, "59:59"), (3600, "1:00:00"), (90_061, "25:01:01")]
+        {
+            assert_eq!(clock(Duration::from_secs(seconds)), want);
+        }
+    }
+
+    #[test]
+    fn a_line_of_the_table_is_clipped() {
+        assert_eq!(clipped("waiting for 2 workers", 21), "waiting for 2 workers");
+        assert_eq!(clipped("waiting for 2 workers", 12), "waiting for…");
     }
 }
