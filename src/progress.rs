@@ -1,81 +1,22 @@
 //! Progress of a running command: a bar on a terminal, one plain line per epoch elsewhere, nothing with `--quiet`.
 
+mod epoch_line;
+mod terminal;
+
 use std::cell::Cell;
 use std::io::{IsTerminal, Write, stderr, stdout};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use crate::metrics::NumberFigures;
-use crate::show::{number, r2};
+use self::terminal::{clipped, drawn, follow_terminal, terminal, terminal_of};
+
+pub(crate) use self::epoch_line::EpochLine;
 
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
 /// The least and the most columns of the bar.
 const BAR: (usize, usize) = (8, 24);
-
-/// The results of an epoch, for people to read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EpochLine {
-    /// The epoch, counted from 1.
-    pub(crate) epoch: u64,
-    pub(crate) epochs: u32,
-    pub(crate) train_loss: f64,
-    /// The samples of the following figures: `validation` or `test`.
-    pub(crate) set: &'static str,
-    pub(crate) loss: Option<f64>,
-    /// As a fraction, 0 to 1.
-    pub(crate) accuracy: Option<f64>,
-    /// The errors of predicted numbers; `None` for classes.
-    pub(crate) numbers: Option<NumberFigures>,
-    pub(crate) samples_per_second: f64,
-}
-
-impl EpochLine {
-    /// The line in one of [`FORMS`], the longest first.
-    fn text(&self, form: usize) -> String {
-        let digits = self.epochs.to_string().len();
-        let mut text = format!("epoch {:>digits$}/{}", self.epoch, self.epochs);
-        let (set, places) = (self.set, if form < 2 { 5 } else { 4 });
-        match self.loss {
-            Some(loss) if form >= 4 => {
-                text += &format!("  loss {:.places$} / {loss:.places$}", self.train_loss)
-            }
-            Some(loss) => {
-                text += &format!("  train loss {:.places$}  {set} loss {loss:.places$}", self.train_loss);
-            }
-            None => text += &format!("  train loss {:.places$}", self.train_loss),
-        }
-        // A set that is named once need not be named again.
-        let again = if form == 0 && set == "test" { "test " } else { "" };
-        if let Some(accuracy) = self.accuracy {
-            text += &format!("  {again}accuracy {:.2} %", accuracy * 100.0);
-        }
-        if let Some(figures) = self.numbers {
-            text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
-            if form < 3 {
-                text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
-            }
-        }
-        let speed = HumanCount(self.samples_per_second as u64);
-        match form {
-            0 => text + &format!("  {speed} samples/s"),
-            1 | 2 => text + &format!("  {speed}/s"),
-            _ => text,
-        }
-    }
-
-    /// The first form from `form` on that fits into `columns`, or the last.
-    fn fitting(&self, form: usize, columns: usize) -> usize {
-        (form..FORMS - 1).find(|&form| self.text(form).width() <= columns).unwrap_or(FORMS - 1)
-    }
-}
-
-/// The forms of the line of an epoch: whole; with shorter words; with shorter numbers; without the speed and the RMSE; with one
-/// word for both losses.
-const FORMS: usize = 5;
 
 /// The progress of a training run.
 #[derive(Debug)]
@@ -215,70 +156,6 @@ fn fitting(mut parts: [String; 5], room: usize) -> String {
     join(&kept, &parts)
 }
 
-/// The columns and lines of the terminal on standard error.
-fn terminal() -> (usize, usize) {
-    terminal_of(stderr())
-}
-
-#[cfg(unix)]
-fn terminal_of(stream: impl std::os::fd::AsFd) -> (usize, usize) {
-    terminal_size::terminal_size_of(stream)
-        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
-}
-
-#[cfg(windows)]
-fn terminal_of(stream: impl std::os::windows::io::AsHandle) -> (usize, usize) {
-    terminal_size::terminal_size_of(stream)
-        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
-}
-
-/// What is on the terminal, as far as it is redrawn.
-#[derive(Debug, Clone, Copy)]
-struct Drawn {
-    /// The terminal's columns when it was drawn.
-    columns: usize,
-    /// Lines of the bar.
-    bar: usize,
-    /// Lines of the table.
-    table: usize,
-}
-
-static DRAWN: Mutex<Drawn> = Mutex::new(Drawn { columns: 0, bar: 0, table: 0 });
-
-fn drawn<T>(change: impl FnOnce(&mut Drawn) -> T) -> T {
-    change(&mut DRAWN.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// Clears what a terminal of another width has made of the bar and the table; it is drawn anew. Every line of theirs is
-/// padded to the terminal's width, and ends without a line break: a terminal that becomes narrower wraps all of them, so
-/// that they take more lines than are cleared before the next drawing, and one that becomes wider fewer.
-fn follow_terminal() {
-    let columns = terminal().0.max(1);
-    let (before, lines) = drawn(|drawn| {
-        let before = std::mem::replace(&mut drawn.columns, columns);
-        (before, drawn.bar + drawn.table)
-    });
-    if before == 0 || before == columns || lines == 0 || !wraps_again() || !stderr().is_terminal() {
-        return;
-    }
-    let now = (before * lines).div_ceil(columns);
-    if now < lines {
-        let _ = write!(stderr(), "{}", "\n".repeat(lines - now));
-    }
-    BARS.suspend(|| {
-        if now > lines {
-            let _ = write!(stderr(), "\r\x1b[{}A\x1b[J", now - lines);
-        }
-    });
-}
-
-/// Whether the terminal wraps lines anew when its width changes. Nearly all do, but not xterm itself and GNU screen.
-fn wraps_again() -> bool {
-    let is = |name| std::env::var_os(name).is_some();
-    let screen = std::env::var("TERM").is_ok_and(|term| term.starts_with("screen"));
-    !is("XTERM_VERSION") && (!screen || is("TMUX"))
-}
-
 /// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
 pub(crate) fn warn(text: impl std::fmt::Display) {
     above(|| {
@@ -379,19 +256,6 @@ impl Table {
     }
 }
 
-/// The beginning of a line that fits.
-fn clipped(line: &str, columns: usize) -> String {
-    if line.width() <= columns {
-        return line.to_owned();
-    }
-    let mut width = 0;
-    let fits = |c: &char| {
-        width += c.width().unwrap_or(0);
-        width < columns
-    };
-    line.chars().take_while(fits).chain(['…']).collect()
-}
-
 impl Drop for Table {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
@@ -409,59 +273,6 @@ static BARS: std::sync::LazyLock<indicatif::MultiProgress> =
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn line(set: &'static str, epochs: u32, accuracy: Option<f64>) -> EpochLine {
-        let figures = NumberFigures { r2: Some(0.98765), rmse: Some(12.345), ..Default::default() };
-        EpochLine {
-            epoch: 7,
-            epochs,
-            train_loss: 0.123_456,
-            set,
-            loss: Some(0.234_567),
-            accuracy,
-            numbers: accuracy.is_none().then_some(figures),
-            samples_per_second: 123_456.7,
-        }
-    }
-
-    #[test]
-    fn the_line_of_an_epoch_fits_a_terminal() {
-        for (set, epochs, accuracy) in every(&["validation", "test"], &[9, 30, 200, 1000]) {
-            let line = line(set, epochs, accuracy);
-            for columns in [60, 80, 120, usize::MAX] {
-                let text = line.text(line.fitting(0, columns));
-                assert!(text.width() <= columns, "{columns}: {text}");
-                assert!(
-                    text.contains("0.23") && (text.contains("98.77 %") || text.contains("R² ")),
-                    "{text}"
-                );
-            }
-            // Nothing is lost on 120 columns, and little on 80.
-            let wide = line.text(line.fitting(0, 120));
-            assert!(wide.contains(&format!("{set} loss")) && wide.ends_with("/s"), "{wide}");
-            let usual = line.text(line.fitting(0, 80));
-            assert!(usual.contains("train loss") && usual.contains(&format!("{set} loss")), "{usual}");
-        }
-        let usual = line("test", 30, Some(0.98765));
-        let all =
-            "epoch  7/30  train loss 0.12346  test loss 0.23457  test accuracy 98.77 %  123,456 samples/s";
-        assert_eq!(usual.text(usual.fitting(0, usize::MAX)), all);
-        let eighty = "epoch  7/30  train loss 0.12346  test loss 0.23457  accuracy 98.77 %  123,456/s";
-        assert_eq!(usual.text(usual.fitting(0, 80)), eighty);
-        assert_eq!(usual.text(usual.fitting(0, 60)), "epoch  7/30  loss 0.1235 / 0.2346  accuracy 98.77 %");
-        // Once a line was short, the next one is not longer.
-        assert_eq!(usual.fitting(2, 200), 2);
-    }
-
-    fn every(sets: &[&'static str], epochs: &[u32]) -> Vec<(&'static str, u32, Option<f64>)> {
-        let mut all = Vec::new();
-        for &set in sets {
-            for &epochs in epochs {
-                all.extend([(set, epochs, Some(0.98765)), (set, epochs, None)]);
-            }
-        }
-        all
-    }
 
     #[test]
     fn a_message_drops_what_does_not_fit() {
@@ -494,11 +305,5 @@ mod tests {
         {
             assert_eq!(clock(Duration::from_secs(seconds)), want);
         }
-    }
-
-    #[test]
-    fn a_line_of_the_table_is_clipped() {
-        assert_eq!(clipped("waiting for 2 workers", 21), "waiting for 2 workers");
-        assert_eq!(clipped("waiting for 2 workers", 12), "waiting for…");
     }
 }

@@ -114,7 +114,9 @@ mod tests {
 
     #[track_caller]
     fn says(build: &str, change: impl Fn(String) -> String, parts: &[&str]) {
-        let text = read(&welcome(build, change)).unwrap_err().to_string();
+        // Whatever the coordinator hashed is more, or other, than what this worker understands.
+        let welcome = pb::Welcome { manifest_hash: "00".repeat(32), ..welcome(build, change) };
+        let text = read(&welcome).unwrap_err().to_string();
         for part in parts {
             assert!(text.contains(part), "{part:?} is not in {text:?}");
         }
