@@ -97,8 +97,12 @@ impl Progress {
     pub(crate) fn epoch(&self, line: &EpochLine) {
         let (first, last) = (line.epoch == 1, line.epoch == u64::from(line.epochs));
         if first || last || line.epoch.is_multiple_of(self.stride.into()) {
-            // A file has room for everything.
-            let columns = if stdout().is_terminal() { terminal_of(stdout()).0 } else { usize::MAX };
+            // A file has room for everything; the longer word for validation samples fits a terminal that shows it later.
+            let columns = match line.set {
+                _ if stdout().is_terminal() => terminal_of(stdout()).0,
+                "test" => usize::MAX,
+                _ => 80,
+            };
             self.form.set(line.fitting(self.form.get(), columns));
             self.say(&line.text(self.form.get()));
         }
