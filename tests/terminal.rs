@@ -86,6 +86,9 @@ fn epochs(lines: &[String]) -> usize {
 
 const LONG: &str = "--data digits --hidden 300,100 --epochs 3000 --eval-every 1 --out run";
 
+/// So slow that the lines of the epochs do not push remains off the screen at once.
+const SLOW: &str = "--data digits --hidden 2000,400 --epochs 3000 --eval-every 1 --out run";
+
 #[test]
 fn every_epoch_has_one_line_and_the_bar_has_the_step_and_the_time_left() {
     for columns in [60, 80, 120] {
@@ -107,7 +110,7 @@ fn every_epoch_has_one_line_and_the_bar_has_the_step_and_the_time_left() {
 #[test]
 fn a_terminal_that_becomes_narrower_or_wider_shows_no_remains() {
     let place = Place::new();
-    let command = format!("{} --listen 127.0.0.1:0 --spawn 2 {LONG}", env!("CARGO_BIN_EXE_nn-coord"));
+    let command = format!("{} --listen 127.0.0.1:0 --spawn 2 {SLOW}", env!("CARGO_BIN_EXE_nn-coord"));
     let Some(terminal) = Terminal::run(&place, 120, &command) else { return };
     let headings = |lines: &[String]| lines.iter().filter(|line| line.starts_with("worker  ")).count();
     let has_both = |lines: &[String]| headings(lines) > 0 && !bars(lines).is_empty() && epochs(lines) > 2;
@@ -115,7 +118,7 @@ fn a_terminal_that_becomes_narrower_or_wider_shows_no_remains() {
     for columns in [70, 61, 100, 64, 120] {
         terminal.resize(columns);
         // Long enough for several drawings.
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_millis(700));
         let lines = terminal.shows(has_both);
         assert_eq!((headings(&lines), bars(&lines).len()), (1, 1), "{columns}: {lines:#?}");
         let of_workers = lines.iter().filter(|line| line.contains("spawned-")).count();
