@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks this folder without starting any of it: bash deploy/check.sh [FOLDER WITH nn, nn-coord AND nn-worker]
-# The default folder is the one that cargo build --release writes to. The script installs missing tools (shellcheck and systemd
-# from Debian, the rest from PyPI), and fails if it cannot.
+# The default folder is the one that cargo build --release writes to. The script installs missing tools (shellcheck, systemd
+# and nginx from Debian, the rest from PyPI), and fails if it cannot.
 set -euo pipefail
 repository=$(realpath "$(dirname "$0")/..")
 # Like cargo, take a relative CARGO_TARGET_DIR relative to the caller's folder.
@@ -19,9 +19,11 @@ done
 missing=()
 need shellcheck || missing+=(shellcheck)
 need systemd-analyze || missing+=(systemd)
+need nginx || missing+=(nginx-light)
 if [ ${#missing[@]} -gt 0 ]; then
   need apt-get || die "missing: ${missing[*]}; install them, then run this again"
-  apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  # RUNLEVEL=1: a service is installed, but not started.
+  apt-get update -qq && RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}"
 fi
 venv=$target/deploy-venv
 if ! cmp -s deploy/requirements.txt "$venv/requirements.txt"; then
@@ -66,6 +68,15 @@ for unit in "$work"/units/nn-*.service; do
 done
 echo "DoesNotExist=yes" >>"$work/units/nn-coord.service"
 [ -n "$(verify)" ] || die "the check of the units misses an unknown key"
+
+echo "-- nginx"
+check_nginx() { nginx -t -q -e "$work/nginx.log" -g "pid $work/nginx.pid;" -p "$work" -c "$1"; }
+check_nginx "$PWD/deploy/nginx/nn.conf"
+sed 's/grpc_pass/grpc_past/' deploy/nginx/nn.conf >"$work/wrong.conf"
+if check_nginx "$work/wrong.conf" 2>/dev/null; then
+  die "the check of nginx's configuration misses an unknown directive"
+fi
+echo "ok"
 
 echo "-- Kubernetes"
 # In a copy, with placeholders for the secrets.
@@ -116,7 +127,7 @@ for path in sys.argv[1:]:
 PY
 
 echo "-- flags and file names"
-mapfile -t texts < <(find deploy -name '*.md' -o -path 'deploy/systemd/*' -type f -o -name '*.sbatch' -o -name 'kustomization.yaml')
+mapfile -t texts < <(find deploy -name '*.md' -o -path 'deploy/systemd/*' -type f -o -path 'deploy/nginx/*' -o -name '*.sbatch' -o -name 'kustomization.yaml')
 "$venv/bin/python" deploy/check-flags.py "$programs" deploy "${texts[@]}" "$work"/{token,mtls}.yaml
 echo 'nn-worker --no-such-flag' >"$work/wrong.md"
 if "$venv/bin/python" deploy/check-flags.py "$programs" deploy "$work/wrong.md" >/dev/null 2>&1; then

@@ -1,61 +1,22 @@
 //! Progress of a running command: a bar on a terminal, one plain line per epoch elsewhere, nothing with `--quiet`.
 
+mod epoch_line;
+mod terminal;
+
+use std::cell::Cell;
 use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
-use indicatif::{HumanCount, HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::metrics::NumberFigures;
-use crate::show::{number, r2};
+use self::terminal::{clipped, drawn, follow_terminal, terminal, terminal_of};
+
+pub(crate) use self::epoch_line::EpochLine;
 
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
-/// The columns that a line of an epoch may take.
-const COLUMNS: usize = 80;
-/// The width of the bar in columns.
-const BAR: usize = 24;
-
-/// The results of an epoch, for people to read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct EpochLine {
-    /// The epoch, counted from 1.
-    pub(crate) epoch: u64,
-    pub(crate) epochs: u32,
-    pub(crate) train_loss: f64,
-    /// The samples of the following figures: `validation` or `test`.
-    pub(crate) set: &'static str,
-    pub(crate) loss: Option<f64>,
-    /// As a fraction, 0 to 1.
-    pub(crate) accuracy: Option<f64>,
-    /// The errors of predicted numbers; `None` for classes.
-    pub(crate) numbers: Option<NumberFigures>,
-    pub(crate) samples_per_second: f64,
-}
-
-impl EpochLine {
-    fn text(&self) -> String {
-        let digits = self.epochs.to_string().len();
-        let mut text =
-            format!("epoch {:>digits$}/{}  train loss {:.5}", self.epoch, self.epochs, self.train_loss);
-        // The longer word would not leave the line 80 columns, so it stands there once.
-        let (set, again) = (self.set, if self.set == "test" { "test " } else { "" });
-        if let Some(loss) = self.loss {
-            text += &format!("  {set} loss {loss:.5}");
-        }
-        if let Some(accuracy) = self.accuracy {
-            text += &format!("  {again}accuracy {:.2} %", accuracy * 100.0);
-        }
-        if let Some(figures) = self.numbers {
-            text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
-            let rmse = figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
-            if self.set == "test" || text.chars().count() + rmse.len() <= COLUMNS {
-                text += &rmse;
-            }
-        }
-        let speed = format!("  {} samples/s", HumanCount(self.samples_per_second as u64));
-        if self.set == "test" || text.chars().count() + speed.len() <= COLUMNS { text + &speed } else { text }
-    }
-}
+/// The least and the most columns of the bar.
+const BAR: (usize, usize) = (8, 24);
 
 /// The progress of a training run.
 #[derive(Debug)]
@@ -65,6 +26,8 @@ pub(crate) struct Progress {
     next_redraw: Duration,
     /// Epochs between two that are shown.
     stride: u32,
+    /// The form of the last line of an epoch. Later ones are not longer, so that the columns stay where they are.
+    form: Cell<usize>,
 }
 
 impl Progress {
@@ -72,16 +35,14 @@ impl Progress {
     pub(crate) fn new(quiet: bool, steps: u64, done: u64) -> Self {
         let bar = (!quiet && stderr().is_terminal()).then(|| {
             let bar = BARS.add(ProgressBar::new(steps));
-            let template = format!("{{bar:{BAR}.cyan/dim}} {{msg}}");
-            if let Ok(style) = ProgressStyle::with_template(&template) {
-                bar.set_style(style.progress_chars("━╸─"));
-            }
+            style(&bar, terminal().0);
             bar.set_position(done);
             bar.reset_eta();
             bar.set_message("starting");
+            drawn(|drawn| drawn.bar = 1);
             bar
         });
-        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1 }
+        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1, form: Cell::new(0) }
     }
 
     /// Prints a line on standard output, above the bar.
@@ -112,15 +73,18 @@ impl Progress {
             return;
         }
         self.next_redraw = now + REDRAW;
+        follow_terminal();
+        let width = terminal().0;
+        style(bar, width);
         bar.set_position(done);
         let parts = [
             format!("epoch {}/{}", place.0, place.1),
             format!("step {}/{}", step.0, step.1),
             format!("loss {loss:.4}"),
             format!("{} samples/s", HumanCount(rate as u64)),
-            format!("{} left", HumanDuration(bar.eta())),
+            format!("{} left", clock(bar.eta())),
         ];
-        bar.set_message(fitting(parts, terminal().0.saturating_sub(BAR + 2)));
+        bar.set_message(fitting(parts, width.saturating_sub(bar_width(width) + 2)));
     }
 
     /// Shows only about thirty of the epochs, the first and the last among them.
@@ -133,16 +97,44 @@ impl Progress {
     pub(crate) fn epoch(&self, line: &EpochLine) {
         let (first, last) = (line.epoch == 1, line.epoch == u64::from(line.epochs));
         if first || last || line.epoch.is_multiple_of(self.stride.into()) {
-            self.say(&line.text());
+            // A file has room for everything; the longer word for validation samples fits a terminal that shows it later.
+            let columns = match line.set {
+                _ if stdout().is_terminal() => terminal_of(stdout()).0,
+                "test" => usize::MAX,
+                _ => 80,
+            };
+            self.form.set(line.fitting(self.form.get(), columns));
+            self.say(&line.text(self.form.get()));
         }
     }
 
     /// Removes the bar at the end of the run.
     pub(crate) fn finish(&mut self) {
         if let Some(bar) = self.bar.take() {
+            follow_terminal();
             bar.finish_and_clear();
+            drawn(|drawn| drawn.bar = 0);
         }
     }
+}
+
+/// The columns of the bar on a terminal of this width.
+fn bar_width(columns: usize) -> usize {
+    (columns * 3 / 20).clamp(BAR.0, BAR.1)
+}
+
+fn style(bar: &ProgressBar, columns: usize) {
+    let template = format!("{{bar:{}.cyan/dim}} {{msg}}", bar_width(columns));
+    if let Ok(style) = ProgressStyle::with_template(&template) {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+}
+
+/// A time as on a clock: minutes and seconds, or hours, minutes and seconds.
+fn clock(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 { format!("{hours}:{minutes:02}:{seconds:02}") } else { format!("{minutes}:{seconds:02}") }
 }
 
 /// The most lines for the epochs of a run, if it has more than twice as many.
@@ -150,23 +142,22 @@ const SHOWN_EPOCHS: u32 = 30;
 
 /// The parts of a bar's message that fit into `room` columns. Whole parts are dropped, because a part cut in the middle of
 /// a word tells nobody anything.
-fn fitting(parts: [String; 5], room: usize) -> String {
+fn fitting(mut parts: [String; 5], room: usize) -> String {
     let mut kept: Vec<usize> = (0..parts.len()).collect();
-    let join = |kept: &[usize]| kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ");
-    // The step goes first, since the bar shows it as well; then the time left, the speed and the loss.
-    for dispensable in [1, 4, 3, 2] {
-        if join(&kept).len() <= room {
+    let join = |kept: &[usize], parts: &[String; 5]| {
+        kept.iter().map(|&i| parts[i].as_str()).collect::<Vec<_>>().join("  ")
+    };
+    if join(&kept, &parts).len() > room {
+        parts[3] = parts[3].replace(" samples/s", "/s");
+    }
+    // The lines of the epochs have the speed and the loss, too; the step and the time left are nowhere else.
+    for dispensable in [3, 2, 1, 4] {
+        if join(&kept, &parts).len() <= room {
             break;
         }
         kept.retain(|&i| i != dispensable);
     }
-    join(&kept)
-}
-
-/// The columns and lines of the terminal on standard error.
-fn terminal() -> (usize, usize) {
-    terminal_size::terminal_size_of(stderr())
-        .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)))
+    join(&kept, &parts)
 }
 
 /// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
@@ -220,6 +211,7 @@ impl Drop for LoadBar {
 
 /// Runs `write`, which writes to the terminal, while bars and tables are hidden; they are drawn again below its output.
 pub(crate) fn above<T>(write: impl FnOnce() -> T) -> T {
+    follow_terminal();
     BARS.suspend(write)
 }
 
@@ -258,8 +250,12 @@ impl Table {
     /// bar and starts a new line, so the first drawn line remains when the rest is cleared.)
     pub(crate) fn draw(&self, lines: &[String]) {
         if let Some(bar) = &self.bar {
+            follow_terminal();
+            let width = terminal().0.saturating_sub(1);
+            let lines: Vec<String> = lines.iter().map(|line| clipped(line, width)).collect();
             bar.set_message(format!("\n{}", lines.join("\n")));
             bar.tick();
+            drawn(|drawn| drawn.table = 1 + lines.len());
         }
     }
 }
@@ -267,7 +263,9 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
+            follow_terminal();
             bar.finish_and_clear();
+            drawn(|drawn| drawn.table = 0);
         }
     }
 }
@@ -281,43 +279,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_line_of_an_epoch_with_validation_fits_a_terminal() {
-        let figures = NumberFigures { r2: Some(0.98765), rmse: Some(12.345), ..Default::default() };
-        for (accuracy, numbers) in [(Some(0.98765), None), (None, Some(figures))] {
-            let line = |set, epochs| EpochLine {
-                epoch: 7,
-                epochs,
-                train_loss: 0.123_456,
-                set,
-                loss: Some(0.234_567),
-                accuracy,
-                numbers,
-                samples_per_second: 123_456.7,
-            };
-            let text = line("validation", 30).text();
-            assert!(text.starts_with("epoch  7/30  train loss 0.12346  validation loss 0.23457"), "{text}");
-            for epochs in [9, 30, 200, 1000] {
-                let text = line("validation", epochs).text();
-                assert!(text.chars().count() <= COLUMNS && !text.contains("test"), "{text}");
-            }
-            assert!(line("test", 30).text().ends_with("  123,456 samples/s"));
-        }
-    }
-
-    #[test]
     fn a_message_drops_what_does_not_fit() {
-        let parts = || {
-            ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2 minutes left"].map(String::from)
-        };
+        let parts =
+            || ["epoch 3/30", "step 7/144", "loss 0.1234", "1,234 samples/s", "2:05 left"].map(String::from);
         for (room, want) in [
-            (100, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (68, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (67, "epoch 3/30  loss 0.1234  1,234 samples/s  2 minutes left"),
-            (44, "epoch 3/30  loss 0.1234  1,234 samples/s"),
-            (30, "epoch 3/30  loss 0.1234"),
+            (100, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2:05 left"),
+            (63, "epoch 3/30  step 7/144  loss 0.1234  1,234 samples/s  2:05 left"),
+            (62, "epoch 3/30  step 7/144  loss 0.1234  1,234/s  2:05 left"),
+            (54, "epoch 3/30  step 7/144  loss 0.1234  2:05 left"),
+            (45, "epoch 3/30  step 7/144  2:05 left"),
+            (32, "epoch 3/30  2:05 left"),
             (5, "epoch 3/30"),
         ] {
             assert_eq!(fitting(parts(), room), want);
+        }
+        // On 80 columns the step and the time left stay, beside a bar.
+        let large = ["epoch 12/30", "step 107/469", "loss 0.0123", "1,234,567 samples/s", "1:12:05 left"];
+        let room = 80 - bar_width(80) - 2;
+        assert_eq!(
+            fitting(large.map(String::from), room),
+            "epoch 12/30  step 107/469  loss 0.0123  1,234,567/s  1:12:05 left"
+        );
+    }
+
+    #[test]
+    fn times_are_as_on_a_clock() {
+        for (seconds, want) in
+            [(0, "0:00"), (65, "1:05"), (3599, "59:59"), (3600, "1:00:00"), (90_061, "25:01:01")]
+        {
+            assert_eq!(clock(Duration::from_secs(seconds)), want);
         }
     }
 }

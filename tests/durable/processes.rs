@@ -64,7 +64,7 @@ fn a_run_moves_to_a_cluster_and_back() {
     let mut coord = Running::other(&place, env!("CARGO_BIN_EXE_nn-coord"), &coord);
     let mut lines = BufReader::new(coord.0.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.contains("resuming after step")), "it starts from the beginning");
-    let line = lines.find(|line| line.contains("listening on")).unwrap();
+    let line = lines.find(|line| line.contains("nn-worker --coordinator")).unwrap();
     let url = line.rsplit(' ').next().unwrap();
     let worker = format!("--coordinator {url} --threads 1 --quiet");
     let workers = [(); 2].map(|()| Running::other(&place, env!("CARGO_BIN_EXE_nn-worker"), &worker));

@@ -29,7 +29,8 @@ pub use security::{
     ServerSecurity, Token, utc_date,
 };
 pub use server::{
-    Coordinator, CoordinatorHandle, CoordinatorOptions, Door, DoorLimits, Finished, Rate, Refusal,
+    Coordinator, CoordinatorHandle, CoordinatorOptions, CutOff, Door, DoorLimits, Finished, Rate, Refusal,
     ServeError, StartError, Times, serve,
 };
+pub use wire::ends::Limit;
 pub use wire::error::{TensorError, WireError};

@@ -44,7 +44,7 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         .map_err(|error| Failure::failed(&error))?;
     let quiet = config.train.quiet;
     if !quiet {
-        let text = format!("listening on {address}; workers join with: {}\n", join(config, address));
+        let text = format!("listening on {address}; workers join with:\n  {}\n", join(config, address));
         above(|| write_stdout(text))?;
     }
     let (mut doors, mut children) = (Vec::new(), Children::default());

@@ -190,6 +190,9 @@ impl Doorman {
     /// Warns about the refusals since the last call.
     pub(super) fn report(&mut self, handle: &CoordinatorHandle) {
         let now = self.clock.now();
+        for cut in handle.take_cuts() {
+            warn(cut);
+        }
         for refusal in handle.take_refusals() {
             let key = (refusal.address, refusal.what);
             if let Some((_, repeated)) = self.warned.get_mut(&key) {

@@ -84,6 +84,7 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
         WorkerEvent::Ready { at_hand: true } => "training samples already at hand; computing".to_owned(),
         WorkerEvent::Ready { at_hand: false } => "computing".to_owned(),
         WorkerEvent::Refused { message, .. } => format!("a contribution was rejected: {message}"),
+        WorkerEvent::CutOff(limit) => limit.to_string(),
         WorkerEvent::Lost { reason } => format!("the connection is lost: {reason}; reconnecting"),
         _ => String::new(),
     }

@@ -34,7 +34,11 @@ impl Engine {
         self.events += 1;
         let now = self.clock.read(now);
         self.last_snapshot.get_or_insert(self.clock.wall());
+        let before = actions.len();
         let mut change = self.apply(now, event, actions);
+        if actions.iter().skip(before).any(|action| matches!(action, Action::Counted { .. })) {
+            self.round.fruitless = None;
+        }
         while change == Change::Made {
             change = self.settle(now, actions);
         }
@@ -91,6 +95,9 @@ impl Engine {
         }
         if !self.round.begun || self.workers.active().next().is_none() {
             if self.workers.ready() == 0 || self.workers.count() < self.cluster.min_workers {
+                // Workers that left without a contribution did not end the wait before.
+                let since = *self.round.fruitless.get_or_insert(now);
+                self.round.paused.get_or_insert(since);
                 self.pause(now, actions);
                 return Change::None;
             }

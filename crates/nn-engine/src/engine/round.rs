@@ -18,6 +18,9 @@ pub(super) struct Round {
     pub(super) began: Duration,
     /// Since when the run has had too few workers.
     pub(super) paused: Option<Duration>,
+    /// The first time that the run had too few workers since a contribution counted. Workers that join and leave again
+    /// change nothing about it.
+    pub(super) fruitless: Option<Duration>,
     /// The number of attempts so far.
     pub(super) attempts: u32,
     pub(super) issues: Issues,
@@ -87,6 +90,7 @@ impl Round {
         self.begun = false;
         self.attempts = 0;
         self.paused = None;
+        self.fruitless = None;
         self.stats = None;
     }
 }

@@ -112,3 +112,75 @@ fn each_wait_has_its_own_limit_and_steps_under_way_are_ended() {
     assert_eq!(outcome(&last), given_up(1, 2, began.as_secs(), 30));
     assert_eq!(script.engine.snapshot(), before);
 }
+
+/// Workers that join, get work and break off again, `every` so often, until the run ends or `most` are through.
+fn revolving(script: &mut Script, every: Duration, most: u64) -> (u64, Option<Outcome>) {
+    for round in 1..=most {
+        script.join(round);
+        script.now += every / 2;
+        let mut actions = script.event(Event::Left(WorkerId(round)));
+        actions.extend(script.after(every / 2));
+        if let Some(outcome) = outcome(&actions) {
+            return (round, Some(outcome));
+        }
+    }
+    (most, None)
+}
+
+#[test]
+fn workers_that_join_and_break_off_without_a_contribution_do_not_prolong_the_wait() {
+    let timeout = Some(Duration::from_secs(30));
+    let mut script = Script::new(Cluster { wait_timeout: timeout, ..cluster() });
+    script.event(Event::Tick);
+    let (rounds, ended) = revolving(&mut script, Duration::from_secs(1), 1000);
+    assert_eq!((rounds, ended), (30, given_up(0, 1, 0, 30)));
+
+    // A contribution that counts does, even if it is a part; the wait begins anew when the worker has left.
+    let mut script = Script::new(Cluster { wait_timeout: timeout, ..cluster() });
+    script.event(Event::Tick);
+    assert_eq!(revolving(&mut script, Duration::from_secs(1), 29).1, None);
+    let task = assigned(&script.join(99), 99)[0];
+    script.now += Duration::from_secs(7);
+    assert_eq!(rejections(&script.send(answer(task, Part::Layer(1), 0.1))), []);
+    let left = script.now.as_secs();
+    script.event(Event::Left(WorkerId(99)));
+    let (rounds, ended) = revolving(&mut script, Duration::from_secs(1), 1000);
+    assert_eq!((rounds, ended), (30, given_up(0, 1, left, 30)));
+    assert_eq!(script.engine.steps_done(), 0);
+}
+
+#[test]
+fn the_same_part_sent_again_and_again_counts_once() {
+    let timeout = Some(Duration::from_secs(30));
+    let mut script = Script::new(Cluster { wait_timeout: timeout, ..cluster() });
+    let mut ended = None;
+    // Behind a proxy with a limit the last layer arrives on every connection, and the first one on none.
+    for round in 0.. {
+        let task = assigned(&script.join(round), round)[0];
+        script.send(answer(task, Part::Layer(1), 0.1));
+        let mut actions = script.event(Event::Left(WorkerId(round)));
+        actions.extend(script.after(Duration::from_secs(1)));
+        ended = outcome(&actions);
+        if ended.is_some() || round > 100 {
+            break;
+        }
+    }
+    assert_eq!(ended, given_up(0, 1, 0, 30));
+}
+
+#[test]
+fn a_step_that_takes_long_with_a_connected_worker_does_not_end_the_run() {
+    let timeout = Some(Duration::from_secs(30));
+    let mut script = Script::new(Cluster { wait_timeout: timeout, ..cluster() });
+    script.event(Event::Tick);
+    assert_eq!(revolving(&mut script, Duration::from_secs(1), 29).1, None);
+    let tasks = assigned(&script.join(99), 99);
+    for _ in 0..60 {
+        script.event(Event::Heartbeat(WorkerId(99)));
+        assert_eq!(outcome(&script.after(Duration::from_secs(5))), None);
+    }
+    for task in tasks {
+        script.send(answer(task, Part::All, 0.1));
+    }
+    assert_eq!(script.engine.steps_done(), 1);
+}

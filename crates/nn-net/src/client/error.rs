@@ -56,6 +56,11 @@ pub enum ConnectError {
     NotCoordinator { url: String, why: String },
     #[error("the coordinator at {url} does not admit this worker now: {why}")]
     NotNow { url: String, why: String },
+    #[error(
+        "{url} admits this worker, but every connection breaks before a contribution arrives ({why}); check the network \
+         and the proxies in between"
+    )]
+    Fruitless { url: String, why: String },
     #[error("cannot connect to {url}: {why}")]
     Other { url: String, why: String },
 }
@@ -188,6 +193,14 @@ pub enum WorkerError {
         reason: pb::RejectReason,
         /// A sentence with the remedy.
         message: String,
+    },
+    /// The run of the coordinator cannot be this worker's.
+    #[error("this worker cannot take the run of the coordinator at {coordinator}: {why}")]
+    Manifest {
+        /// The coordinator's address.
+        coordinator: String,
+        /// The reason, with the remedy.
+        why: String,
     },
     /// The coordinator violates the protocol.
     #[error(

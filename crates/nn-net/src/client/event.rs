@@ -6,6 +6,7 @@ use nn_engine::Manifest;
 
 use super::error::ConnectError;
 use crate::proto as pb;
+use crate::wire::ends::Limit;
 
 /// What a worker reports to people.
 #[derive(Debug)]
@@ -62,6 +63,8 @@ pub enum WorkerEvent<'a> {
         /// The reason, as far as it is known.
         reason: &'a str,
     },
+    /// Connections end after about as many bytes again and again.
+    CutOff(Limit),
     /// A run is over.
     RunOver(&'a RunOver),
 }

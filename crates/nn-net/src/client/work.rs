@@ -11,7 +11,8 @@ use super::dial::{Backoff, dial, random};
 use super::error::{ConnectError, WorkerError};
 use super::event::{RunOver, WorkerEnd, WorkerEvent};
 use super::options::WorkerOptions;
-use super::session::{Session, SessionEnd, WorkerIdentity};
+use super::session::{Lost, Session, SessionEnd, WorkerIdentity};
+use crate::wire::ends::Ends;
 
 /// Works until the run is over or, with [`WorkerOptions::stay`], until `shutdown` resolves. Broken connections are dialled
 /// again. `tell` is called with events for people; it must not block.
@@ -35,9 +36,16 @@ pub async fn work(
         let failure = match attempts.round(&mut tell, shutdown.as_mut()).await? {
             Round::ShutDown => return Ok(WorkerEnd::ShutDown),
             Round::Over(over) if !options.stay => return Ok(WorkerEnd::RunOver(over)),
-            Round::Over(_) | Round::Lost => {
+            Round::Over(_) => {
                 attempts.restart();
                 None
+            }
+            Round::Lost(coordinator, lost) => {
+                if let Some(limit) = attempts.ends.note(lost.sent) {
+                    tell(WorkerEvent::CutOff(limit));
+                }
+                let (url, worth_it) = (coordinator.to_owned(), attempts.was_worth_it(&lost));
+                (!worth_it).then_some((coordinator, ConnectError::Fruitless { url, why: lost.reason }))
             }
             Round::Failed(coordinator, error) => Some((coordinator, error)),
         };
@@ -46,7 +54,10 @@ pub async fn work(
             if attempts.are_over(&error) {
                 return Err(WorkerError::Connect { error });
             }
-            tell(WorkerEvent::Waiting { coordinator, error: &error, retry_in: pause });
+            // Of a broken connection people have been told.
+            if !matches!(error, ConnectError::Fruitless { .. }) {
+                tell(WorkerEvent::Waiting { coordinator, error: &error, retry_in: pause });
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -59,11 +70,14 @@ pub async fn work(
 enum Round<'a> {
     ShutDown,
     Over(RunOver),
-    /// A coordinator admitted the worker, and the connection was lost.
-    Lost,
+    /// This coordinator admitted the worker, and the connection was lost.
+    Lost(&'a str, Lost),
     /// None of the coordinators admitted the worker; the last one and its reason.
     Failed(&'a str, ConnectError),
 }
+
+/// A session that lasts as long is no failure, whatever it brought: the worker may have had nothing to do.
+const LASTING: Duration = Duration::from_secs(60);
 
 /// What persists from one session to the next.
 struct Attempts<'a> {
@@ -73,8 +87,12 @@ struct Attempts<'a> {
     partial: Option<Partial>,
     was_admitted: bool,
     backoff: Backoff,
-    /// When the worker started, or last had a session.
+    /// When the worker started, or last had a session that was worth it.
     since: Instant,
+    /// Whether the last session was not worth it.
+    fruitless: bool,
+    /// How connections have ended lately.
+    ends: Ends,
 }
 
 impl<'a> Attempts<'a> {
@@ -87,6 +105,8 @@ impl<'a> Attempts<'a> {
             was_admitted: false,
             backoff: Backoff::new(),
             since: Instant::now(),
+            fruitless: false,
+            ends: Ends::default(),
         }
     }
 
@@ -111,6 +131,7 @@ impl<'a> Attempts<'a> {
             };
             self.identity.incarnation += 1;
             let session = Session::new(self.options, &self.identity, coordinator);
+            let held = self.chunks();
             match session.run(channel, &mut self.partial, tell, shutdown.as_mut()).await? {
                 SessionEnd::ShutDown => return Ok(Round::ShutDown),
                 SessionEnd::Over(over) => {
@@ -118,10 +139,11 @@ impl<'a> Attempts<'a> {
                     tell(WorkerEvent::RunOver(&over));
                     return Ok(Round::Over(over));
                 }
-                SessionEnd::Lost { reason } => {
+                SessionEnd::Lost(mut lost) => {
                     self.was_admitted = true;
-                    tell(WorkerEvent::Lost { reason: &reason });
-                    return Ok(Round::Lost);
+                    lost.earned |= self.chunks() > held;
+                    tell(WorkerEvent::Lost { reason: &lost.reason });
+                    return Ok(Round::Lost(coordinator, lost));
                 }
                 SessionEnd::NotNow(error) => last = Some(Round::Failed(coordinator, error)),
             }
@@ -129,9 +151,26 @@ impl<'a> Attempts<'a> {
         Ok(last.unwrap_or_else(|| unreachable!("there is a coordinator to dial")))
     }
 
-    /// After a session, pauses and patience begin anew.
+    /// After a session that was worth it, pauses and patience begin anew.
     fn restart(&mut self) {
-        (self.backoff, self.since) = (Backoff::new(), Instant::now());
+        (self.backoff, self.since, self.fruitless) = (Backoff::new(), Instant::now(), false);
+    }
+
+    /// The chunks of the training set that have arrived.
+    fn chunks(&self) -> u32 {
+        self.partial.as_ref().map_or(0, Partial::chunks)
+    }
+
+    /// Whether a session was worth it: it achieved something, or it lasted. If not, pauses grow; and patience is measured
+    /// from the end of the first such session.
+    fn was_worth_it(&mut self, lost: &Lost) -> bool {
+        let worth_it = lost.earned || lost.lasted >= self.options.retry_for.unwrap_or(LASTING);
+        if worth_it {
+            self.restart();
+        } else if !self.fruitless {
+            (self.since, self.fruitless) = (Instant::now(), true);
+        }
+        worth_it
     }
 
     /// Whether trying again is pointless, or has taken too long.

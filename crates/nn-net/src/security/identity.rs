@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{CertificateError, RootCertStore};
 
 use super::certificate::CertificateFacts;
 use super::error::SecurityError;
+use super::explain::unusable;
 
 /// The text of a PEM file, and its name in messages, usually its path.
 #[derive(Clone)]
@@ -99,10 +100,25 @@ impl Identity {
             rustls::Error::InconsistentKeys(_) => {
                 SecurityError::KeyOfAnother { certificate: certificate_file, key: key_file }
             }
+            rustls::Error::InvalidCertificate(error) => {
+                SecurityError::Certificate { file: certificate_file, why: in_full(&error) }
+            }
+            // What ring says of a key that it cannot read.
+            rustls::Error::General(_) => SecurityError::Key { file: key_file, why: KINDS.to_owned() },
             other => SecurityError::Key { file: key_file, why: other.to_string() },
         }
     }
 }
+
+/// Why a certificate cannot be used, and the remedy.
+fn in_full(error: &CertificateError) -> String {
+    let (why, remedy) = unusable(error);
+    format!("{why}; {remedy}")
+}
+
+/// The keys that can sign a handshake.
+const KINDS: &str = "it is damaged, or of a kind that is not accepted; the kinds are ECDSA on P-256 or P-384, Ed25519, and RSA of \
+                     2048 to 4096 bits; nn certs makes one, and so does openssl ecparam -name prime256v1 -genkey -noout";
 
 /// The authorities whose certificates are trusted.
 #[derive(Debug, Clone)]
@@ -116,9 +132,12 @@ impl Authorities {
     pub fn from_pem(pem: &Pem) -> Result<Self, SecurityError> {
         let mut roots = RootCertStore::empty();
         for certificate in pem.certificates()? {
-            roots.add(certificate).map_err(|error| SecurityError::Certificate {
-                file: pem.name.clone(),
-                why: error.to_string(),
+            roots.add(certificate).map_err(|error| {
+                let why = match &error {
+                    rustls::Error::InvalidCertificate(error) => in_full(error),
+                    other => other.to_string(),
+                };
+                SecurityError::Certificate { file: pem.name.clone(), why }
             })?;
         }
         Ok(Self(Arc::new(roots)))

@@ -3,6 +3,7 @@
 //! Both ends speak only TLS 1.3, with ALPN `h2`, and resume no sessions, so that every connection checks certificates.
 //! rustls alone decides which certificates are valid; [`CertificateFacts`] describes them for people.
 
+mod algorithms;
 mod certificate;
 mod client;
 mod error;

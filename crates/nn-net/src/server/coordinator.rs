@@ -9,6 +9,7 @@ use nn_engine::local::Observer;
 use nn_engine::{Engine, Manifest, arithmetic_fingerprint};
 use tokio::sync::{mpsc, watch};
 
+use super::cuts::{CutOff, Cuts};
 use super::door::{Lobby, Refusal};
 use super::driver::{COMMANDS, Command, Driver, Finished};
 use super::error::{ServeError, StartError};
@@ -59,6 +60,7 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             shapes: Shapes::new(&manifest),
             manifest,
             lobby: Lobby::new(options.limits),
+            cuts: Cuts::default(),
             options,
         });
         let (commands, received) = mpsc::channel(COMMANDS);
@@ -124,6 +126,12 @@ impl CoordinatorHandle {
     #[must_use]
     pub fn take_refusals(&self) -> Vec<Refusal> {
         self.facts.lobby.take_refusals()
+    }
+
+    /// The workers whose connections were found, since the last call, to end after about as many bytes again and again.
+    #[must_use]
+    pub fn take_cuts(&self) -> Vec<CutOff> {
+        self.facts.cuts.take()
     }
 
     /// The training set that workers receive.

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use nn_engine::Manifest;
 
+use super::cuts::Cuts;
 use super::door::Lobby;
 use super::options::CoordinatorOptions;
 use crate::data::TrainingSet;
 use crate::wire::tensor::Shapes;
 
-/// Facts that do not change during a run; and the lobby, which guards its own state.
+/// Facts that do not change during a run; and the lobby and the cuts, which guard their own state.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) manifest: Manifest,
@@ -21,4 +22,5 @@ pub(super) struct Facts {
     pub(super) shapes: Shapes,
     pub(super) options: CoordinatorOptions,
     pub(super) lobby: Arc<Lobby>,
+    pub(super) cuts: Cuts,
 }

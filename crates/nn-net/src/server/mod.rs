@@ -12,6 +12,7 @@
 //! and HTTP/2's windows make its worker wait with it.
 
 mod coordinator;
+mod cuts;
 mod door;
 mod driver;
 mod error;
@@ -28,6 +29,7 @@ mod status;
 mod times;
 
 pub use coordinator::{Coordinator, CoordinatorHandle};
+pub use cuts::CutOff;
 pub use door::{Door, DoorLimits, Rate, Refusal};
 pub use driver::Finished;
 pub use error::{ServeError, StartError};

@@ -80,8 +80,9 @@ pub(super) async fn run(
         received: Arc::default(),
         worker: None,
         slot: None,
+        guest: None,
     };
-    let generation = session.facts.generation;
+    let (generation, before) = (session.facts.generation, visitor.bytes());
     let end = tokio::select! {
         end = session.talk(&visitor) => end,
         _ = killed.wait_for(|killed| *killed) => {
@@ -89,6 +90,7 @@ pub(super) async fn run(
             End::Gone
         }
     };
+    session.note_cut(&end, visitor.bytes().saturating_sub(before));
     if let Some(worker) = session.worker {
         let command = match &end {
             End::Reject(RejectReason::Message | RejectReason::Tensor, _) => Command::Garbled(worker),
@@ -111,6 +113,8 @@ struct Session {
     received: Arc<AtomicU64>,
     worker: Option<WorkerId>,
     slot: Option<Slot>,
+    /// The member and its name, until it says goodbye.
+    guest: Option<(u64, String)>,
 }
 
 /// A place among the connected workers, for as long as it is held.
@@ -146,6 +150,8 @@ impl Session {
             hello.name = format!("{} ({certificate})", hello.name).trim_start().to_owned();
         }
         let worker = WorkerId(self.handle.next_worker.fetch_add(1, Ordering::Relaxed));
+        let name = if hello.name.is_empty() { &address } else { &hello.name };
+        self.guest = Some((hello.member, name.clone()));
         let (outbox, received) = (self.outbox.clone(), self.received.clone());
         self.command(Command::Connected(Box::new(Peer {
             worker,
@@ -160,6 +166,17 @@ impl Session {
         self.welcome(worker);
         self.load(worker).await?;
         self.gradients(worker).await
+    }
+
+    /// Notes how many bytes arrived, if the connection broke. (Those of a message that was cut in two count.)
+    fn note_cut(&self, end: &End, bytes: u64) {
+        let ended_here = self.outbox.has_ended() && !self.messages.has_broken();
+        if let (End::Gone, Some((member, name))) = (end, &self.guest)
+            && !ended_here
+            && !*self.handle.over.borrow()
+        {
+            self.facts.cuts.note(*member, name, bytes);
+        }
     }
 
     /// The next message. The end of the stream is an `Err`, too.
@@ -280,7 +297,10 @@ impl Session {
                     return self.command(Command::Ready(worker)).await;
                 }
                 FromWorker::Heartbeat => {}
-                FromWorker::Goodbye => return Err(End::Gone),
+                FromWorker::Goodbye => {
+                    self.guest = None;
+                    return Err(End::Gone);
+                }
                 other => return Err(WireError::Unexpected { got: other.name(), want: "Ready" }.into()),
             }
         }
@@ -343,7 +363,10 @@ impl Session {
                     }
                 }
                 FromWorker::Heartbeat => self.command(Command::Event(Event::Heartbeat(worker))).await?,
-                FromWorker::Goodbye => return Ok(()),
+                FromWorker::Goodbye => {
+                    self.guest = None;
+                    return Ok(());
+                }
                 other => {
                     let want = "a gradient, Heartbeat or Goodbye";
                     return Err(WireError::Unexpected { got: other.name(), want }.into());

@@ -3,6 +3,7 @@
 //! Wire types stop here: what leaves this module has been checked.
 
 pub(crate) mod convert;
+pub(crate) mod ends;
 pub(crate) mod error;
 pub(crate) mod outbox;
 pub(crate) mod probe;

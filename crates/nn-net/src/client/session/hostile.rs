@@ -79,7 +79,7 @@ pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<
         let said = match stop {
             Stop::Fail(error) => error.to_string(),
             Stop::End(SessionEnd::NotNow(error)) => error.to_string(),
-            Stop::End(SessionEnd::Lost { reason }) => reason,
+            Stop::End(SessionEnd::Lost(lost)) => lost.reason,
             Stop::End(SessionEnd::Over(over)) => over.params_sha256,
             Stop::End(SessionEnd::ShutDown) => unreachable!("nobody asked it to"),
         };

@@ -3,13 +3,13 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use nn_engine::{Manifest, ManifestParts};
+use nn_engine::Manifest;
 
-use super::{Say, Session, SessionEnd, Stop, Stream, WELCOME};
+use super::{Say, Session, SessionEnd, Stop, Stream, WELCOME, manifest};
 use crate::client::error::{ConnectError, WorkerError};
 use crate::client::event::WorkerEvent;
 use crate::proto as pb;
-use crate::wire::convert::{FromCoordinator, Place};
+use crate::wire::convert::{FromCoordinator, Place, sentence};
 use crate::wire::error::WireError;
 use crate::wire::outbox::Kind;
 use crate::wire::stream::frame;
@@ -54,13 +54,10 @@ impl Session<'_> {
     }
 
     fn manifest(&self, welcome: &pb::Welcome) -> Result<Manifest, WorkerError> {
-        let parts: ManifestParts =
-            serde_json::from_str(&welcome.manifest_json).map_err(|error| self.violation(error))?;
-        let manifest = Manifest::new(parts).map_err(|error| self.violation(error))?;
-        if manifest.hash() != welcome.manifest_hash {
-            return Err(self.violation("the manifest does not match its hash"));
-        }
-        Ok(manifest)
+        manifest::read(welcome).map_err(|error| WorkerError::Manifest {
+            coordinator: self.coordinator.to_owned(),
+            why: sentence(&error.to_string()),
+        })
     }
 
     fn start_heartbeats(&mut self, every: Duration) {

@@ -6,6 +6,7 @@
 pub(crate) mod hostile;
 mod join;
 mod load;
+mod manifest;
 mod work;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use http::{Method, Request, header};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -53,9 +55,19 @@ pub(super) enum SessionEnd {
     /// The run is over.
     Over(RunOver),
     /// The connection broke after the worker was admitted.
-    Lost { reason: String },
+    Lost(Lost),
     /// The worker was not admitted, which may change.
     NotNow(ConnectError),
+}
+
+/// A connection that broke after the worker was admitted.
+pub(super) struct Lost {
+    pub(super) reason: String,
+    /// Bytes that were sent, or were on their way.
+    pub(super) sent: u64,
+    /// Whether contributions arrived.
+    pub(super) earned: bool,
+    pub(super) lasted: Duration,
 }
 
 /// Why the conversation stops.
@@ -97,6 +109,11 @@ pub(super) struct Session<'a> {
     place: Place,
     counters: Arc<Counters>,
     heartbeat: Option<JoinHandle<()>>,
+    begun: Instant,
+    /// The first step with an assignment.
+    first_step: Option<u64>,
+    /// Whether an assignment of a later step followed: then the nodes of an earlier one have arrived.
+    earned: bool,
 }
 
 impl Drop for Session<'_> {
@@ -125,6 +142,9 @@ impl<'a> Session<'a> {
             place: Place::default(),
             counters: Arc::default(),
             heartbeat: None,
+            begun: Instant::now(),
+            first_step: None,
+            earned: false,
         }
     }
 
@@ -298,7 +318,12 @@ impl<'a> Session<'a> {
 
     fn lost(&self, reason: &str) -> Stop {
         let reason = if reason.is_empty() { "the connection broke" } else { reason };
-        SessionEnd::Lost { reason: plain(reason) }.into()
+        self.lost_because(plain(reason)).into()
+    }
+
+    fn lost_because(&self, reason: String) -> SessionEnd {
+        let (sent, lasted) = (self.outbox.figures().1, self.begun.elapsed());
+        SessionEnd::Lost(Lost { reason, sent, earned: self.earned, lasted })
     }
 
     fn rejected(&self, reason: pb::RejectReason, message: &str) -> Stop {
@@ -309,7 +334,7 @@ impl<'a> Session<'a> {
                 SessionEnd::NotNow(ConnectError::NotNow { url: self.coordinator.to_owned(), why: message })
                     .into()
             }
-            Reason::Silent => SessionEnd::Lost { reason: message }.into(),
+            Reason::Silent => self.lost_because(message).into(),
             _ => {
                 let coordinator = self.coordinator.to_owned();
                 WorkerError::Rejected { coordinator, reason, message }.into()

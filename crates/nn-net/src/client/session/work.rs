@@ -60,6 +60,10 @@ impl Session<'_> {
                 biased;
                 next = self.next(stream) => {
                     let (place, message) = next?;
+                    if matches!(&message, FromCoordinator::Assignment(nodes) if !nodes.is_empty()) {
+                        // A worker that owes nodes gets none of a later step.
+                        self.earned |= *self.first_step.get_or_insert(place.step) < place.step;
+                    }
                     self.receive(&mut work, place, message, tell)?;
                     self.dispatch(&mut work);
                 }

@@ -58,8 +58,10 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(context, buffer),
         };
+        let read = buffer.filled().len() - before;
+        self.visitor.has_sent(read);
         if self.visitor.is_stranger() {
-            self.read_as_stranger += buffer.filled().len() - before;
+            self.read_as_stranger += read;
             if self.read_as_stranger > self.visitor.stranger_bytes() {
                 self.visitor.refuse("sent too much before it authenticated");
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -162,6 +162,7 @@ impl Lobby {
             security: security.clone(),
             certificate: OnceLock::new(),
             is_stranger: AtomicBool::new(true),
+            read: AtomicU64::new(0),
             lobby: self.clone(),
         };
         Some((Visitor(Arc::new(visitor)), cut))
@@ -283,6 +284,8 @@ struct VisitorInner {
     security: Arc<ServerSecurity>,
     certificate: OnceLock<String>,
     is_stranger: AtomicBool,
+    /// Bytes read from the connection.
+    read: AtomicU64,
     lobby: Arc<Lobby>,
 }
 
@@ -321,6 +324,16 @@ impl Visitor {
         {
             entry.is_stranger = false;
         }
+    }
+
+    /// Counts bytes read from the connection.
+    pub(super) fn has_sent(&self, bytes: usize) {
+        self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The bytes read from the connection so far, those of unfinished messages too.
+    pub(in crate::server) fn bytes(&self) -> u64 {
+        self.0.read.load(Ordering::Relaxed)
     }
 
     /// The bytes that it may send as a stranger.

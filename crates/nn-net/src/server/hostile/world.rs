@@ -17,6 +17,7 @@ use crate::fuzzing::script::Script;
 use crate::fuzzing::text::is_plain;
 use crate::proto as pb;
 use crate::server::coordinator::CoordinatorHandle;
+use crate::server::cuts::Cuts;
 use crate::server::door::{DoorLimits, Lobby, Rate};
 use crate::server::driver::{COMMANDS, Command, Driver};
 use crate::server::facts::Facts;
@@ -116,6 +117,7 @@ impl World {
                 ..DoorLimits::default()
             }),
             options: CoordinatorOptions::default(),
+            cuts: Cuts::default(),
         });
         let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());
