@@ -133,7 +133,7 @@ impl Job {
         say.say(&description(&manifest, &splits, &compute, config.recipe_for(&facts(&splits))));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
-        say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done()).counting(&manifest);
         if config.epochs_are_the_recipes() {
             say = say.showing_few_of(manifest.recipe().epochs);
         }
@@ -488,6 +488,20 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute, recipe: 
         p.recipe.learning_rate,
         p.recipe.schedule.shape.name(),
         p.recipe.epochs,
+    ) + &in_rounds(manifest)
+}
+
+/// The rounds of a run as a line of its description; empty without.
+fn in_rounds(manifest: &Manifest) -> String {
+    let Some(rounds) = manifest.rounds() else { return String::new() };
+    let last = manifest.total_steps().saturating_sub(1);
+    // The last round of an epoch is short, so the longest is looked for.
+    let longest = (0..last.min(1000)).map(|round| manifest.span(round).steps).max().unwrap_or(1);
+    let first = manifest.span(0).steps;
+    let steps = if first >= longest { first.to_string() } else { format!("{first} to {longest}") };
+    format!(
+        "\nrounds of {steps} steps, {} replicas; differences in {} bits; outer rate {}, momentum {}",
+        rounds.replicas, rounds.delta_bits, rounds.outer_learning_rate, rounds.outer_momentum
     )
 }
 
@@ -500,8 +514,9 @@ fn times(rate: f32, factor: f64) -> f64 {
 fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
-        "the loss or a gradient became NaN or infinite in epoch {}, step {}",
+        "the loss or a gradient became NaN or infinite in epoch {}, {} {}",
         epoch + 1,
+        if manifest.rounds().is_some() { "round" } else { "step" },
         step + 1
     ))
     .help(format_args!(
