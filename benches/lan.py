@@ -36,7 +36,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lan_net import Lan, Unusable, check, median
+from lan_faults import faults, sweep
+from lan_net import Failed, Lan, Unusable, check, median
 from programs import FOLDER
 
 HERE = Path(__file__).resolve().parent
@@ -81,10 +82,6 @@ TITLES = {
     "one": "one machine", "sync": "nn, synchronous", "sync-wide": "nn, synchronous, N × the mini-batch", "rounds": "nn, rounds",
     "rounds4": "nn, rounds, 4 bits", "ddp": "PyTorch DDP", "ddp-wide": "PyTorch DDP, N × the mini-batch",
 }
-
-class Failed(Exception):
-    """Why a row has no figures."""
-
 
 def rounds_flags(replicas, bits=8, momentum=None, length="auto"):
     flags = ["--rounds", length, "--replicas", replicas, "--delta-bits", bits]
@@ -205,9 +202,9 @@ class Bench:
         command = self.command("nn-worker", data, flags)
         return [self.lan.start(f"w{at}", [*command, "--name", f"w{at}"], env=self.environment, stdout=log, stderr=log) for at in range(number)]
 
-    def coordinator(self, number, data, flags, out, log):
+    def coordinator(self, least, data, flags, out, log):
         command = self.command("nn-coord", data, [*flags, "--out", out], "--listen", f"{self.lan.address('c')}:7654", "--insecure")
-        return self.lan.start("c", [*command, "--min-workers", number], env=self.environment, stdout=log, stderr=log)
+        return self.lan.start("c", [*command, "--min-workers", least], env=self.environment, stdout=log, stderr=log)
 
     def cluster(self, number, data, flags, limit):
         """A coordinator and its workers; returns the epochs and the summary."""
@@ -549,8 +546,6 @@ def checked(lan, options):
 
 def main():
     options = arguments()
-    from lan_faults import faults, sweep
-
     try:
         with tempfile.TemporaryDirectory(prefix="nn-lan-") as folder, Lan(max(options.workers), options.share) as lan:
             bench = Bench(options, lan, folder)
@@ -562,9 +557,9 @@ def main():
             elif options.to:
                 bench.time_to(options.to)
             elif options.faults:
-                faults(bench)
+                faults(bench, NETWORKS, rounds_flags)
             elif options.sweep:
-                sweep(bench)
+                sweep(bench, NETWORKS["small"])
             elif not options.check:
                 bench.table()
             bench.save()

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import time
 
-from lan_net import median
+from lan_net import Failed, median
 
 ROUND_STEPS = 32
 
@@ -30,14 +30,11 @@ class Rounds:
     """A run that is watched through its log: when which round ended."""
 
     def __init__(self, bench, number, data, flags):
-        from lan import Failed
-
-        self.failed = Failed
         self.bench, self.number, self.data, self.flags = bench, number, data, flags
         self.out, self.log = bench.out(), bench.log()
         self.path = self.out / "metrics.jsonl"
         self.workers = bench.workers(number, data, self.log)
-        self.running = bench.coordinator(number, data, flags, self.out, self.log)
+        self.running = bench.coordinator(1, data, flags, self.out, self.log)
         self.seen = []  # (time, step after the round)
         self.file, self.rest = None, ""
 
@@ -55,12 +52,27 @@ class Rounds:
 
     def stuck(self, limit):
         if self.running.poll() is not None:
-            raise self.failed(f"the run ended after {len(self.seen)} rounds, code {self.running.returncode}; more are needed: {self.tail()}")
+            raise Failed(f"the run ended after {len(self.seen)} rounds, code {self.running.returncode}; more are needed: {self.tail()}")
         if time.monotonic() > limit:
-            raise self.failed(f"the run is stuck after {len(self.seen)} rounds: {self.tail()}")
+            raise Failed(f"the run is stuck after {len(self.seen)} rounds: {self.tail()}")
 
     def tail(self):
         return (self.bench.folder / "log").read_text()[-600:].strip()
+
+    def all_joined(self):
+        """Waits until all workers take part."""
+        limit = time.monotonic() + 180
+        address = f"http://{self.bench.lan.address('c')}:7654"
+        while True:
+            asked = self.bench.lan.start("c", [self.bench.options.programs / "nn", "status", "--json", "--coordinator", address], slow=False,
+                                         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            text = asked.communicate()[0]
+            self.bench.lan.kill(asked)
+            if text and sum(worker["state"] != "loading" for worker in json.loads(text)["workers"]) >= self.number:
+                return
+            self.look()
+            self.stuck(limit)
+            time.sleep(0.1)
 
     def wait(self, rounds):
         limit = time.monotonic() + 180
@@ -74,8 +86,9 @@ class Rounds:
         return [after - before for before, after in zip(times, times[1:])]
 
     def middle(self):
-        """Waits until the middle of a round; returns the usual duration of one."""
-        self.wait(9)
+        """Waits until all workers are in the middle of a round; returns the usual duration of one."""
+        self.all_joined()
+        self.wait(10)
         usual = median(self.gaps(-9))
         time.sleep(usual / 2)
         return usual
@@ -88,10 +101,6 @@ class Rounds:
         self.wait(4)
         struck, *later = self.gaps(at)[:4]
         self.workers[:1] = self.bench.workers(1, self.data, self.log)
-        for _ in range(40):  # until it has joined
-            self.wait(1)
-            if self.gaps(-2)[0] < (usual + median(later)) / 2:
-                break
         return struck - usual, usual, median(later)
 
     def kill_coordinator(self):
@@ -101,7 +110,7 @@ class Rounds:
         self.bench.lan.kill(self.running)
         self.look()
         before = sorted({step for _, step in self.seen})
-        self.running = self.bench.coordinator(self.number, self.data, [*self.flags, "--resume"], self.out, self.log)
+        self.running = self.bench.coordinator(1, self.data, [*self.flags, "--resume"], self.out, self.log)
         # A resumed run cuts the lines of the steps that it repeats from the log.
         least, newest, limit = before[-1], 0, time.monotonic() + 180
         while newest <= before[-1]:
@@ -121,20 +130,20 @@ class Rounds:
         return took, sum(step > least for step in before)
 
 
-def faults(bench):
+def faults(bench, networks, rounds_flags):
     """SIGKILL of a worker and of the coordinator in mid-round."""
-    from lan import NETWORKS, rounds_flags
-
-    network, number, repeats = NETWORKS["middle"], max(bench.options.workers), bench.options.repeats
-    k = bench.calibrate("middle")[0]
+    # Without rounds this mode only shows that it works; the bytes of a step would take seconds for the larger network.
+    name = "middle" if bench.has_rounds else "small"
+    network, number, repeats = networks[name], max(bench.options.workers), bench.options.repeats
+    k = bench.calibrate(name)[0]
     bench.lan.shape(bench.options.links[0] * 1e9 / k)
     if bench.has_rounds:
         a_round, word = ROUND_STEPS * network.batch * number, "round"
     else:
         a_round, word = network.batch, "step"
         print("faults: this nn has no --rounds, so a step takes the place of a round")
-    data, samples = bench.data(a_round * max(1, 49_152 // a_round))
-    wanted = 30 + repeats * 50
+    data, samples = bench.data(a_round * 3)
+    wanted = 40 + repeats * 60
     flags = network.flags(-(-wanted * a_round // samples), network.rate)
     at = flags.index("--log-steps")
     flags[at + 1] = 1
@@ -147,7 +156,7 @@ def faults(bench):
         while run.running.poll() is None and time.monotonic() < limit:
             time.sleep(0.05)
         if run.running.returncode != 0:
-            raise run.failed(f"the run ended with code {run.running.returncode}: {run.tail()}")
+            raise Failed(f"the run ended with code {run.running.returncode}: {run.tail()}")
         summary = json.loads((run.out / "summary.json").read_text())
     finally:
         bench.lan.kill(run.running, *run.workers)
@@ -170,11 +179,9 @@ def faults(bench):
           f"{max(again for _, again in coordinators)} | {shown} |", flush=True)
 
 
-def sweep(bench):
+def sweep(bench, network):
     """32 whole runs on all workers against one."""
-    from lan import NETWORKS, Failed
-
-    options, network = bench.options, NETWORKS["small"]
+    options = bench.options
     listed = subprocess.run([options.programs / "nn", "sweep", "--help"], capture_output=True, text=True)
     if listed.returncode != 0:
         raise Failed("this nn has no `nn sweep`")

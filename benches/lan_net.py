@@ -39,6 +39,10 @@ class Unusable(Exception):
     """What is missing on this machine, and what to do about it."""
 
 
+class Failed(Exception):
+    """Why a row has no figures."""
+
+
 def run(*command, check=True):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
     if check and done.returncode != 0:
