@@ -388,6 +388,23 @@ class Bench:
         flags = NETWORKS[name].flags(epochs, rate) + ["--schedule", "wsd", "--warmup-steps", 60, "--seed", seed]
         return flags + (rounds_flags(replicas, self.options.bits, momentum) if replicas > 1 else [])
 
+    def validated(self, name, replicas, rate, momentum, epochs):
+        """The accuracy on validation samples, the mean of the seeds, in percent."""
+        accuracies = []
+        for seed in self.options.seeds:
+            out = self.out()
+            flags = [*self.arm(name, replicas, rate, momentum, epochs, seed), "--validation-fraction", 0.1, "--out", out]
+            command = self.command("nn", self.source, flags, "train")
+            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=self.environment)
+            if done.returncode == 1:
+                return 0.0  # it diverged
+            if done.returncode != 0:
+                raise Unusable(f"nn train: {done.stderr.strip()[-600:]}")
+            last = (out / "metrics.jsonl").read_text().splitlines()[-1]
+            accuracies.append(json.loads(last)["validation_accuracy"] * 100)
+            shutil.rmtree(out)
+        return sum(accuracies) / len(accuracies)
+
     def choose(self, target):
         """Rates and epochs of each arm: the shortest run that reaches the target on validation samples, at full speed."""
         chosen = {}
@@ -396,25 +413,19 @@ class Bench:
             for replicas in [1, *self.options.workers]:
                 best, momentum = (network.best, None) if replicas == 1 else network.rounds[replicas]
                 for epochs in range(1, self.options.most_epochs + 1):
-                    tried = []
-                    for rate in (best * 0.7, best, best * 1.4):
-                        accuracies = []
-                        for seed in self.options.seeds:
-                            out = self.out()
-                            flags = [*self.arm(name, replicas, round(rate, 4), momentum, epochs, seed), "--validation-fraction", 0.1, "--out", out]
-                            command = self.command("nn", self.source, flags, "train")
-                            done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=self.environment)
-                            if done.returncode != 0:
-                                raise Unusable(f"nn train: {done.stderr.strip()[-600:]}")
-                            last = (out / "metrics.jsonl").read_text().splitlines()[-1]
-                            accuracies.append(json.loads(last)["validation_accuracy"] * 100)
-                            shutil.rmtree(out)
-                        tried.append((sum(accuracies) / len(accuracies), round(rate, 4)))
-                    accuracy, rate = max(tried)
+                    # Three rates, and further ones while the best is at an edge.
+                    tried, queue = {}, [-1, 0, 1]
+                    while queue:
+                        for power in queue:
+                            tried[power] = self.validated(name, replicas, round(best * 1.4**power, 4), momentum, epochs)
+                        top = max(tried, key=tried.get)
+                        queue = [power for power in (top - 1, top + 1) if power not in tried and abs(power) < 5]
+                    accuracy, rate = tried[top], round(best * 1.4**top, 4)
                     print(f"{network.name}, {replicas} replicas, {epochs} epochs: {accuracy:.2f} % of the validation samples at {rate}", flush=True)
                     if accuracy >= target:
                         chosen.setdefault(name, {})[str(replicas)] = {"rate": rate, "momentum": momentum, "epochs": epochs, "validation": accuracy}
                         break
+                    best *= 1.4**top
         Path(self.options.choose).write_text(json.dumps({"target": target, "chosen": chosen}, indent=1) + "\n")
         self.facts["chosen"] = chosen
 
@@ -544,12 +555,24 @@ def checked(lan, options):
     return {"links": facts[0], "quotas": facts[1]}
 
 
+def busy_share(seconds=1.0):
+    """The share of this machine's cores that others use."""
+    read = lambda: [int(word) for word in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+    before = read()
+    time.sleep(seconds)
+    spent = [after - start for start, after in zip(before, read())]
+    return 1 - (spent[3] + spent[4]) / max(1, sum(spent))
+
+
 def main():
     options = arguments()
+    busy = busy_share()
+    if busy > 0.1 and not options.choose:
+        print(f"lan: other programs use {busy:.0%} of this machine; do not believe the figures", flush=True)
     try:
         with tempfile.TemporaryDirectory(prefix="nn-lan-") as folder, Lan(max(options.workers), options.share) as lan:
             bench = Bench(options, lan, folder)
-            bench.facts |= {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "share": options.share, "reference": options.reference}
+            bench.facts |= {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "share": options.share, "reference": options.reference, "busy_before": round(busy, 3)}
             if not options.choose:
                 bench.facts["check"] = checked(lan, options)
             if options.choose:
