@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 
+from lan_bench import NETWORKS, rounds_flags
 from lan_net import Failed, median
 
 ROUND_STEPS = 32
@@ -130,11 +131,11 @@ class Rounds:
         return took, sum(step > least for step in before)
 
 
-def faults(bench, networks, rounds_flags):
+def faults(bench):
     """SIGKILL of a worker and of the coordinator in mid-round."""
     # Without rounds this mode only shows that it works; the bytes of a step would take seconds for the larger network.
     name = "middle" if bench.has_rounds else "small"
-    network, number, repeats = networks[name], max(bench.options.workers), bench.options.repeats
+    network, number, repeats = NETWORKS[name], max(bench.options.workers), bench.options.repeats
     k = bench.calibrate(name)[0]
     bench.lan.shape(bench.options.links[0] * 1e9 / k)
     if bench.has_rounds:
@@ -179,7 +180,7 @@ def faults(bench, networks, rounds_flags):
           f"{max(again for _, again in coordinators)} | {shown} |", flush=True)
 
 
-def sweep(bench, network):
+def sweep(bench):
     """32 whole runs on all workers against one."""
     options = bench.options
     listed = subprocess.run([options.programs / "nn", "sweep", "--help"], capture_output=True, text=True)
