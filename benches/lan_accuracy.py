@@ -9,7 +9,7 @@ from lan_bench import NETWORKS, rounds_flags
 from lan_net import Unusable, median
 
 
-def arm(bench, name, replicas, rate, momentum, epochs, seed):
+def arm_flags(bench, name, replicas, rate, momentum, epochs, seed):
     flags = NETWORKS[name].flags(epochs, rate) + ["--schedule", "wsd", "--warmup-steps", 60, "--seed", seed]
     return flags + (rounds_flags(replicas, bench.options.bits, momentum) if replicas > 1 else [])
 
@@ -19,7 +19,7 @@ def validated(bench, name, replicas, rate, momentum, epochs):
     accuracies = []
     for seed in bench.options.seeds:
         out = bench.out()
-        flags = [*arm(bench, name, replicas, rate, momentum, epochs, seed), "--validation-fraction", 0.1, "--out", out]
+        flags = [*arm_flags(bench, name, replicas, rate, momentum, epochs, seed), "--validation-fraction", 0.1, "--out", out]
         command = bench.command("nn", bench.source, flags, "train")
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=bench.environment)
         if done.returncode == 1:
@@ -75,7 +75,7 @@ def time_to(bench, target):
                     continue
                 times, accuracies, same = [], [], True
                 for seed in bench.options.seeds:
-                    flags = arm(bench, name, replicas, arm["rate"], arm["momentum"], arm["epochs"], seed)
+                    flags = arm_flags(bench, name, replicas, arm["rate"], arm["momentum"], arm["epochs"], seed)
                     limit = 600 + 5 * arm["epochs"] * 60_000 / network.batch * step
                     lines, summary = (bench.cluster(replicas, bench.source, flags, limit) if replicas > 1
                                       else busy(bench, flags, limit))
