@@ -202,7 +202,8 @@ def arguments():
             if word not in known:
                 parser.error(f"{what} `{word}` is not one of {', '.join(known)}")
     if (max(options.workers) + 1) * options.share > (os.cpu_count() or 1):
-        parser.error(f"{max(options.workers) + 1} machines of {options.share} cores do not fit into {os.cpu_count()} cores; lower --share or --workers")
+        parser.error(f"{max(options.workers) + 1} machines of {options.share} cores do not fit into {os.cpu_count()} cores; "
+                     "lower --share or --workers")
     if options.to and not options.choice:
         parser.error("--to needs --choice FILE; --choose FILE makes it")
     for program in ("nn", "nn-coord", "nn-worker"):
@@ -216,9 +217,11 @@ def checked(lan, options):
     rates = [1e9 * gigabit / 4 for gigabit in options.links]
     facts = check(lan, rates, 0.5 if options.quick else 2.0)
     for link in facts[0]:
-        print(f"link: asked {link['asked_mbit']:.1f} Mbit/s; one connection carries {link['up_mbit']:.1f} up and {link['down_mbit']:.1f} down, without headers")
+        print(f"link: asked {link['asked_mbit']:.1f} Mbit/s; one connection carries {link['up_mbit']:.1f} up and "
+              f"{link['down_mbit']:.1f} down, without headers")
     for burst in facts[1]:
-        print(f"quota: {burst['computing_ms']} ms of computing should take {burst['expected_ms']:.1f} ms at {lan.share} of a core, and takes {burst['took_ms']:.1f}")
+        print(f"quota: {burst['computing_ms']} ms of computing should take {burst['expected_ms']:.1f} ms at {lan.share} of a core, "
+              f"and takes {burst['took_ms']:.1f}")
     sys.stdout.flush()
     return {"links": facts[0], "quotas": facts[1]}
 
@@ -240,7 +243,8 @@ def main():
     try:
         with tempfile.TemporaryDirectory(prefix="nn-lan-") as folder, Lan(max(options.workers), options.share) as lan:
             bench = Bench(options, lan, folder)
-            bench.facts |= {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "share": options.share, "reference": options.reference, "busy_before": round(busy, 3)}
+            bench.facts |= {"date": datetime.date.today().isoformat(), "cores": os.cpu_count(), "share": options.share,
+                            "reference": options.reference, "busy_before": round(busy, 3)}
             if not options.choose:
                 bench.facts["check"] = checked(lan, options)
             if options.choose:

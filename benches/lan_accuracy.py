@@ -86,8 +86,10 @@ def time_to(bench, target):
                 took = median(times)
                 base = base or took
                 reached = sum(accuracy >= target for accuracy in accuracies)
-                bench.facts["rows"].append({"network": network.name, "target": target, "link_gbit": gigabit, "replicas": replicas, **arm, "seconds": times,
-                                           "test_accuracy": accuracies, "same_hash": same, "times_sooner": base / took})
+                bench.facts["rows"].append({
+                    "network": network.name, "target": target, "link_gbit": gigabit, "replicas": replicas, **arm, "seconds": times,
+                    "test_accuracy": accuracies, "same_hash": same, "times_sooner": base / took,
+                })
                 if not same:
                     bench.wrong.append(f"{network.name}, {replicas} replicas")
                 print(f"| {network.name} | {'' if replicas == 1 else f'{gigabit * 1e3:g} Mbit/s'} | {replicas} | {arm['rate']} | {arm['epochs']} | "

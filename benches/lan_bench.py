@@ -237,12 +237,15 @@ class Bench:
         step = 1e3 * network.batch / among
         k = step / reference
         fact = {"network": network.name, "batch": network.batch, "share": share, "step_alone_ms": 1e3 * network.batch / alone,
-                "step_among_busy_ms": step, "reference_ms": reference, "k": k, "same_hash": results[0][1]["params_sha256"] == self.reference(data, flags)}
+                "step_among_busy_ms": step, "reference_ms": reference, "k": k,
+                "same_hash": results[0][1]["params_sha256"] == self.reference(data, flags)}
         self.facts.setdefault("calibration", []).append(fact)
-        print(f"calibration: {network.name}, mini-batch {network.batch}: a step takes {fact['step_alone_ms']:.2f} ms alone and {step:.2f} ms beside "
-              f"{len(machines) - 1} busy machines; the real machine's {reference:.2f} ms; k = {k:.2f}: 1 Gbit/s becomes {1e3 / k:.0f} Mbit/s", flush=True)
+        print(f"calibration: {network.name}, mini-batch {network.batch}: a step takes {fact['step_alone_ms']:.2f} ms alone and "
+              f"{step:.2f} ms beside {len(machines) - 1} busy machines; the real machine's {reference:.2f} ms; k = {k:.2f}: "
+              f"1 Gbit/s becomes {1e3 / k:.0f} Mbit/s", flush=True)
         if abs(fact["step_alone_ms"] / step - 1) > 0.15:
-            print("calibration: alone and beside others differ by more than 15 %: gains are against a machine beside others; is this machine quiet?", flush=True)
+            print("calibration: alone and beside others differ by more than 15 %: gains are against a machine beside others; "
+                  "is this machine quiet?", flush=True)
         if not fact["same_hash"]:
             self.wrong.append(f"{network.name}, one machine")
         self.scale[name] = (k, among, step / 1e3)

@@ -14,16 +14,17 @@ SWEEP = """\
 # 32 runs of 784-128-10: eight rates, four seeds.
 data = "{data}"
 recipe = "book"
-hidden = "128"
+hidden = [128]
 activation = "relu"
 cost = "cross-entropy"
 batch-size = 32
 epochs = {epochs}
-threads = 1
 
 [grid]
 learning-rate = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4]
-seed = [1, 2, 3, 4]
+
+[sweep]
+seeds = 4
 """
 
 
@@ -175,9 +176,10 @@ def faults(bench):
     print("| --- | ---: | ---: | ---: | ---: | --- |")
     lost, took = [lost for lost, _, _ in workers], [took for took, _ in coordinators]
     shown = "yes" if same else "**no**"
-    print(f"| a worker is killed: the {word} takes longer by | {median(lost):.3f} | {max(lost):.3f} | {median(lost) / k:.3f} | | {shown} |")
-    print(f"| the coordinator is killed, and resumed at once: until the next new {word} | {median(took):.3f} | {max(took):.3f} | {median(took) / k:.3f} | "
-          f"{max(again for _, again in coordinators)} | {shown} |", flush=True)
+    print(f"| a worker is killed: the {word} takes longer by | {median(lost):.3f} | {max(lost):.3f} | {median(lost) / k:.3f} "
+          f"| | {shown} |")
+    print(f"| the coordinator is killed, and resumed at once: until the next new {word} | {median(took):.3f} | {max(took):.3f} "
+          f"| {median(took) / k:.3f} | {max(again for _, again in coordinators)} | {shown} |", flush=True)
 
 
 def sweep(bench):
@@ -200,7 +202,8 @@ def sweep(bench):
         out = bench.out()
         with bench.log() as log:
             workers = bench.workers(number, data, log, "--stay")
-            command = [options.programs / "nn", "sweep", "--config", config, "--listen", f"{bench.lan.address('c')}:7654", "--insecure", "--out", out]
+            command = [options.programs / "nn", "sweep", "--config", config, "--out", out, "--insecure", "--listen",
+                       f"{bench.lan.address('c')}:7654"]
             begun = time.monotonic()
             running = bench.lan.start("c", command, env=bench.environment, stdout=log, stderr=log)
             try:
@@ -218,13 +221,16 @@ def sweep(bench):
     runs, wrong = sorted(path.parent for path in out.glob("**/summary.json")), 0
     for folder in runs:
         again = bench.out()
-        subprocess.run([options.programs / "nn", "train", "--config", folder / "run.toml", "--out", again, "--quiet"], check=True, env=bench.environment)
-        wrong += json.loads((again / "summary.json").read_text())["params_sha256"] != json.loads((folder / "summary.json").read_text())["params_sha256"]
+        command = [options.programs / "nn", "train", "--config", folder / "run.toml", "--out", again, "--quiet"]
+        subprocess.run(command, check=True, env=bench.environment)
+        first, second = (json.loads((one / "summary.json").read_text())["params_sha256"] for one in (folder, again))
+        wrong += first != second
         shutil.rmtree(again)
     if wrong or len(runs) != 32:
         bench.wrong.append(f"{wrong} of {len(runs)} runs of the sweep (32 expected)")
     one, many = times[1], times[max(options.workers)]
-    bench.facts["sweep"] = {"k": k, "runs": len(runs), "epochs": epochs, "samples": samples, "seconds": times, "times_as_fast": one / many, "wrong": wrong}
+    bench.facts["sweep"] = {"k": k, "runs": len(runs), "epochs": epochs, "samples": samples, "seconds": times,
+                            "times_as_fast": one / many, "wrong": wrong}
     print("\n| runs | epochs each | 1 worker | " + f"{max(options.workers)} workers | × as fast | runs with the weights of nn train |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     print(f"| {len(runs)} | {epochs} | {one / k:.1f} s | {many / k:.1f} s | {one / many:.2f} | {len(runs) - wrong} |", flush=True)
