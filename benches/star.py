@@ -150,7 +150,7 @@ def tables(options):
                 cells = "".join(f"{gain:8.2f}{one.bound() or ' ' if one.workers > 1 else ' '}" for gain, one in zip(gains, stars))
                 # A synchronous step of ever more machines computes in no time, and still moves the bytes of all.
                 end = f"{star.ceiling():10.1f}" if way == "rounds" else "          "
-                print(f"{name:{width}}{step * 1e3:9g}{link:8g} {way:8}{cells}{end}")
+                print(f"{name:{width}}{step * 1e3:9g}{link:8g} {way:8}{cells}{end}".rstrip())
                 if way == "rounds":
                     curves.append((f"{name}, {link:g} Gbit/s", gains))
     print("\nw: the coordinator's port takes the most time of a round; c: its processor does; else the machines' steps do")
