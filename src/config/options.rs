@@ -165,6 +165,11 @@ options! {
                 .within(1..=MAX_BATCH_SIZE)
                 .example(32)
                 .common();
+            /// Train in rounds of H steps, for slow networks, or auto: see Rounds
+            ///
+            /// Replicas take so many steps each before their differences are averaged; with auto, H grows from 8 to 64. Without
+            /// rounds, every mini-batch is shared among all threads and workers
+            rounds: Option<RoundSteps> = unset().example(RoundSteps(None)).common();
             /// Rule that updates the weights
             optimizer: Option<OptimizerName> =
                 derived(recipes::optimizer_in_words()).example(OptimizerName::AdamW).common();
@@ -232,20 +237,17 @@ options! {
                 .only_with("schedule", &[ScheduleName::Wsd]);
         }
         "Rounds" {
-            /// Train in rounds, for slow networks and small ones: replicas take H steps each before they are averaged
-            ///
-            /// With auto, H grows from 8 to 64. Without it, every mini-batch is shared among all threads and workers
-            rounds: Option<RoundSteps> = unset().example(RoundSteps(None)).common();
             /// Replicas in a round, a power of two; best as many as workers
             replicas: Option<u32> = derived(rounds::REPLICAS.to_string())
                 .takes("R")
                 .within(1..=u64::from(MAX_REPLICAS))
                 .example(rounds::REPLICAS);
             /// Bits of a number on the way to the coordinator: 32 exact, 8 for any network, 4 for slow links
-            delta_bits: DeltaBits = default(DeltaBits::Eight);
+            delta_bits: Option<DeltaBits> = derived(DeltaBits::Eight.to_string()).example(DeltaBits::Eight);
             /// Learning rate ν of the step at the end of a round
-            outer_learning_rate: f32 =
-                default(Rounds::OUTER_LEARNING_RATE).within(Interval::Positive(MAX_LEARNING_RATE));
+            outer_learning_rate: Option<f32> = derived(format!("{:?}", Rounds::OUTER_LEARNING_RATE))
+                .within(Interval::Positive(MAX_LEARNING_RATE))
+                .example(Rounds::OUTER_LEARNING_RATE);
             /// Momentum μ of the step at the end of a round
             outer_momentum: Option<f32> = derived(rounds::outer_momentum_in_words())
                 .within(Interval::FromZeroBelow(1.0))
