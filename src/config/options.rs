@@ -165,7 +165,7 @@ options! {
                 .within(1..=MAX_BATCH_SIZE)
                 .example(32)
                 .common();
-            /// Train in rounds of H steps, for slow networks, or auto: see Rounds
+            /// Train in rounds of H steps: auto for slow networks
             ///
             /// Replicas take so many steps each before their differences are averaged; with auto, H grows from 8 to 64. Without
             /// rounds, every mini-batch is shared among all threads and workers
