@@ -36,6 +36,7 @@ mod recipes;
 pub(crate) mod run_file;
 mod security;
 mod settings;
+mod sweep;
 mod table;
 mod train;
 mod value;
@@ -64,6 +65,7 @@ pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };
 pub use settings::{Settings, validate};
+pub use sweep::{SweepArgs, SweepConfig, SweepOptions, SweepRun};
 pub use table::{Given, Options};
 pub use train::{Asked, TrainArgs, TrainConfig};
 pub use value::{Value, Wrong};

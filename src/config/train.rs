@@ -91,6 +91,8 @@ pub struct TrainConfig {
     pub quiet: bool,
     /// Whether workers compute, and this program coordinates.
     pub is_of_coordinator: bool,
+    /// Whether the run is one of many, whose results are compared.
+    pub is_of_sweep: bool,
     /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
     pub(super) program: Option<String>,
     settings: Settings,
@@ -125,6 +127,7 @@ impl From<Settings> for TrainConfig {
             eval_every,
             quiet,
             is_of_coordinator: false,
+            is_of_sweep: false,
             checkpoint_seconds,
             checkpoint_steps,
             keep_checkpoints,

@@ -65,7 +65,7 @@ pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combi
 pub use names::Named;
 pub use optimizer::{Before, OptimizerState, StepInputs};
 pub use params::{LayerLayout, layout};
-pub use random::{Purpose, initial_parameters, permutation};
+pub use random::{Purpose, initial_parameters, permutation, uniform};
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Schedule, ScheduleName, ScheduleShape, Task,
