@@ -156,18 +156,18 @@ mod tests {
         let by = By { set: "validation", kind: Kind::Accuracy };
         let score = |value: f64, loss: f64| by.score_of(Some(value), Some(loss));
         let scores = [
-            (0, score(0.8, 1.0)),
-            (0, score(0.9, 1.0)),
+            (0, score(0.75, 1.0)),
+            (0, score(1.0, 1.0)),
             (1, score(0.95, 0.2)),
             (1, by.score_of(None, None)),
-            (2, score(0.85, 0.9)),
-            (2, score(0.85, 0.9)),
+            (2, score(0.875, 0.9)),
+            (2, score(0.875, 0.9)),
         ];
         let ranked = ranked(by, scores);
         assert_eq!(ranked.iter().map(|r| r.configuration).collect::<Vec<_>>(), [2, 0, 1]);
         assert_eq!(ranked[0].spread, Some(0.0));
-        // √((0.05² + 0.05²) / 1)
-        assert!((ranked[1].spread.unwrap() - 0.070_710_678).abs() < 1e-8);
+        // √((0.125² + 0.125²) / 1)
+        assert!((ranked[1].spread.unwrap() - 0.176_776_695).abs() < 1e-8);
         assert_eq!(ranked[2].score.value, None);
         let by = By { set: "test", kind: Kind::Rmse };
         let ranked =
