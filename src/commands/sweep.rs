@@ -8,19 +8,26 @@
 //! | `rank.rs` | the figure that compares runs; configurations in the order of their means |
 //! | `stages.rs` | from stage to stage: all runs, or those that successive halving leaves |
 //! | `here.rs` | runs side by side in this process |
+//! | `there.rs`, `door.rs` | runs on workers: what they are given and what they send; the door that they come through |
 //! | `table.rs` | the live table and the closing text |
 
 mod board;
+mod door;
 mod folder;
 mod here;
 mod plan;
 mod rank;
 mod stages;
 mod table;
+mod there;
+
+use std::sync::Arc;
 
 use self::board::Board;
+use self::door::Open;
 use self::folder::SweepFolder;
 use self::plan::Plan;
+use self::there::Counter;
 use crate::clock::Clock;
 use crate::config::SweepConfig;
 use crate::failure::{Failure, write_stdout};
@@ -32,12 +39,14 @@ use crate::signals::StopFlag;
 pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let stop = StopFlag::install()?;
-    let folder = SweepFolder::open(config)?;
+    // The port is bound first, so that one in use is reported at once.
+    let door = config.listen.as_ref().map(|(listen, security)| Open::bind(listen, security)).transpose()?;
+    let folder = Arc::new(SweepFolder::open(config)?);
     let say = |text: String| {
         if config.quiet { Ok(()) } else { above(|| write_stdout(format!("{text}\n"))) }
     };
-    let plan = Plan::check(config, &stop)?;
-    let board = Board::new(&plan, config, folder.begin(&plan, config)?);
+    let plan = Arc::new(Plan::check(config, &stop)?);
+    let board = Arc::new(Board::new(&plan, config, folder.begin(&plan, config)?));
     say(plan.in_words(config, &folder))?;
     if let Some(advice) = plan.by.advice() {
         warn(advice);
@@ -47,7 +56,21 @@ pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
         say(format!("{} of {} are done already", done, counted(plan.runs.len(), "run")))?;
     }
     folder.write(&board)?;
-    let result = stages::run(&plan, &board, &folder, config, &stop);
+    let result = match door {
+        None => stages::run(&plan, &board, &folder, config, &stop, |tasks| {
+            here::run(tasks, &plan, &board, &folder, config, &stop)
+        }),
+        Some(door) => {
+            let counter =
+                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone());
+            let counter = Arc::new(counter);
+            say(door.in_words())?;
+            let serving = door.serve(counter.clone(), config.quiet)?;
+            let result = stages::run(&plan, &board, &folder, config, &stop, |tasks| counter.run(tasks));
+            counter.close();
+            serving.finish().and(result)
+        }
+    };
     board.conclude(clock.now(), stop.is_set());
     folder.write(&board)?;
     result?;

@@ -10,6 +10,7 @@ mod meter;
 mod observer;
 mod output;
 mod recorder;
+mod stage;
 mod vigil;
 mod writer;
 
@@ -27,6 +28,7 @@ pub(in crate::commands) use self::observer::Watch;
 use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
+pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
 use super::{isa, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
@@ -317,9 +319,9 @@ fn is_done(outcome: Outcome, finished: &Finished) -> bool {
     outcome == Outcome::Complete || finished.ending.is_some()
 }
 
-/// The manifest of a run that may begin later.
-pub(in crate::commands) fn planned(config: &TrainConfig, data: &Data) -> Result<Manifest, Failure> {
-    Ok(manifest(config, data)?.0)
+/// The manifest of a run that may begin later, and the text of its `run.toml`.
+pub(in crate::commands) fn planned(config: &TrainConfig, data: &Data) -> Result<(Manifest, String), Failure> {
+    manifest(config, data)
 }
 
 /// The manifest of the run, which is everything that decides its weights, and the text of its `run.toml`.

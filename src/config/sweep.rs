@@ -24,6 +24,7 @@ use super::options::{ConfigOptions, TrainOptions};
 use super::origins::Origins;
 use super::print::print;
 use super::run_file;
+use super::security::{ServerSecurity, ServerSecurityConfig, ServerSecurityOptions};
 use super::settings::validate;
 use super::table::{Options as _, options};
 use super::train::{Asked, TrainArgs, TrainConfig};
@@ -36,7 +37,10 @@ options! {
     /// What `nn sweep` is told beside the options of its runs. Those of the heading "Sweep" may stand in the table
     /// `[sweep]` of the file.
     SweepOptions => Sweep {
+        group security: ServerSecurityOptions => ServerSecurity;
         "Sweep" {
+            /// Address and port to listen on for workers, such as 0.0.0.0:7654, which then train the runs
+            listen: Option<String> = unset().takes("ADDR").example("0.0.0.0:7654".into()).common();
             /// Repeat every run with N seeds: its own, and those that follow
             seeds: Option<u64> = unset().within(1..=MAX_RUNS).example(3).common();
             /// Cross-validation: divide the training samples into N parts, and repeat every run with each held out
@@ -79,6 +83,8 @@ pub struct SweepConfig {
     pub overwrite: bool,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// The address to listen on for workers, and who may join; `None` to train here.
+    pub listen: Option<(String, ServerSecurityConfig)>,
     /// Runs side by side, and the threads of each.
     pub parallel: (usize, NonZeroUsize),
     /// Whether the two were asked for.
@@ -144,7 +150,13 @@ impl SweepArgs {
         let base = parse_beside(&name, &text, &TABLES)?;
         let (mut given, origins) = environment.complete(flags, Some(base))?;
         let (options, own) = environment.complete(options, Some(drawn.own(&name)?))?;
-        let Sweep { seeds, folds, parallel } = options.check(&own)?;
+        let Sweep { security, listen, seeds, folds, parallel } = options.check(&own)?;
+        let security = security.resolve(&own)?;
+        if listen.is_none() && security != ServerSecurityConfig::default() {
+            return Err(Failure::usage("certificates and tokens have no effect without --listen")
+                .help("add --listen, or take them out"));
+        }
+        let listen = listen.map(|listen| (listen, security));
         if source.print_config {
             return Ok(Asked::Print(print(&validate(&given, &origins)?)?));
         }
@@ -180,6 +192,7 @@ impl SweepArgs {
         Ok(Asked::Run(Box::new(SweepConfig {
             runs,
             halving,
+            listen,
             out,
             numbered,
             resume,

@@ -139,6 +139,19 @@ impl From<Settings> for TrainConfig {
 }
 
 impl TrainConfig {
+    /// A run that another machine has ordered by the text of its `run.toml`, in a folder of this machine. The data is not
+    /// read from where the text says.
+    ///
+    /// # Errors
+    /// Exit code 2 if the text is not that of a run.
+    pub fn ordered(text: &str, out: &Path, resume: bool, threads: NonZeroUsize) -> Result<Self, Failure> {
+        let (mut options, origins) = file::parse("the coordinator's run.toml", text)?;
+        (options.out, options.resume, options.overwrite) = (Some(out.to_owned()), Some(resume), Some(false));
+        let mut config = Self::from(validate(&options, &origins)?);
+        (config.quiet, config.threads, config.is_of_sweep) = (true, threads, true);
+        Ok(config)
+    }
+
     /// What is trained and how, for data of which these facts are known.
     ///
     /// # Errors

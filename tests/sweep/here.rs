@@ -1,34 +1,12 @@
-//! `nn sweep`, driven through the real program: each of its runs is what `nn train` gives.
-
-#[path = "common/mod.rs"]
-mod common;
+//! Runs side by side in one process.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use common::{Place, Running, noise};
 use serde_json::Value;
 
-/// The state of a sweep.
-fn sweep(place: &Place, out: &str) -> Value {
-    let path = place.at(out).join("sweep.json");
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
-}
-
-fn runs(sweep: &Value) -> &Vec<Value> {
-    sweep["runs"].as_array().unwrap()
-}
-
-/// Flowers of two kinds, with overlap.
-fn table(rows: usize) -> String {
-    let mut text = String::from("a,b,kind\n");
-    for row in 0..rows {
-        let (a, b) = (noise(2 * row) * 2.0 - 1.0, noise(2 * row + 1) * 2.0 - 1.0);
-        let kind = if a + 0.7 * b + 0.4 * (noise(7 * row + 5) - 0.5) > 0.2 { "rose" } else { "tulip" };
-        text += &format!("{a:.4},{b:.4},{kind}\n");
-    }
-    text
-}
+use crate::common::{self, Place, Running};
+use crate::{runs, sweep, table};
 
 #[test]
 fn every_run_of_a_grid_has_the_weights_of_nn_train() {

@@ -193,6 +193,12 @@ impl Board {
         (entry.state, entry.place) = (State::Running, place);
     }
 
+    /// A run waits again, since its worker is lost.
+    pub(super) fn wait(&self, run: usize) {
+        let entry = &mut self.lock().entries[run];
+        (entry.state, entry.place) = (State::Waiting, None);
+    }
+
     /// A run has done an epoch; `line` is that of its log.
     pub(super) fn epoch(&self, run: usize, epoch: u64, line: &Value) {
         let score = self.by.score(line);

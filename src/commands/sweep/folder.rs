@@ -165,6 +165,14 @@ impl SweepFolder {
         })
     }
 
+    /// The summary of a run that is over, although the board may not say so: the sweep was killed just then.
+    pub(super) fn finished(&self, run: usize, plan: &Plan) -> Option<Value> {
+        let _ = Occupant::of(&self.of_run(run))?;
+        let summary = self.summary(run)?;
+        let over = matches!(summary["outcome"].as_str(), Some("complete" | "early-stopped" | "diverged"));
+        (over && summary["config_hash"] == plan.runs[run].manifest.hash().as_str()).then_some(summary)
+    }
+
     /// The summary of a run, if it has one.
     pub(super) fn summary(&self, run: usize) -> Option<Value> {
         let bytes = fs::read(self.of_run(run).join("summary.json")).ok()?;

@@ -1,22 +1,19 @@
 //! Runs side by side in this process, each just as `nn train` does it.
 
 use std::collections::VecDeque;
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
-
-use nn_engine::{EpochReport, Outcome, Snapshot, StepReport, local};
 
 use super::board::{Board, Ended, Entry, State};
 use super::folder::SweepFolder;
 use super::plan::Plan;
 use super::stages::Task;
 use super::table;
-use crate::commands::train::{Job, Watch};
+use crate::commands::train::Stage;
 use crate::config::SweepConfig;
-use crate::failure::{Failure, FailureKind, write_stdout};
+use crate::failure::{Failure, write_stdout};
 use crate::progress::{Table, about, above};
 use crate::signals::StopFlag;
 use crate::store::runs::Occupant;
@@ -110,41 +107,16 @@ impl Shared<'_> {
         let Task { run, until } = task;
         let planned = &self.plan.runs[run];
         let out = self.folder.of_run(run);
-        let occupant = Occupant::of(&out);
-        // A run that ended just before the sweep was killed is not in `sweep.json`.
-        if occupant.is_some()
-            && let Some(summary) = self.folder.summary(run)
-            && matches!(summary["outcome"].as_str(), Some("complete" | "early-stopped" | "diverged"))
-            && summary["config_hash"] == planned.manifest.hash().as_str()
-        {
+        if let Some(summary) = self.folder.finished(run, self.plan) {
             return Ok(Ended::Finished(summary));
         }
+        let occupant = Occupant::of(&out);
         let resume = occupant.as_ref().is_some_and(|occupant| occupant.resumable);
         let mut config = planned.run.config(&out, resume, self.config.parallel.1)?;
         config.overwrite = occupant.is_some() && !resume;
-        let data = self.plan.data(run).clone();
-        let Job { mut engine, watch, train, rest } =
-            match Job::prepare_with(&config, self.stop.clone(), Some(data)) {
-                // It was stopped before it began, and nothing is lost.
-                Err(failure) if failure.kind() == FailureKind::Interrupted => {
-                    return Ok(Ended::Stopped(None));
-                }
-                prepared => prepared?,
-            };
-        let pause = until.map(|epochs| epochs * engine.manifest().steps_per_epoch());
-        let is_paused = |steps: u64| pause.is_some_and(|pause| steps >= pause);
-        let (name, board) = (SweepFolder::name(run), self.board);
-        let mut observed = Observed { watch, run, name, pause, board };
-        let outcome = if observed.watch.is_over() || is_paused(engine.steps_done()) {
-            Outcome::Stopped
-        } else {
-            local::run(&mut engine, &train, &mut observed).map_err(Failure::data)?
-        };
-        let concluded = rest.conclude(&config, &engine, observed.watch, outcome);
-        let paused = is_paused(engine.steps_done());
-        if !matches!(outcome, Outcome::Diverged { .. }) {
-            concluded?;
-        }
+        let (data, label) = (self.plan.data(run).clone(), SweepFolder::name(run));
+        let stage = Stage { config: &config, stop: self.stop.clone(), data, until, label };
+        let paused = stage.train(|| {}, |epoch, line| self.board.epoch(run, epoch, line))?;
         let Some(summary) = self.folder.summary(run) else {
             return Ok(Ended::Stopped(None));
         };
@@ -153,47 +125,5 @@ impl Shared<'_> {
             _ if paused => Ended::Paused(summary),
             _ => Ended::Stopped(Some(summary)),
         })
-    }
-}
-
-/// Observes a run as [`Watch`] does, tells the board, and pauses at the end of a stage.
-struct Observed<'a> {
-    watch: Watch,
-    run: usize,
-    name: String,
-    pause: Option<u64>,
-    board: &'a Board,
-}
-
-impl local::Observer for Observed<'_> {
-    fn now(&mut self) -> Duration {
-        self.watch.now()
-    }
-
-    fn weights(&mut self, report: &StepReport, params: &[f32]) {
-        self.watch.weights(report, params);
-    }
-
-    fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
-        let flow = self.watch.step(report);
-        if self.pause.is_some_and(|pause| report.step.0 + 1 >= pause) { ControlFlow::Break(()) } else { flow }
-    }
-
-    fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
-        let Self { watch, name, .. } = self;
-        about(name, || watch.epoch(report, params));
-        self.board.epoch(self.run, report.epoch + 1, self.watch.last_line());
-    }
-
-    fn keeps(&mut self) -> bool {
-        self.watch.keeps()
-    }
-
-    fn ends(&mut self) -> bool {
-        self.watch.ends()
-    }
-
-    fn snapshot(&mut self, snapshot: Snapshot) {
-        self.watch.snapshot(snapshot);
     }
 }

@@ -31,6 +31,9 @@ pub(super) struct Planned {
     pub(super) run: SweepRun,
     /// What decides its weights; the epochs may be open, if a time is given.
     pub(super) manifest: Manifest,
+    /// The text of its `run.toml`.
+    pub(super) options: String,
+    pub(super) keep_checkpoints: usize,
     /// Its data, among those of the plan.
     reading: usize,
 }
@@ -41,6 +44,13 @@ struct Reading {
     source: String,
     options: LoadOptions,
     data: Data,
+}
+
+impl Planned {
+    /// Which of the plan's data it has.
+    pub(super) fn reading(&self) -> usize {
+        self.reading
+    }
 }
 
 impl Plan {
@@ -69,15 +79,16 @@ impl Plan {
                     readings.len() - 1
                 }
             };
-            let manifest = planned(&asked, &readings[reading].data).map_err(within)?;
-            runs.push(Planned { run: run.clone(), manifest, reading });
+            let (manifest, text) = planned(&asked, &readings[reading].data).map_err(within)?;
+            let (run, keep_checkpoints) = (run.clone(), asked.keep_checkpoints);
+            runs.push(Planned { run, manifest, options: text, keep_checkpoints, reading });
             if stop.is_set() {
                 return Err(Failure::interrupted("interrupted before the first run began"));
             }
         }
         let needs = runs.iter().map(|run| memory::Need::of(&run.manifest, config.parallel.1.get()));
         if let Some(most) = needs.max_by_key(memory::Need::bytes) {
-            let parallel = config.parallel.0;
+            let parallel = if config.listen.is_some() { 1 } else { config.parallel.0 };
             most.times(parallel).check(memory::left(Path::new("/"))).map_err(|failure| {
                 let help = "use a smaller --parallel";
                 failure.within(&format!("{parallel} runs side by side, counted as one")).help(help)
@@ -85,6 +96,11 @@ impl Plan {
         }
         let by = By::of(readings.iter().map(|reading| &reading.data));
         Ok(Self { runs, by, readings })
+    }
+
+    /// All data.
+    pub(super) fn readings(&self) -> impl Iterator<Item = &Data> {
+        self.readings.iter().map(|reading| &reading.data)
     }
 
     /// The data of a run.
@@ -116,14 +132,18 @@ impl Plan {
         };
         let (parallel, threads) = config.parallel;
         let side = match parallel {
+            _ if config.listen.is_some() => "on the threads of workers".to_owned(),
             1 => "one after the other".to_owned(),
             _ => format!("{parallel} side by side"),
         };
         let flags = if config.parallel_given { "" } else { "; --parallel N changes that" };
+        let each = match config.listen {
+            Some(_) => String::new(),
+            None => format!(", each on {}{flags}", counted(threads.get(), "thread")),
+        };
         text += &format!(
-            "{}{repeats}, {side}, each on {}{flags}; compared by {}; the folder is {}",
+            "{}{repeats}, {side}{each}; compared by {}; the folder is {}",
             counted(self.runs.len(), "run"),
-            counted(threads.get(), "thread"),
             self.by.in_words(),
             folder.path().display()
         );

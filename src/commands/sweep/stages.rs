@@ -2,7 +2,6 @@
 
 use super::board::Board;
 use super::folder::SweepFolder;
-use super::here;
 use super::plan::Plan;
 use crate::config::SweepConfig;
 use crate::failure::Failure;
@@ -17,13 +16,14 @@ pub(super) struct Task {
     pub(super) until: Option<u64>,
 }
 
-/// Runs all stages, or as many as go before a stop.
+/// Runs all stages, or as many as go before a stop; `train` does their tasks.
 pub(super) fn run(
     plan: &Plan,
     board: &Board,
     folder: &SweepFolder,
     config: &SweepConfig,
     stop: &StopFlag,
+    mut train: impl FnMut(&[Task]) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let mut active: Vec<usize> = (0..plan.configurations()).collect();
     let mut epochs = config.halving.map_or(u64::MAX, |halving| halving.min_epochs);
@@ -39,7 +39,7 @@ pub(super) fn run(
             .filter(|&run| board.has_work(run, if last { usize::MAX } else { stage }))
             .map(|run| Task { run, until: Some(epochs).filter(|&e| !last && e < plan.epochs(run)) })
             .collect();
-        here::run(&tasks, plan, board, folder, config, stop)?;
+        train(&tasks)?;
         let (Some(halving), false, false) = (config.halving, last, stop.is_set()) else { return Ok(()) };
         let ranked = board.ranked(Some(stage), |configuration| active.contains(&configuration));
         let stay = (active.len() as u64).div_ceil(halving.factor).max(1) as usize;

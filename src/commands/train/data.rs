@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nn_core::Dataset;
 use nn_data::{Preparation, Splits};
+use serde::{Deserialize, Serialize};
 
 use crate::commands::{SPLIT_SEED, load_data_unless};
 use crate::config::TrainConfig;
@@ -38,6 +39,68 @@ impl Data {
     /// The decisions made about the data, for people to read.
     pub(in crate::commands) fn remarks(&self) -> impl Iterator<Item = &String> {
         self.notes.iter().chain(&self.oddities)
+    }
+}
+
+/// What is known of data besides its samples, for a worker that receives these.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    name: String,
+    classes: Option<Vec<String>>,
+    sha256: String,
+    preparation: Option<Preparation>,
+    picture_files: bool,
+}
+
+impl Data {
+    /// What is known besides the samples, as JSON.
+    ///
+    /// # Errors
+    /// If it cannot be written as JSON.
+    pub(in crate::commands) fn about(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&About {
+            name: self.name.clone(),
+            classes: self.classes.clone(),
+            sha256: self.sha256.clone(),
+            preparation: self.preparation.as_deref().cloned(),
+            picture_files: self.picture_files,
+        })
+    }
+
+    /// The data with these samples, for training, testing and, if there are three sets, validation.
+    ///
+    /// # Errors
+    /// A sentence, if they do not fit.
+    pub(in crate::commands) fn from_parts(about: &str, sets: Vec<Arc<Dataset>>) -> Result<Self, String> {
+        let about: About = serde_json::from_str(about).map_err(|error| error.to_string())?;
+        let About { name, classes, sha256, preparation, picture_files } = about;
+        let mut sets = sets.into_iter();
+        let (Some(train), Some(test)) = (sets.next(), sets.next()) else {
+            return Err("a run needs samples for training and for testing".to_owned());
+        };
+        let validation = sets.next();
+        let widths = |set: &Dataset| (set.input_width(), set.output_width(), set.label(0).is_some());
+        if [Some(&test), validation.as_ref()].into_iter().flatten().any(|set| widths(set) != widths(&train))
+            || train.label(0).is_some() != classes.is_some()
+            || classes.as_ref().is_some_and(|classes| classes.len() != train.output_width())
+            || preparation.as_ref().is_some_and(|p| !p.is_consistent(train.input_width()))
+        {
+            return Err("the samples do not fit each other, or what is said of them".to_owned());
+        }
+        let preparation = preparation.map(Arc::new);
+        let (oddities, notes) = (Vec::new(), Vec::new());
+        Ok(Self {
+            train,
+            test,
+            validation,
+            name,
+            classes,
+            sha256,
+            oddities,
+            preparation,
+            picture_files,
+            notes,
+        })
     }
 }
 

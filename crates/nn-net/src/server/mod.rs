@@ -29,6 +29,7 @@ mod times;
 
 pub use coordinator::{Coordinator, CoordinatorHandle};
 pub use door::{Door, DoorLimits, Rate, Refusal};
+pub(crate) use door::{Gate, Lobby, Visitor, incoming};
 pub use driver::Finished;
 pub use error::{ServeError, StartError};
 pub use options::CoordinatorOptions;

@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use http::{Method, Request, header};
 use tokio::task::JoinHandle;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::cache::{self, Partial};
 use super::compute::Counters;
@@ -28,6 +28,7 @@ use super::event::{RunOver, WorkerEvent, WorkerProgress};
 use super::options::WorkerOptions;
 use crate::data::DataError;
 use crate::proto as pb;
+use crate::runs::{self, RunsEnd};
 use crate::wire::BUILD;
 use crate::wire::convert::{FromCoordinator, Place, plain, sentence};
 use crate::wire::error::WireError;
@@ -97,6 +98,8 @@ pub(super) struct Session<'a> {
     place: Place,
     counters: Arc<Counters>,
     heartbeat: Option<JoinHandle<()>>,
+    /// Whether the coordinator has another service than that of one run.
+    has_runs: bool,
 }
 
 impl Drop for Session<'_> {
@@ -125,6 +128,7 @@ impl<'a> Session<'a> {
             place: Place::default(),
             counters: Arc::default(),
             heartbeat: None,
+            has_runs: false,
         }
     }
 
@@ -136,8 +140,17 @@ impl<'a> Session<'a> {
         tell: &mut impl FnMut(WorkerEvent<'_>),
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, WorkerError> {
-        let mut stream = match self.open(channel).await {
+        let mut stream = match self.open(channel.clone()).await {
             Ok(stream) => stream,
+            Err(_) if self.has_runs => {
+                let names = (self.coordinator, self.identity.arithmetic.as_str());
+                return Ok(match runs::work(channel, self.options, names, tell, shutdown).await? {
+                    RunsEnd::Over(over) => SessionEnd::Over(over),
+                    RunsEnd::Lost(reason) => SessionEnd::Lost { reason },
+                    RunsEnd::NotNow(error) => SessionEnd::NotNow(error),
+                    RunsEnd::ShutDown => SessionEnd::ShutDown,
+                });
+            }
             Err(error) => return Ok(SessionEnd::NotNow(error)),
         };
         let stop = tokio::select! {
@@ -186,6 +199,7 @@ impl<'a> Session<'a> {
         let response = tokio::time::timeout(WELCOME, opened).await.map_err(|_| self.no_answer())?;
         let response = response.map_err(|error| explain(&Status::from_error(error.into())))?;
         if let Some(status) = Status::from_header_map(response.headers()) {
+            self.has_runs = status.code() == Code::Unimplemented;
             return Err(explain(&status));
         }
         let is_grpc = response
