@@ -1,5 +1,6 @@
 //! `nn sweep`, driven through the real programs: each of its runs is what `nn train` gives, here and on workers.
 
+#![allow(clippy::disallowed_methods)] // tests wait, and give up after a time
 #[path = "../common/mod.rs"]
 mod common;
 mod here;

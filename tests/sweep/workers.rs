@@ -70,7 +70,7 @@ fn a_killed_worker_changes_no_bit_and_its_runs_go_on_elsewhere() {
     let (mut coordinator, address) = listening(&place, "--config s.toml --out there");
     let mut doomed = worker(&place, &address, "--name doomed");
     // It is killed in the middle of a run, of which a checkpoint has arrived.
-    let _ = until(
+    until(
         "a checkpoint",
         || format!("{}\n{}", coordinator.story(), doomed.story()),
         || {
@@ -112,7 +112,7 @@ fn a_killed_coordinator_resumes_with_workers_that_have_waited() {
     };
     let mut first = start("");
     let mut staying = worker(&place, &port, "--name one");
-    let _ = until(
+    until(
         "a run that is done",
         || first.story(),
         || state(&place, "there").iter().any(|run| run["state"] == "done").then_some(()),

@@ -65,7 +65,10 @@ fn train(label: &str, order: Order<Arc<Dataset>>, link: &Link) -> Result<(), Fai
                 thread::park_timeout(LOOK);
             }
         });
-        let trained = stage.train(|| drop(ready.set(length(&log))), |_, _| {});
+        let begun = || {
+            let _ = ready.set(length(&log));
+        };
+        let trained = stage.train(begun, |_, _| {});
         over.store(true, Ordering::Release);
         sending.thread().unpark();
         // A panic is that of the connection's thread, which has ended, too.

@@ -55,13 +55,13 @@ impl Open {
         let server = RunsServer::new(counter, isa()?);
         let served = runtime.spawn(serve_runs(vec![Door::new(listener, security)], server.clone()));
         if !quiet {
-            let _ = runtime.spawn(async move {
+            drop(runtime.spawn(async move {
                 let mut doorman = Doorman::new();
                 loop {
                     doorman.report(server.take_refusals());
                     tokio::time::sleep(REPORT).await;
                 }
-            });
+            }));
         }
         Ok(Serving { runtime, served })
     }

@@ -39,8 +39,8 @@ impl SweepFolder {
         loop {
             let path = numbered(&config.out, number);
             let taken = path.join(NAME).exists();
-            if !taken && !(path.exists() && fs::read_dir(&path).is_ok_and(|mut files| files.next().is_some()))
-            {
+            let occupied = || fs::read_dir(&path).map_or(path.exists(), |mut files| files.next().is_some());
+            if !taken && !occupied() {
                 break;
             }
             newest = if taken { Some(path) } else { newest };

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use nn_core::{Activation, Cost, Dataset, Model, Output};
 use nn_engine::{Manifest, ManifestParts, Recipe};
@@ -30,6 +31,8 @@ const MAX_TEXT: usize = 2 << 20;
 const MAX_FILES: u32 = 16;
 /// The most bytes of these files: a network of half a billion parameters with its moments, and its log.
 const MAX_BYTES: usize = 8 << 30;
+/// The longest that the coordinator may take to answer the first message.
+const WELCOME: Duration = Duration::from_secs(20);
 /// Messages that may wait to be sent. The largest has a mebibyte.
 const WAITING: usize = 8;
 
@@ -141,7 +144,9 @@ impl Session {
         let _ = self.out.try_send(pb::RunsFromWorker { body: Some(Say::Hello(hello)) });
         let request = options.dial.request(ReceiverStream::new(outgoing));
         let coordinator = self.fetcher.coordinator.clone();
-        let opened = self.fetcher.client.work(request).await;
+        let late = |_| tonic::Status::deadline_exceeded("it does not answer");
+        let opened = tokio::time::timeout(WELCOME, self.fetcher.client.work(request)).await;
+        let opened = opened.map_err(late).and_then(|opened| opened);
         let not_now = |status: &tonic::Status| {
             Stop::End(RunsEnd::NotNow(ConnectError::of_status(&coordinator, status)))
         };

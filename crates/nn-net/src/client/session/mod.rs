@@ -199,7 +199,7 @@ impl<'a> Session<'a> {
         let response = tokio::time::timeout(WELCOME, opened).await.map_err(|_| self.no_answer())?;
         let response = response.map_err(|error| explain(&Status::from_error(error.into())))?;
         if let Some(status) = Status::from_header_map(response.headers()) {
-            self.has_runs = status.code() == Code::Unimplemented;
+            self.has_runs = status.code() == Code::Unimplemented && self.options.runner.is_some();
             return Err(explain(&status));
         }
         let is_grpc = response
