@@ -171,9 +171,23 @@ fn fitting(mut parts: [String; 5], room: usize) -> String {
 
 /// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
 pub(crate) fn warn(text: impl std::fmt::Display) {
+    let label = LABEL.with_borrow(Clone::clone);
     above(|| {
-        let _ = writeln!(stderr(), "warning: {text}");
+        let _ = writeln!(stderr(), "warning: {label}{text}");
     });
+}
+
+thread_local! {
+    /// What the warnings of this thread are about.
+    static LABEL: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+/// Runs `work`, whose warnings on this thread say that they are about `label`.
+pub(crate) fn about<T>(label: &str, work: impl FnOnce() -> T) -> T {
+    let before = LABEL.replace(format!("{label}: "));
+    let result = work();
+    LABEL.set(before);
+    result
 }
 
 /// A bar on standard error for loading and fetching data.

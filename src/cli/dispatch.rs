@@ -4,7 +4,7 @@ use super::command::Command;
 use super::manual;
 use crate::commands;
 use crate::config::{
-    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, TrainArgs,
+    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, SweepArgs, TrainArgs,
     TrainOptions, WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
@@ -14,6 +14,7 @@ use crate::progress::warn;
 pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
         Command::Train(raw) => train(*raw, environment),
+        Command::Sweep(raw) => sweep(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
@@ -34,6 +35,14 @@ fn train(raw: TrainArgs, environment: &Environment) -> Result<(), Failure> {
     match raw.check(environment)? {
         Asked::Print(text) => write_stdout(text),
         Asked::Run(config) => commands::train(&config),
+    }
+}
+
+fn sweep(raw: SweepArgs, environment: &Environment) -> Result<(), Failure> {
+    environment.misspelt(&SweepArgs::entries()).iter().for_each(warn);
+    match raw.check(environment)? {
+        Asked::Print(text) => write_stdout(text),
+        Asked::Run(config) => commands::sweep(&config),
     }
 }
 

@@ -9,6 +9,7 @@ mod eval;
 mod fetch;
 mod predict;
 mod replay;
+mod sweep;
 mod train;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -29,6 +30,7 @@ pub(crate) use eval::eval;
 pub(crate) use fetch::fetch;
 pub(crate) use predict::predict;
 pub(crate) use replay::replay;
+pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 
 use crate::config::DataFormat;

@@ -13,7 +13,7 @@ use super::limits::{
     MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
     MAX_THREADS,
 };
-use super::lists::Widths;
+use super::lists::{Fold, Widths};
 use super::option::{default, derived, unset};
 use super::recipes;
 use super::rounds::{self, RoundSteps};
@@ -43,6 +43,10 @@ options! {
             /// Fraction of the training samples kept for validation: for --early-stopping and the best checkpoint
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
+            /// Part of the training samples held out for validation: 2/5 is the second of five
+            ///
+            /// The parts have the same mix of classes. Cross-validation takes each in turn: nn sweep --folds
+            fold: Option<Fold> = unset().example(Fold { fold: 1, of: 5 });
             /// Table of validation samples, with the columns of the training data
             validation: Option<PathBuf> = unset().of_data().example("validation.csv".into());
             /// Weights of the classes: none, balanced, or such as yes=5,no=1
@@ -86,6 +90,7 @@ impl DataFormat {
             task,
             classes,
             validation_fraction,
+            fold,
             validation,
             class_weights,
             ignore,
@@ -105,10 +110,11 @@ impl DataFormat {
             header,
             task,
             classes,
-            validation: match (validation, validation_fraction) {
-                (Some(path), _) => Validation::File(path),
-                (None, Some(fraction)) => Validation::Fraction(fraction),
-                (None, None) => Validation::None,
+            validation: match (validation, fold, validation_fraction) {
+                (Some(path), ..) => Validation::File(path),
+                (None, Some(Fold { fold, of }), _) => Validation::Fold { fold, of },
+                (None, None, Some(fraction)) => Validation::Fraction(fraction),
+                (None, None, None) => Validation::None,
             },
             class_weights,
             ignore: ignore.0,
