@@ -444,6 +444,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-predict.1",
         "nn-replay.1",
         "nn-status.1",
+        "nn-sweep.1",
         "nn-train.1",
         "nn-worker.1",
         "nn.1",
