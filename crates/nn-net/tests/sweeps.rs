@@ -107,9 +107,8 @@ async fn refused(url: &str, hello: Option<pb::RunsHello>, say: &[Say]) -> (pb::R
     let mut stream = client.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
     loop {
         let next = tokio::time::timeout(PATIENCE, stream.message()).await.expect("the stream ends");
-        match next.unwrap().expect("a reason is given").body {
-            Some(Told::Reject(reject)) => return (reject.reason(), reject.message),
-            _ => {}
+        if let Some(Told::Reject(reject)) = next.unwrap().expect("a reason is given").body {
+            return (reject.reason(), reject.message);
         }
     }
 }
