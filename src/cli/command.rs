@@ -112,7 +112,16 @@ const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAM
 
 /// The command line of `nn`, for parsing, completions and the manual.
 pub(super) fn nn() -> clap::Command {
-    Cli::command()
+    // A sweep has a folder of its own, and most often a file.
+    Cli::command().mut_subcommand("sweep", |sweep| {
+        sweep
+            .mut_arg("out", |out| {
+                let help =
+                    "Folder for the results: sweep.json, and a folder for each run [default: runs/sweep]";
+                out.help(help).long_help(help)
+            })
+            .mut_arg("config", |config| config.hide_short_help(false))
+    })
 }
 
 /// Training options that only the long help of `nn-coord` shows.
