@@ -41,7 +41,7 @@ const SEEDS: u64 = 5000;
 const PINNED_SEEDS: u64 = 300;
 
 /// The hash of the actions of these seeds.
-const PINNED: &str = "10d87242ae5118cb4073ce687f93e28d64a483879f67c35986db7fca7d9bcef4";
+const PINNED: &str = "c694f29c954b0f0627fcb4b86e1014f03006119cdf09131a9bff84524e63bf35";
 
 fn from_environment(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

@@ -80,7 +80,12 @@ fn services(
     let (reporter, health) = tonic_health::server::health_reporter();
     // Under both names of the service: the libraries of some languages know only the older one.
     let reflection = || {
-        tonic_reflection::server::Builder::configure()
+        // A sweep's service is described in the same files, but it is not served here.
+        SERVICES
+            .into_iter()
+            .fold(tonic_reflection::server::Builder::configure(), |builder, name| {
+                builder.with_service_name(name)
+            })
             .register_encoded_file_descriptor_set(pb::DESCRIPTOR)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
@@ -104,6 +109,15 @@ fn services(
         .add_service(Gate::new(WorkService::new(handle.clone(), killed)));
     Ok((router, reporter))
 }
+
+/// The services of a coordinator of one run.
+const SERVICES: [&str; 5] = [
+    "nn.v1.Coordinator",
+    "nn.v1.Status",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
 
 async fn report(health: &HealthReporter, status: ServingStatus) {
     for service in ["", "nn.v1.Coordinator", "nn.v1.Status"] {

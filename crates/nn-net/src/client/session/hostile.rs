@@ -205,8 +205,7 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seed.extend([0, 6, 0, 4, 2, 0, 1, 7, 1, 1, 7, 0, 1, 4, 0, 0, 1, 4, 0, 1, 2, 4, 1, 0, 2, 6]);
         seeds.push(seed.clone());
         // Two replicas of a round, the update, and the next rounds.
-        let rounds =
-            [0, 6, 0, 4, 0, 0, 0, 4, 0, 1, 1, 7, 0, 1, 4, 0, 0, 1, 4, 0, 1, 2, 7, 0, 2, 4, 0, 0, 2, 7, 0];
+        let rounds = [0, 6, 0, 4, 0, 0, 0, 4, 0, 1, 1, 7, 0, 1, 4, 0, 0, 2, 7, 0, 2, 4, 0, 0];
         seeds.push([&begun[..], &rounds].concat());
         seeds.push([&seed[..], &[0, 11, 2, 0, 1, 2, 1]].concat());
         seeds.push([&begun[..], &[1, 5, 255, 255, 0, 0, 0, 9, 1, 3, 0, 65, 27, 10]].concat());
