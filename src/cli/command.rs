@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs,
-    StatusArgs, TrainArgs, WorkerOptions,
+    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PlanArgs, PredictArgs,
+    ReplayArgs, StatusArgs, TrainArgs, WorkerOptions,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -37,6 +37,9 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Show a coordinator's progress
     Status(StatusArgs),
+    /// Say whether a cluster would be faster than this machine, before there is one
+    #[command(after_long_help = PLAN_EXAMPLE)]
+    Plan(Box<PlanArgs>),
     /// Make the certificates or the token of a cluster
     Certs(CertsArgs),
     /// Check this machine, and the path to a coordinator
@@ -86,6 +89,11 @@ const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configu
 const TRAIN_VARIABLES: &str = "Every option has an environment variable: NN_EPOCHS for --epochs, NN_BATCH_SIZE for \
                                --batch-size, and so on. A flag overrides the variable, and both override the file of \
                                --config. An empty variable counts as not set.";
+
+const PLAN_EXAMPLE: &str = "It measures a few steps here and computes the rest, for synchronous training and for rounds: \
+                            bytes, times, what bounds them, and samples a second, which are not accuracy. Example: \
+                            nn plan --data mnist --hidden 512,256 --workers 4 --link 1gbit. Takes the options of nn \
+                            train, and writes nothing.";
 
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \

@@ -1,14 +1,16 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{ConfigOptions, CoordOptions, Entry, Options, TrainOptions, WorkerOptions};
+use crate::config::{ConfigOptions, CoordOptions, Entry, Options, PlanOptions, TrainOptions, WorkerOptions};
 
 /// Every table of options that a program has, with the program.
 fn tables() -> Vec<(clap::Command, Vec<Entry>)> {
     let train = [ConfigOptions::entries(), TrainOptions::entries()].concat();
     let nn = command::nn().find_subcommand("train").unwrap().clone();
+    let plan = command::nn().find_subcommand("plan").unwrap().clone();
     vec![
         (nn, train.clone()),
+        (plan, [PlanOptions::entries(), train.clone()].concat()),
         (command::coord(), [CoordOptions::entries(), train].concat()),
         (command::worker(), WorkerOptions::entries()),
     ]

@@ -59,6 +59,28 @@ pub(in crate::commands) struct Job {
     pub(in crate::commands) rest: Rest,
 }
 
+/// A run that is only looked at: nothing is written.
+pub(in crate::commands) struct Described {
+    pub(in crate::commands) manifest: Manifest,
+    pub(in crate::commands) splits: Splits,
+    pub(in crate::commands) compute: Compute,
+    /// What follows from `--max-seconds`.
+    pub(in crate::commands) timing: Option<String>,
+}
+
+impl Described {
+    /// Loads the data.
+    pub(in crate::commands) fn new(config: &TrainConfig, stop: &StopFlag) -> Result<Self, Failure> {
+        let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        let splits =
+            load_data_unless(stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let (in_time, timing) = within_time(config, &splits, &compute, stop)?;
+        let (manifest, _) = manifest(in_time.as_ref().unwrap_or(config), &splits)?;
+        memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
+        Ok(Self { manifest, splits, compute, timing })
+    }
+}
+
 /// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,
@@ -309,7 +331,10 @@ fn is_done(outcome: Outcome, finished: &Finished) -> bool {
 }
 
 /// The manifest of the run, which is everything that decides its weights, and the text of its `run.toml`.
-fn manifest(config: &TrainConfig, splits: &Splits) -> Result<(Manifest, String), Failure> {
+pub(in crate::commands) fn manifest(
+    config: &TrainConfig,
+    splits: &Splits,
+) -> Result<(Manifest, String), Failure> {
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
     let model = design.model(inputs, outputs).map_err(Failure::usage)?;

@@ -3,6 +3,7 @@
 mod children;
 mod coord;
 mod interface;
+mod outlook;
 pub(super) mod security;
 mod status;
 mod table;
