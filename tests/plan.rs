@@ -93,8 +93,7 @@ fn advice_follows_the_network() {
     let four = json["synchronous"].as_array().unwrap().last().unwrap();
     assert_eq!((four["bound"].as_str(), number(&four["computing_workers"])), (Some("computing"), 4.0));
     // Twice as fast workers are worth more.
-    let quick =
-        plan(&place, &format!("--json {FAST} --workers 4 --worker-speed 8 {LARGE}")).ok().json();
+    let quick = plan(&place, &format!("--json {FAST} --workers 4 --worker-speed 8 {LARGE}")).ok().json();
     let times = |json: &Value| number(&json["synchronous"][1]["times_one_machine"]);
     assert!(times(&quick) > 1.5 * times(&json), "{} after {}", times(&quick), times(&json));
     // A run with replicas of its own keeps them, whatever the workers.
@@ -165,7 +164,10 @@ fn a_coordinator_says_what_a_run_will_take_and_took() {
     assert!(!said.contains("assumed"), "{said}");
     let workers = [coord.worker(&place, ""), coord.worker(&place, "")];
     let told = coord.process.ends_well().stdout;
-    assert!(told.contains("a step took ") && told.contains("one such worker alone would take about"), "{told}");
+    assert!(
+        told.contains("a step took ") && told.contains("one such worker alone would take about"),
+        "{told}"
+    );
     assert!(number(&place.summary("net")["cluster"]["work_seconds"]) > 0.0);
     drop(workers);
 

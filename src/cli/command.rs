@@ -101,7 +101,27 @@ const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAM
 
 /// The command line of `nn`, for parsing, completions and the manual.
 pub(super) fn nn() -> clap::Command {
-    Cli::command()
+    Cli::command().mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
+}
+
+/// Options that only the long help of `nn plan` shows.
+const NOT_OF_PLAN: [&str; 11] = [
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
+    "label-column",
+    "recipe",
+    "activation",
+    "cost",
+    "learning-rate",
+    "optimizer",
+    "out",
+    "resume",
+];
+
+/// Shows an option in the long help only.
+fn long(command: clap::Command, key: &str) -> clap::Command {
+    command.mut_arg(key, |option| option.hide_short_help(true))
 }
 
 /// Training options that only the long help of `nn-coord` shows.
@@ -109,13 +129,12 @@ const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rat
 
 /// The command line of `nn-coord`.
 pub(super) fn coord() -> clap::Command {
-    let short = |command: clap::Command, key| command.mut_arg(key, |option| option.hide_short_help(true));
-    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), short);
+    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), long);
     command.after_long_help(format!("{TRAIN_VARIABLES}\n\n{EXIT_CODES}"))
 }
 
 /// The command line of `nn-worker`.
 pub(super) fn worker() -> clap::Command {
-    let command = WorkerCli::command().mut_arg("label-column", |option| option.hide_short_help(true));
+    let command = long(WorkerCli::command(), "label-column");
     command.after_long_help(format!("{WORKER_VARIABLES}\n\n{EXIT_CODES}"))
 }

@@ -4,8 +4,8 @@ use super::command::Command;
 use super::manual;
 use crate::commands;
 use crate::config::{
-    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, PlanArgs,
-    TrainArgs, TrainOptions, WorkerOptions,
+    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, PlanArgs, TrainArgs,
+    TrainOptions, WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
 use crate::progress::warn;

@@ -57,7 +57,8 @@ fn every_option_has_a_heading_and_a_help_that_says_its_default() {
 #[test]
 fn the_short_help_fits_a_screen() {
     let train = command::nn().find_subcommand("train").unwrap().clone();
-    for command in [train, command::coord(), command::worker()] {
+    let plan = command::nn().find_subcommand("plan").unwrap().clone();
+    for command in [train, plan, command::coord(), command::worker()] {
         let help = command.term_width(80).render_help().to_string();
         assert!(help.lines().count() <= 34, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

@@ -168,19 +168,19 @@ options! {
             ///
             /// All of 2, 4, 8 and so on up to it are shown
             workers: Option<usize> = derived("8").within(2..=MAX_WORKERS).example(4).common();
-            /// Speed of the coordinator's link, such as 100mbit, 1gbit or 125MB/s
+            /// Speed of the coordinator's link, such as 1gbit or 125MB/s
             ///
-            /// In each direction; Ethernet is full duplex
+            /// In each direction: Ethernet is full duplex
             link: Option<Link> = unset().example(Link(125e6)).common();
-            /// Time of a message in one direction: half of what ping shows
+            /// Time of a message one way: half of what ping shows
             latency: Option<Latency> = derived("0.1ms").example(Latency(Duration::from_micros(500))).common();
-            /// Running coordinator whose link is measured, in place of --link and --latency
+            /// Running coordinator whose link is measured instead
             coordinator: Option<String> = unset().takes("URL").example("192.168.1.10".into()).common();
             /// Speed of a worker, where this machine's is 1
             worker_speed: f64 = default(1.0).within(Interval::Positive(1e6));
         }
         "Run" {
-            /// Print JSON
+            /// Print the plan as JSON
             json: bool = default(false).common();
         }
     }
@@ -254,8 +254,9 @@ impl PlanArgs {
                     .help("leave out --link to have the way to the coordinator measured"));
             }
             (None, None) => {
-                return Err(Failure::usage("nn plan needs to know the network")
-                    .help("add --link 1gbit, or --coordinator URL of a running one, to measure the way to it"));
+                return Err(Failure::usage("nn plan needs to know the network").help(
+                    "add --link 1gbit, or --coordinator URL of a running one, to measure the way to it",
+                ));
             }
         };
         Ok(match self.train.check(environment)? {

@@ -117,8 +117,13 @@ impl Bench<'_> {
                 recipe.shard_size = 1;
                 recipe.optimizer = Optimizer::Sgd;
                 let (outer_learning_rate, outer_momentum) = (RATE, 0.5);
-                recipe.rounds =
-                    Some(Rounds { replicas, steps: Some(1), outer_learning_rate, outer_momentum, delta_bits });
+                recipe.rounds = Some(Rounds {
+                    replicas,
+                    steps: Some(1),
+                    outer_learning_rate,
+                    outer_momentum,
+                    delta_bits,
+                });
             })
         };
         let (one, many) = (with(1)?.coordinator, with(SUMMED)?.coordinator);

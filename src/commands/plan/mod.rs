@@ -21,9 +21,9 @@ use nn_engine::Manifest;
 use serde_json::{Value, json};
 
 pub(in crate::commands) use self::measure::Bench;
-pub(in crate::commands) use self::text::time;
 use self::model::{HANDLING, Network, PAYLOAD};
 use self::outlook::{Outlook, Question, counts};
+pub(in crate::commands) use self::text::time;
 use super::style;
 use super::train::Described;
 use crate::config::{Link, LinkSource, PlanConfig};

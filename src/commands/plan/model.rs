@@ -438,7 +438,6 @@ fn least((mut low, mut high): (f64, f64), pays: impl Fn(f64) -> bool) -> Option<
     Some(high)
 }
 
-
 #[cfg(test)]
 #[path = "model_tests.rs"]
 mod tests;

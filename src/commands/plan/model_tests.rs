@@ -25,9 +25,11 @@ fn network(bytes_a_second: f64) -> Network {
 
 fn manifest(widths: &[usize], batch_size: usize, train_samples: usize, rounds: Option<Rounds>) -> Manifest {
     let model = Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
-    let recipe = Recipe { batch_size, shard_size: batch_size.div_ceil(8), epochs: 2, rounds, ..Recipe::book() };
+    let recipe =
+        Recipe { batch_size, shard_size: batch_size.div_ceil(8), epochs: 2, rounds, ..Recipe::book() };
     let data_sha256 = "00".repeat(32);
-    Manifest::new(ManifestParts { model, recipe, train_samples, data_sha256, preprocess_sha256: None }).unwrap()
+    Manifest::new(ManifestParts { model, recipe, train_samples, data_sha256, preprocess_sha256: None })
+        .unwrap()
 }
 
 fn in_rounds(replicas: u32, steps: Option<u32>) -> Option<Rounds> {
@@ -178,8 +180,8 @@ fn it_pays_from_the_break_even_on() {
     let costs = Costs { gradient: (0.0, 1e-3), ..costs };
     let one = 128.0 / 129e-3;
     let at = |link: f64| synchronous(&costs, &tree, 4, &network(link)).samples_per_second() / one;
-    let link =
-        break_even_link(&network(125e6), one, |network| Some(synchronous(&costs, &tree, 4, network))).unwrap();
+    let link = break_even_link(&network(125e6), one, |network| Some(synchronous(&costs, &tree, 4, network)))
+        .unwrap();
     assert!((1.0..1.02).contains(&at(link)) && at(link / 1.02) < 1.0, "{} at {link}", at(link));
     // On a slow link larger mini-batches pay.
     let slow = network(link / 4.0);

@@ -176,8 +176,7 @@ pub(super) fn unknown(outlook: &Outlook) -> String {
         .into_iter()
         .filter_map(|replicas| {
             let (least, greatest) = study.speedup(replicas)?;
-            let range =
-                if least == greatest { format!("{least}") } else { format!("{least} to {greatest}") };
+            let range = if least == greatest { format!("{least}") } else { format!("{least} to {greatest}") };
             Some(format!("{range} with {replicas}"))
         })
         .collect();
