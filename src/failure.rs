@@ -105,6 +105,13 @@ impl Failure {
         self
     }
 
+    /// Says where it happened: `place` is put before the message.
+    #[must_use]
+    pub fn within(mut self, place: &str) -> Self {
+        self.message = plain(&format!("{place}: {}", self.message));
+        self
+    }
+
     /// The category.
     pub fn kind(&self) -> FailureKind {
         self.kind

@@ -109,8 +109,22 @@ impl Need {
         }
     }
 
-    fn bytes(&self) -> u64 {
+    /// The bytes in all.
+    pub(crate) fn bytes(&self) -> u64 {
         self.state.saturating_add(self.checkpoint).saturating_add(self.samples)
+    }
+
+    /// The need of so many such runs at once.
+    pub(crate) fn times(&self, runs: usize) -> Self {
+        let times = |bytes: u64| bytes.saturating_mul(runs as u64);
+        Self {
+            parameters: times(self.parameters),
+            state: times(self.state),
+            checkpoint: times(self.checkpoint),
+            samples: times(self.samples),
+            batch: times(self.batch),
+            moments: self.moments,
+        }
     }
 
     /// Whether it is worth a line.

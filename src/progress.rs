@@ -8,6 +8,7 @@ use std::io::{IsTerminal, Write, stderr, stdout};
 use std::time::Duration;
 
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nn_engine::Manifest;
 
 use self::terminal::{clipped, drawn, follow_terminal, terminal, terminal_of};
 
@@ -24,6 +25,8 @@ pub(crate) struct Progress {
     quiet: bool,
     bar: Option<ProgressBar>,
     next_redraw: Duration,
+    /// What the bar counts.
+    unit: &'static str,
     /// Epochs between two that are shown.
     stride: u32,
     /// The form of the last line of an epoch. Later ones are not longer, so that the columns stay where they are.
@@ -42,7 +45,7 @@ impl Progress {
             drawn(|drawn| drawn.bar = 1);
             bar
         });
-        Self { quiet, bar, next_redraw: Duration::ZERO, stride: 1, form: Cell::new(0) }
+        Self { quiet, bar, next_redraw: Duration::ZERO, unit: "step", stride: 1, form: Cell::new(0) }
     }
 
     /// Prints a line on standard output, above the bar.
@@ -79,12 +82,18 @@ impl Progress {
         bar.set_position(done);
         let parts = [
             format!("epoch {}/{}", place.0, place.1),
-            format!("step {}/{}", step.0, step.1),
+            format!("{} {}/{}", self.unit, step.0, step.1),
             format!("loss {loss:.4}"),
             format!("{} samples/s", HumanCount(rate as u64)),
             format!("{} left", clock(bar.eta())),
         ];
         bar.set_message(fitting(parts, width.saturating_sub(bar_width(width) + 2)));
+    }
+
+    /// Counts rounds, if steps are those.
+    pub(crate) fn counting(self, manifest: &Manifest) -> Self {
+        let unit = if manifest.rounds().is_some() { "round" } else { "step" };
+        Self { unit, ..self }
     }
 
     /// Shows only about thirty of the epochs, the first and the last among them.
@@ -162,9 +171,23 @@ fn fitting(mut parts: [String; 5], room: usize) -> String {
 
 /// Prints a warning on standard error, even with `--quiet`. Any thread may call it.
 pub(crate) fn warn(text: impl std::fmt::Display) {
+    let label = LABEL.with_borrow(Clone::clone);
     above(|| {
-        let _ = writeln!(stderr(), "warning: {text}");
+        let _ = writeln!(stderr(), "warning: {label}{text}");
     });
+}
+
+thread_local! {
+    /// What the warnings of this thread are about.
+    static LABEL: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
+}
+
+/// Runs `work`, whose warnings on this thread say that they are about `label`.
+pub(crate) fn about<T>(label: &str, work: impl FnOnce() -> T) -> T {
+    let before = LABEL.replace(format!("{label}: "));
+    let result = work();
+    LABEL.set(before);
+    result
 }
 
 /// A bar on standard error for loading and fetching data.

@@ -30,6 +30,11 @@ impl StopFlag {
         Ok(Self(flag))
     }
 
+    /// The flag that something else than a signal sets.
+    pub(crate) fn of(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+
     /// Whether a signal has arrived.
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)

@@ -8,7 +8,10 @@ use prost::Message;
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", root.display());
-    let files = protox::compile(["nn/v1/tensor.proto", "nn/v1/work.proto", "nn/v1/status.proto"], [root])?;
+    let files = protox::compile(
+        ["nn/v1/tensor.proto", "nn/v1/work.proto", "nn/v1/status.proto", "nn/v1/runs.proto"],
+        [root],
+    )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // For the reflection service.
     std::fs::write(out.join("nn.v1.bin"), files.encode_to_vec())?;

@@ -4,7 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PlanArgs, PredictArgs,
-    ReplayArgs, StatusArgs, TrainArgs, WorkerOptions,
+    ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -24,6 +24,9 @@ pub enum Command {
     /// Train a network
     #[command(after_long_help = TRAIN_VARIABLES)]
     Train(Box<TrainArgs>),
+    /// Train many networks and compare them
+    #[command(after_long_help = SWEEP_EXAMPLE)]
+    Sweep(Box<SweepArgs>),
     /// Evaluate a model on a test set
     Eval(EvalArgs),
     /// Predict with a trained model
@@ -85,6 +88,22 @@ pub struct WorkerCli {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 bad data, 4 network or \
                           peer, 130 interrupted before a checkpoint could be written.";
+
+const SWEEP_EXAMPLE: &str =
+    "The file of --config holds the options that all runs share, as that of nn train does, and tables:
+
+  epochs = 30
+  validation-fraction = 0.1
+  [grid]                       # all combinations of these values
+  hidden = [[30], [128, 64]]
+  [random]                     # and, for each, 10 draws
+  runs = 10
+  learning-rate = { min = 1e-3, max = 1.0, log = true }
+  [halving]                    # the best third goes on after 3 epochs, the best ninth after 9
+  min-epochs = 3
+  factor = 3
+
+Without a file, --seeds and --folds repeat one run.";
 
 const TRAIN_VARIABLES: &str = "Every option has an environment variable: NN_EPOCHS for --epochs, NN_BATCH_SIZE for \
                                --batch-size, and so on. A flag overrides the variable, and both override the file of \

@@ -1,16 +1,18 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{ConfigOptions, CoordOptions, Entry, Options, PlanOptions, TrainOptions, WorkerOptions};
+use crate::config::{
+    ConfigOptions, CoordOptions, Entry, Options, PlanOptions, SweepOptions, TrainOptions, WorkerOptions,
+};
 
 /// Every table of options that a program has, with the program.
 fn tables() -> Vec<(clap::Command, Vec<Entry>)> {
     let train = [ConfigOptions::entries(), TrainOptions::entries()].concat();
-    let nn = command::nn().find_subcommand("train").unwrap().clone();
-    let plan = command::nn().find_subcommand("plan").unwrap().clone();
+    let of_nn = |name| command::nn().find_subcommand(name).unwrap().clone();
     vec![
-        (nn, train.clone()),
-        (plan, [PlanOptions::entries(), train.clone()].concat()),
+        (of_nn("train"), train.clone()),
+        (of_nn("plan"), [PlanOptions::entries(), train.clone()].concat()),
+        (of_nn("sweep"), [SweepOptions::entries(), train.clone()].concat()),
         (command::coord(), [CoordOptions::entries(), train].concat()),
         (command::worker(), WorkerOptions::entries()),
     ]
@@ -60,7 +62,7 @@ fn the_short_help_fits_a_screen() {
     let plan = command::nn().find_subcommand("plan").unwrap().clone();
     for command in [train, plan, command::coord(), command::worker()] {
         let help = command.term_width(80).render_help().to_string();
-        assert!(help.lines().count() <= 34, "{} lines:\n{help}", help.lines().count());
+        assert!(help.lines().count() <= 35, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
     }
 }

@@ -10,6 +10,7 @@ mod fetch;
 mod plan;
 mod predict;
 mod replay;
+mod sweep;
 mod train;
 
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -31,6 +32,7 @@ pub(crate) use fetch::fetch;
 pub(crate) use plan::plan;
 pub(crate) use predict::predict;
 pub(crate) use replay::replay;
+pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 
 use crate::config::DataFormat;

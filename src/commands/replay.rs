@@ -40,7 +40,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     let mut replay = Replay {
         clock,
         stop,
-        progress: Progress::new(config.json, until, from),
+        progress: Progress::new(config.json, until, from).counting(&manifest),
         manifest: manifest.clone(),
         log,
         until,

@@ -3,12 +3,14 @@
 mod budget;
 mod choice;
 mod conclusion;
+mod data;
 mod evaluator;
 mod log;
 mod meter;
 mod observer;
 mod output;
 mod recorder;
+mod stage;
 mod vigil;
 mod writer;
 
@@ -16,9 +18,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nn_core::{Dataset, Features, Workspace};
-use nn_data::Splits;
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
+pub(in crate::commands) use self::data::Data;
 use self::evaluator::Evaluator;
 use self::log::Log;
 use self::meter::Meter;
@@ -26,8 +28,9 @@ pub(in crate::commands) use self::observer::Watch;
 use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
+pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
-use super::{SPLIT_SEED, isa, load_data_unless, names, pixels, scale_of, style, threads};
+use super::{isa, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Choice as _, Facts, RecipeName, Task, TrainConfig};
 use crate::failure::Failure;
@@ -62,7 +65,7 @@ pub(in crate::commands) struct Job {
 /// A run that is only looked at: nothing is written.
 pub(in crate::commands) struct Described {
     pub(in crate::commands) manifest: Manifest,
-    pub(in crate::commands) splits: Splits,
+    pub(in crate::commands) data: Data,
     pub(in crate::commands) compute: Compute,
     /// What follows from `--max-seconds`.
     pub(in crate::commands) timing: Option<String>,
@@ -72,12 +75,11 @@ impl Described {
     /// Loads the data.
     pub(in crate::commands) fn new(config: &TrainConfig, stop: &StopFlag) -> Result<Self, Failure> {
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
-        let splits =
-            load_data_unless(stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
-        let (in_time, timing) = within_time(config, &splits, &compute, stop)?;
-        let (manifest, _) = manifest(in_time.as_ref().unwrap_or(config), &splits)?;
+        let data = Data::load(config, stop)?;
+        let (in_time, timing) = within_time(config, &data, &compute, stop)?;
+        let (manifest, _) = manifest(in_time.as_ref().unwrap_or(config), &data)?;
         memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
-        Ok(Self { manifest, splits, compute, timing })
+        Ok(Self { manifest, data, compute, timing })
     }
 }
 
@@ -96,12 +98,19 @@ pub(in crate::commands) struct Rest {
 impl Job {
     /// Opens the run's folder, loads the data, creates the engine, and resumes from a checkpoint if asked to.
     pub(in crate::commands) fn prepare(config: &TrainConfig) -> Result<Self, Failure> {
+        Self::prepare_with(config, StopFlag::install()?, None)
+    }
+
+    /// [`Job::prepare`], with a flag that is installed already, and with the data if it is loaded already.
+    pub(in crate::commands) fn prepare_with(
+        config: &TrainConfig,
+        stop: StopFlag,
+        data: Option<Data>,
+    ) -> Result<Self, Failure> {
         let clock = Clock::start();
-        let stop = StopFlag::install()?;
         let folder = Arc::new(RunFolder::for_run(config)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
-        let splits =
-            load_data_unless(&stop, &config.data, config.format.load_options(SPLIT_SEED), config.quiet)?;
+        let splits = data.map_or_else(|| Data::load(config, &stop), Ok)?;
         let (in_time, timing) = within_time(config, &splits, &compute, &stop)?;
         let config = in_time.as_ref().unwrap_or(config);
         let (manifest, options) = manifest(config, &splits)?;
@@ -124,7 +133,7 @@ impl Job {
         for note in config.notes().into_iter().chain(timing.as_deref()) {
             say.say(note);
         }
-        for note in splits.notes.iter().chain(&splits.oddities) {
+        for note in splits.remarks() {
             say.say(note);
         }
         if config.numbered && folder.path() != config.out {
@@ -155,7 +164,7 @@ impl Job {
         say.say(&description(&manifest, &splits, &compute, config.recipe_for(&facts(&splits))));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
-        say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done());
+        say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done()).counting(&manifest);
         if config.epochs_are_the_recipes() {
             say = say.showing_few_of(manifest.recipe().epochs);
         }
@@ -166,7 +175,7 @@ impl Job {
             learning_rate: manifest.recipe().learning_rate,
         };
         let units = Units::from(splits.preparation.as_deref());
-        let (train, test) = (Arc::new(splits.train), Arc::new(splits.test));
+        let (train, test) = (splits.train, splits.test);
         let sets = (splits.validation, test.clone());
         let vigil = Vigil::new(&manifest, &train, advice);
         let mut recorder =
@@ -238,6 +247,7 @@ impl Rest {
             crate::failure::write_stdout(text)?;
         }
         if is_done(outcome, &finished)
+            && !config.is_of_sweep
             && let Some(text) =
                 finished.warning(&names(&finished.model), &style(), (&self.manifest, self.recipe))
         {
@@ -308,7 +318,7 @@ impl Rest {
 /// about it.
 fn within_time(
     config: &TrainConfig,
-    splits: &Splits,
+    splits: &Data,
     compute: &Compute,
     stop: &StopFlag,
 ) -> Result<(Option<TrainConfig>, Option<String>), Failure> {
@@ -330,11 +340,13 @@ fn is_done(outcome: Outcome, finished: &Finished) -> bool {
     outcome == Outcome::Complete || finished.ending.is_some()
 }
 
+/// The manifest of a run that may begin later, and the text of its `run.toml`.
+pub(in crate::commands) fn planned(config: &TrainConfig, data: &Data) -> Result<(Manifest, String), Failure> {
+    manifest(config, data)
+}
+
 /// The manifest of the run, which is everything that decides its weights, and the text of its `run.toml`.
-pub(in crate::commands) fn manifest(
-    config: &TrainConfig,
-    splits: &Splits,
-) -> Result<(Manifest, String), Failure> {
+fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), Failure> {
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
     let model = design.model(inputs, outputs).map_err(Failure::usage)?;
@@ -351,7 +363,7 @@ pub(in crate::commands) fn manifest(
 }
 
 /// What is known about the data.
-fn facts(splits: &Splits) -> Facts {
+fn facts(splits: &Data) -> Facts {
     Facts {
         task: if splits.classes.is_some() { Task::Classification } else { Task::Regression },
         pictures: matches!(splits.train.features(), Features::U8 { .. }) || splits.train.image().is_some(),
@@ -483,7 +495,7 @@ fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path, folder: &RunFolder)
     }))
 }
 
-fn description(manifest: &Manifest, splits: &Splits, compute: &Compute, recipe: RecipeName) -> String {
+fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: RecipeName) -> String {
     let p = manifest.parts();
     let widths: Vec<String> = p.model.widths().iter().map(ToString::to_string).collect();
     let count = |set: &Dataset, what: &str| format!("{} {what}", set.len());
@@ -513,6 +525,20 @@ fn description(manifest: &Manifest, splits: &Splits, compute: &Compute, recipe: 
         p.recipe.learning_rate,
         p.recipe.schedule.shape.name(),
         p.recipe.epochs,
+    ) + &in_rounds(manifest)
+}
+
+/// The rounds of a run as a line of its description; empty without.
+fn in_rounds(manifest: &Manifest) -> String {
+    let Some(rounds) = manifest.rounds() else { return String::new() };
+    let last = manifest.total_steps().saturating_sub(1);
+    // The last round of an epoch is short, so the longest is looked for.
+    let longest = (0..last.min(1000)).map(|round| manifest.span(round).steps).max().unwrap_or(1);
+    let first = manifest.span(0).steps;
+    let steps = if first >= longest { first.to_string() } else { format!("{first} to {longest}") };
+    format!(
+        "\nrounds of {steps} steps, {} replicas; differences in {} bits; outer rate {}, momentum {}",
+        rounds.replicas, rounds.delta_bits, rounds.outer_learning_rate, rounds.outer_momentum
     )
 }
 
@@ -525,8 +551,9 @@ fn times(rate: f32, factor: f64) -> f64 {
 fn diverged(epoch: u64, step: u64, manifest: &Manifest, held: bool) -> Failure {
     let rate = manifest.recipe().learning_rate;
     Failure::failed(format_args!(
-        "the loss or a gradient became NaN or infinite in epoch {}, step {}",
+        "the loss or a gradient became NaN or infinite in epoch {}, {} {}",
         epoch + 1,
+        if manifest.rounds().is_some() { "round" } else { "step" },
         step + 1
     ))
     .help(format_args!(

@@ -148,7 +148,8 @@ impl Learn {
             learn.rounds = Some(RoundSteps(steps));
             learn.replicas = Some(replicas);
             learn.outer_momentum = Some(outer_momentum);
-            (learn.outer_learning_rate, learn.delta_bits) = (outer_learning_rate, delta_bits);
+            learn.outer_learning_rate = Some(outer_learning_rate);
+            learn.delta_bits = Some(delta_bits);
         }
         learn
     }

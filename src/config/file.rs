@@ -21,8 +21,15 @@ pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// # Errors
 /// Exit code 2, with the file, the line and the key.
 pub fn read(path: &Path) -> Result<(TrainOptions, Origins), Failure> {
+    let (name, text) = text_of(path)?;
+    parse(&name, &text)
+}
+
+/// The text of a file, and how errors call it.
+pub(super) fn text_of(path: &Path) -> Result<(String, String), Failure> {
     if path == Path::new("-") {
-        return parse("standard input", &slurp("standard input", io::stdin().lock())?);
+        let name = "standard input";
+        return Ok((name.to_owned(), slurp(name, io::stdin().lock())?));
     }
     let name = path.display().to_string();
     let unreadable = |error: io::Error| {
@@ -39,7 +46,8 @@ pub fn read(path: &Path) -> Result<(TrainOptions, Origins), Failure> {
         return Err(Failure::usage(format_args!("the configuration file {name} is a folder"))
             .help("name a TOML file in it"));
     }
-    parse(&name, &slurp(&name, file)?)
+    let text = slurp(&name, file)?;
+    Ok((name, text))
 }
 
 /// The whole text of a configuration, within [`MAX_CONFIG_BYTES`].
@@ -63,7 +71,7 @@ fn slurp(name: &str, input: impl Read) -> Result<String, Failure> {
 }
 
 /// The line, counted from 1, of a byte.
-fn line_of(text: &[u8], at: usize) -> usize {
+pub(super) fn line_of(text: &[u8], at: usize) -> usize {
     1 + text[..at.min(text.len())].iter().filter(|&&byte| byte == b'\n').count()
 }
 
@@ -72,6 +80,18 @@ fn line_of(text: &[u8], at: usize) -> usize {
 /// # Errors
 /// Exit code 2, with the line and the key.
 pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure> {
+    parse_beside(name, text, &[])
+}
+
+/// [`parse`], but for the tables `others`, which are no options of a run.
+///
+/// # Errors
+/// As for [`parse`].
+pub(super) fn parse_beside(
+    name: &str,
+    text: &str,
+    others: &[&str],
+) -> Result<(TrainOptions, Origins), Failure> {
     let table = DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text.as_bytes(), span.start));
         let message = error.message().trim().replace('\n', "; ");
@@ -88,6 +108,7 @@ pub fn parse(name: &str, text: &str) -> Result<(TrainOptions, Origins), Failure>
     let known = TrainOptions::entries();
     for (spanned, value) in entries {
         match (spanned.get_ref().as_ref(), value.get_ref()) {
+            (key, DeValue::Table(_)) if others.contains(&key) => {}
             // The options about columns may stand in a table of their own.
             ("columns", DeValue::Table(columns)) => {
                 let mut columns: Vec<_> = columns.iter().collect();

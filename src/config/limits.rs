@@ -22,3 +22,7 @@ pub(super) const MAX_CLASSES: u64 = MAX_WIDTH;
 pub(super) const MAX_LEARNING_RATE: f64 = 30_000.0;
 /// The most workers that a coordinator can ask for.
 pub(super) const MAX_WORKERS: u64 = nn_engine::MAX_WORKERS as u64;
+/// The most parts of a cross-validation.
+pub(super) const MAX_FOLDS: usize = 1000;
+/// The most runs of a sweep.
+pub(super) const MAX_RUNS: u64 = 10_000;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::{Arg, ArgAction, ArgMatches};
 use toml::de::DeValue;
 
-use super::limits::{MAX_HIDDEN_LAYERS, MAX_WIDTH};
+use super::limits::{MAX_FOLDS, MAX_HIDDEN_LAYERS, MAX_WIDTH};
 use super::value::{Interval, Value, Wrong, text, toml_whole};
 
 /// Widths of layers: `30`, `128,64` or `none`.
@@ -84,6 +84,48 @@ impl Value for Widths {
     }
 }
 
+/// One of several equal parts, counted from 1: `2/5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fold {
+    /// The part.
+    pub fold: usize,
+    /// The number of parts.
+    pub of: usize,
+}
+
+impl Value for Fold {
+    const NAME: &'static str = "K/N";
+
+    fn expected() -> String {
+        "a part and the number of parts, such as \"2/5\"".into()
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(fold, of)| {
+            Some(Self { fold: fold.trim().parse().ok()?, of: of.trim().parse().ok()? })
+        });
+        parts.ok_or_else(|| "expected a part and the number of parts, such as 2/5".to_owned())
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Option<Self> {
+        Self::from_text(value.as_str()?).ok()
+    }
+
+    fn to_toml(&self) -> Option<String> {
+        format!("{}/{}", self.fold, self.of).to_toml()
+    }
+
+    fn check(&self, _: Option<Interval>) -> Result<(), Wrong> {
+        let Self { fold, of } = *self;
+        if (2..=MAX_FOLDS).contains(&of) && (1..=of).contains(&fold) {
+            return Ok(());
+        }
+        let says =
+            format!("must be one of 2 to {MAX_FOLDS} parts, of which the first is part 1, not {fold}/{of}");
+        Err(Wrong { says, help: Some(format!("the parts of five are 1/5 to 5/5, those of {of} likewise")) })
+    }
+}
+
 /// Addresses of one coordinator, separated by commas; the flag may be repeated.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Addresses(pub Vec<String>);
@@ -128,6 +170,19 @@ mod tests {
         assert_eq!("none".parse(), Ok(Widths(vec![])));
         for wrong in ["", "30,", "x", "-3", "3.5", "None,3"] {
             assert!(wrong.parse::<Widths>().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn folds_are_read_from_text() {
+        assert_eq!(Fold::from_text("2/5"), Ok(Fold { fold: 2, of: 5 }));
+        for wrong in ["", "2", "2/", "/5", "2/5/7", "-1/5", "a/b"] {
+            assert!(Fold::from_text(wrong).is_err(), "{wrong:?}");
+        }
+        for (fold, of, fits) in
+            [(1, 2, true), (5, 5, true), (0, 5, false), (6, 5, false), (1, 1, false), (1, 9999, false)]
+        {
+            assert_eq!(Fold { fold, of }.check(None).is_ok(), fits, "{fold}/{of}");
         }
     }
 

@@ -38,6 +38,7 @@ mod rounds;
 pub(crate) mod run_file;
 mod security;
 mod settings;
+mod sweep;
 mod table;
 mod train;
 mod value;
@@ -69,6 +70,7 @@ pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };
 pub use settings::{Settings, validate};
+pub use sweep::{SweepArgs, SweepConfig, SweepOptions, SweepRun};
 pub use table::{Given, Options};
 pub use train::{Asked, TrainArgs, TrainConfig};
 pub use value::{Value, Wrong};

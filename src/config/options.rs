@@ -13,7 +13,7 @@ use super::limits::{
     MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
     MAX_THREADS,
 };
-use super::lists::Widths;
+use super::lists::{Fold, Widths};
 use super::option::{default, derived, unset};
 use super::recipes;
 use super::rounds::{self, RoundSteps};
@@ -43,6 +43,10 @@ options! {
             /// Fraction of the training samples kept for validation: for --early-stopping and the best checkpoint
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
+            /// Part of the training samples held out for validation: 2/5 is the second of five
+            ///
+            /// The parts have the same mix of classes. Cross-validation takes each in turn: nn sweep --folds
+            fold: Option<Fold> = unset().example(Fold { fold: 1, of: 5 });
             /// Table of validation samples, with the columns of the training data
             validation: Option<PathBuf> = unset().of_data().example("validation.csv".into());
             /// Weights of the classes: none, balanced, or such as yes=5,no=1
@@ -86,6 +90,7 @@ impl DataFormat {
             task,
             classes,
             validation_fraction,
+            fold,
             validation,
             class_weights,
             ignore,
@@ -105,10 +110,11 @@ impl DataFormat {
             header,
             task,
             classes,
-            validation: match (validation, validation_fraction) {
-                (Some(path), _) => Validation::File(path),
-                (None, Some(fraction)) => Validation::Fraction(fraction),
-                (None, None) => Validation::None,
+            validation: match (validation, fold, validation_fraction) {
+                (Some(path), ..) => Validation::File(path),
+                (None, Some(Fold { fold, of }), _) => Validation::Fold { fold, of },
+                (None, None, Some(fraction)) => Validation::Fraction(fraction),
+                (None, None, None) => Validation::None,
             },
             class_weights,
             ignore: ignore.0,
@@ -165,6 +171,11 @@ options! {
                 .within(1..=MAX_BATCH_SIZE)
                 .example(32)
                 .common();
+            /// Train in rounds of H steps: auto for slow networks
+            ///
+            /// Replicas take so many steps each before their differences are averaged; with auto, H grows from 8 to 64. Without
+            /// rounds, every mini-batch is shared among all threads and workers
+            rounds: Option<RoundSteps> = unset().example(RoundSteps(None)).common();
             /// Rule that updates the weights
             optimizer: Option<OptimizerName> =
                 derived(recipes::optimizer_in_words()).example(OptimizerName::AdamW).common();
@@ -232,20 +243,17 @@ options! {
                 .only_with("schedule", &[ScheduleName::Wsd]);
         }
         "Rounds" {
-            /// Train in rounds, for slow networks and small ones: replicas take H steps each before they are averaged
-            ///
-            /// With auto, H grows from 8 to 64. Without it, every mini-batch is shared among all threads and workers
-            rounds: Option<RoundSteps> = unset().example(RoundSteps(None)).common();
             /// Replicas in a round, a power of two; best as many as workers
             replicas: Option<u32> = derived(rounds::REPLICAS.to_string())
                 .takes("R")
                 .within(1..=u64::from(MAX_REPLICAS))
                 .example(rounds::REPLICAS);
             /// Bits of a number on the way to the coordinator: 32 exact, 8 for any network, 4 for slow links
-            delta_bits: DeltaBits = default(DeltaBits::Eight);
+            delta_bits: Option<DeltaBits> = derived(DeltaBits::Eight.to_string()).example(DeltaBits::Eight);
             /// Learning rate ν of the step at the end of a round
-            outer_learning_rate: f32 =
-                default(Rounds::OUTER_LEARNING_RATE).within(Interval::Positive(MAX_LEARNING_RATE));
+            outer_learning_rate: Option<f32> = derived(format!("{:?}", Rounds::OUTER_LEARNING_RATE))
+                .within(Interval::Positive(MAX_LEARNING_RATE))
+                .example(Rounds::OUTER_LEARNING_RATE);
             /// Momentum μ of the step at the end of a round
             outer_momentum: Option<f32> = derived(rounds::outer_momentum_in_words())
                 .within(Interval::FromZeroBelow(1.0))

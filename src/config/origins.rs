@@ -103,6 +103,11 @@ impl Origins {
         self.given.get(key).copied().unwrap_or(Origin::Default)
     }
 
+    /// A line of the file.
+    pub(super) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.file)
+    }
+
     /// The option's name in a message: `--epochs`, `NN_EPOCHS` or `run.toml:3: epochs`.
     pub fn subject(&self, key: &str) -> String {
         match self.of(key) {

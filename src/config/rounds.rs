@@ -131,9 +131,9 @@ pub(super) fn rounds(learn: &Learn, origins: &Origins) -> Result<Option<Rounds>,
     Ok(Some(Rounds {
         replicas,
         steps,
-        outer_learning_rate: learn.outer_learning_rate,
+        outer_learning_rate: learn.outer_learning_rate.unwrap_or(Rounds::OUTER_LEARNING_RATE),
         outer_momentum: learn.outer_momentum.unwrap_or_else(|| Rounds::outer_momentum_for(replicas)),
-        delta_bits: learn.delta_bits,
+        delta_bits: learn.delta_bits.unwrap_or(DeltaBits::Eight),
     }))
 }
 

@@ -39,6 +39,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     let mut origins = origins.clone();
     validate_what_is_chosen(&mut options, &mut origins);
     let origins = &origins;
+    one_validation(&options, origins)?;
     let numbered = options.out.is_none();
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
@@ -78,7 +79,11 @@ const VALIDATION_FRACTION: f64 = 0.1;
 /// by its `run.toml` do the same.
 fn validate_what_is_chosen(options: &mut Train, origins: &mut Origins) {
     let Train { format, learn, .. } = options;
-    if learn.early_stopping.is_some() && format.validation.is_none() && format.validation_fraction.is_none() {
+    if learn.early_stopping.is_some()
+        && format.validation.is_none()
+        && format.fold.is_none()
+        && format.validation_fraction.is_none()
+    {
         format.validation_fraction = Some(VALIDATION_FRACTION);
         let fraction = format!(
             "{} takes a tenth of the training samples for validation, as --validation-fraction {VALIDATION_FRACTION} does",
@@ -86,6 +91,22 @@ fn validate_what_is_chosen(options: &mut Train, origins: &mut Origins) {
         );
         origins.say("validation-fraction", fraction);
     }
+}
+
+/// Refuses a fold beside other validation samples: a run chooses by one set of them.
+fn one_validation(options: &Train, origins: &Origins) -> Result<(), Failure> {
+    let format = &options.format;
+    let other = match (&format.validation, format.validation_fraction) {
+        (Some(_), _) => "validation",
+        (None, Some(_)) => "validation-fraction",
+        (None, None) => return Ok(()),
+    };
+    if format.fold.is_none() {
+        return Ok(());
+    }
+    let (fold, other_subject) = (origins.subject("fold"), origins.subject(other));
+    Err(Failure::usage(format_args!("{fold} and {other_subject} both choose the validation samples"))
+        .help(format_args!("leave out fold, or {other}")))
 }
 
 /// The recipe, if it is known before the data is read.

@@ -242,7 +242,7 @@ fn a_flag_that_selects_another_optimizer_drops_the_constants_of_the_file() {
 fn options_of_a_selector_need_its_value() {
     let entries = TrainOptions::entries();
     let constants: Vec<_> = entries.iter().filter(|entry| entry.only_with.is_some()).collect();
-    assert_eq!(constants.len(), 9);
+    assert_eq!(constants.len(), 10);
     for entry in constants {
         let only = entry.only_with.as_ref().unwrap();
         let selectors = OptimizerName::NAMES.iter().map(|(name, _)| ("optimizer", *name));

@@ -28,7 +28,8 @@ use super::value::{Value, Wrong};
 use crate::failure::Failure;
 
 /// The headings of help in their order.
-pub(super) const HEADINGS: [&str; 12] = [
+pub(super) const HEADINGS: [&str; 13] = [
+    "Sweep",
     "Cluster",
     "Coordinator",
     "Security",

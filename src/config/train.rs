@@ -92,6 +92,8 @@ pub struct TrainConfig {
     pub quiet: bool,
     /// Whether workers compute, and this program coordinates.
     pub is_of_coordinator: bool,
+    /// Whether the run is one of many, whose results are compared.
+    pub is_of_sweep: bool,
     /// The program with what it needs to run again, beside the options of the run; `None` if no shell can take it.
     pub(super) program: Option<String>,
     settings: Settings,
@@ -126,6 +128,7 @@ impl From<Settings> for TrainConfig {
             eval_every,
             quiet,
             is_of_coordinator: false,
+            is_of_sweep: false,
             checkpoint_seconds,
             checkpoint_steps,
             keep_checkpoints,
@@ -137,6 +140,19 @@ impl From<Settings> for TrainConfig {
 }
 
 impl TrainConfig {
+    /// A run that another machine has ordered by the text of its `run.toml`, in a folder of this machine. The data is not
+    /// read from where the text says.
+    ///
+    /// # Errors
+    /// Exit code 2 if the text is not that of a run.
+    pub fn ordered(text: &str, out: &Path, resume: bool, threads: NonZeroUsize) -> Result<Self, Failure> {
+        let (mut options, origins) = file::parse("the coordinator's run.toml", text)?;
+        (options.out, options.resume, options.overwrite) = (Some(out.to_owned()), Some(resume), Some(false));
+        let mut config = Self::from(validate(&options, &origins)?);
+        (config.quiet, config.threads, config.is_of_sweep) = (true, threads, true);
+        Ok(config)
+    }
+
     /// What is trained and how, for data of which these facts are known.
     ///
     /// # Errors

@@ -28,6 +28,20 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
     let created: Vec<&Path> = missing.collect();
     fs::create_dir_all(folder)?;
+    let mut temporary = temporary_in(folder)?;
+    temporary.as_file_mut().write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    sync(folder);
+    created.into_iter().filter_map(Path::parent).for_each(sync);
+    Ok(())
+}
+
+/// A temporary file that is to become one of the folder.
+///
+/// # Errors
+/// The system's error.
+pub fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".nn-").suffix(".part");
     #[cfg(unix)]
@@ -36,13 +50,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    let mut temporary = builder.tempfile_in(folder).map_err(|error| without_path(&error))?;
-    temporary.as_file_mut().write_all(bytes)?;
-    temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
-    sync(folder);
-    created.into_iter().filter_map(Path::parent).for_each(sync);
-    Ok(())
+    builder.tempfile_in(folder).map_err(|error| without_path(&error))
 }
 
 /// Makes renames in a folder durable. Some file systems cannot sync a folder; the renames have still taken place.

@@ -3,11 +3,12 @@
 mod atomic;
 mod checkpoints;
 mod model_file;
+pub mod run_files;
 pub mod runs;
 mod seal;
 mod weights_hash;
 
-pub use atomic::{without_path, write_atomically};
+pub use atomic::{temporary_in, without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
 pub use model_file::{BestSoFar, InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
 pub use weights_hash::WeightsHash;

@@ -49,9 +49,9 @@ fn joins(worker: &Process) -> usize {
 #[test]
 fn behind_a_proxy_with_a_limit_the_wait_ends_and_both_sides_say_why() {
     let place = Place::new();
-    let mut coord = Coord::start(&place, &format!("--wait-timeout 8 {LARGE}"));
+    let mut coord = Coord::start(&place, &format!("--wait-timeout 20 {LARGE}"));
     let url = limited(&coord.address, 300_000);
-    let mut ada = worker(&place, &[], &url, "--name ada --retry-seconds 6");
+    let mut ada = worker(&place, &[], &url, "--name ada --retry-seconds 15");
     let ran = coord.process.ended();
     ran.refused(4, &["waited", "for 1 worker", "after step 0", "help: "]);
     let said =
@@ -150,10 +150,10 @@ fn workers_join_through_nginx_with_the_configuration_of_deploy() {
 #[test]
 fn nginx_with_its_own_limit_is_found_out() {
     let place = Place::new();
-    let mut coord = Coord::start(&place, &format!("--wait-timeout 8 {LARGE}"));
+    let mut coord = Coord::start(&place, &format!("--wait-timeout 20 {LARGE}"));
     let own = |text: String| text.replace("client_max_body_size 0;", "");
     let Some(nginx) = Nginx::before(&place, &coord.address, own) else { return };
-    let mut ada = worker(&place, &[], &nginx.url, "--name ada --retry-seconds 6");
+    let mut ada = worker(&place, &[], &nginx.url, "--name ada --retry-seconds 15");
     coord.process.ended().refused(4, &["waited", "ada: every connection", SENTENCE]);
     until("the sentence", || ada.story(), || ada.stderr().contains(SENTENCE).then_some(()));
     ada.ended().refused(4, &[]);

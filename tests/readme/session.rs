@@ -29,6 +29,13 @@ pub(crate) struct Trained {
     pub(crate) accuracy: f64,
 }
 
+/// The file that a document shows.
+fn toml_of(document: &str) -> String {
+    let text = read(document);
+    let block = text.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.expect("the document shows a file").to_owned()
+}
+
 /// Processes that run beside the commands of a section.
 #[derive(Default)]
 struct Cluster {
@@ -49,6 +56,7 @@ impl Session {
         let _ = place.file("flowers.csv", all);
         let _ = place.file("new-flowers.csv", new);
         let _ = place.file("run.toml", read("deploy/k8s/base/run.toml"));
+        let _ = place.file("sweep.toml", toml_of("README.md"));
         if let Some(mnist) = mnist {
             let cache = place.at("cache/mnist");
             fs::create_dir_all(&cache).unwrap();

@@ -73,7 +73,7 @@ pub use names::Named;
 pub use optimizer::{Before, OptimizerState, StepInputs};
 pub use outer::{BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
-pub use random::{Purpose, initial_parameters, permutation, rounding_keys};
+pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Schedule, ScheduleName, ScheduleShape, Task,

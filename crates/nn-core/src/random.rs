@@ -22,6 +22,8 @@ pub enum Purpose {
     Split = 3,
     /// The rounding of a replica's difference to four bits.
     Rounding = 4,
+    /// The values of options that a sweep draws: the run takes the place of the epoch, the option that of the position.
+    Sweep = 16,
 }
 
 /// The start of the stream for (seed, purpose, epoch).
@@ -58,6 +60,14 @@ pub fn permutation(seed: u64, purpose: Purpose, epoch: u64, order: &mut [u32]) {
         let j = ((word * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
+}
+
+/// The number in [0, 1) at an address, with 53 bits. Neighbouring positions have nothing in common.
+#[must_use]
+pub fn uniform(seed: u64, purpose: Purpose, epoch: u64, position: u32) -> f64 {
+    let mut rng = stream(seed, purpose, epoch);
+    rng.set_word_pos(u128::from(position) * 2);
+    (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// The initial weights and biases of a model, in the order of the flat buffer. Each layer has its own stream, so its
@@ -129,6 +139,22 @@ mod tests {
         assert_ne!(first, draw(1, Purpose::Shuffle, 1));
         permutation(1, Purpose::Shuffle, 0, &mut []);
         permutation(1, Purpose::Shuffle, 0, &mut [7]);
+    }
+
+    #[test]
+    fn a_number_depends_on_its_whole_address_and_on_nothing_else() {
+        let mut seen: Vec<u64> = Vec::new();
+        for (seed, epoch, position) in [(1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, u32::MAX)] {
+            let x = uniform(seed, Purpose::Sweep, epoch, position);
+            assert!((0.0..1.0).contains(&x) && x == uniform(seed, Purpose::Sweep, epoch, position));
+            assert_ne!(x, uniform(seed, Purpose::Shuffle, epoch, position));
+            seen.push(x.to_bits());
+        }
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 5);
+        let mean = (0..10_000).map(|at| uniform(3, Purpose::Sweep, 0, at)).sum::<f64>() / 1e4;
+        assert!((mean - 0.5).abs() < 0.02, "{mean}"); // seven standard deviations
     }
 
     #[test]

@@ -396,11 +396,11 @@ impl Sets {
         options: &LoadOptions,
     ) -> Result<Splits, DataError> {
         let Self { mut train, test, mut validation, mut notes } = self;
-        if let Validation::Fraction(fraction) = options.validation {
-            let samples = train.len();
-            let all = (0..samples).collect();
-            let (kept, held) = hold_out_validation(train.targets(), all, fraction, options.seed)
-                .ok_or_else(|| DataError::TooFewSamples { file: file.into(), samples })?;
+        let samples = train.len();
+        let all: Vec<usize> = (0..samples).collect();
+        let parts = hold_out_validation(train.targets(), &all, &options.validation, options.seed)
+            .map_err(|_| DataError::TooFewSamples { file: file.into(), samples })?;
+        if let Some((kept, held)) = parts {
             notes.push(format!("{} more are held out for validation", held.len()));
             (train, validation) = (train.select(&kept), Some(train.select(&held)));
         }

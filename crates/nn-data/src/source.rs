@@ -118,6 +118,14 @@ pub enum Validation {
     None,
     /// This fraction of the training samples, in (0, 1).
     Fraction(f64),
+    /// One of `of` equal parts of the training samples, counted from 1. The parts have the same mix of classes, do not
+    /// overlap, and are together all training samples: cross-validation takes each in turn.
+    Fold {
+        /// The part.
+        fold: usize,
+        /// The number of parts, at least 2.
+        of: usize,
+    },
     /// Those of another file.
     File(PathBuf),
 }
@@ -246,6 +254,15 @@ impl LoadOptions {
                 option: "--validation-fraction",
                 value: fraction.to_string(),
                 problem: "it must be above 0 and below 1",
+            });
+        }
+        if let Validation::Fold { fold, of } = self.validation
+            && !(of >= 2 && (1..=of).contains(&fold))
+        {
+            return Err(DataError::BadOption {
+                option: "--fold",
+                value: format!("{fold}/{of}"),
+                problem: "there must be at least 2 folds, and they are counted from 1",
             });
         }
         if self.classes == Some(0) {

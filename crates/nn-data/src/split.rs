@@ -5,6 +5,8 @@
 
 use nn_core::{Dataset, Targets};
 
+use crate::source::Validation;
+
 /// Fraction of the samples that is held out for testing when the data has no test set of its own.
 pub const TEST_FRACTION: f64 = 0.2;
 
@@ -35,14 +37,45 @@ pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dat
     Some((all.select(&train), all.select(&test)))
 }
 
-/// Holds out samples for validation.
+/// Holds out the samples for validation that are part of the training samples `rows`; `Ok(None)` if there are none.
+///
+/// # Errors
+/// The reason, if there are too few samples.
 pub(crate) fn hold_out_validation(
     targets: &Targets,
-    rows: Vec<usize>,
-    fraction: f64,
+    rows: &[usize],
+    validation: &Validation,
     seed: u64,
-) -> Option<Parts> {
-    hold_out(targets, rows, fraction, seed ^ VALIDATION)
+) -> Result<Option<Parts>, TooFew> {
+    let parts = match *validation {
+        Validation::None | Validation::File(_) => return Ok(None),
+        Validation::Fraction(fraction) => hold_out(targets, rows.to_vec(), fraction, seed ^ VALIDATION),
+        Validation::Fold { fold, of } => hold_out_fold(targets, rows, (fold, of), seed ^ VALIDATION),
+    };
+    parts.map(Some).ok_or(TooFew)
+}
+
+/// There are too few samples to hold some out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TooFew;
+
+/// Holds out part `fold` of `of`, counted from 1. The samples of each class are dealt to the parts in turn, in the order
+/// of their ranks, and each class goes on where the one before it ended: the parts differ by at most one sample, in all
+/// and of each class. `None` for fewer rows than parts.
+fn hold_out_fold(targets: &Targets, rows: &[usize], (fold, of): (usize, usize), seed: u64) -> Option<Parts> {
+    if rows.len() < of || of < 2 {
+        return None;
+    }
+    let class = |row: usize| match targets {
+        Targets::Classes { labels, .. } => labels[row],
+        Targets::Values { .. } => 0,
+    };
+    let mut order = rows.to_vec();
+    order.sort_unstable_by_key(|&row| (class(row), rank(seed, row), row));
+    let mut held: Vec<usize> = order.into_iter().skip(fold - 1).step_by(of).collect();
+    held.sort_unstable();
+    let kept = rows.iter().copied().filter(|row| held.binary_search(row).is_err()).collect();
+    Some((kept, held))
 }
 
 /// Holds out a fraction of `rows`, class by class. The samples of classes too small to divide are pooled and divided
@@ -99,7 +132,12 @@ mod tests {
         let of = |seed| hold_out(all.targets(), (0..1000).collect(), 0.2, seed);
         assert_eq!(of(7), of(7));
         assert_ne!(of(7), of(8));
-        assert_ne!(of(7), hold_out_validation(all.targets(), (0..1000).collect(), 0.2, 7));
+        let rows: Vec<usize> = (0..1000).collect();
+        let validation = hold_out_validation(all.targets(), &rows, &Validation::Fraction(0.2), 7).unwrap();
+        assert!(validation.is_some() && of(7) != validation);
+        assert_eq!(hold_out_validation(all.targets(), &rows, &Validation::None, 7), Ok(None));
+        let more = Validation::Fold { fold: 1, of: 1001 };
+        assert_eq!(hold_out_validation(all.targets(), &rows, &more, 7), Err(TooFew));
     }
 
     #[test]
@@ -119,6 +157,35 @@ mod tests {
     }
 
     proptest! {
+        /// Every sample is held out exactly once, and all folds have the same mix of classes.
+        #[test]
+        fn folds_divide_all_samples_and_every_class_alike(
+            labels in proptest::collection::vec(0u32..5, 12..90),
+            of in 2usize..12,
+            seed: u64,
+        ) {
+            let all = data(labels.clone(), 5);
+            let rows: Vec<usize> = (0..labels.len()).filter(|row| row % 7 != 3).collect();
+            let folds: Vec<Parts> =
+                (1..=of).filter_map(|fold| hold_out_fold(all.targets(), &rows, (fold, of), seed)).collect();
+            if rows.len() < of {
+                prop_assert!(folds.is_empty());
+                return Ok(());
+            }
+            let mut held: Vec<usize> = folds.iter().flat_map(|(_, held)| held.clone()).collect();
+            held.sort_unstable();
+            prop_assert_eq!(&held, &rows);
+            for (kept, held) in &folds {
+                prop_assert!(kept.is_sorted() && held.is_sorted());
+                prop_assert_eq!(kept.len() + held.len(), rows.len());
+                prop_assert!(held.len().abs_diff(rows.len() / of) <= 1);
+                for class in 0..5 {
+                    let count = |rows: &[usize]| rows.iter().filter(|&&row| labels[row] == class).count();
+                    prop_assert!(count(held).abs_diff(count(&rows) / of) <= 1);
+                }
+            }
+        }
+
         #[test]
         fn both_parts_have_samples_and_none_is_lost(
             labels in proptest::collection::vec(0u32..5, 2..60),

@@ -14,7 +14,7 @@ use crate::fingerprint::{add_targets, hex, with_more};
 use crate::load::Splits;
 use crate::raw::{Answers, Inputs, Labels, PIXELS, Places, Samples, Values};
 use crate::sheet::{Layout, Sheet};
-use crate::source::{LoadOptions, Prepare, Standardize, Validation};
+use crate::source::{LoadOptions, Prepare, Standardize};
 use crate::split::{TEST_FRACTION, hold_out, hold_out_validation};
 use crate::survey::Survey;
 use crate::table::{Table, short};
@@ -171,10 +171,9 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         kept = rest;
         sets.push(Chosen { sheet: &train, targets: &train_targets, rows: held });
     }
-    match (&options.validation, &validation, &validation_targets) {
-        (Validation::Fraction(fraction), ..) => {
-            let (rest, held) =
-                hold_out_validation(&train_targets, kept, *fraction, options.seed).ok_or_else(few)?;
+    let parts = hold_out_validation(&train_targets, &kept, &options.validation, options.seed);
+    match (parts.map_err(|_| few())?, &validation, &validation_targets) {
+        (Some((rest, held)), ..) => {
             notes.push(format!("{} more are held out for validation", held.len()));
             kept = rest;
             sets.push(Chosen { sheet: &train, targets: &train_targets, rows: held });

@@ -32,7 +32,7 @@ fn update(hash: &mut Sha256, values: &[f32]) {
 }
 
 /// The [`arithmetic_fingerprint`] of every machine that computes correctly.
-pub const ARITHMETIC: &str = "e9f0fb513a955ed2a54cafd4bd08d3523564c3505ee57a4895e6d36f5a13f49c";
+pub const ARITHMETIC: &str = "d65b605616b97ec2c94d3e10166981c6bfb3bbc0a9831f1df17925c77f2efd9e";
 
 /// The networks of the fixed run. A test says which choices they cover.
 const NETWORKS: [(Activation, Output, Cost, Init); 4] = [

@@ -291,6 +291,6 @@ mod tests {
         let plan = RoundPlan::new(rounds(2, None), 32, 500);
         let steps: Vec<u64> = (0..plan.before_epoch(9)).map(|round| plan.span(round).steps).collect();
         assert_eq!(plan.epoch_steps(), 8);
-        assert_eq!(steps, [2, 2, 2, 2, 2, 2, 2, 2, 4, 4, 6, 2, 8, 8, 8, 8, 8]);
+        assert_eq!(steps, [2, 2, 2, 2, 2, 2, 3, 1, 4, 4, 6, 2, 8, 8, 8, 8, 8]);
     }
 }

@@ -14,6 +14,7 @@ mod data;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod proto;
+mod runs;
 mod security;
 mod server;
 mod wire;
@@ -24,6 +25,7 @@ pub use client::{
     watch, work,
 };
 pub use data::{DataError, TrainingSet};
+pub use runs::{Desk, Link, Order, Piece, RunFile, Runner, RunsServer, Sample, Sent, serve_runs};
 pub use security::{
     Authorities, CertificateError, CertificateFacts, ClientSecurity, Identity, Pem, SecurityError,
     ServerSecurity, Token, utc_date,

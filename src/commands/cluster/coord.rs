@@ -12,7 +12,7 @@ use super::children::Children;
 use super::security::{self, Doorman};
 use super::{outlook, runtime, stopped, table};
 use crate::commands::train::Job;
-use crate::config::CoordConfig;
+use crate::config::{CoordConfig, ServerSecurityConfig};
 use crate::failure::{Failure, write_stdout};
 use crate::progress::{Table, above, warn};
 use crate::show::counted;
@@ -47,7 +47,12 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
     if !quiet {
-        let text = format!("listening on {address}; workers join with:\n  {}\n", join(config, address));
+        let text = format!(
+            "listening on {address}; workers join with:
+  {}
+",
+            join(&config.security, address)
+        );
         above(|| write_stdout(text))?;
     }
     let (mut doors, mut children) = (Vec::new(), Children::default());
@@ -108,14 +113,14 @@ async fn serve_and_show(
     show.abort();
     let _ = show.await;
     if !quiet {
-        Doorman::new().report(&handle);
+        handle.take_cuts().iter().for_each(warn);
+        Doorman::new().report(handle.take_refusals());
     }
     served.map_err(|error| Failure::network(&error))
 }
 
 /// The command with which workers on other machines join.
-fn join(config: &CoordConfig, address: SocketAddr) -> String {
-    let security = &config.security;
+pub(in crate::commands) fn join(security: &ServerSecurityConfig, address: SocketAddr) -> String {
     let scheme = if security.identity.is_some() { "https" } else { "http" };
     let mut command = format!("nn-worker --coordinator {scheme}://{}", reachable(address));
     for (flags, needed) in [
@@ -131,7 +136,7 @@ fn join(config: &CoordConfig, address: SocketAddr) -> String {
 }
 
 /// Listens on an address, or explains why that failed.
-async fn bind(listen: &str) -> Result<TcpListener, Failure> {
+pub(in crate::commands) async fn bind(listen: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|error| {
         let failure = |says: String| Failure::network(format!("cannot listen on {listen}: {says}"));
         match error.kind() {
@@ -176,7 +181,8 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
     loop {
         let status = handle.status();
         if !quiet {
-            doorman.report(&handle);
+            handle.take_cuts().iter().for_each(warn);
+            doorman.report(handle.take_refusals());
         }
         if table.is_drawn() {
             let (width, height) = table.room();

@@ -4,6 +4,7 @@ mod children;
 mod coord;
 mod interface;
 mod outlook;
+mod runs;
 pub(super) mod security;
 mod status;
 mod table;
@@ -12,7 +13,9 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coord::coord;
+pub(super) use coord::{bind, join};
 pub(super) use interface::interfaces;
+pub(super) use security::Doorman;
 pub(crate) use status::status;
 pub(super) use worker::machine_name;
 pub(crate) use worker::worker;

@@ -7,10 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use nn_net::{
-    Authorities, ClientSecurity, CoordinatorHandle, Identity, Pem, Refusal, SecurityError, ServerSecurity,
-    Token,
-};
+use nn_net::{Authorities, ClientSecurity, Identity, Pem, Refusal, SecurityError, ServerSecurity, Token};
 
 use crate::clock::{self, Clock};
 use crate::config::{ClientSecurityConfig, ServerSecurityConfig};
@@ -24,7 +21,7 @@ const LONGEST: u64 = 1 << 20;
 pub(in crate::commands) const EXPIRES_SOON: i64 = 14;
 
 /// The proofs that a coordinator demands from its peers.
-pub(super) fn server(config: &ServerSecurityConfig) -> Result<ServerSecurity, Failure> {
+pub(in crate::commands) fn server(config: &ServerSecurityConfig) -> Result<ServerSecurity, Failure> {
     let mut security = ServerSecurity::default();
     if let Some((cert, key)) = &config.identity {
         let identity = identity(cert, key)?;
@@ -61,7 +58,7 @@ pub(in crate::commands) fn client(config: &ClientSecurityConfig) -> Result<Clien
 }
 
 /// Refuses to listen to other machines without authenticating them.
-pub(super) fn check_exposure(
+pub(in crate::commands) fn check_exposure(
     listen: &str,
     address: SocketAddr,
     security: &ServerSecurity,
@@ -171,7 +168,7 @@ fn warn_if_others_can_read(_: &Path) {}
 
 /// Warns about refused connections: the first time at once, repetitions as a count at intervals.
 #[derive(Debug)]
-pub(super) struct Doorman {
+pub(in crate::commands) struct Doorman {
     clock: Clock,
     /// By address and reason: the time of the last warning, and the refusals since then.
     warned: HashMap<(Option<IpAddr>, &'static str), (Duration, u64)>,
@@ -183,17 +180,14 @@ const INTERVAL: Duration = Duration::from_secs(10);
 const TRACKED: usize = 256;
 
 impl Doorman {
-    pub(super) fn new() -> Self {
+    pub(in crate::commands) fn new() -> Self {
         Self { clock: Clock::start(), warned: HashMap::new() }
     }
 
-    /// Warns about the refusals since the last call.
-    pub(super) fn report(&mut self, handle: &CoordinatorHandle) {
+    /// Warns about refusals.
+    pub(in crate::commands) fn report(&mut self, refusals: Vec<Refusal>) {
         let now = self.clock.now();
-        for cut in handle.take_cuts() {
-            warn(cut);
-        }
-        for refusal in handle.take_refusals() {
+        for refusal in refusals {
             let key = (refusal.address, refusal.what);
             if let Some((_, repeated)) = self.warned.get_mut(&key) {
                 *repeated += refusal.times;

@@ -72,6 +72,7 @@ fn as_json(status: &pb::RunStatus) -> Value {
         "generation": status.generation,
         "step": status.step,
         "total_steps": status.total_steps,
+        "replicas": status.replicas,
         "epoch": status.epoch,
         "epochs": status.epochs,
         "loss": status.loss,

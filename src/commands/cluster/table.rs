@@ -15,12 +15,18 @@ pub(super) fn is_stalled(status: &pb::RunStatus) -> bool {
 /// The seconds of waiting within one step after which the run counts as stalled.
 const STALLED_AFTER: f64 = 3.0;
 
+/// What the run counts.
+fn unit(status: &pb::RunStatus) -> &'static str {
+    if status.replicas > 0 { "round" } else { "step" }
+}
+
 /// The progress of the run, or what it waits for, in one line.
 pub(super) fn headline(status: &pb::RunStatus) -> String {
     if status.state() == pb::RunState::Over {
         let outcome = status.outcome().as_str_name().trim_start_matches("OUTCOME_").to_lowercase();
         let outcome = outcome.replace('_', " ");
-        return format!("the run is over: {outcome} after step {} of {}", status.step, status.total_steps);
+        let (step, total) = (status.step, status.total_steps);
+        return format!("the run is over: {outcome} after {} {step} of {total}", unit(status));
     }
     if is_stalled(status) {
         let time = Duration::from_secs(status.waiting_seconds as u64);
@@ -29,8 +35,9 @@ pub(super) fn headline(status: &pb::RunStatus) -> String {
     let loss = status.loss.map_or_else(String::new, |loss| format!("  loss {loss:.4}"));
     let epoch = (status.epoch + 1).min(u64::from(status.epochs));
     format!(
-        "epoch {epoch}/{}  step {}/{}{loss}  {} samples/s",
+        "epoch {epoch}/{}  {} {}/{}{loss}  {} samples/s",
         status.epochs,
+        unit(status),
         status.step,
         status.total_steps,
         HumanCount(status.samples_per_second as u64)
@@ -241,5 +248,7 @@ mod tests {
         status.set_state(pb::RunState::Over);
         status.set_outcome(pb::Outcome::Stopped);
         assert_eq!(headline(&status), "the run is over: stopped after step 30 of 300");
+        status.replicas = 4;
+        assert_eq!(headline(&status), "the run is over: stopped after round 30 of 300");
     }
 }

@@ -35,6 +35,7 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     options.data = data;
     options.cache = config.cache_dir.clone().or_else(default_cache_dir);
     options.stay = config.stay;
+    options.runner = Some(Arc::new(super::runs::Trainer));
     let quiet = config.quiet;
     let mut last = String::new();
     let tell = move |event: WorkerEvent<'_>| {
@@ -49,6 +50,9 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
         }
     };
     match runtime()?.block_on(work(options, tell, stopped(stop))) {
+        Ok(WorkerEnd::RunOver(over)) if !config.quiet && over.params_sha256.is_empty() => {
+            write_stdout(format!("the sweep is over: {} runs are done\n", over.steps))
+        }
         Ok(WorkerEnd::RunOver(over)) if !config.quiet => write_stdout(format!(
             "the run is over after {} steps; params_sha256 {}\n",
             over.steps, over.params_sha256
@@ -72,6 +76,10 @@ fn sentence(event: &WorkerEvent<'_>) -> String {
             let widths: Vec<String> = manifest.model().widths().iter().map(ToString::to_string).collect();
             format!("joined {coordinator} as worker {worker}: network {}", widths.join("-"))
         }
+        WorkerEvent::JoinedRuns { coordinator, worker } => {
+            format!("joined {coordinator} as worker {worker}, for whole runs")
+        }
+        WorkerEvent::Ordered { run } => format!("training run {}", run + 1),
         WorkerEvent::Loading { done, total } if done == total => "training samples received".to_owned(),
         WorkerEvent::Receiving { from: 0, total } => {
             format!("receiving the training samples ({})", HumanBytes(*total))

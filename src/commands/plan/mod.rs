@@ -49,7 +49,7 @@ pub(crate) fn plan(config: &PlanConfig) -> Result<(), Failure> {
     let question = Question::new(&config.train, &described, &counts(most as u32))?;
     let bench = Bench {
         compute: &described.compute,
-        data: &described.splits.train,
+        data: &described.data.train,
         log_steps: config.train.log_steps,
         stop: &stop,
     };
@@ -61,7 +61,7 @@ pub(crate) fn plan(config: &PlanConfig) -> Result<(), Failure> {
         return write_stdout(format!("{json:#}\n"));
     }
     let threads = described.compute.threads.count();
-    write_stdout(text::report(&outlook, &question.run, (&described.splits.name, threads), &style()))
+    write_stdout(text::report(&outlook, &question.run, (&described.data.name, threads), &style()))
 }
 
 /// The network that was described, or that of a coordinator, measured.

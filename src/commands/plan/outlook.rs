@@ -6,7 +6,7 @@ use nn_engine::{MAX_REPLICAS, Manifest, ManifestParts};
 use super::model::{Costs, Network, Turn, break_even_batch, break_even_link, rounds, synchronous};
 use super::study::Study;
 use super::text::flags;
-use crate::commands::train::{Described, manifest};
+use crate::commands::train::{Described, planned};
 use crate::config::{REPLICAS, TrainConfig};
 use crate::failure::Failure;
 
@@ -41,7 +41,7 @@ impl Question {
             if config.max_seconds().is_some() {
                 in_rounds = in_rounds.with_epochs(data.manifest.recipe().epochs);
             }
-            Ok((count, Some(manifest(&in_rounds, &data.splits)?.0)))
+            Ok((count, Some(planned(&in_rounds, &data.data)?.0)))
         });
         Ok(Self { run, rows: rows.collect::<Result<_, Failure>>()?, synchronous: true })
     }

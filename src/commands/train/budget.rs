@@ -4,9 +4,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nn_core::Workspace;
-use nn_data::Splits;
 use nn_engine::{Compute, Engine, EpochReport, Manifest, Snapshot, StepReport, local, params_sha256};
 
+use super::data::Data;
 use crate::clock::Clock;
 use crate::config::{self, TrainConfig};
 use crate::failure::Failure;
@@ -30,7 +30,7 @@ pub(super) fn epochs(
     seconds: u64,
     manifest: &Manifest,
     compute: &Compute,
-    splits: &Splits,
+    splits: &Data,
     config: &TrainConfig,
     stop: &StopFlag,
 ) -> Result<(u32, String), Failure> {

@@ -89,14 +89,14 @@ impl Evaluator {
     /// epochs.
     pub(super) fn new(
         train: Arc<Dataset>,
-        (validation, test): (Option<Dataset>, Arc<Dataset>),
+        (validation, test): (Option<Arc<Dataset>>, Arc<Dataset>),
         units: Units,
         workspace: Workspace,
         every: u32,
     ) -> Self {
         let baseline = Baseline::of(train.targets(), test.targets(), &units);
         let kind = OutputKind::of(workspace.model());
-        let validation = validation.map(|data| Set::new(Arc::new(data), units.clone()));
+        let validation = validation.map(|data| Set::new(data, units.clone()));
         let test = Set::new(test, units);
         Self { train, test, validation, workspace, kind, every, last: None, baseline }
     }

@@ -36,6 +36,8 @@ pub(in crate::commands) struct Watch {
     /// Steps done.
     done: u64,
     last_epoch: Option<EpochReport>,
+    /// The line of the last epoch in the log.
+    last_line: Value,
     /// The first failure, which ends the run.
     trouble: Option<Failure>,
     /// The summary's part on the cluster, if there is one.
@@ -52,7 +54,7 @@ impl Watch {
         recorder: Recorder,
         (done, earlier): (u64, Earlier),
     ) -> Self {
-        let (last_epoch, trouble, cluster) = (None, None, None);
+        let (last_epoch, last_line, trouble, cluster) = (None, Value::Null, None, None);
         let choice = Choice::new(recorder.manifest().recipe().early_stopping);
         let mut watch = Self {
             stop,
@@ -64,6 +66,7 @@ impl Watch {
             recorder,
             done,
             last_epoch,
+            last_line,
             trouble,
             cluster,
         };
@@ -93,6 +96,11 @@ impl Watch {
     /// Whether the run has ended early, so that no step is left to do.
     pub(in crate::commands) fn is_over(&self) -> bool {
         self.choice.is_over()
+    }
+
+    /// The line of the last epoch in the log; null before the first.
+    pub(in crate::commands) fn last_line(&self) -> &Value {
+        &self.last_line
     }
 
     fn evaluate(&mut self, epoch: u64, params: &[f32]) -> Option<Evaluated> {
@@ -318,6 +326,7 @@ impl local::Observer for Watch {
             let figures = on_validation.map_or(Figures::unknown(classes), |results| results.figures);
             add(&mut line, "validation", &figures);
         }
+        self.last_line = line.clone();
         if let Err(broken) = self.recorder.epoch(report.steps, line) {
             self.trouble.get_or_insert(broken);
         }

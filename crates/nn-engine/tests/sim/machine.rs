@@ -249,7 +249,7 @@ impl Machine {
             .collect())
     }
 
-    /// [`Machine::finish`] for a replica of a round: its difference piece by piece, in any order.
+    /// [`Machine::finish`] for a replica of a round: its difference piece by piece.
     fn finish_replica(
         &mut self,
         run: &Run,
@@ -286,9 +286,6 @@ impl Machine {
                 }
             })
             .collect();
-        if noise.percent(30) {
-            all.reverse();
-        }
         // With the last part that is sent.
         all.iter_mut().next_back().into_iter().for_each(|last| last.stats = Some(stats));
         all

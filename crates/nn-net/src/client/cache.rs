@@ -33,7 +33,7 @@ pub(super) fn held(folder: Option<&Path>) -> Vec<String> {
 }
 
 /// Whether text is 64 lower-case hexadecimal digits, and so may become part of a path.
-pub(super) fn is_hash(text: &str) -> bool {
+pub(crate) fn is_hash(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn load(folder: &Path, manifest: &Manifest, sha256: &str) -> Option<D
 
 /// A training set that is arriving. It outlives its connection, so that the next one can resume the transfer.
 #[derive(Debug)]
-pub(super) struct Partial {
+pub(crate) struct Partial {
     sha256: String,
     chunks: u32,
     spool: Spool,
@@ -60,7 +60,7 @@ pub(super) struct Partial {
 
 impl Partial {
     /// An empty set. It is written to the folder, if there is one.
-    pub(super) fn new(sha256: &str, folder: Option<&Path>) -> io::Result<Self> {
+    pub(crate) fn new(sha256: &str, folder: Option<&Path>) -> io::Result<Self> {
         Ok(Self { sha256: sha256.to_owned(), chunks: 0, spool: Spool::new(folder)? })
     }
 
@@ -75,14 +75,14 @@ impl Partial {
     }
 
     /// Appends a checked chunk.
-    pub(super) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, chunk: &[u8]) -> io::Result<()> {
         self.spool.write(chunk)?;
         self.chunks += 1;
         Ok(())
     }
 
     /// Reads, verifies and keeps the complete set.
-    pub(super) fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
+    pub(crate) fn finish(self, manifest: &Manifest, sha256: &str) -> Result<Dataset, DataError> {
         self.spool.finish(manifest, sha256)
     }
 }

@@ -148,7 +148,7 @@ impl ConnectError {
     }
 
     /// From the end of a stream on which nothing was received.
-    pub(super) fn of_status(url: &str, status: &Status) -> Self {
+    pub(crate) fn of_status(url: &str, status: &Status) -> Self {
         let (url, mut why) = (url.to_owned(), status.message().to_owned());
         let mut source = status.source();
         while let Some(error) = source {

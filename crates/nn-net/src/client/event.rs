@@ -30,6 +30,18 @@ pub enum WorkerEvent<'a> {
         /// The run.
         manifest: &'a Manifest,
     },
+    /// It was admitted by a coordinator that has whole runs.
+    JoinedRuns {
+        /// The coordinator's address.
+        coordinator: &'a str,
+        /// The worker's number there.
+        worker: u64,
+    },
+    /// It begins a whole run.
+    Ordered {
+        /// The run's number.
+        run: u64,
+    },
     /// It is about to receive the training set.
     Receiving {
         /// Bytes that it already has, from before an earlier connection broke.

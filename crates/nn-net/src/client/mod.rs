@@ -23,12 +23,13 @@ mod weights;
 mod work;
 
 pub use address::{DEFAULT_PORT, coordinator_url};
+pub(crate) use cache::{Partial, is_hash, load as load_kept};
 pub use dial::{DialOptions, LocalAddresses};
 pub use error::{ConnectError, WorkerError};
 pub use event::{RunOver, WorkerEnd, WorkerEvent, WorkerProgress};
 pub use options::WorkerOptions;
 pub use probe::{Latency, Pong, ProbeError, Prober, certificate};
+#[cfg(any(test, fuzzing))]
+pub(crate) use session::hostile;
 pub use status::{status, watch};
 pub use work::work;
-#[cfg(any(test, fuzzing))]
-pub(crate) use {cache::load as load_kept, session::hostile};

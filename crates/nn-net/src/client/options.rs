@@ -8,6 +8,7 @@ use nn_core::{Isa, Threads};
 
 use super::dial::DialOptions;
 use crate::data::TrainingSet;
+use crate::runs::Runner;
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct WorkerOptions {
     pub data: Option<Arc<TrainingSet>>,
     /// The folder that keeps received training sets; None to keep them in memory only.
     pub cache: Option<PathBuf>,
+    /// Trains whole runs, for a coordinator that has many; None to refuse them.
+    pub runner: Option<Arc<dyn Runner>>,
     /// Whether to wait for the next run when one is over.
     pub stay: bool,
 }
@@ -46,6 +49,7 @@ impl WorkerOptions {
             isa,
             data: None,
             cache: None,
+            runner: None,
             stay: false,
         }
     }

@@ -13,7 +13,7 @@ use pb::status_client::StatusClient;
 
 impl DialOptions {
     /// A request with the token, if there is one.
-    pub(super) fn request<M>(&self, message: M) -> Request<M> {
+    pub(crate) fn request<M>(&self, message: M) -> Request<M> {
         let mut request = Request::new(message);
         if let Some(token) = self.security.token() {
             let mut headers = std::mem::take(request.metadata_mut()).into_headers();

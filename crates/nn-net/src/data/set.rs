@@ -76,6 +76,11 @@ impl TrainingSet {
         self.bytes.div_ceil(CHUNK as u64) as u32
     }
 
+    /// Appends a chunk to `out`.
+    pub(crate) fn write_chunk(&self, index: u32, out: &mut Vec<u8>) {
+        self.write(self.chunk_range(index), out);
+    }
+
     pub(crate) fn offer(&self) -> pb::DataOffer {
         pb::DataOffer { sha256: self.sha256.clone(), bytes: self.bytes, chunks: self.chunks() }
     }

@@ -10,13 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Node, NodeStats, Optimizer, Output, Schedule,
+    Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, NodeStats, Optimizer, Output, Schedule,
     ScheduleShape, Targets, Threads, Workspace,
 };
 use nn_engine::local::{self, Observer};
 use nn_engine::{
-    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, Recipe, SampleOrder,
-    Snapshot, StepReport,
+    Cluster, Compute, Engine, EpochReport, Generation, Manifest, ManifestParts, Recipe, Replica, Round,
+    Rounds, SampleOrder, Snapshot, StepReport,
 };
 use tokio::sync::mpsc;
 use tonic::Status;
@@ -42,7 +42,10 @@ pub(crate) struct Fixture {
 }
 
 /// The fixture, computed once.
-pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(Fixture::new);
+pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| Fixture::new(parts()));
+
+/// The same with rounds.
+pub(crate) static IN_ROUNDS: LazyLock<Fixture> = LazyLock::new(|| Fixture::new(parts_in_rounds()));
 
 struct Keep(Vec<Vec<f32>>);
 
@@ -98,9 +101,22 @@ fn dataset(pixels: bool, classes: bool) -> Dataset {
     Dataset::new(features, 2, targets, pixels.then_some((1, 2))).expect("a small data set")
 }
 
+/// The parts of a run with rounds: two an epoch, the second of which is short.
+fn parts_in_rounds() -> ManifestParts {
+    let rounds = Rounds {
+        replicas: 2,
+        steps: Some(1),
+        outer_learning_rate: 0.9,
+        outer_momentum: 0.5,
+        delta_bits: DeltaBits::Eight,
+    };
+    let recipe = Recipe { batch_size: 2, rounds: Some(rounds), ..recipe() };
+    ManifestParts { recipe, ..parts() }
+}
+
 impl Fixture {
-    fn new() -> Self {
-        let manifest = Manifest::new(parts()).expect("a small run");
+    fn new(parts: ManifestParts) -> Self {
+        let manifest = Manifest::new(parts).expect("a small run");
         let compute =
             Compute { isa: Isa::best(), threads: Arc::new(Threads::new(1).expect("there is a thread")) };
         let data = Arc::new(dataset(true, true));
@@ -112,6 +128,22 @@ impl Fixture {
         let mut workspace = Workspace::new(manifest.model(), 4, compute.threads.clone(), compute.isa);
         for step in 0..manifest.total_steps() {
             let tree = manifest.tree(step);
+            if manifest.rounds().is_some() {
+                let samples = order.batch(&manifest, step);
+                let public = &keep.0[step as usize][..];
+                let round = Round { manifest: &manifest, data: &data, public, step, samples };
+                let mut replica = Replica::new(&manifest, compute.clone());
+                for leaf in 0..tree.leaves() {
+                    let stats = replica.run(round, leaf, &|| true).expect("the data fit");
+                    let mut bytes = Vec::new();
+                    assert!(replica.difference(round, leaf, 0..public.len(), &mut bytes));
+                    // Encoding them again gives the same bytes.
+                    let mut difference = vec![0.0; public.len()];
+                    manifest.contribution_encoding().decode(&bytes, &mut difference);
+                    nodes.insert((step, 0, leaf), (difference, stats.expect("it is wanted")));
+                }
+                continue;
+            }
             let all = (0..4).flat_map(|level| (0..4).map(move |index| Node { level, index }));
             for node in all.filter(|&node| tree.contains(node)) {
                 let samples = &order.batch(&manifest, step)[tree.samples_of(node)];
@@ -210,6 +242,7 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
         recipe(),
         Recipe { optimizer: adam, schedule: step, ..recipe() },
         Recipe { optimizer: Optimizer::Sgd, schedule: cosine, l2: 0.5, ..recipe() },
+        parts_in_rounds().recipe,
     ]
     .map(|recipe| serde_json::to_vec(&ManifestParts { recipe, ..parts() }).expect("it can be written"))
     .to_vec()

@@ -31,6 +31,7 @@ mod times;
 pub use coordinator::{Coordinator, CoordinatorHandle};
 pub use cuts::CutOff;
 pub use door::{Door, DoorLimits, Rate, Refusal};
+pub(crate) use door::{Gate, Lobby, Visitor, incoming};
 pub use driver::Finished;
 pub use error::{ServeError, StartError};
 pub use options::CoordinatorOptions;

@@ -124,6 +124,7 @@ impl<O: Observer> Driver<O> {
             generation: status.generation.0,
             step: self.engine.steps_done(),
             total_steps: status.total_steps,
+            replicas: manifest.rounds().map_or(0, |rounds| rounds.replicas),
             epoch: status.epoch,
             epochs: manifest.recipe().epochs,
             loss: self.loss,

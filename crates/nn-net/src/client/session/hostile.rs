@@ -13,7 +13,7 @@ use tonic::body::Body;
 use super::{QUEUE, Session, SessionEnd, Stop, WorkerIdentity};
 use crate::client::event::WorkerEvent;
 use crate::client::options::WorkerOptions;
-use crate::fuzzing::fixture::{FIXTURE, Fed, Fixture, poll_once, runtime};
+use crate::fuzzing::fixture::{FIXTURE, Fed, Fixture, IN_ROUNDS, poll_once, runtime};
 use crate::fuzzing::script::{Script, framed};
 use crate::fuzzing::text::is_plain;
 use crate::proto as pb;
@@ -37,12 +37,13 @@ pub fn check(script: &[u8], folder: Option<&Path>) {
 /// The places and nodes of the gradients that the worker sent, and the reason that it ended with. A `patient` coordinator
 /// waits for the first gradient before it ends the stream.
 pub(crate) fn hear(script: &[u8], folder: Option<&Path>, patient: bool) -> (Vec<(Place, Node)>, String) {
-    let fixture: &'static Fixture = &FIXTURE;
+    let mut script = Script(script);
+    let kind = script.byte();
+    let fixture: &'static Fixture = if kind & 2 == 0 { &FIXTURE } else { &IN_ROUNDS };
     let mut options = WorkerOptions::new(Vec::new(), fixture.compute.threads.clone(), fixture.compute.isa);
     options.cache = folder.map(Path::to_owned);
     let identity = WorkerIdentity { member: 1, incarnation: 1, arithmetic: String::new() };
-    let mut script = Script(script);
-    if script.byte() & 1 == 0 {
+    if kind & 1 == 0 {
         options.data = Some(fixture.set.clone());
     }
     runtime(async {
@@ -194,15 +195,19 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let manifest = serde_json::to_vec(&FIXTURE.manifest).unwrap_or_default();
     let length = (manifest.len() as u16).to_le_bytes();
     let mut seeds = Vec::new();
-    for own in 0..2 {
+    for own in 0..4 {
         // Welcome; the training set, if the worker has none; then weights before and after the assignments.
         let mut seed = vec![own, 0, 0, 0, 0, 50];
-        if own == 1 {
+        if own & 1 == 1 {
             seed.extend([0, 2]);
         }
         let begun = seed.clone();
         seed.extend([0, 6, 0, 4, 2, 0, 1, 7, 1, 1, 7, 0, 1, 4, 0, 0, 1, 4, 0, 1, 2, 4, 1, 0, 2, 6]);
         seeds.push(seed.clone());
+        // Two replicas of a round, the update, and the next rounds.
+        let rounds =
+            [0, 6, 0, 4, 0, 0, 0, 4, 0, 1, 1, 7, 0, 1, 4, 0, 0, 1, 4, 0, 1, 2, 7, 0, 2, 4, 0, 0, 2, 7, 0];
+        seeds.push([&begun[..], &rounds].concat());
         seeds.push([&seed[..], &[0, 11, 2, 0, 1, 2, 1]].concat());
         seeds.push([&begun[..], &[1, 5, 255, 255, 0, 0, 0, 9, 1, 3, 0, 65, 27, 10]].concat());
         seeds.push([&begun[..], &[0, 12, 3, 0, 1, 2, 3, 0, 14, 2, 0, 1, 1]].concat());

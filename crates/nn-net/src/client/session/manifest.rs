@@ -135,8 +135,8 @@ mod tests {
         };
         says(BUILD, seed, &["does not match its hash", "changed on its way"]);
         says("nn 9.9.9", seed, &["the coordinator is nn 9.9.9", "the same version"]);
-        let newer = |json: String| json.replacen('{', "{\"rounds\":{\"replicas\":4},", 1);
-        says("nn 9.9.9", newer, &["has \"rounds\"", "does not know", "nn 9.9.9", "the same version"]);
+        let newer = |json: String| json.replacen('{', "{\"relays\":{\"hops\":4},", 1);
+        says("nn 9.9.9", newer, &["has \"relays\"", "does not know", "nn 9.9.9", "the same version"]);
         let activation = |json: String| json.replacen("\"sigmoid\"", "\"mish\"", 1);
         says("nn 9.9.9", activation, &["mish", "does not know", "nn 9.9.9"]);
         says(BUILD, activation, &["describes no run", "mish"]);

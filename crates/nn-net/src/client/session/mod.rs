@@ -18,10 +18,10 @@ use std::time::Duration;
 use http::{Method, Request, header};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::transport::Channel;
+use tonic::{Code, Status};
 
 use super::cache::{self, Partial};
 use super::compute::Counters;
@@ -30,6 +30,7 @@ use super::event::{RunOver, WorkerEvent, WorkerProgress};
 use super::options::WorkerOptions;
 use crate::data::DataError;
 use crate::proto as pb;
+use crate::runs::{self, RunsEnd};
 use crate::wire::BUILD;
 use crate::wire::convert::{FromCoordinator, Place, plain, sentence};
 use crate::wire::error::WireError;
@@ -94,6 +95,8 @@ impl From<DataError> for Stop {
     }
 }
 
+/// A connection for whole runs that lasted so long was worth dialling.
+const LASTED: Duration = Duration::from_secs(5);
 /// Bytes of gradients that may wait to be sent; a larger gradient waits alone.
 const QUEUE: usize = 16 << 20;
 /// The longest that the coordinator may take to answer the first message.
@@ -114,6 +117,8 @@ pub(super) struct Session<'a> {
     first_step: Option<u64>,
     /// Whether an assignment of a later step followed: then the nodes of an earlier one have arrived.
     earned: bool,
+    /// Whether the coordinator has another service than that of one run.
+    has_runs: bool,
 }
 
 impl Drop for Session<'_> {
@@ -145,6 +150,7 @@ impl<'a> Session<'a> {
             begun: Instant::now(),
             first_step: None,
             earned: false,
+            has_runs: false,
         }
     }
 
@@ -156,8 +162,21 @@ impl<'a> Session<'a> {
         tell: &mut impl FnMut(WorkerEvent<'_>),
         mut shutdown: Pin<&mut impl Future<Output = ()>>,
     ) -> Result<SessionEnd, WorkerError> {
-        let mut stream = match self.open(channel).await {
+        let mut stream = match self.open(channel.clone()).await {
             Ok(stream) => stream,
+            Err(_) if self.has_runs => {
+                let names = (self.coordinator, self.identity.arithmetic.as_str());
+                return Ok(match runs::work(channel, self.options, names, tell, shutdown).await? {
+                    RunsEnd::Over(over) => SessionEnd::Over(over),
+                    // What such a connection has done is not known here; one that lasted has done something.
+                    RunsEnd::Lost(reason) => {
+                        let lasted = self.begun.elapsed();
+                        SessionEnd::Lost(Lost { reason, sent: 0, earned: lasted >= LASTED, lasted })
+                    }
+                    RunsEnd::NotNow(error) => SessionEnd::NotNow(error),
+                    RunsEnd::ShutDown => SessionEnd::ShutDown,
+                });
+            }
             Err(error) => return Ok(SessionEnd::NotNow(error)),
         };
         let stop = tokio::select! {
@@ -206,6 +225,7 @@ impl<'a> Session<'a> {
         let response = tokio::time::timeout(WELCOME, opened).await.map_err(|_| self.no_answer())?;
         let response = response.map_err(|error| explain(&Status::from_error(error.into())))?;
         if let Some(status) = Status::from_header_map(response.headers()) {
+            self.has_runs = status.code() == Code::Unimplemented && self.options.runner.is_some();
             return Err(explain(&status));
         }
         let is_grpc = response

@@ -17,7 +17,7 @@ enum Stream {
 }
 
 /// A connection that the lobby can cut, and that limits what a stranger may send.
-pub(in crate::server) struct Connection {
+pub(crate) struct Connection {
     stream: Stream,
     visitor: Visitor,
     /// None once the connection is cut.

@@ -15,13 +15,13 @@ use super::lobby::Visitor;
 
 /// A service that requires the token, if its door has one.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Gate<S> {
+pub(crate) struct Gate<S> {
     service: S,
     is_public: bool,
 }
 
 impl<S> Gate<S> {
-    pub(in crate::server) fn new(service: S) -> Self {
+    pub(crate) fn new(service: S) -> Self {
         Self { service, is_public: false }
     }
 

@@ -80,7 +80,7 @@ impl fmt::Display for Refusal {
 }
 
 /// All connections.
-pub(in crate::server) struct Lobby {
+pub(crate) struct Lobby {
     limits: DoorLimits,
     start: Instant,
     state: Mutex<State>,
@@ -112,7 +112,7 @@ impl fmt::Debug for Lobby {
 }
 
 impl Lobby {
-    pub(in crate::server) fn new(limits: DoorLimits) -> Arc<Self> {
+    pub(crate) fn new(limits: DoorLimits) -> Arc<Self> {
         Arc::new(Self {
             limits,
             start: Instant::now(),
@@ -189,7 +189,7 @@ impl Lobby {
     }
 
     /// Cuts the connections of all strangers, once the run is over.
-    pub(in crate::server) fn disconnect_strangers(&self) {
+    pub(crate) fn disconnect_strangers(&self) {
         let mut state = self.state();
         let strangers = state.here.iter().filter(|(_, entry)| entry.is_stranger);
         let strangers: Vec<u64> = strangers.map(|(&id, _)| id).collect();
@@ -202,7 +202,7 @@ impl Lobby {
     }
 
     /// The refusals since the last call, the most frequent first.
-    pub(in crate::server) fn take_refusals(&self) -> Vec<Refusal> {
+    pub(crate) fn take_refusals(&self) -> Vec<Refusal> {
         let mut state = self.state();
         let refused = std::mem::take(&mut state.refused);
         let elsewhere = state.refused_elsewhere.take();
@@ -276,7 +276,7 @@ impl State {
 
 /// The client at the other end of a connection. It leaves the lobby when its last clone is dropped.
 #[derive(Clone)]
-pub(in crate::server) struct Visitor(Arc<VisitorInner>);
+pub(crate) struct Visitor(Arc<VisitorInner>);
 
 struct VisitorInner {
     id: u64,
@@ -296,7 +296,7 @@ impl Drop for VisitorInner {
 }
 
 impl Visitor {
-    pub(in crate::server) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
     }
 
@@ -351,7 +351,7 @@ impl Visitor {
     }
 
     /// It has a worker at work, until the returned guard is dropped.
-    pub(in crate::server) fn works(&self) -> AtWork {
+    pub(crate) fn works(&self) -> AtWork {
         let mut state = self.0.lobby.state();
         if let Some(entry) = state.here.get_mut(&self.0.id) {
             entry.workers += 1;
@@ -371,7 +371,7 @@ impl fmt::Debug for Visitor {
 
 /// A worker at work on a connection.
 #[derive(Debug)]
-pub(in crate::server) struct AtWork(Visitor);
+pub(crate) struct AtWork(Visitor);
 
 impl Drop for AtWork {
     fn drop(&mut self) {

@@ -27,10 +27,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::security::{CertificateFacts, ServerSecurity, server_words};
 use crate::wire::TCP_KEEPALIVE;
-pub(super) use connection::Connection;
-pub(super) use gate::Gate;
+pub(crate) use connection::Connection;
+pub(crate) use gate::Gate;
 pub use lobby::{DoorLimits, Refusal};
-pub(super) use lobby::{Lobby, Visitor};
+pub(crate) use lobby::{Lobby, Visitor};
 pub use rate::Rate;
 
 /// A listening socket, and what it requires of its clients.
@@ -62,7 +62,7 @@ const SWEEP: Duration = Duration::from_millis(250);
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
 /// Connections from all doors, after their handshake, until the stream is dropped.
-pub(super) fn incoming(
+pub(crate) fn incoming(
     doors: Vec<Door>,
     lobby: &Arc<Lobby>,
 ) -> ReceiverStream<Result<Connection, std::io::Error>> {

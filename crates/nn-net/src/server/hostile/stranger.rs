@@ -203,7 +203,7 @@ impl World {
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let right = [12, 0, 0, 0, 0, 0];
     let mut seeds = Vec::new();
-    for audit in 0..3 {
+    for audit in 0..6 {
         seeds.push([&[audit, 0, 4, 1, 1, 1, 0][..], &right, &right, &[1, 1], &right, &right].concat());
         // Two strangers that answer by layer, too late, twice, with wrong sums.
         let mut seed = vec![audit, 0, 0, 4, 1, 1, 20, 2, 1, 1, 0];

@@ -12,7 +12,7 @@ use nn_engine::{EpochReport, Outcome, Part, Received, Snapshot, StepReport, Valu
 use tokio::sync::{mpsc, watch};
 use tonic::body::Body;
 
-use crate::fuzzing::fixture::{FIXTURE, Fed, Fixture, GENERATION, poll_once};
+use crate::fuzzing::fixture::{FIXTURE, Fed, Fixture, GENERATION, IN_ROUNDS, poll_once};
 use crate::fuzzing::script::Script;
 use crate::fuzzing::text::is_plain;
 use crate::proto as pb;
@@ -27,7 +27,7 @@ use crate::wire::convert::{FromCoordinator, Place, gradient_header};
 use crate::wire::error::WireError;
 use crate::wire::outbox::Outbox;
 use crate::wire::stream::{Messages, frame};
-use crate::wire::tensor::{Direction, Payload, Pool, Shapes};
+use crate::wire::tensor::{Direction, Payload, Shapes, Spares};
 use pb::worker_message::Body as Say;
 
 /// How often the honest worker may return as a new member: strangers can have it rejected by claiming to be it.
@@ -98,8 +98,9 @@ pub(super) fn home() -> Place {
 
 impl World {
     pub(super) fn new(script: &mut Script<'_>) -> Self {
-        let fixture: &'static Fixture = &FIXTURE;
-        let audit = [0.0, 0.5, 1.0][usize::from(script.byte() % 3)];
+        let kind = usize::from(script.byte());
+        let fixture: &'static Fixture = if kind / 3 % 2 == 0 { &FIXTURE } else { &IN_ROUNDS };
+        let audit = [0.0, 0.5, 1.0][kind % 3];
         let engine = fixture.engine(audit);
         let facts = Arc::new(Facts {
             manifest_json: serde_json::to_string(&fixture.manifest).expect("it can be written"),
@@ -292,14 +293,15 @@ impl World {
                 correct: stats.correct as u64,
                 compute_micros: 10,
             };
-            let parts: &[Part] = if whole { &[Part::All] } else { &[Part::Layer(1), Part::Layer(0)] };
+            let parts: &[Part] = match (whole, self.handle.facts.shapes.layers()) {
+                (true, _) => &[Part::All],
+                (false, 1) => &[Part::Layer(0)],
+                (false, _) => &[Part::Layer(1), Part::Layer(0)],
+            };
             for (at, &part) in parts.iter().enumerate() {
                 let range = self.handle.facts.shapes.range(part).expect("there is such a layer");
-                let payload =
-                    Payload::shared(Pool::default().seal(
-                        self.handle.facts.shapes.encoding(Direction::Up, part),
-                        gradient[range].to_vec(),
-                    ));
+                let encoding = self.handle.facts.shapes.encoding(Direction::Up, part);
+                let payload = Payload::copied(encoding, &gradient[range], &mut Spares::default());
                 let last = (at + 1 == parts.len()).then_some(stats);
                 let wrap = |tensor| gradient_header(place, node, true, last, tensor);
                 payload.messages(place, part, wrap).0.into_iter().for_each(|piece| stream.say(piece));

@@ -1,0 +1,20 @@
+//! Whole runs for workers: the unit of a sweep. The messages are in `proto/nn/v1/runs.proto`.
+//!
+//! | File | Content |
+//! | --- | --- |
+//! | `desk.rs` | what a sweep and a worker provide: [`Desk`] gives out runs, [`Runner`] trains them |
+//! | `piece.rs` | files in pieces, checked |
+//! | `server.rs`, `session.rs` | the service, and one worker's stream |
+//! | `client.rs` | a worker's connection to such a coordinator |
+//!
+//! What a run's files mean is not known here; the desk checks them before it keeps them.
+
+mod client;
+mod desk;
+mod piece;
+mod server;
+mod session;
+
+pub(crate) use client::{RunsEnd, work};
+pub use desk::{Desk, Link, Order, Piece, RunFile, Runner, Sample, Sent};
+pub use server::{RunsServer, serve_runs};

@@ -1,0 +1,81 @@
+//! `nn sweep`: many runs, side by side, and what they show.
+//!
+//! | File | Content |
+//! | --- | --- |
+//! | `plan.rs` | the runs, checked against their data before the first begins |
+//! | `folder.rs` | the sweep's folder: its lock, `sweep.json`, and a folder for each run |
+//! | `board.rs` | where every run is, and how it ended |
+//! | `rank.rs` | the figure that compares runs; configurations in the order of their means |
+//! | `stages.rs` | from stage to stage: all runs, or those that successive halving leaves |
+//! | `here.rs` | runs side by side in this process |
+//! | `there.rs`, `door.rs` | runs on workers: what they are given and what they send; the door that they come through |
+//! | `table.rs` | the live table and the closing text |
+
+mod board;
+mod door;
+mod folder;
+mod here;
+mod plan;
+mod rank;
+mod stages;
+mod table;
+mod there;
+
+use std::sync::Arc;
+
+use self::board::Board;
+use self::door::Open;
+use self::folder::SweepFolder;
+use self::plan::Plan;
+use self::there::Counter;
+use crate::clock::Clock;
+use crate::config::SweepConfig;
+use crate::failure::{Failure, write_stdout};
+use crate::progress::{above, warn};
+use crate::show::counted;
+use crate::signals::StopFlag;
+
+/// Runs a sweep to its end.
+pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
+    let clock = Clock::start();
+    let stop = StopFlag::install()?;
+    // The port is bound first, so that one in use is reported at once.
+    let door = config.listen.as_ref().map(|(listen, security)| Open::bind(listen, security)).transpose()?;
+    let folder = Arc::new(SweepFolder::open(config)?);
+    let say = |text: String| {
+        if config.quiet { Ok(()) } else { above(|| write_stdout(format!("{text}\n"))) }
+    };
+    let plan = Arc::new(Plan::check(config, &stop)?);
+    let board = Arc::new(Board::new(&plan, config, folder.begin(&plan, config)?));
+    say(plan.in_words(config, &folder))?;
+    if let Some(advice) = plan.by.advice() {
+        warn(advice);
+    }
+    let done = board.finished();
+    if done > 0 {
+        say(format!("{} of {} are done already", done, counted(plan.runs.len(), "run")))?;
+    }
+    folder.write(&board)?;
+    let result = match door {
+        None => stages::run(&plan, &board, &folder, config, &stop, |tasks| {
+            here::run(tasks, &plan, &board, &folder, config, &stop)
+        }),
+        Some(door) => {
+            let counter =
+                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone());
+            let counter = Arc::new(counter);
+            say(door.in_words())?;
+            let serving = door.serve(counter.clone(), config.quiet)?;
+            let result = stages::run(&plan, &board, &folder, config, &stop, |tasks| counter.run(tasks));
+            counter.close();
+            serving.finish().and(result)
+        }
+    };
+    board.conclude(clock.now(), stop.is_set());
+    folder.write(&board)?;
+    result?;
+    if !config.quiet {
+        write_stdout(table::closing(&board, &folder))?;
+    }
+    board.verdict(&folder)
+}
