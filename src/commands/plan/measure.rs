@@ -25,6 +25,14 @@ const LEAST: usize = 2;
 /// Replicas whose differences are summed to find what one more costs.
 const SUMMED: u32 = 4;
 
+/// Numbers of a buffer that is larger than most caches.
+const LARGE: usize = 1 << 22;
+
+/// How often a byte is copied between the network and the engine: by the kernel, by TLS or the framing, by gRPC, and once for
+/// the checksum. 192 MB a step cost two workers and their coordinator on two shared cores 87 ms, or 0.45 ns a byte
+/// (`benches/compare_ddp.py`), where a copy takes 0.1.
+const COPIES: f64 = 4.0;
+
 /// A learning rate with which nothing diverges, whatever the mini-batch.
 const RATE: f32 = 1e-4;
 
@@ -67,6 +75,7 @@ impl Bench<'_> {
             replica_round: 0.0,
             merge: 0.0,
             outer: 0.0,
+            handling: copying() * COPIES,
         };
         costs.add = self.summing(run, DeltaBits::Exact)?.0 / parameters;
         let Some(rounds) = in_rounds.rounds() else { return Ok(costs) };
@@ -175,6 +184,24 @@ impl Bench<'_> {
         }
         Ok(timer.median())
     }
+}
+
+/// Seconds in which a byte is copied, on average: a machine with a quota has it here, too.
+fn copying() -> f64 {
+    let from = vec![1.0_f32; LARGE];
+    let mut to = nn_core::zeroed(LARGE);
+    let mut copy = |times: usize| {
+        for _ in 0..times {
+            to.copy_from_slice(std::hint::black_box(&from));
+            let _ = std::hint::black_box(&to);
+        }
+    };
+    // The first time the memory is new.
+    copy(1);
+    const TIMES: usize = 12;
+    let clock = Clock::start();
+    copy(TIMES);
+    clock.now().as_secs_f64() / (TIMES * LARGE * size_of::<f32>()) as f64
 }
 
 /// Medians of a turn, in seconds.

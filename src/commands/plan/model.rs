@@ -22,10 +22,6 @@ use serde::Serialize;
 /// study of rounds.
 pub(in crate::commands) const OVERHEAD: f64 = 2e-3;
 
-/// Seconds in which the coordinator moves a byte between the network and memory, in either direction: 192 MB a step cost two
-/// workers and their coordinator on two shared cores 87 ms (`benches/compare_ddp.py`).
-pub(in crate::commands) const HANDLING: f64 = 0.4e-9;
-
 /// The part of a link's speed that is payload: a frame of Ethernet takes 1538 bytes for 1448 of TCP's.
 pub(in crate::commands) const PAYLOAD: f64 = 1448.0 / 1538.0;
 
@@ -62,6 +58,8 @@ pub(in crate::commands) struct Costs {
     pub(in crate::commands) merge: f64,
     /// The outer step, for each number.
     pub(in crate::commands) outer: f64,
+    /// A byte is moved between the network and memory, in either direction.
+    pub(in crate::commands) handling: f64,
 }
 
 /// The coordinator's link, and the workers behind it.
@@ -75,8 +73,6 @@ pub(in crate::commands) struct Network {
     pub(in crate::commands) payload: f64,
     /// Seconds of a message in one direction.
     pub(in crate::commands) latency: f64,
-    /// Seconds in which the coordinator moves a byte: [`HANDLING`].
-    pub(in crate::commands) handling: f64,
     /// The speed of a worker, where the measured machine's is 1.
     pub(in crate::commands) worker_speed: f64,
 }
@@ -277,7 +273,7 @@ fn step_of(
         let (up, down) = (nodes * bytes, f64::from(workers) * bytes);
         let ready = computing * (FORWARD + (1.0 - FORWARD) * done as f64 / all as f64);
         let summing =
-            nodes * numbers as f64 * costs.add + part * costs.optimizer + network.handling * (up + down);
+            nodes * numbers as f64 * costs.add + part * costs.optimizer + costs.handling * (up + down);
         pieces.push(Piece { ready, up, summing, down });
     }
     let step = turn(&pieces, computing, network, workers);
@@ -315,7 +311,7 @@ pub(in crate::commands) fn rounds(
                 let up = f64::from(replicas) * up.bytes_for(range.len()) as f64;
                 let down = f64::from(workers) * down.bytes_for(range.len()) as f64;
                 let summing = numbers * (f64::from(replicas) * costs.merge + costs.outer);
-                Piece { ready: computing, up, summing: summing + network.handling * (up + down), down }
+                Piece { ready: computing, up, summing: summing + costs.handling * (up + down), down }
             };
             let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
             let turn = turn(&pieces, computing, network, workers);

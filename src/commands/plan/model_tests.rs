@@ -15,12 +15,13 @@ fn free(layers: &[usize], step: f64) -> Costs {
         replica_round: 0.0,
         merge: 0.0,
         outer: 0.0,
+        handling: 0.0,
     }
 }
 
 fn network(bytes_a_second: f64) -> Network {
     let (up, down) = (bytes_a_second, bytes_a_second);
-    Network { up, down, payload: 1.0, latency: 0.0, handling: 0.0, worker_speed: 1.0 }
+    Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0 }
 }
 
 fn manifest(widths: &[usize], batch_size: usize, train_samples: usize, rounds: Option<Rounds>) -> Manifest {
@@ -202,6 +203,9 @@ fn what_bounds_a_turn() {
     let slow = Costs { gradient: (0.0, 1.0), ..costs.clone() };
     assert_eq!(synchronous(&slow, &tree, 4, &network(1e9)).bound(), Bound::Computing);
     let summing = Costs { add: 1e-3, ..costs.clone() };
+    // One node up and four times the weights down, 4000 bytes each, a microsecond a byte.
+    let handling = Costs { handling: 1e-6, ..costs.clone() };
+    near(synchronous(&handling, &tree, 4, &network(1e9)).summing, 20e-3, 1e-9);
     assert_eq!(synchronous(&summing, &tree, 4, &network(1e9)).bound(), Bound::Summing);
     assert_eq!(synchronous(&costs, &tree, 4, &network(1e4)).bound(), Bound::Link);
 }
