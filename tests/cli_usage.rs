@@ -113,6 +113,14 @@ fn bad_values_of_flags_are_refused() {
         (&["sweep"], "there is nothing to sweep over"),
         (&["sweep", "--seeds", "0"], "--seeds must be at least 1"),
         (&["sweep", "--seeds", "2", "--token-file", "t"], "no effect without --listen"),
+        (
+            &["sweep", "--seeds", "2", "--listen", "127.0.0.1:0", "--parallel", "2"],
+            "--parallel has no effect with --listen",
+        ),
+        (
+            &["sweep", "--seeds", "2", "--listen", "127.0.0.1:0", "--max-seconds", "2"],
+            "max-seconds has no effect on workers",
+        ),
         (&["sweep", "--seeds", "2", "--resume", "--overwrite"], "contradict each other"),
         (&["eval"], "--model <FILE>"),
         (&["eval", "--model", "m", "--data", "digits", "--threads", "0"], "--threads must be at least 1"),
@@ -445,6 +453,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-predict.1",
         "nn-replay.1",
         "nn-status.1",
+        "nn-sweep.1",
         "nn-train.1",
         "nn-worker.1",
         "nn.1",

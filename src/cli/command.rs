@@ -120,7 +120,17 @@ const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAM
 
 /// The command line of `nn`, for parsing, completions and the manual.
 pub(super) fn nn() -> clap::Command {
-    Cli::command().mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
+    // A sweep has a folder of its own, and most often a file.
+    let command = Cli::command().mut_subcommand("sweep", |sweep| {
+        sweep
+            .mut_arg("out", |out| {
+                let help =
+                    "Folder for the results: sweep.json, and a folder for each run [default: runs/sweep]";
+                out.help(help).long_help(help)
+            })
+            .mut_arg("config", |config| config.hide_short_help(false))
+    });
+    command.mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
 }
 
 /// Options that only the long help of `nn plan` shows.

@@ -308,7 +308,7 @@ options! {
             /// Seconds between two checkpoints; 0 for none by the clock
             checkpoint_seconds: u64 = default(60).within(0..=MAX_SECONDS);
             // The clock suits networks of every size, so there are no checkpoints by steps unless asked for.
-            /// Steps between two checkpoints, in addition to those by the clock; 0 for none by steps
+            /// Steps (or rounds) between two checkpoints, in addition to those by the clock; 0 for none by steps
             checkpoint_steps: u64 = default(0).within(0..=MAX_STEPS);
             // Should the newest turn out damaged, there are two more.
             /// Newest checkpoints to keep, in addition to the best by validation
@@ -316,7 +316,7 @@ options! {
             // Every step, so that a difference can be pinned to the step that caused it. It costs up to 8 % of a step if
             // mini-batches are small (0.2 µs of 3 for the default run, 2 of 25 for 784-30-10) or the network is large
             // (5 ms of 130 for 12 million parameters on one thread); every tenth costs a tenth of that.
-            /// Log the hash of the weights to metrics.jsonl every N steps; 0 for never
+            /// Log the hash of the weights to metrics.jsonl every N steps (or rounds); 0 for never
             log_steps: u64 = default(1).within(0..=MAX_STEPS);
         }
     }

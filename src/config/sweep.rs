@@ -21,7 +21,7 @@ use super::file::{parse_beside, text_of};
 use super::limits::{MAX_FOLDS, MAX_RUNS, MAX_THREADS};
 use super::option::{derived, unset};
 use super::options::{ConfigOptions, TrainOptions};
-use super::origins::Origins;
+use super::origins::{Origin, Origins};
 use super::print::print;
 use super::run_file;
 use super::security::{ServerSecurity, ServerSecurityConfig, ServerSecurityOptions};
@@ -188,6 +188,10 @@ impl SweepArgs {
         }
         let parallel_given = parallel.is_some() || threads.is_some();
         let parallel = side_by_side(parallel, threads, runs.len(), available_threads().get());
+        if let (Some(_), true) = (&listen, own.of("parallel") != Origin::Default) {
+            let text = format_args!("{} has no effect with --listen", own.subject("parallel"));
+            return Err(Failure::usage(text).help("a worker has as many runs at once as --threads says"));
+        }
         let halving = drawn.halving;
         Ok(Asked::Run(Box::new(SweepConfig {
             runs,

@@ -23,9 +23,18 @@ const MAX_BYTES: u64 = 1 << 28;
 #[derive(Debug)]
 pub(super) struct SweepFolder {
     path: PathBuf,
+    /// The folders that were created for the sweep, innermost first.
+    made: Vec<PathBuf>,
     /// The state in which an earlier part of the sweep left it.
     earlier: Option<Value>,
     _lock: Option<File>,
+}
+
+impl Drop for SweepFolder {
+    fn drop(&mut self) {
+        // A sweep that did not begin leaves nothing. This stops at the first folder that is not empty.
+        let _ = self.made.iter().try_for_each(fs::remove_dir);
+    }
 }
 
 impl SweepFolder {
@@ -56,6 +65,8 @@ impl SweepFolder {
             Failure::usage(format_args!("cannot write to --out {}: {error}", path.display()))
                 .help("choose a folder that you may write to")
         };
+        let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+        let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(refused)?;
         let lock = match File::open(path) {
             Ok(folder) => match folder.try_lock() {
@@ -71,6 +82,8 @@ impl SweepFolder {
             },
             Err(_) => None,
         };
+        // From here on, what was created is removed again if the sweep does not begin.
+        let mut folder = Self { path: path.to_owned(), made, earlier: None, _lock: lock };
         let file = path.join(NAME);
         if file.exists() && !config.resume && !config.overwrite {
             return Err(Failure::usage(format_args!("--out {} holds a sweep", path.display()))
@@ -80,8 +93,8 @@ impl SweepFolder {
             return Err(Failure::usage(format_args!("there is no sweep in {} to resume", path.display()))
                 .help("leave out --resume to begin one, or name its folder with --out"));
         }
-        let earlier = if config.resume { Some(read(&file)?) } else { None };
-        Ok(Self { path: path.to_owned(), earlier, _lock: lock })
+        folder.earlier = if config.resume { Some(read(&file)?) } else { None };
+        Ok(folder)
     }
 
     /// The folder.

@@ -62,6 +62,10 @@ impl Plan {
             let within = |failure: Failure| failure.within(&format!("run {} ({})", at + 1, run.in_words()));
             let mut asked = run.config(&config.out, false, NonZeroUsize::MIN)?;
             asked.quiet = config.quiet;
+            if config.listen.is_some() && asked.max_seconds().is_some() {
+                let failure = Failure::usage("max-seconds has no effect on workers, which are not alike");
+                return Err(within(failure).help("give epochs instead"));
+            }
             let options = asked.format.load_options(SPLIT_SEED);
             let same = |reading: &Reading| reading.source == asked.data && reading.options == options;
             let reading = match readings.iter().position(same) {
