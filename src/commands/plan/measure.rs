@@ -154,13 +154,13 @@ impl Bench<'_> {
         clock.now().as_secs_f64() / times as f64 / self.log_steps as f64
     }
 
-    /// The median turn of a run that is like `run` but for its recipe.
+    /// The mean turn of a run that is like `run` but for its recipe.
     fn turn(
         &self,
         time: Duration,
         run: &Manifest,
         change: impl FnOnce(&mut Recipe),
-    ) -> Result<Median, Failure> {
+    ) -> Result<Mean, Failure> {
         let ManifestParts { mut recipe, .. } = run.parts().clone();
         change(&mut recipe);
         // It must not end, nor diverge, before it is measured.
@@ -182,7 +182,7 @@ impl Bench<'_> {
         if self.stop.is_set() {
             return Err(Failure::interrupted("interrupted while measuring"));
         }
-        Ok(timer.median())
+        Ok(timer.mean())
     }
 }
 
@@ -204,15 +204,15 @@ fn copying() -> f64 {
     clock.now().as_secs_f64() / (TIMES * LARGE * size_of::<f32>()) as f64
 }
 
-/// Medians of a turn, in seconds.
+/// Means of a turn, in seconds: a median would hide the pauses of a machine that has a quota of its processor.
 #[derive(Debug, Clone, Copy)]
-struct Median {
+struct Mean {
     seconds: f64,
     /// The part in which the coordinator summed and stepped.
     coordinator: f64,
 }
 
-impl Median {
+impl Mean {
     /// The part in which the worker computed.
     fn computing(self) -> f64 {
         (self.seconds - self.coordinator).max(0.0)
@@ -233,16 +233,16 @@ struct Timer<'a> {
 }
 
 impl Timer<'_> {
-    fn median(mut self) -> Median {
+    fn mean(mut self) -> Mean {
         // Memory and caches are new to the first one.
         if self.turns.len() > LEAST {
             self.turns.remove(0);
         }
-        let mut median = |of: fn(&(Duration, Duration)) -> Duration| {
-            self.turns.sort_by_key(of);
-            self.turns.get(self.turns.len() / 2).map_or(0.0, |turn| of(turn).as_secs_f64())
+        let count = self.turns.len().max(1) as f64;
+        let mean = |of: fn(&(Duration, Duration)) -> Duration| {
+            self.turns.iter().map(of).sum::<Duration>().as_secs_f64() / count
         };
-        Median { seconds: median(|turn| turn.0), coordinator: median(|turn| turn.1) }
+        Mean { seconds: mean(|turn| turn.0), coordinator: mean(|turn| turn.1) }
     }
 }
 
