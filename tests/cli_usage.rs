@@ -449,6 +449,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-eval.1",
         "nn-fetch.1",
         "nn-man.1",
+        "nn-plan.1",
         "nn-predict.1",
         "nn-replay.1",
         "nn-status.1",

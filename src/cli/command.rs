@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PredictArgs, ReplayArgs,
-    StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
+    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PlanArgs, PredictArgs,
+    ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -40,6 +40,9 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Show a coordinator's progress
     Status(StatusArgs),
+    /// Say whether a cluster would be faster than this machine, before there is one
+    #[command(after_long_help = PLAN_EXAMPLE)]
+    Plan(Box<PlanArgs>),
     /// Make the certificates or the token of a cluster
     Certs(CertsArgs),
     /// Check this machine, and the path to a coordinator
@@ -106,6 +109,11 @@ const TRAIN_VARIABLES: &str = "Every option has an environment variable: NN_EPOC
                                --batch-size, and so on. A flag overrides the variable, and both override the file of \
                                --config. An empty variable counts as not set.";
 
+const PLAN_EXAMPLE: &str = "It measures a few steps here and computes the rest, for synchronous training and for rounds: \
+                            bytes, times, what bounds them, and samples a second, which are not accuracy. Example: \
+                            nn plan --data mnist --hidden 512,256 --workers 4 --link 1gbit. Takes the options of nn \
+                            train, and writes nothing.";
+
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \
                                 not set.";
@@ -113,7 +121,7 @@ const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAM
 /// The command line of `nn`, for parsing, completions and the manual.
 pub(super) fn nn() -> clap::Command {
     // A sweep has a folder of its own, and most often a file.
-    Cli::command().mut_subcommand("sweep", |sweep| {
+    let command = Cli::command().mut_subcommand("sweep", |sweep| {
         sweep
             .mut_arg("out", |out| {
                 let help =
@@ -121,7 +129,28 @@ pub(super) fn nn() -> clap::Command {
                 out.help(help).long_help(help)
             })
             .mut_arg("config", |config| config.hide_short_help(false))
-    })
+    });
+    command.mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
+}
+
+/// Options that only the long help of `nn plan` shows.
+const NOT_OF_PLAN: [&str; 11] = [
+    "tls-ca",
+    "tls-cert",
+    "tls-key",
+    "label-column",
+    "recipe",
+    "activation",
+    "cost",
+    "learning-rate",
+    "optimizer",
+    "out",
+    "resume",
+];
+
+/// Shows an option in the long help only.
+fn long(command: clap::Command, key: &str) -> clap::Command {
+    command.mut_arg(key, |option| option.hide_short_help(true))
 }
 
 /// Training options that only the long help of `nn-coord` shows.
@@ -129,13 +158,12 @@ const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rat
 
 /// The command line of `nn-coord`.
 pub(super) fn coord() -> clap::Command {
-    let short = |command: clap::Command, key| command.mut_arg(key, |option| option.hide_short_help(true));
-    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), short);
+    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), long);
     command.after_long_help(format!("{TRAIN_VARIABLES}\n\n{EXIT_CODES}"))
 }
 
 /// The command line of `nn-worker`.
 pub(super) fn worker() -> clap::Command {
-    let command = WorkerCli::command().mut_arg("label-column", |option| option.hide_short_help(true));
+    let command = long(WorkerCli::command(), "label-column");
     command.after_long_help(format!("{WORKER_VARIABLES}\n\n{EXIT_CODES}"))
 }

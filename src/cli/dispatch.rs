@@ -4,8 +4,8 @@ use super::command::Command;
 use super::manual;
 use crate::commands;
 use crate::config::{
-    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, SweepArgs, TrainArgs,
-    TrainOptions, WorkerOptions,
+    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, PlanArgs, SweepArgs,
+    TrainArgs, TrainOptions, WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
 use crate::progress::warn;
@@ -21,6 +21,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Data(DataCommand::Show(raw)) => commands::data_show(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),
         Command::Status(raw) => commands::status(&raw.check()?),
+        Command::Plan(raw) => plan(*raw, environment),
         Command::Certs(raw) => commands::certs(&raw.check()?),
         Command::Doctor(raw) => commands::doctor(&raw.check()?),
         Command::Bench(raw) => commands::bench(&raw.check()?),
@@ -35,6 +36,15 @@ fn train(raw: TrainArgs, environment: &Environment) -> Result<(), Failure> {
     match raw.check(environment)? {
         Asked::Print(text) => write_stdout(text),
         Asked::Run(config) => commands::train(&config),
+    }
+}
+
+fn plan(raw: PlanArgs, environment: &Environment) -> Result<(), Failure> {
+    let entries = [ConfigOptions::entries(), TrainOptions::entries()].concat();
+    environment.misspelt(&entries).iter().for_each(warn);
+    match raw.check(environment)? {
+        Asked::Print(text) => write_stdout(text),
+        Asked::Run(config) => commands::plan(&config),
     }
 }
 

@@ -62,6 +62,27 @@ pub(in crate::commands) struct Job {
     pub(in crate::commands) rest: Rest,
 }
 
+/// A run that is only looked at: nothing is written.
+pub(in crate::commands) struct Described {
+    pub(in crate::commands) manifest: Manifest,
+    pub(in crate::commands) data: Data,
+    pub(in crate::commands) compute: Compute,
+    /// What follows from `--max-seconds`.
+    pub(in crate::commands) timing: Option<String>,
+}
+
+impl Described {
+    /// Loads the data.
+    pub(in crate::commands) fn new(config: &TrainConfig, stop: &StopFlag) -> Result<Self, Failure> {
+        let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        let data = Data::load(config, stop)?;
+        let (in_time, timing) = within_time(config, &data, &compute, stop)?;
+        let (manifest, _) = manifest(in_time.as_ref().unwrap_or(config), &data)?;
+        memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
+        Ok(Self { manifest, data, compute, timing })
+    }
+}
+
 /// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,

@@ -15,6 +15,7 @@ use super::lists::Addresses;
 use super::option::{default, derived, required, unset};
 use super::options::{DataFormat, DataOptions};
 use super::origins::{Origin, Origins};
+use super::plan::Link;
 use super::print::{as_comments, as_flags};
 use super::security::{
     ClientSecurity, ClientSecurityConfig, ClientSecurityOptions, ServerSecurity, ServerSecurityConfig,
@@ -44,6 +45,9 @@ options! {
             patience: f64 = default(Cluster::default().patience).within(Interval::Closed(1.0, 1e6));
             /// Seconds to wait for workers before the run ends with a checkpoint and exit code 4
             wait_timeout: Option<u64> = derived("no limit").takes("SECONDS").within(1..=MAX_SECONDS);
+            /// Speed of this machine's link, to say at the start whether the run will be slower than one machine
+            link: Option<Link> = derived("1gbit if other machines can join, else nothing is said")
+                .example(Link(125e6));
             /// Fraction of the work that two workers compute, so that their bits can be compared
             audit: f64 = default(0.0).takes("FRACTION").within(Interval::Closed(0.0, 1.0));
         }
@@ -75,6 +79,8 @@ pub struct CoordConfig {
     pub patience: f64,
     /// The longest wait for workers; `None` for no limit.
     pub wait_timeout: Option<Duration>,
+    /// The speed of this machine's link, if it is given.
+    pub link: Option<Link>,
     /// The fraction of the work that is computed twice, from 0 to 1.
     pub audit: f64,
     /// Who may join.
@@ -93,7 +99,7 @@ impl CoordArgs {
         let options = options.check(&origins)?;
         let printed = as_comments(&CoordOptions::lines(&options), &origins);
         let flags = as_flags(&CoordOptions::lines(&options), &origins);
-        let Coord { security, listen, min_workers, spawn, patience, wait_timeout, audit } = options;
+        let Coord { security, listen, min_workers, spawn, patience, wait_timeout, link, audit } = options;
         let security = security.resolve(&origins)?;
         Ok(match self.train.check(environment)? {
             Asked::Print(text) => {
@@ -108,6 +114,7 @@ impl CoordArgs {
                     spawn,
                     patience,
                     wait_timeout: wait_timeout.map(Duration::from_secs),
+                    link,
                     audit,
                     security,
                     train: *train,

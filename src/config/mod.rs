@@ -31,6 +31,7 @@ mod numbers;
 mod option;
 mod options;
 mod origins;
+mod plan;
 mod print;
 mod recipes;
 mod rounds;
@@ -60,8 +61,11 @@ pub use model::{
 pub use option::{Entry, Line};
 pub use options::{ConfigOptions, DataFormat, DataOptions, Learn, LearnOptions, Train, TrainOptions};
 pub use origins::{Origin, Origins};
+pub(crate) use plan::LATENCY;
+pub use plan::{Latency, Link, LinkSource, PlanArgs, PlanConfig, PlanOptions};
 pub use print::print;
 pub use recipes::Facts;
+pub(crate) use rounds::REPLICAS;
 pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };

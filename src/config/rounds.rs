@@ -66,7 +66,7 @@ impl Choice for DeltaBits {
 }
 
 /// The replicas of a run, unless it says how many.
-pub(super) const REPLICAS: u32 = 4;
+pub(crate) const REPLICAS: u32 = 4;
 
 /// Steps over which the learning rate rises, unless the run is short.
 pub(super) const WARMUP: u64 = 60;

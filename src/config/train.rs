@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::choice::RecipeName;
+use super::choice::{OptimizerName, RecipeName};
 use super::defaults::default_out;
 use super::design::Design;
 use super::environment::Environment;
@@ -14,6 +14,7 @@ use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::origins::Origin;
 use super::print::print;
 use super::recipes::Facts;
+use super::rounds::RoundSteps;
 use super::run_file;
 use super::settings::{Settings, validate};
 use super::table::Options as _;
@@ -187,6 +188,26 @@ impl TrainConfig {
     pub fn with_epochs(&self, epochs: u32) -> Self {
         let mut config = self.clone();
         config.settings.options.learn.epochs = Some(epochs);
+        config
+    }
+
+    /// The number of replicas, if it is given.
+    #[must_use]
+    pub fn given_replicas(&self) -> Option<u32> {
+        self.settings.options.learn.replicas
+    }
+
+    /// The run in rounds with so many replicas. What is not given is as `--rounds auto` has it, the optimizer among it.
+    #[must_use]
+    pub fn in_rounds(&self, replicas: u32) -> Self {
+        let mut config = self.clone();
+        let Settings { options, origins, .. } = &mut config.settings;
+        let learn = &mut options.learn;
+        learn.rounds.get_or_insert(RoundSteps(None));
+        learn.replicas = Some(replicas);
+        if origins.of("optimizer") == Origin::Default {
+            learn.optimizer = Some(OptimizerName::Sgd);
+        }
         config
     }
 

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use nn_engine::{Cluster, Outcome};
-use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Times, Token, serve};
+use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Token, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
 use super::children::Children;
 use super::security::{self, Doorman};
-use super::{runtime, stopped, table};
+use super::{outlook, runtime, stopped, table};
 use crate::commands::train::Job;
 use crate::config::{CoordConfig, ServerSecurityConfig};
 use crate::failure::{Failure, write_stdout};
@@ -40,9 +40,12 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         ..engine.cluster().clone()
     };
     let engine = engine.with_cluster(cluster);
+    let quiet = config.train.quiet;
+    if !quiet && let Some(warning) = outlook::at_start(config, address, &engine, (&train, &rest.stop)) {
+        warn(warning);
+    }
     let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
         .map_err(|error| Failure::failed(&error))?;
-    let quiet = config.train.quiet;
     if !quiet {
         let text = format!(
             "listening on {address}; workers join with:
@@ -71,10 +74,10 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     }
     served?;
     let (mut watch, times) = (finished.observer, finished.times);
-    watch.summarise_cluster(summary_of(&times));
+    watch.summarise_cluster(outlook::summary(&times));
     rest.conclude(&config.train, &finished.engine, watch, finished.outcome)?;
     if !quiet && times.steps > 0 {
-        write_stdout(format!("{}\n", time_of_steps(&times)))?;
+        write_stdout(format!("{}\n", outlook::at_end(&times, &finished.engine, config.spawn > 0)))?;
     }
     Ok(())
 }
@@ -130,36 +133,6 @@ pub(in crate::commands) fn join(security: &ServerSecurityConfig, address: Socket
         }
     }
     command
-}
-
-/// The cluster's entry in `summary.json`.
-fn summary_of(times: &Times) -> serde_json::Value {
-    serde_json::json!({
-        "steps": times.steps,
-        "compute_seconds": times.compute.as_secs_f64(),
-        "wire_seconds": times.wire.as_secs_f64(),
-        "reduce_seconds": times.reduce.as_secs_f64(),
-        "wait_seconds": times.wait.as_secs_f64(),
-        "observe_seconds": times.observe.as_secs_f64(),
-        "bytes_sent": times.bytes_sent,
-        "bytes_received": times.bytes_received,
-    })
-}
-
-/// The mean time of a step and its parts, which shows whether more workers would help.
-fn time_of_steps(times: &Times) -> String {
-    let all = times.compute + times.wire + times.reduce + times.wait + times.observe;
-    let percent = |time: Duration| 100.0 * time.as_secs_f64() / all.as_secs_f64().max(1e-9);
-    format!(
-        "a step took {:.3} ms on average: workers computing {:.0} %, network {:.0} %, reduction and optimizer {:.0} %, \
-         waiting for workers {:.0} %, evaluation and files {:.0} %",
-        all.as_secs_f64() * 1e3 / times.steps as f64,
-        percent(times.compute),
-        percent(times.wire),
-        percent(times.reduce),
-        percent(times.wait),
-        percent(times.observe),
-    )
 }
 
 /// Listens on an address, or explains why that failed.

@@ -3,6 +3,7 @@
 mod children;
 mod coord;
 mod interface;
+mod outlook;
 mod runs;
 pub(super) mod security;
 mod status;

@@ -17,7 +17,7 @@ pub(in crate::commands) struct Data {
     pub(in crate::commands) train: Arc<Dataset>,
     pub(in crate::commands) test: Arc<Dataset>,
     pub(in crate::commands) validation: Option<Arc<Dataset>>,
-    pub(super) name: String,
+    pub(in crate::commands) name: String,
     pub(super) classes: Option<Vec<String>>,
     pub(super) sha256: String,
     pub(super) oddities: Vec<String>,

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use nn_engine::WorkerId;
 
-/// The time and traffic of a run's steps. The five times add up to the time that the steps took.
+/// The time and traffic of a run's steps. The times, but for `work`, add up to the time that the steps took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Times {
     /// Steps done.
     pub steps: u64,
     /// The slowest worker of each step was computing, according to its own report.
     pub compute: Duration,
+    /// All workers together were computing: what one of them would have computed alone. It is not a part of the steps' time.
+    pub work: Duration,
     /// The engine checked, reduced and stepped, and weights were encoded as messages.
     pub reduce: Duration,
     /// There were not enough workers for a step.
@@ -71,6 +73,8 @@ impl Stopwatch {
     /// A step is done; `assigned` if nodes of the next one already are.
     pub(super) fn step_done(&mut self, now: Duration, assigned: bool) {
         let mut left = now.saturating_sub(self.since);
+        // Nobody computes for longer than the step takes, whatever it claims.
+        self.total.work += self.computed.values().map(|&time| time.min(left)).sum::<Duration>();
         let mut take = |time: Duration| {
             let taken = time.min(left);
             left -= taken;
@@ -108,6 +112,7 @@ mod tests {
             steps: 1,
             wait: ms(30),
             compute: ms(25),
+            work: ms(45),
             reduce: ms(7),
             observe: ms(3),
             wire: ms(15),
@@ -118,9 +123,9 @@ mod tests {
         watch.computed(WorkerId(1), Duration::MAX);
         watch.handled(ms(18));
         watch.step_done(ms(200), false);
-        assert_eq!(watch.total, Times { steps: 2, compute: ms(45), ..want });
+        assert_eq!(watch.total, Times { steps: 2, compute: ms(45), work: ms(65), ..want });
         watch.assigned(ms(250));
         watch.step_done(ms(250), true);
-        assert_eq!(watch.total, Times { steps: 3, compute: ms(45), wait: ms(80), ..want });
+        assert_eq!(watch.total, Times { steps: 3, compute: ms(45), work: ms(65), wait: ms(80), ..want });
     }
 }
