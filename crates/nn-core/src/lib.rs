@@ -71,7 +71,7 @@ pub use kernel::{Isa, set_float_mode, zeroed};
 pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combination};
 pub use names::Named;
 pub use optimizer::{Before, OptimizerState, StepInputs};
-pub use outer::{BeforeOuter, OuterInputs, OuterState};
+pub use outer::{AfterOuter, BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use schedule::rate_multiplier;

@@ -46,6 +46,15 @@ pub struct BeforeOuter<'a> {
     pub state: &'a OuterState,
 }
 
+/// Where [`OuterState::step`] puts the next public weights, and appends D, encoded.
+#[derive(Debug)]
+pub struct AfterOuter<'a> {
+    /// The next Ŵ.
+    pub params: &'a mut [f32],
+    /// The encoded D.
+    pub update: &'a mut Vec<u8>,
+}
+
 /// Numbers that are stepped at a time: they fit into the first-level cache.
 const AT_ONCE: usize = 4 * DELTA_BLOCK;
 
@@ -68,9 +77,9 @@ impl OuterState {
         [&mut self.velocity, &mut self.residual]
     }
 
-    /// Takes the step for a range of the parameters that begins with a block, from `before` to `params` and `self`; the
+    /// Takes the step for a range of the parameters that begins with a block, from `before` to `after` and `self`; the
     /// rest of both keeps its values. `sum(i, out)` writes the sum of the differences from the range's `i`-th number on.
-    /// Appends D, encoded, to `update`. False if a number is infinite or NaN, or D too large for its bits.
+    /// False if a number is infinite or NaN, or D too large for its bits.
     ///
     /// # Panics
     /// If the range is not within the parameters, or does not begin with a block.
@@ -79,11 +88,11 @@ impl OuterState {
         isa: Isa,
         range: Range<usize>,
         before: BeforeOuter<'_>,
-        params: &mut [f32],
+        after: AfterOuter<'_>,
         sum: &dyn Fn(usize, &mut [f32]),
         inputs: OuterInputs,
-        update: &mut Vec<u8>,
     ) -> bool {
+        let AfterOuter { params, update } = after;
         assert!(range.start.is_multiple_of(DELTA_BLOCK) && range.end <= params.len());
         let mut finite = true;
         let (mut sums, mut wanted, mut said) = ([0.0; AT_ONCE], [0.0; AT_ONCE], [0.0; AT_ONCE]);
@@ -161,7 +170,8 @@ mod tests {
                         };
                         let before = BeforeOuter { params: &params, state: &state };
                         let mut update = Vec::new();
-                        assert!(after.step(isa, range.clone(), before, &mut next, &sum, inputs, &mut update));
+                        let to = AfterOuter { params: &mut next, update: &mut update };
+                        assert!(after.step(isa, range.clone(), before, to, &sum, inputs));
                         let mut said = vec![0.0; range.len()];
                         if bits == DeltaBits::Exact {
                             let numbers = update.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x));
@@ -190,15 +200,9 @@ mod tests {
                 let (params, old) = (vec![0.0; 300], state.clone());
                 let before = BeforeOuter { params: &params, state: &old };
                 let sum = |_: usize, out: &mut [f32]| out.fill(bad);
-                assert!(!state.step(
-                    Isa::best(),
-                    0..300,
-                    before,
-                    &mut params.clone(),
-                    &sum,
-                    inputs,
-                    &mut Vec::new()
-                ));
+                let (mut next, mut update) = (params.clone(), Vec::new());
+                let to = AfterOuter { params: &mut next, update: &mut update };
+                assert!(!state.step(Isa::best(), 0..300, before, to, &sum, inputs));
             }
         }
     }

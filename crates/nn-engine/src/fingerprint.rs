@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, BLOCK_OF_4, BLOCK_OF_8, BeforeOuter, Compute, Cost, DELTA_BLOCK, Dataset, DeltaBits,
-    Features, Init, Isa, Model, Optimizer, OptimizerState, OuterInputs, OuterState, Output, Purpose,
-    StepInputs, Targets, Threads, Workspace, decode_4, decode_8, encode_4, encode_8, initial_parameters,
-    permutation, rounding_keys,
+    Activation, AfterOuter, BLOCK_OF_4, BLOCK_OF_8, BeforeOuter, Compute, Cost, DELTA_BLOCK, Dataset,
+    DeltaBits, Features, Init, Isa, Model, Optimizer, OptimizerState, OuterInputs, OuterState, Output,
+    Purpose, StepInputs, Targets, Threads, Workspace, decode_4, decode_8, encode_4, encode_8,
+    initial_parameters, permutation, rounding_keys,
 };
 use sha2::{Digest, Sha256};
 
@@ -118,7 +118,8 @@ fn round(isa: Isa, hash: &mut Sha256) {
         let inputs = OuterInputs { mean: 1.0 / 3.0, learning_rate: 0.9, momentum: 0.7 };
         let read = |from: usize, out: &mut [f32]| out.copy_from_slice(&sum[from..from + out.len()]);
         let mut said = Vec::new();
-        state.step(isa, 0..sum.len(), before, &mut params, &read, inputs, &mut said);
+        let after = AfterOuter { params: &mut params, update: &mut said };
+        state.step(isa, 0..sum.len(), before, after, &read, inputs);
         hash.update(&said);
         update(hash, &params);
         state.moments().into_iter().for_each(|moment| update(hash, moment));

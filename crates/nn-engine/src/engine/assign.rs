@@ -72,7 +72,9 @@ impl Engine {
     fn divide(&mut self, range: Range<u32>) -> Vec<(WorkerId, Range<u32>)> {
         let (ids, candidates) = self.candidates();
         let measured = self.workers.iter().any(|(_, worker)| worker.pace.speed().is_some());
-        let node_seconds = if measured { self.transfer().as_secs_f64() } else { 0.0 };
+        // Replicas travel one by one, however they are divided.
+        let joins = measured && self.manifest.rounds().is_none();
+        let node_seconds = if joins { self.transfer().as_secs_f64() } else { 0.0 };
         let ranges = if range == (0..self.tree.leaves()) {
             self.round.planner.whole(&self.tree, &ids, &candidates, node_seconds).to_vec()
         } else {

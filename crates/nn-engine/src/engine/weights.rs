@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use nn_core::{
-    Before, BeforeOuter, Compute, OptimizerState, OuterInputs, OuterState, StepInputs, all_finite,
+    AfterOuter, Before, BeforeOuter, Compute, OptimizerState, OuterInputs, OuterState, StepInputs, all_finite,
 };
 
 use super::reduce::Sum;
@@ -164,7 +164,8 @@ impl DoubleBuffer {
                 let sum = |from: usize, out: &mut [f32]| sum.read(from, out);
                 let mut update = Vec::new();
                 let range = self.pieces[piece].clone();
-                let finite = to.step(compute.isa, range, before, &mut next.params, &sum, inputs, &mut update);
+                let after = AfterOuter { params: &mut next.params, update: &mut update };
+                let finite = to.step(compute.isa, range, before, after, &sum, inputs);
                 updates[piece] = update.into();
                 finite
             }

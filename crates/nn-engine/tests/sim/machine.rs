@@ -96,7 +96,7 @@ pub(crate) struct Machine {
 /// Where the machine computes.
 #[derive(Debug)]
 enum Place {
-    Nodes(Workspace),
+    Nodes(Box<Workspace>),
     Replicas(Box<Replica>),
 }
 
@@ -125,9 +125,12 @@ impl Machine {
             updates: run.manifest.rounds().is_some(),
             place: match run.manifest.rounds() {
                 Some(_) => Place::Replicas(Box::new(Replica::new(&run.manifest, compute))),
-                None => {
-                    Place::Nodes(Workspace::new(&p.model, p.recipe.batch_size, compute.threads, compute.isa))
-                }
+                None => Place::Nodes(Box::new(Workspace::new(
+                    &p.model,
+                    p.recipe.batch_size,
+                    compute.threads,
+                    compute.isa,
+                ))),
             },
             order: SampleOrder::new(&run.manifest),
         }
