@@ -72,12 +72,12 @@ pub(super) struct Meter {
 pub(super) fn reject(outbox: &Outbox, generation: u64, reason: pb::RejectReason, message: &str) {
     let place = Place { generation, ..Place::default() };
     let body = pb::Reject { reason: reason.into(), message: message.to_owned() };
-    // The stream ends whether or not there is room for the message.
-    let _ = outbox.push(Kind::Message, frame(&place.to_worker(Body::Reject(body))));
-    outbox.finish(Some(match reason {
+    let status = match reason {
         pb::RejectReason::Message | pb::RejectReason::Tensor => Status::invalid_argument(message),
         pb::RejectReason::Full => Status::resource_exhausted(message),
         pb::RejectReason::Over | pb::RejectReason::Silent => Status::unavailable(message),
         _ => Status::failed_precondition(message),
-    }));
+    };
+    // The driver may be about to say something, too; nothing follows a reject.
+    outbox.finish_with(frame(&place.to_worker(Body::Reject(body))), Some(status));
 }

@@ -164,6 +164,22 @@ impl Outbox {
         self.end(End::Finish(status), false);
     }
 
+    /// Appends the last message and ends the stream after it, so that no other can come in between. It has no effect if the
+    /// stream has already ended.
+    pub(crate) fn finish_with(&self, last: impl Into<Framed>, status: Option<Status>) {
+        let mut state = self.0.lock();
+        if state.gone || state.end.is_some() {
+            return;
+        }
+        state.enqueue(Kind::Message, last.into());
+        state.end = Some(End::Finish(status));
+        state.feed = None;
+        let waker = state.waker.take();
+        drop(state);
+        self.0.shorter.notify_all();
+        wake(waker);
+    }
+
     /// Ends the stream immediately and drops the queue.
     pub(crate) fn abort(&self, status: Status) {
         self.end(End::Abort(status), true);
