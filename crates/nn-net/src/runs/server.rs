@@ -10,16 +10,13 @@ use nn_engine::arithmetic_fingerprint;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::desk::Desk;
 use super::session::Session;
 use crate::proto as pb;
-use crate::server::{Door, DoorLimits, Gate, Lobby, Refusal, ServeError, Visitor, incoming};
-use crate::wire::{
-    CHUNK, CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, MAX_MESSAGE, STREAM_WINDOW,
-};
+use crate::server::{Door, DoorLimits, Gate, Lobby, Refusal, ServeError, Visitor, incoming, limited_server};
+use crate::wire::{CHUNK, MAX_MESSAGE};
 use pb::runs_server::Runs;
 
 /// How often the desk is asked whether it has something new.
@@ -79,15 +76,7 @@ impl RunsServer {
 /// If a socket fails.
 pub async fn serve_runs(doors: Vec<Door>, server: RunsServer) -> Result<(), ServeError> {
     let service = pb::runs_server::RunsServer::new(server.clone()).max_decoding_message_size(MAX_MESSAGE);
-    let router = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
-        .max_concurrent_streams(16)
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .http2_max_header_list_size(16 * 1024)
-        .add_service(Gate::new(service));
+    let router = limited_server().add_service(Gate::new(service));
     let mut over = server.over.subscribe();
     let serving = router.serve_with_incoming_shutdown(incoming(doors, &server.lobby), async move {
         let _ = over.wait_for(|over| *over).await;

@@ -35,5 +35,6 @@ pub(crate) use door::{Gate, Lobby, Visitor, incoming};
 pub use driver::Finished;
 pub use error::{ServeError, StartError};
 pub use options::CoordinatorOptions;
+pub(crate) use serve::limited_server;
 pub use serve::serve;
 pub use times::Times;

@@ -94,7 +94,18 @@ fn services(
     };
     let probe = Probe::new(handle.facts.arithmetic.clone());
     let status = StatusService::new(handle.status.clone(), handle.commands.clone(), probe);
-    let router = Server::builder()
+    let router = limited_server()
+        .add_service(Gate::public(health))
+        .add_service(Gate::new(reflection().build_v1()?))
+        .add_service(Gate::new(reflection().build_v1alpha()?))
+        .add_service(Gate::new(StatusServer::new(status)))
+        .add_service(Gate::new(WorkService::new(handle.clone(), killed)));
+    Ok((router, reporter))
+}
+
+/// A server with the limits of every coordinator.
+pub(crate) fn limited_server() -> Server {
+    Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
@@ -102,12 +113,6 @@ fn services(
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEADERS)
-        .add_service(Gate::public(health))
-        .add_service(Gate::new(reflection().build_v1()?))
-        .add_service(Gate::new(reflection().build_v1alpha()?))
-        .add_service(Gate::new(StatusServer::new(status)))
-        .add_service(Gate::new(WorkService::new(handle.clone(), killed)));
-    Ok((router, reporter))
 }
 
 /// The services of a coordinator of one run.
