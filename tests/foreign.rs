@@ -209,7 +209,7 @@ fn a_stranger_beside_an_honest_worker_does_not_disturb_the_run() {
     stranger(arguments, "--min-workers 2 --patience 1000000", 1, 1, &["progress", "contributions"], 30);
 }
 
-/// A run with rounds, in which contributions are replicas' differences. The parameters of this network are two pieces.
+/// A run with rounds, in which contributions are replicas' differences. The parameters of this network are five pieces.
 #[test]
 fn a_stranger_in_a_run_with_rounds_is_refused_and_changes_nothing() {
     let arguments = "--epochs 2 --hidden 1000 --activation relu --cost cross-entropy --batch-size 32 --rounds 4 \

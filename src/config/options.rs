@@ -248,7 +248,7 @@ options! {
                 .takes("R")
                 .within(1..=u64::from(MAX_REPLICAS))
                 .example(rounds::REPLICAS);
-            /// Bits of a number on the way to the coordinator: 32 exact, 8 for any network, 4 for slow links
+            /// Bits of a number on the wire: 32 exact, 8 for any network, 4 for slow links
             delta_bits: Option<DeltaBits> = derived(DeltaBits::Eight.to_string()).example(DeltaBits::Eight);
             /// Learning rate ν of the step at the end of a round
             outer_learning_rate: Option<f32> = derived(format!("{:?}", Rounds::OUTER_LEARNING_RATE))

@@ -22,7 +22,7 @@ class Replica(Peer):
         self.steps, self.replicas = rounds["steps"], rounds["replicas"]
         equal(rounds["delta_bits"], "8", "the bits of the run")
         numbers = sum(self.layers)
-        piece = -(-min(max(numbers // 32, 1 << 16), 1 << 19) // BLOCK) * BLOCK
+        piece = -(-min(max(numbers // 16, 1 << 14), 1 << 19) // BLOCK) * BLOCK
         self.layers = [min(piece, numbers - at) for at in range(0, numbers, piece)]
         return self
 
@@ -85,7 +85,7 @@ def rejected(name, *words, **difference):
 
 def spoilt(at, byte):
     """The bytes of a full piece with another one."""
-    data = bytearray(bytes([120] + [64] * BLOCK) * ((1 << 16) // BLOCK))
+    data = bytearray(bytes([120] + [64] * BLOCK) * ((1 << 14) // BLOCK))
     data[at] = byte
     return bytes(data)
 
@@ -97,7 +97,7 @@ refused("a_sum_of_two_replicas", "REFUSAL_REASON_NODE", "not part", node=Node(1,
 refused("a_replica_that_does_not_exist", "REFUSAL_REASON_NODE", "not part", node=Node(0, 99))
 rejected("one_block_too_few", "instead of", data=spoilt(0, 120)[:-BYTES])
 rejected("one_byte_too_few", "instead of", data=spoilt(0, 120)[:-1])
-rejected("numbers_of_four_bytes", "instead of", data=bytes(4 << 16))
+rejected("numbers_of_four_bytes", "instead of", data=bytes(4 << 14))
 rejected("a_piece_that_does_not_exist", "no layer", layer=77)
 
 

@@ -100,6 +100,30 @@ fn a_killed_worker_changes_no_bit_and_its_runs_go_on_elsewhere() {
     assert!(ran.stdout.contains("accuracy"), "{ran:#?}");
 }
 
+/// A connection that is silent for 30 s is taken for lost.
+#[test]
+fn a_worker_that_hangs_is_noticed_and_its_run_goes_on_elsewhere() {
+    let place = Place::new();
+    let config = CONFIG.replace(", 0.5, 1.0", "");
+    let _ = place.file("s.toml", &config);
+    let _ = place.nn("sweep --quiet --config s.toml --out here").ok();
+    let (mut coordinator, address) = listening(&place, "--config s.toml --out there");
+    let hangs = worker(&place, &address, "--name hangs");
+    until(
+        "a run",
+        || coordinator.story(),
+        || state(&place, "there").iter().any(|run| run["worker"] == "hangs").then_some(()),
+    );
+    let stopped = std::process::Command::new("kill").args(["-STOP", &hangs.child.id().to_string()]).status();
+    assert!(stopped.unwrap().success());
+    let mut heir = worker(&place, &address, "--name heir");
+    let ran = coordinator.ended();
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.stdout.contains("has lost its worker hangs"), "{ran:#?}");
+    assert_eq!(heir.ended().code, Some(0));
+    same(&place, "here", "there");
+}
+
 #[test]
 fn a_killed_coordinator_resumes_with_workers_that_have_waited() {
     let place = Place::new();

@@ -64,7 +64,7 @@ pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::delta::{
     BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8,
-    encode_4, encode_8,
+    encode_4, encode_4_to_nearest, encode_8,
 };
 pub use kernel::vector::{add_assign, all_finite, all_finite_le};
 pub use kernel::{Isa, set_float_mode, zeroed};

@@ -12,7 +12,9 @@
 
 use std::ops::Range;
 
-use crate::kernel::delta::{BLOCK_OF_8, DELTA_BLOCK, DeltaBits, decode_8, encode_8};
+use crate::kernel::delta::{
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, decode_4, decode_8, encode_4_to_nearest, encode_8,
+};
 use crate::kernel::outer::{nesterov, settle};
 use crate::kernel::vector::all_finite;
 use crate::kernel::{Isa, zeroed};
@@ -31,8 +33,8 @@ pub struct OuterInputs {
 /// The coordinator's own numbers: v and W − Ŵ, each of the size of the parameters.
 #[derive(Debug, Clone)]
 pub struct OuterState {
-    /// Whether D is sent as it is, and not in eight bits.
-    exact: bool,
+    /// How D is sent.
+    bits: DeltaBits,
     velocity: Vec<f32>,
     residual: Vec<f32>,
 }
@@ -59,11 +61,10 @@ pub struct AfterOuter<'a> {
 const AT_ONCE: usize = 4 * DELTA_BLOCK;
 
 impl OuterState {
-    /// The state before the first round: zeros. The bits are those of the replicas' differences; D has eight if those
-    /// have four.
+    /// The state before the first round: zeros. D has as many bits as the replicas' differences.
     #[must_use]
     pub fn new(parameters: usize, bits: DeltaBits) -> Self {
-        Self { exact: bits == DeltaBits::Exact, velocity: zeroed(parameters), residual: zeroed(parameters) }
+        Self { bits, velocity: zeroed(parameters), residual: zeroed(parameters) }
     }
 
     /// v and W − Ŵ, in the order of the parameters.
@@ -109,13 +110,22 @@ impl OuterState {
             let OuterInputs { mean, learning_rate, momentum } = inputs;
             nesterov(isa, learning_rate, momentum, mean, sums, velocity, wanted);
             let at = update.len();
-            if self.exact {
-                update.extend(wanted.iter().flat_map(|x| x.to_le_bytes()));
-                said.copy_from_slice(wanted);
-            } else {
-                update.resize(at + count.div_ceil(DELTA_BLOCK) * BLOCK_OF_8, 0);
-                finite &= encode_8(isa, wanted, &mut update[at..]);
-                decode_8(isa, &update[at..], said);
+            let blocks = count.div_ceil(DELTA_BLOCK);
+            match self.bits {
+                DeltaBits::Exact => {
+                    update.extend(wanted.iter().flat_map(|x| x.to_le_bytes()));
+                    said.copy_from_slice(wanted);
+                }
+                DeltaBits::Eight => {
+                    update.resize(at + blocks * BLOCK_OF_8, 0);
+                    finite &= encode_8(isa, wanted, &mut update[at..]);
+                    decode_8(isa, &update[at..], said);
+                }
+                DeltaBits::Four => {
+                    update.resize(at + blocks * BLOCK_OF_4, 0);
+                    finite &= encode_4_to_nearest(isa, wanted, &mut update[at..]);
+                    decode_4(isa, &update[at..], said);
+                }
             }
             let to = &mut params[here.clone()];
             to.copy_from_slice(&before.params[here.clone()]);
@@ -153,10 +163,19 @@ mod tests {
                     })
                     .collect();
                 let mut d = x.clone();
-                if bits != DeltaBits::Exact {
-                    let mut bytes = vec![0; n.div_ceil(DELTA_BLOCK) * BLOCK_OF_8];
-                    assert!(encode_8(Isa::best(), &x, &mut bytes));
-                    decode_8(Isa::best(), &bytes, &mut d);
+                let blocks = n.div_ceil(DELTA_BLOCK);
+                match bits {
+                    DeltaBits::Exact => {}
+                    DeltaBits::Eight => {
+                        let mut bytes = vec![0; blocks * BLOCK_OF_8];
+                        assert!(encode_8(Isa::best(), &x, &mut bytes));
+                        decode_8(Isa::best(), &bytes, &mut d);
+                    }
+                    DeltaBits::Four => {
+                        let mut bytes = vec![0; blocks * BLOCK_OF_4];
+                        assert!(encode_4_to_nearest(Isa::best(), &x, &mut bytes));
+                        decode_4(Isa::best(), &bytes, &mut d);
+                    }
                 }
                 for i in 0..n {
                     w[i] += d[i];
@@ -173,11 +192,13 @@ mod tests {
                         let to = AfterOuter { params: &mut next, update: &mut update };
                         assert!(after.step(isa, range.clone(), before, to, &sum, inputs));
                         let mut said = vec![0.0; range.len()];
-                        if bits == DeltaBits::Exact {
-                            let numbers = update.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x));
-                            said = numbers.collect();
-                        } else {
-                            decode_8(isa, &update, &mut said);
+                        match bits {
+                            DeltaBits::Exact => {
+                                let numbers = update.as_chunks().0.iter().map(|x| f32::from_le_bytes(*x));
+                                said = numbers.collect();
+                            }
+                            DeltaBits::Eight => decode_8(isa, &update, &mut said),
+                            DeltaBits::Four => decode_4(isa, &update, &mut said),
                         }
                         assert_eq!(said, d[range]);
                     }

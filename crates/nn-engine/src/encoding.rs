@@ -23,7 +23,8 @@ pub enum Encoding {
     F32,
     /// Blocks of 256 eight-bit integers that share a power of two, to nearest: see [`nn_core::encode_8`].
     I8,
-    /// Blocks of 256 four-bit integers that share a power of two: see [`nn_core::encode_4`].
+    /// Blocks of 256 four-bit integers that share a power of two: see [`nn_core::encode_4`] and
+    /// [`nn_core::encode_4_to_nearest`].
     I4,
 }
 

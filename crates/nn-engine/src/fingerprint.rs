@@ -32,7 +32,7 @@ fn update(hash: &mut Sha256, values: &[f32]) {
 }
 
 /// The [`arithmetic_fingerprint`] of every machine that computes correctly.
-pub const ARITHMETIC: &str = "d65b605616b97ec2c94d3e10166981c6bfb3bbc0a9831f1df17925c77f2efd9e";
+pub const ARITHMETIC: &str = "2df0be12331889fdd0c41aa46028650a0a499793c8718ac728a0f995b65a7051";
 
 /// The networks of the fixed run. A test says which choices they cover.
 const NETWORKS: [(Activation, Output, Cost, Init); 4] = [
@@ -110,18 +110,25 @@ fn round(isa: Isa, hash: &mut Sha256) {
     decode_4(isa, &fours, &mut sum);
     update(hash, &sum);
     decode_8(isa, &eights, &mut sum);
-    let mut state = OuterState::new(sum.len(), DeltaBits::Eight);
     let mut params = numbers;
+    for bits in [DeltaBits::Eight, DeltaBits::Four] {
+        outer_steps(isa, hash, bits, &sum, &mut params);
+    }
+}
+
+/// Two outer steps with the same sum of differences.
+fn outer_steps(isa: Isa, hash: &mut Sha256, bits: DeltaBits, sum: &[f32], params: &mut [f32]) {
+    let mut state = OuterState::new(sum.len(), bits);
     for _ in 0..2 {
-        let (before, old) = (params.clone(), state.clone());
+        let (before, old) = (params.to_vec(), state.clone());
         let before = BeforeOuter { params: &before, state: &old };
         let inputs = OuterInputs { mean: 1.0 / 3.0, learning_rate: 0.9, momentum: 0.7 };
         let read = |from: usize, out: &mut [f32]| out.copy_from_slice(&sum[from..from + out.len()]);
         let mut said = Vec::new();
-        let after = AfterOuter { params: &mut params, update: &mut said };
+        let after = AfterOuter { params, update: &mut said };
         state.step(isa, 0..sum.len(), before, after, &read, inputs);
         hash.update(&said);
-        update(hash, &params);
+        update(hash, params);
         state.moments().into_iter().for_each(|moment| update(hash, moment));
     }
 }

@@ -51,9 +51,9 @@ impl Serialize for Manifest {
 const MOST_LEAVES: usize = 1 << 31;
 
 /// About how many pieces the parameters of a large network are cut into.
-const PIECES: usize = 32;
-/// The fewest numbers in a piece: in eight bits they take about half a millisecond on a link of 1 Gbit/s.
-const SMALLEST_PIECE: usize = 1 << 16;
+const PIECES: usize = 16;
+/// The fewest numbers in a piece: in eight bits they take an eighth of a millisecond on a link of 1 Gbit/s.
+const SMALLEST_PIECE: usize = 1 << 14;
 /// The most numbers in a piece.
 const LARGEST_PIECE: usize = 1 << 19;
 
@@ -249,10 +249,7 @@ impl Manifest {
     /// rounds, where they are sent the weights.
     #[must_use]
     pub fn update_encoding(&self) -> Option<Encoding> {
-        self.rounds().map(|rounds| match rounds.delta_bits {
-            DeltaBits::Exact => Encoding::F32,
-            DeltaBits::Eight | DeltaBits::Four => Encoding::I8,
-        })
+        self.rounds().map(|rounds| Encoding::of_bits(rounds.delta_bits))
     }
 
     /// The most samples that are computed at once, for room in a [`Workspace`](nn_core::Workspace).

@@ -65,8 +65,9 @@ fn compute(isa: Isa, threads: usize) -> Compute {
     Compute { isa, threads: Arc::new(Threads::new(threads).unwrap()) }
 }
 
-/// What a number becomes on the wire: a multiple of a power of two that its block of 256 shares.
-fn coded(values: &[f32], bits: DeltaBits, keys: [u32; 2]) -> Vec<f32> {
+/// What a number becomes on the wire: a multiple of a power of two that its block of 256 shares. Four bits of a replica, which
+/// has keys, are rounded at random.
+fn coded(values: &[f32], bits: DeltaBits, keys: Option<[u32; 2]>) -> Vec<f32> {
     let most = match bits {
         DeltaBits::Exact => return values.to_vec(),
         DeltaBits::Eight => 127.0_f32,
@@ -80,7 +81,8 @@ fn coded(values: &[f32], bits: DeltaBits, keys: [u32; 2]) -> Vec<f32> {
             scale *= 2.0;
         }
         for (i, &x) in block.iter().enumerate() {
-            let noise = if bits == DeltaBits::Four { noise(keys, (b * 256 + i) as u32) } else { 0.0 };
+            let keys = keys.filter(|_| bits == DeltaBits::Four);
+            let noise = keys.map_or(0.0, |keys| noise(keys, (b * 256 + i) as u32));
             let integer = (x / scale + noise).round_ties_even().clamp(-most, most);
             out.push(if largest == 0.0 { 0.0 } else { integer * scale });
         }
@@ -136,7 +138,7 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                 differences.push(coded(
                     &difference,
                     rounds.delta_bits,
-                    rounding_keys(recipe.seed, round, replica),
+                    Some(rounding_keys(recipe.seed, round, replica)),
                 ));
             }
             // Neighbours are summed, and then the sums; one without a neighbour passes up.
@@ -157,9 +159,7 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                 let step = rounds.outer_momentum.mul_add(velocity[i], g);
                 wanted[i] = (-rounds.outer_learning_rate).mul_add(step, residual[i]);
             }
-            let down =
-                if rounds.delta_bits == DeltaBits::Exact { DeltaBits::Exact } else { DeltaBits::Eight };
-            let said = coded(&wanted, down, [0; 2]);
+            let said = coded(&wanted, rounds.delta_bits, None);
             for i in 0..public.len() {
                 public[i] += said[i];
                 residual[i] = wanted[i] - said[i];

@@ -101,11 +101,11 @@ fn a_mini_batch_is_not_divided_if_transfers_cost_more() {
 
 #[test]
 fn a_round_by_hand() {
-    // 784-128-10: 101,770 parameters, two pieces of 65,536 and 36,234. One epoch of 4 · 5 · 32 samples is one round of 5 steps.
-    let run = manifest(&[784, 128, 10], 32, 640, in_rounds(4, Some(5)));
-    let costs = Costs { replica_round: 1e-3, merge: 1e-8, outer: 2e-8, ..free(&[100_480, 1_290], 2e-3) };
+    // 784-26-10: 20,680 parameters, two pieces of 16,384 and 4,296. One epoch of 4 · 5 · 32 samples is one round of 5 steps.
+    let run = manifest(&[784, 26, 10], 32, 640, in_rounds(4, Some(5)));
+    let costs = Costs { replica_round: 1e-3, merge: 1e-8, outer: 2e-8, ..free(&[20_410, 270], 2e-3) };
     let found = rounds(&costs, &run, 4, &network(1e6)).unwrap();
-    let (first, second) = (65_536.0, 36_234.0);
+    let (first, second) = (16_384.0, 4_296.0);
     // Blocks of 256 numbers take 257 bytes; the second piece ends with a whole block.
     let bytes = |numbers: f64| (numbers / 256.0).ceil() * 257.0;
     assert_eq!(run.pieces().len(), 2);

@@ -6,8 +6,9 @@
 //! numbers are 0, 255 if one is too large, infinite or NaN), and then its integers. The last block of a run of numbers
 //! is filled up with zeros.
 //!
-//! With eight bits numbers are rounded to the nearest integer, ties to even. With four they are rounded at random, up
-//! or down, so that their mean is right; the random number is addressed by (seed, round, replica, index).
+//! With eight bits numbers are rounded to the nearest integer, ties to even. With four a replica's are rounded at random, up
+//! or down, so that their mean is right; the random number is addressed by (seed, round, replica, index). An update of
+//! four bits is rounded to nearest as well: what it does not say is said later.
 
 use serde::{Deserialize, Serialize};
 
@@ -135,6 +136,17 @@ fn noise(keys: [u32; 2], index: u32) -> f32 {
 
 #[inline(always)]
 fn encode_4_body(keys: [u32; 2], first: u32, values: &[f32], out: &mut [u8]) -> bool {
+    write_4(first, values, out, |index| noise(keys, index))
+}
+
+#[inline(always)]
+fn encode_4_to_nearest_body(values: &[f32], out: &mut [u8]) -> bool {
+    write_4(0, values, out, |_| 0.0)
+}
+
+/// Writes blocks of four-bit integers, each rounded after `noise` of its index was added.
+#[inline(always)]
+fn write_4(first: u32, values: &[f32], out: &mut [u8], noise: impl Fn(u32) -> f32) -> bool {
     let (mut finite, mut index) = (true, first);
     blocks::<BLOCK_OF_4>(values, out, |values, out| {
         let exponent = exponent(values, 7.0);
@@ -142,7 +154,7 @@ fn encode_4_body(keys: [u32; 2], first: u32, values: &[f32], out: &mut [u8]) -> 
         let [_, inverse] = scales(exponent);
         let mut integers = [0_i8; DELTA_BLOCK];
         for (i, (q, &x)) in integers.iter_mut().zip(values).enumerate() {
-            let rounded = x * inverse + noise(keys, index.wrapping_add(i as u32)) + ROUND;
+            let rounded = x * inverse + noise(index.wrapping_add(i as u32)) + ROUND;
             // 7 and the greatest noise may make 8.
             *q = (rounded.to_bits() as i8).clamp(-7, 7);
         }
@@ -164,6 +176,12 @@ multiversion! {
     /// those of the replica ([`rounding_keys`](crate::rounding_keys)), and `first` is the index of the first number
     /// among the parameters. False if one of them is too large, infinite or NaN.
     pub fn encode_4(keys: [u32; 2], first: u32, values: &[f32], out: &mut [u8]) -> bool = encode_4_body
+}
+
+multiversion! {
+    /// Encodes numbers as four-bit integers into whole blocks of [`BLOCK_OF_4`] bytes, rounding to nearest, ties to even.
+    /// False if one of them is too large, infinite or NaN.
+    pub fn encode_4_to_nearest(values: &[f32], out: &mut [u8]) -> bool = encode_4_to_nearest_body
 }
 
 /// Reads the first `out.len()` numbers of blocks; `put` gets the place of each number, and the number.
@@ -299,6 +317,24 @@ mod tests {
                 let used = (count - 1) % DELTA_BLOCK + 1;
                 assert!(last[1 + used..].iter().all(|&byte| byte == 0));
             }
+        }
+    }
+
+    #[test]
+    fn four_bits_of_an_update_are_the_nearest_multiples_on_every_instruction_set() {
+        for count in [1, 256, 257, 20_480] {
+            let values = numbers(count, 11);
+            let want = plainly(&values, 7.0, |_, x| x.round_ties_even());
+            for isa in Isa::available() {
+                let mut bytes = vec![9; count.div_ceil(DELTA_BLOCK) * BLOCK_OF_4];
+                assert!(encode_4_to_nearest(isa, &values, &mut bytes));
+                let mut got = vec![5.0; count];
+                decode_4(isa, &bytes, &mut got);
+                assert_eq!(got, want, "{}", isa.name());
+            }
+        }
+        for bad in [f32::NAN, f32::INFINITY] {
+            assert!(!encode_4_to_nearest(Isa::best(), &[bad], &mut [0; BLOCK_OF_4]));
         }
     }
 

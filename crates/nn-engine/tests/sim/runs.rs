@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::{
     Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, Optimizer, OptimizerState, Output,
-    Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, Workspace, encode_4, encode_8,
-    initial_parameters, rounding_keys,
+    Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, Workspace, encode_4, encode_4_to_nearest,
+    encode_8, initial_parameters, rounding_keys,
 };
 use nn_engine::{
     Compute, Encoding, Engine, EpochReport, Manifest, ManifestParts, Recipe, Rounds, SampleOrder, Snapshot,
@@ -187,7 +187,7 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
             let weight = slice.len() as f32 / tree.shard() as f32;
             let difference: Vec<f32> = public.iter().zip(&w).map(|(p, w)| (p - w) * weight).collect();
             let keys = rounding_keys(p.recipe.seed, round, replica);
-            differences.push(coded(rounds.delta_bits, keys, &difference));
+            differences.push(coded(rounds.delta_bits, Some(keys), &difference));
         }
         let sum = along_the_tree(&tree, tree.root(), &differences);
         let mean = tree.shard() as f32 / tree.samples() as f32;
@@ -198,8 +198,7 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
             velocity[i] = mu.mul_add(velocity[i], g);
             wanted[i] = (-nu).mul_add(mu.mul_add(velocity[i], g), residual[i]);
         }
-        let bits = if rounds.delta_bits == DeltaBits::Exact { DeltaBits::Exact } else { DeltaBits::Eight };
-        let said = coded(bits, [0; 2], &wanted);
+        let said = coded(rounds.delta_bits, None, &wanted);
         for i in 0..n {
             public[i] += said[i];
             residual[i] = wanted[i] - said[i];
@@ -209,16 +208,17 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
     hashes
 }
 
-/// Numbers as they are after coding and decoding.
-fn coded(bits: DeltaBits, keys: [u32; 2], values: &[f32]) -> Vec<f32> {
+/// Numbers as they are after coding and decoding; a replica's with its keys.
+fn coded(bits: DeltaBits, keys: Option<[u32; 2]>, values: &[f32]) -> Vec<f32> {
     let encoding = match bits {
         DeltaBits::Exact => return values.to_vec(),
         DeltaBits::Eight => Encoding::I8,
         DeltaBits::Four => Encoding::I4,
     };
     let mut bytes = vec![0; encoding.bytes_for(values.len())];
-    let finite = match bits {
-        DeltaBits::Four => encode_4(Isa::best(), keys, 0, values, &mut bytes),
+    let finite = match (bits, keys) {
+        (DeltaBits::Four, Some(keys)) => encode_4(Isa::best(), keys, 0, values, &mut bytes),
+        (DeltaBits::Four, None) => encode_4_to_nearest(Isa::best(), values, &mut bytes),
         _ => encode_8(Isa::best(), values, &mut bytes),
     };
     assert!(finite);
