@@ -3,7 +3,7 @@
 Run:   cargo build --release --bins
        sudo python3 benches/lan.py --quick                   two minutes, to try it
        sudo python3 benches/lan.py --python VENV/bin/python  samples a second, and bytes a sample; about an hour
-       sudo python3 benches/lan.py --choose CHOICE.json      rates and epochs for --to, chosen on validation samples
+       sudo python3 benches/lan.py --choose CHOICE.json      rates, on validation samples, and epochs for --to
        sudo python3 benches/lan.py --to 98 --choice CHOICE.json   seconds to a test accuracy
        sudo python3 benches/lan.py --faults                  what a killed worker, and a killed coordinator, cost
        sudo python3 benches/lan.py --sweep                   32 runs on four workers against one
@@ -162,7 +162,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--to", type=float, metavar="ACCURACY", help="time to this test accuracy, in percent; needs --choice")
-    mode.add_argument("--choose", metavar="FILE", help="choose rates and epochs for --target on validation samples; not shaped")
+    mode.add_argument("--choose", metavar="FILE", help="choose rates on validation samples, and find the epochs to --target; not shaped")
     mode.add_argument("--faults", action="store_true", help="kill a worker and the coordinator in mid-round")
     mode.add_argument("--sweep", action="store_true", help="32 runs on all workers against one")
     mode.add_argument("--check", action="store_true", help="measure the links and the quotas, and end")
@@ -175,10 +175,12 @@ def arguments():
     parser.add_argument("--share", type=float, default=0.35, help="of a core, for each machine (default 0.35)")
     parser.add_argument("--reference", choices=["table", "machine", "core"], default="table",
                         help="the real machine: as the study assumes (default), this one with all cores, or with one")
-    parser.add_argument("--target", type=float, default=98.0, help="accuracy that --choose aims at, in percent (default 98)")
+    parser.add_argument("--target", type=float, default=98.0, help="test accuracy that --choose aims at, in percent (default 98)")
     parser.add_argument("--choice", metavar="FILE", help="the file that --choose wrote")
+    parser.add_argument("--least-epochs", type=int, default=1, help="of --choose (default 1)")
     parser.add_argument("--most-epochs", type=int, default=15, help="of --choose (default 15)")
-    parser.add_argument("--seeds", type=comma(int), default=[1, 2, 3], help="of --choose and --to (default 1,2,3)")
+    parser.add_argument("--seeds", type=comma(int), default=[1, 2, 3], help="of --choose (default 1,2,3)")
+    parser.add_argument("--timed", type=comma(int), default=[1, 2, 3], help="the seeds that --to runs on the LAN (default 1,2,3)")
     parser.add_argument("--bits", type=int, default=8, help="--delta-bits of --choose and --to (default 8)")
     parser.add_argument("--repeats", type=int, help="of --faults (default 5; 2 with --quick)")
     parser.add_argument("--sweep-config", type=Path, help="another file for --sweep")
@@ -196,7 +198,7 @@ def arguments():
     options.repeats = options.repeats or (2 if quick else 5)
     options.programs = options.programs.resolve()
     if quick:
-        options.seeds = options.seeds[:1]
+        options.seeds, options.timed = options.seeds[:1], options.timed[:1]
     for what, given, known in (("network", options.networks, NETWORKS), ("row", options.rows, ROWS)):
         for word in given:
             if word not in known:

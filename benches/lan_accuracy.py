@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lan_bench import NETWORKS, rounds_flags
+from lan_bench import NETWORKS, ROUNDS, rounds_flags
 from lan_net import Unusable, median
 
 
@@ -14,87 +14,116 @@ def arm_flags(bench, name, replicas, rate, momentum, epochs, seed):
     return flags + (rounds_flags(replicas, bench.options.bits, momentum) if replicas > 1 else [])
 
 
-def validated(bench, name, replicas, rate, momentum, epochs):
-    """The accuracy on validation samples, the mean of the seeds, in percent."""
-    accuracies = []
+def train(bench, name, replicas, rate, momentum, epochs, *more):
+    """The accuracies of the seeds at full speed, in percent: on validation samples, if `more` sets some apart, and on the test set."""
+    validation, test = [], []
     for seed in bench.options.seeds:
         out = bench.out()
-        flags = [*arm_flags(bench, name, replicas, rate, momentum, epochs, seed), "--validation-fraction", 0.1, "--out", out]
+        flags = [*arm_flags(bench, name, replicas, rate, momentum, epochs, seed), *more, "--out", out]
         command = bench.command("nn", bench.source, flags, "train")
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=bench.environment)
         if done.returncode == 1:
-            return 0.0  # it diverged
+            return 0.0, 0.0  # it diverged
         if done.returncode != 0:
             raise Unusable(f"nn train: {done.stderr.strip()[-600:]}")
         last = (out / "metrics.jsonl").read_text().splitlines()[-1]
-        accuracies.append(json.loads(last)["validation_accuracy"] * 100)
+        validation.append(json.loads(last).get("validation_accuracy", 0.0) * 100)
+        test.append(json.loads((out / "summary.json").read_text())["test_accuracy"] * 100)
         shutil.rmtree(out)
-    return sum(accuracies) / len(accuracies)
+    return sum(validation) / len(validation), sum(test) / len(test)
 
 
 def choose(bench, target):
-    """Rates and epochs of each arm: the shortest run that reaches the target on validation samples, at full speed."""
+    """Rates, and the numbers of epochs between which the test set's accuracy, the mean of the seeds, reaches the target. One machine's rate is
+    chosen on validation samples for each number of epochs; replicas take the study's multiple of it. All at full speed, because
+    the weights are the same."""
     chosen = {}
     for name in bench.options.networks:
         network = NETWORKS[name]
+        best = network.best
         for replicas in [1, *bench.options.workers]:
-            best, momentum = (network.best, None) if replicas == 1 else network.rounds[replicas]
-            for epochs in range(1, bench.options.most_epochs + 1):
-                # Three rates, and further ones while the best is at an edge.
-                tried, queue = {}, [-1, 0, 1]
-                while queue:
-                    for power in queue:
-                        tried[power] = validated(bench, name, replicas, round(best * 1.4**power, 4), momentum, epochs)
-                    top = max(tried, key=tried.get)
-                    queue = [power for power in (top - 1, top + 1) if power not in tried and abs(power) < 5]
-                accuracy, rate = tried[top], round(best * 1.4**top, 4)
-                print(f"{network.name}, {replicas} replicas, {epochs} epochs: {accuracy:.2f} % of the validation samples at {rate}", flush=True)
-                if accuracy >= target:
-                    chosen.setdefault(name, {})[str(replicas)] = {"rate": rate, "momentum": momentum, "epochs": epochs, "validation": accuracy}
+            tries = []
+            for epochs in range(bench.options.least_epochs, bench.options.most_epochs + 1):
+                validation, momentum = None, None
+                if replicas == 1:
+                    best, validation = searched(bench, name, epochs, best)
+                    rate = best
+                else:
+                    multiple, momentum = ROUNDS[replicas]
+                    rate = round(best * multiple, 4)
+                test = train(bench, name, replicas, rate, momentum, epochs)[1]
+                on = "" if validation is None else f" ({validation:.2f} % of the validation samples)"
+                print(f"{network.name}, {replicas} replicas, {epochs} epochs at {rate}{on}: {test:.2f} % of the test set", flush=True)
+                tries.append({"epochs": epochs, "rate": rate, "validation": validation, "test": test})
+                if test >= target and len(tries) > 1:
+                    chosen.setdefault(name, {})[str(replicas)] = {"momentum": momentum, "tries": tries[-2:]}
                     break
-                best *= 1.4**top
-    Path(bench.options.choose).write_text(json.dumps({"target": target, "chosen": chosen}, indent=1) + "\n")
+        Path(bench.options.choose).write_text(json.dumps({"target": target, "chosen": chosen}, indent=1) + "\n")
     bench.facts["chosen"] = chosen
+
+
+def searched(bench, name, epochs, best):
+    """One machine's best rate and its accuracy on validation samples: of three rates, and further ones while the best is at an edge."""
+    tried, queue = {}, [-1, 0, 1]
+    while queue:
+        for power in queue:
+            tried[power] = train(bench, name, 1, round(best * 1.4**power, 4), None, epochs, "--validation-fraction", 0.1)[0]
+        top = max(tried, key=tried.get)
+        queue = [power for power in (top - 1, top + 1) if power not in tried and abs(power) < 5]
+    return round(best * 1.4**top, 4), tried[top]
+
+
+def between(target, tries, of):
+    """What `of` is at the target, which lies between two tries, on a straight line; that of the first if both reach it."""
+    (low, high), (first, last) = (one["test"] for one in tries), map(of, tries)
+    part = 0.0 if low >= target else (target - low) / (high - low)
+    return first + part * (last - first)
 
 
 def time_to(bench, target):
     choice = json.loads(Path(bench.options.choice).read_text())
     if choice["target"] != target:
         raise Unusable(f"{bench.options.choice} was chosen for {choice['target']} %, not {target} %")
-    print("\n| network | link | machines | rate | epochs | test accuracy of each seed | reached | seconds | × sooner | same weights |")
-    print("| --- | --- | ---: | ---: | ---: | --- | ---: | ---: | ---: | --- |", flush=True)
+    print("\n| network | link | machines | rate | test accuracy after so many epochs | epochs to the target | seconds | × sooner | "
+          "samples/s, × one machine | same weights |")
+    print("| --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- |", flush=True)
     for name, arms in choice["chosen"].items():
         if name not in bench.options.networks:
             continue
-        network, base = NETWORKS[name], None
+        network, base, alone = NETWORKS[name], None, None
         k, _, step = bench.calibrate(name)
         for gigabit in bench.options.links:
             bench.lan.shape(gigabit * 1e9 / k)
             for replicas, arm in sorted((int(key), value) for key, value in arms.items()):
                 if replicas == 1 and base or replicas > len(bench.lan.machines) - 1 or replicas > 1 and not bench.has_rounds:
                     continue
-                times, accuracies, same = [], [], True
-                for seed in bench.options.seeds:
-                    flags = arm_flags(bench, name, replicas, arm["rate"], arm["momentum"], arm["epochs"], seed)
-                    limit = 600 + 5 * arm["epochs"] * 60_000 / network.batch * step
-                    lines, summary = (bench.cluster(replicas, bench.source, flags, limit) if replicas > 1
-                                      else busy(bench, flags, limit))
-                    # The final test is not counted: it is the same for all.
-                    times.append(sum(60_000 / line["samples_per_second"] for line in lines) / k)
-                    accuracies.append(summary["test_accuracy"] * 100)
-                    same &= summary["params_sha256"] == bench.reference(bench.source, flags)
-                took = median(times)
-                base = base or took
-                reached = sum(accuracy >= target for accuracy in accuracies)
+                tries, speeds, same = arm["tries"], [], True
+                for one in tries:
+                    one["seconds"] = []
+                    for seed in bench.options.timed:
+                        flags = arm_flags(bench, name, replicas, one["rate"], arm["momentum"], one["epochs"], seed)
+                        limit = 600 + 5 * one["epochs"] * 60_000 / network.batch * step
+                        lines, summary = (bench.cluster(replicas, bench.source, flags, limit) if replicas > 1
+                                          else busy(bench, flags, limit))
+                        # The final test is not counted: it is the same for all.
+                        one["seconds"].append(sum(60_000 / line["samples_per_second"] for line in lines) / k)
+                        # H grows in the first third.
+                        speeds.append(median(line["samples_per_second"] for line in lines[len(lines) // 3 :]) * k)
+                        same &= summary["params_sha256"] == bench.reference(bench.source, flags)
+                took = between(target, tries, lambda one: median(one["seconds"]))
+                epochs = between(target, tries, lambda one: one["epochs"])
+                speed = median(speeds)
+                base, alone = base or took, alone or speed
                 bench.facts["rows"].append({
-                    "network": network.name, "target": target, "link_gbit": gigabit, "replicas": replicas, **arm, "seconds": times,
-                    "test_accuracy": accuracies, "same_hash": same, "times_sooner": base / took,
+                    "network": network.name, "target": target, "link_gbit": gigabit, "replicas": replicas, "momentum": arm["momentum"],
+                    "tries": json.loads(json.dumps(tries)), "epochs": epochs, "seconds": took, "same_hash": same, "times_sooner": base / took,
+                    "samples_per_second": speed,
                 })
                 if not same:
                     bench.wrong.append(f"{network.name}, {replicas} replicas")
-                print(f"| {network.name} | {'' if replicas == 1 else f'{gigabit * 1e3:g} Mbit/s'} | {replicas} | {arm['rate']} | {arm['epochs']} | "
-                      f"{', '.join(f'{accuracy:.2f}' for accuracy in accuracies)} | {reached} of {len(times)} | {took:.2f} | {base / took:.2f} | "
-                      f"{'yes' if same else '**no**'} |", flush=True)
+                reached = ", ".join(f"{one['epochs']}: {one['test']:.2f} %" for one in tries)
+                print(f"| {network.name} | {'' if replicas == 1 else f'{gigabit * 1e3:g} Mbit/s'} | {replicas} | {tries[-1]['rate']} | {reached} | "
+                      f"{epochs:.1f} | {took:.2f} | {base / took:.2f} | {speed / alone:.2f} | {'yes' if same else '**no**'} |", flush=True)
                 bench.save()
 
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from lan_net import Failed, Unusable, median
@@ -17,7 +17,7 @@ FILES = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 @dataclass
 class Network:
-    """A network, its training, and what the study of rounds says of it."""
+    """A network and its training."""
 
     name: str
     hidden: str
@@ -25,8 +25,7 @@ class Network:
     batch: int
     reference_ms: float
     rate: float  # for throughput: any that does not diverge
-    best: float  # one machine's best rate with the WSD schedule
-    rounds: dict = field(default_factory=dict)  # replicas: (rate, outer momentum)
+    best: float  # about one machine's best rate with the WSD schedule
 
     @property
     def layers(self):
@@ -43,11 +42,14 @@ class Network:
 
 
 NETWORKS = {
-    "small": Network("784-128-10", "128", "relu", 32, 0.1, 0.1, 0.4, {2: (0.4, 0.5), 4: (0.5, 0.65), 8: (0.7, 0.7)}),
-    "middle": Network("784-512-256-10", "512,256", "relu", 128, 1.3, 0.1, 0.5, {2: (0.5, 0.5), 4: (0.6, 0.65), 8: (0.8, 0.7)}),
-    "large": Network("784-2500-2000-1500-1000-500-10", "2500,2000,1500,1000,500", "tanh", 256, 60.0, 0.02, 0.05,
-                     {2: (0.05, 0.5), 4: (0.0625, 0.65), 8: (0.0875, 0.7)}),
+    "small": Network("784-128-10", "128", "relu", 32, 0.1, 0.1, 0.4),
+    "middle": Network("784-512-256-10", "512,256", "relu", 128, 1.3, 0.1, 0.5),
+    "large": Network("784-2500-2000-1500-1000-500-10", "2500,2000,1500,1000,500", "tanh", 256, 60.0, 0.02, 0.05),
 }
+
+# By replicas: the rate as a multiple of one machine's, and the outer momentum, as the study of rounds found them.
+ROUNDS = {2: (1.0, 0.5), 4: (1.25, 0.65), 8: (1.75, 0.7)}
+
 
 def rounds_flags(replicas, bits=8, momentum=None, length="auto"):
     flags = ["--rounds", length, "--replicas", replicas, "--delta-bits", bits]
