@@ -2,9 +2,7 @@
 
 use std::ops::Range;
 
-use nn_core::{
-    DELTA_BLOCK, DeltaBits, LayerLayout, Model, Purpose, Tree, layout, permutation, rate_multiplier,
-};
+use nn_core::{DELTA_BLOCK, LayerLayout, Model, Purpose, Tree, layout, permutation, rate_multiplier};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
