@@ -480,7 +480,7 @@ pub(crate) mod tests {
                     steps: Some(u32::MAX),
                     outer_learning_rate: odd,
                     outer_momentum: odd,
-                    delta_bits: DeltaBits::Four,
+                    delta_bits: nn_core::DeltaBits::Four,
                 }),
             };
             let parts = with(recipe);
