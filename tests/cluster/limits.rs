@@ -58,8 +58,8 @@ fn behind_a_proxy_with_a_limit_the_wait_ends_and_both_sides_say_why() {
         |text: &str| text.lines().any(|line| line.contains("after about 29") && line.contains(SENTENCE));
     assert!(said(&ran.stderr) && ran.stderr.contains("ada: every connection"), "{}", coord.process.story());
     assert!(ada.stderr().contains(SENTENCE), "{}", ada.story());
-    // Without growing pauses it would have been admitted dozens of times.
-    assert!((3..=12).contains(&joins(&ada)), "{}", ada.story());
+    // Pauses grow, by a random part of their length. Without them it would have been admitted more than a hundred times.
+    assert!((3..=30).contains(&joins(&ada)), "{}", ada.story());
     ada.ended().refused(4, &[]);
 }
 
@@ -70,7 +70,7 @@ fn a_worker_gives_up_when_no_contribution_arrives_for_as_long_as_it_may_retry() 
     let url = limited(&coord.address, 300_000);
     let mut ada = worker(&place, &[], &url, "--retry-seconds 4");
     ada.ended().refused(4, &["every connection breaks before a contribution arrives", "proxies"]);
-    assert!((3..=12).contains(&joins(&ada)), "{}", ada.story());
+    assert!((3..=30).contains(&joins(&ada)), "{}", ada.story());
     // A worker that reaches the coordinator itself ends the run.
     coord.process.is_running();
     let mut direct = coord.worker(&place, "");
