@@ -52,13 +52,19 @@ def plan(bench, network, row, number, step, rate):
         bits = 4 if row == "rounds4" else 8
         rounds = max(1, 60_000 / (number * 64 * batch))
         epoch = 60_000 / batch / number * step + rounds * 2 * number * network.parameters * bits / rate
-        return batch, max(4, min(60, round(budget / epoch))), 60_000
+        least = max(4, growing(network, number) + 3)
+        return batch, max(least, min(60, round(budget / epoch))), 60_000
     wire = 2 * number * network.parameters * 32 / rate
     if row.startswith("ddp"):
         wire = 2 * (number - 1) / number * network.parameters * 32 / rate
     local = step * batch / network.batch / number
     steps = max(6, min(4000, budget / (local + wire)))
     return batch, 3, max(2, min(60_000 // batch, round(steps / 3))) * batch
+
+
+def growing(network, number):
+    """Epochs in which the rounds of --rounds auto become longer: up to sequential step 256."""
+    return -(-256 * network.batch * number // 60_000)
 
 
 def measure(bench, name, row, number, gigabit):
@@ -72,7 +78,8 @@ def measure(bench, name, row, number, gigabit):
     bench.lan.shape(rate)
     batch, epochs, samples = plan(bench, network, row, number, step, rate)
     data, samples = bench.data(samples)
-    limit = 20 * bench.options.budget + 180
+    # A hang, not a slow network, ends a row.
+    limit = 20 * bench.options.budget + 180 + 3 * epochs * samples / network.batch * step / number
     fact["batch"] = batch
     if row.startswith("ddp"):
         steps = max(4, samples // batch * 2)
@@ -83,8 +90,8 @@ def measure(bench, name, row, number, gigabit):
     if row.startswith("rounds"):
         flags += rounds_flags(number, 4 if row == "rounds4" else 8)
     lines, summary = bench.cluster(number, data, flags, limit)
-    # The first epoch warms up; with rounds, H still grows in the first third of the run.
-    skip = max(1, len(lines) // 3) if row.startswith("rounds") else 1
+    # The first epoch warms up; with rounds, H still grows in the first ones.
+    skip = max(len(lines) // 3, growing(network, number)) if row.startswith("rounds") else 1
     speeds = [line["samples_per_second"] for line in lines]
     fact |= {
         "samples_per_second_here": median(speeds[skip:]),
@@ -181,6 +188,8 @@ def arguments():
     parser.add_argument("--most-epochs", type=int, default=15, help="of --choose (default 15)")
     parser.add_argument("--seeds", type=comma(int), default=[1, 2, 3], help="of --choose (default 1,2,3)")
     parser.add_argument("--timed", type=comma(int), default=[1, 2, 3], help="the seeds that --to runs on the LAN (default 1,2,3)")
+    parser.add_argument("--one-by-rate", action="store_true",
+                        help="--to takes one machine's time from the speed that the calibration found, and does not run it")
     parser.add_argument("--bits", type=int, default=8, help="--delta-bits of --choose and --to (default 8)")
     parser.add_argument("--repeats", type=int, help="of --faults (default 5; 2 with --quick)")
     parser.add_argument("--sweep-config", type=Path, help="another file for --sweep")

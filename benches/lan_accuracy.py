@@ -91,7 +91,7 @@ def time_to(bench, target):
         if name not in bench.options.networks:
             continue
         network, base, alone = NETWORKS[name], None, None
-        k, _, step = bench.calibrate(name)
+        k, among, step = bench.calibrate(name)
         for gigabit in bench.options.links:
             bench.lan.shape(gigabit * 1e9 / k)
             for replicas, arm in sorted((int(key), value) for key, value in arms.items()):
@@ -100,6 +100,10 @@ def time_to(bench, target):
                 tries, speeds, same = arm["tries"], [], True
                 for one in tries:
                     one["seconds"] = []
+                    if replicas == 1 and bench.options.one_by_rate:
+                        one["seconds"].append(one["epochs"] * 60_000 / among / k)
+                        speeds.append(among * k)
+                        continue
                     for seed in bench.options.timed:
                         flags = arm_flags(bench, name, replicas, one["rate"], arm["momentum"], one["epochs"], seed)
                         limit = 600 + 5 * one["epochs"] * 60_000 / network.batch * step

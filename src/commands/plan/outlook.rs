@@ -182,4 +182,34 @@ mod tests {
         assert_eq!(counts(16), [2, 4, 8, 16]);
         assert_eq!(counts(1000).last(), Some(&1000));
     }
+
+    #[test]
+    fn the_best_row_has_the_fewest_machines_that_are_as_good() {
+        // A step of 80 ms, 10 of them for the optimizer and the sums, over 4 MB of gradients.
+        let costs = Costs {
+            layers: vec![1_000_000],
+            step: 80e-3,
+            gradient: (0.0, 70e-3 / 64.0),
+            optimizer: 9e-3,
+            add: 1e-9,
+            replica_step: vec![80e-3],
+            replica_round: 0.0,
+            merge: 0.0,
+            outer: 0.0,
+            handling: 0.0,
+        };
+        let best = |bytes_a_second: f64, counts: &[u32]| {
+            let (up, down) = (bytes_a_second, bytes_a_second);
+            let network = Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0 };
+            let (tree, alone) = (Tree::new(64, 8), 64.0 / costs.step);
+            let rows = counts.iter().map(|&workers| step(&costs, &tree, workers, &network, alone)).collect();
+            let study = Study::nearest(1_000_000);
+            let outlook = Outlook { costs: costs.clone(), network, alone, rows, study };
+            outlook.best().map(|row| row.turn.workers)
+        };
+        assert_eq!(best(125e9, &[2, 4]), Some(4));
+        assert_eq!(best(1e6, &[2, 4]), None);
+        // There are eight leaves, so sixteen workers gain nothing over eight.
+        assert_eq!(best(125e9, &[8, 16]), Some(8));
+    }
 }
