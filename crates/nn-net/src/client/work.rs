@@ -12,7 +12,7 @@ use super::error::{ConnectError, WorkerError};
 use super::event::{RunOver, WorkerEnd, WorkerEvent};
 use super::options::WorkerOptions;
 use super::session::{Lost, Session, SessionEnd, WorkerIdentity};
-use crate::wire::ends::Ends;
+use crate::wire::ends::{Ends, Side};
 
 /// Works until the run is over or, with [`WorkerOptions::stay`], until `shutdown` resolves. Broken connections are dialled
 /// again. `tell` is called with events for people; it must not block.
@@ -41,7 +41,7 @@ pub async fn work(
                 None
             }
             Round::Lost(coordinator, lost) => {
-                if let Some(limit) = attempts.ends.note(lost.sent) {
+                if let Some(limit) = attempts.ends.note(lost.sent, Side::Sender) {
                     tell(WorkerEvent::CutOff(limit));
                 }
                 let (url, worth_it) = (coordinator.to_owned(), attempts.was_worth_it(&lost));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::wire::ends::{Ends, Limit};
+use crate::wire::ends::{Ends, Limit, Side};
 
 /// A worker whose connections all end after about as many bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl Cuts {
         if state.ends.len() >= REMEMBERED && !state.ends.contains_key(&member) {
             state.ends.clear();
         }
-        let limit = state.ends.entry(member).or_default().note(bytes);
+        let limit = state.ends.entry(member).or_default().note(bytes, Side::Receiver);
         if let Some(limit) = limit.filter(|_| state.found.len() < REMEMBERED) {
             state.found.push(CutOff { name: name.to_owned(), limit });
         }
