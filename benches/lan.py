@@ -29,10 +29,11 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from lan_accuracy import choose, time_to
-from lan_bench import NETWORKS, Bench, rounds_flags
+from lan_bench import NETWORKS, Bench, growing, rounds_flags
 from lan_faults import faults, sweep
 from lan_net import Failed, Lan, Unusable, check, median
 from programs import FOLDER
@@ -60,11 +61,6 @@ def plan(bench, network, row, number, step, rate):
     local = step * batch / network.batch / number
     steps = max(6, min(4000, budget / (local + wire)))
     return batch, 3, max(2, min(60_000 // batch, round(steps / 3))) * batch
-
-
-def growing(network, number):
-    """Epochs in which the rounds of --rounds auto become longer: up to sequential step 256."""
-    return -(-256 * network.batch * number // 60_000)
 
 
 def measure(bench, name, row, number, gigabit):
@@ -190,6 +186,7 @@ def arguments():
     parser.add_argument("--timed", type=comma(int), default=[1, 2, 3], help="the seeds that --to runs on the LAN (default 1,2,3)")
     parser.add_argument("--one-by-rate", action="store_true",
                         help="--to takes one machine's time from the speed that the calibration found, and does not run it")
+    parser.add_argument("--activation", help="another activation function for the networks")
     parser.add_argument("--bits", type=int, default=8, help="--delta-bits of --choose and --to (default 8)")
     parser.add_argument("--repeats", type=int, help="of --faults (default 5; 2 with --quick)")
     parser.add_argument("--sweep-config", type=Path, help="another file for --sweep")
@@ -212,6 +209,9 @@ def arguments():
         for word in given:
             if word not in known:
                 parser.error(f"{what} `{word}` is not one of {', '.join(known)}")
+    if options.activation:
+        for name in options.networks:
+            NETWORKS[name] = replace(NETWORKS[name], activation=options.activation)
     if (max(options.workers) + 1) * options.share > (os.cpu_count() or 1):
         parser.error(f"{max(options.workers) + 1} machines of {options.share} cores do not fit into {os.cpu_count()} cores; "
                      "lower --share or --workers")

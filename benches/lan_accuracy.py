@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from lan_bench import NETWORKS, ROUNDS, rounds_flags
+from lan_bench import NETWORKS, ROUNDS, growing, rounds_flags
 from lan_net import Unusable, median
 
 
@@ -74,7 +74,10 @@ def searched(bench, name, epochs, best):
 
 
 def between(target, tries, of):
-    """What `of` is at the target, which lies between two tries, on a straight line; that of the first if both reach it."""
+    """What `of` is at the target, which lies between two tries, on a straight line; that of the first if both reach it, or if it is
+    the only one."""
+    if len(tries) == 1:
+        return of(tries[0])
     (low, high), (first, last) = (one["test"] for one in tries), map(of, tries)
     part = 0.0 if low >= target else (target - low) / (high - low)
     return first + part * (last - first)
@@ -110,9 +113,11 @@ def time_to(bench, target):
                         lines, summary = (bench.cluster(replicas, bench.source, flags, limit) if replicas > 1
                                           else busy(bench, flags, limit))
                         # The final test is not counted: it is the same for all.
-                        one["seconds"].append(sum(60_000 / line["samples_per_second"] for line in lines) / k)
-                        # H grows in the first third.
-                        speeds.append(median(line["samples_per_second"] for line in lines[len(lines) // 3 :]) * k)
+                        one["epoch_seconds"] = [60_000 / line["samples_per_second"] / k for line in lines]
+                        one["seconds"].append(sum(one["epoch_seconds"]))
+                        # The first epochs warm up, and H grows; of a short run the last epoch is left.
+                        skip = min(len(lines) - 1, max(len(lines) // 3, growing(network, replicas) if replicas > 1 else 0))
+                        speeds.append(median(line["samples_per_second"] for line in lines[skip:]) * k)
                         same &= summary["params_sha256"] == bench.reference(bench.source, flags)
                 took = between(target, tries, lambda one: median(one["seconds"]))
                 epochs = between(target, tries, lambda one: one["epochs"])

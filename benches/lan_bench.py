@@ -51,6 +51,11 @@ NETWORKS = {
 ROUNDS = {2: (1.0, 0.5), 4: (1.25, 0.65), 8: (1.75, 0.7)}
 
 
+def growing(network, number):
+    """Epochs in which the rounds of --rounds auto become longer: up to sequential step 256."""
+    return -(-256 * network.batch * number // 60_000)
+
+
 def rounds_flags(replicas, bits=8, momentum=None, length="auto"):
     flags = ["--rounds", length, "--replicas", replicas, "--delta-bits", bits]
     return flags if momentum is None else [*flags, "--outer-learning-rate", 1, "--outer-momentum", momentum]

@@ -4,7 +4,7 @@ use nn_engine::{ManifestParts, Recipe, Rounds};
 use super::*;
 
 /// Costs of a run that takes no time but for its steps.
-fn free(layers: &[usize], step: f64) -> Costs {
+pub(in super::super) fn free(layers: &[usize], step: f64) -> Costs {
     Costs {
         layers: layers.to_vec(),
         step,
@@ -19,7 +19,7 @@ fn free(layers: &[usize], step: f64) -> Costs {
     }
 }
 
-fn network(bytes_a_second: f64) -> Network {
+pub(in super::super) fn network(bytes_a_second: f64) -> Network {
     let (up, down) = (bytes_a_second, bytes_a_second);
     Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0 }
 }

@@ -173,6 +173,7 @@ fn step(costs: &Costs, tree: &Tree, workers: u32, network: &Network, alone: f64)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::plan::model::tests::{free, network};
 
     #[test]
     fn powers_of_two_and_the_most() {
@@ -187,20 +188,13 @@ mod tests {
     fn the_best_row_has_the_fewest_machines_that_are_as_good() {
         // A step of 80 ms, 10 of them for the optimizer and the sums, over 4 MB of gradients.
         let costs = Costs {
-            layers: vec![1_000_000],
-            step: 80e-3,
             gradient: (0.0, 70e-3 / 64.0),
             optimizer: 9e-3,
             add: 1e-9,
-            replica_step: vec![80e-3],
-            replica_round: 0.0,
-            merge: 0.0,
-            outer: 0.0,
-            handling: 0.0,
+            ..free(&[1_000_000], 80e-3)
         };
         let best = |bytes_a_second: f64, counts: &[u32]| {
-            let (up, down) = (bytes_a_second, bytes_a_second);
-            let network = Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0 };
+            let network = network(bytes_a_second);
             let (tree, alone) = (Tree::new(64, 8), 64.0 / costs.step);
             let rows = counts.iter().map(|&workers| step(&costs, &tree, workers, &network, alone)).collect();
             let study = Study::nearest(1_000_000);
