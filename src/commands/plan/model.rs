@@ -436,4 +436,4 @@ fn least((mut low, mut high): (f64, f64), pays: impl Fn(f64) -> bool) -> Option<
 
 #[cfg(test)]
 #[path = "model_tests.rs"]
-mod tests;
+pub(super) mod tests;
