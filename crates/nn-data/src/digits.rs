@@ -19,14 +19,20 @@ pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset), Dat
         .ok_or_else(|| DataError::TooFewSamples { file: FILE.into(), samples })
 }
 
+/// The test set of the UCI's *Optical Recognition of Handwritten Digits* (E. Alpaydin and C. Kaynak 1998, CC BY 4.0; `optdigits.tes`, as
+/// scikit-learn's `load_digits` has it): one digit a line, 64 pixels from 0 to 16, row by row, and the label.
+const DIGITS: &str = include_str!("digits.csv");
+
 fn whole() -> Result<Dataset, DataError> {
-    let digits = smartcore::dataset::digits::load_dataset();
-    // smartcore stores whole numbers as f32: pixels from 0 to 16, labels from 0 to 9.
-    let data = digits.data.iter().map(|&x| x as u8).collect();
-    let labels = digits.target.iter().map(|&y| y as u32).collect();
+    let (mut data, mut labels) = (Vec::new(), Vec::new());
+    for line in DIGITS.lines() {
+        // A test reads all of it, so no number can be missing.
+        data.extend(line.split(',').map_while(|number| number.parse::<u8>().ok()));
+        labels.extend(data.pop().map(u32::from));
+    }
     Dataset::new(
         Features::U8 { data, scale: 16.0 },
-        digits.num_features,
+        8 * 8,
         Targets::Classes { labels, classes: 10 },
         Some((8, 8)),
     )
@@ -47,9 +53,11 @@ mod tests {
         let all = whole().unwrap();
         assert_eq!((all.len(), all.input_width(), all.output_width()), (1797, 64, 10));
         assert_eq!(counts(&all), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
-        let raw = smartcore::dataset::digits::load_dataset();
-        assert!(raw.data.iter().all(|&x| (0.0..=16.0).contains(&x) && x.fract() == 0.0));
-        assert!(raw.data.contains(&16.0));
+        let numbers =
+            DIGITS.lines().map(|line| line.split(',').map(|number| number.parse::<u8>().unwrap()).collect());
+        let lines: Vec<Vec<u8>> = numbers.collect();
+        assert!(lines.iter().all(|line| line.len() == 65 && line.iter().all(|&pixel| pixel <= 16)));
+        assert!(lines.iter().any(|line| line.contains(&16)));
     }
 
     #[test]
