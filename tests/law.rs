@@ -154,6 +154,18 @@ fn the_law_holds_for_networks_that_need_threads() {
 }
 
 #[test]
+fn the_law_holds_for_bf16() {
+    let configurations = [
+        "--precision bf16 --epochs 2",
+        "--precision bf16 --epochs 2 --activation relu --cost cross-entropy --batch-size 64",
+        "--precision bf16 --epochs 2 --activation tanh --optimizer adam --batch-size 37 --shard-size 7",
+        "--precision bf16 --epochs 1 --hidden 256,128 --batch-size 256 --activation relu --cost cross-entropy",
+        "--precision bf16 --epochs 3 --rounds auto --activation relu --cost cross-entropy --batch-size 32",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
 fn the_law_holds_for_regression() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(301));

@@ -2,8 +2,8 @@
 
 use nn_core::measure::multiply_adds;
 use nn_core::{
-    Compute, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Purpose, StepInputs, Targets,
-    Workspace, initial_parameters, permutation,
+    Compute, Dataset, Features, Isa, Model, Named as _, Optimizer, OptimizerState, Purpose, StepInputs,
+    Targets, Workspace, initial_parameters, permutation,
 };
 use serde_json::json;
 
@@ -46,6 +46,7 @@ pub(crate) fn bench(config: &BenchConfig) -> Result<(), Failure> {
             "shard_size": config.shard_size,
             "threads": config.threads.get(),
             "isa": isa.name(),
+            "precision": config.precision.name(),
         });
         format!("{figures}\n")
     } else {
@@ -67,7 +68,8 @@ fn operations(layers: &[usize], batch: usize) -> f64 {
 /// Microseconds per step, one figure per repetition: gathering by a random permutation, forward, backward, SGD.
 fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
     let model = Model::new(config.layers.clone(), config.activation, config.output, config.cost)
-        .map_err(Failure::usage)?;
+        .map_err(Failure::usage)?
+        .with_precision(config.precision);
     let inputs = model.input_width();
     let samples = SAMPLES.max(config.batch_size);
     let mut noise = 1_u64;

@@ -17,7 +17,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, Workspace};
+use nn_core::{Dataset, Features, Precision, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
 pub(in crate::commands) use self::data::Data;
@@ -507,12 +507,13 @@ fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: Re
     let sets: Vec<String> = sets.into_iter().flatten().collect();
     let (last, others) = sets.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
     format!(
-        "{}: {} and {last} samples; network {}, {} parameters; mini-batches of {}; {} thread{}, {}\n\
+        "{}: {} and {last} samples; network {}, {} parameters{}; mini-batches of {}; {} thread{}, {}\n\
          recipe {} (--recipe): {}, {}, {}; {} at {}, {} schedule; {} epochs",
         splits.name,
         others.join(", "),
         widths.join("-"),
         indicatif::HumanCount(p.model.parameters() as u64),
+        if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
         p.recipe.batch_size,
         compute.threads.count(),
         if compute.threads.count() == 1 { "" } else { "s" },

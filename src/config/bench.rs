@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use nn_core::{Activation, Cost, Output};
+use nn_core::{Activation, Cost, Output, Precision};
 
 use super::choice::{Task, choice};
 use super::defaults;
@@ -34,6 +34,9 @@ pub struct BenchArgs {
     /// Activation of the output layer [default: as `nn train`]
     #[arg(long, value_name = "NAME", value_parser = choice::<Output>())]
     output: Option<Output>,
+    /// Precision of what is multiplied
+    #[arg(long, value_name = "NAME", value_parser = choice::<Precision>(), default_value = "f32")]
+    precision: Precision,
     /// Measure only the processor's peak rate of multiply-adds, on one thread and on all
     #[arg(long)]
     peak: bool,
@@ -65,6 +68,8 @@ pub struct BenchConfig {
     pub activation: Activation,
     /// The loss to minimise.
     pub cost: Cost,
+    /// The precision of the products' operands.
+    pub precision: Precision,
     /// The activation of the output layer.
     pub output: Output,
     /// Whether to measure only the processor's peak.
@@ -94,7 +99,7 @@ impl BenchArgs {
         let batch_size = check_range("batch-size", self.batch_size, 1..=MAX_BATCH_SIZE)?;
         let shard_size = match self.shard_size {
             Some(shard_size) => check_range("shard-size", shard_size, 1..=batch_size as u64)?,
-            None => defaults::default_shard_size(batch_size),
+            None => defaults::default_shard_size(batch_size, self.precision),
         };
         Ok(BenchConfig {
             layers,
@@ -102,6 +107,7 @@ impl BenchArgs {
             shard_size,
             activation: self.activation,
             cost: self.cost,
+            precision: self.precision,
             output: self.output.unwrap_or_else(|| {
                 defaults::default_output(Task::Classification, self.activation, self.cost)
             }),

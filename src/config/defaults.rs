@@ -4,7 +4,7 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use nn_core::{Activation, Cost, Init, Output};
+use nn_core::{Activation, Cost, Init, Output, Precision};
 use nn_engine::Recipe;
 
 use super::choice::{Choice, OptimizerName, Task};
@@ -15,9 +15,12 @@ pub const DATA: &str = "digits";
 pub const MAX_DEFAULT_SHARD: usize = 32;
 
 /// An eighth of the mini-batch, rounded up and at most [`MAX_DEFAULT_SHARD`], so that a small mini-batch still
-/// divides among workers.
-pub fn default_shard_size(batch_size: usize) -> usize {
-    batch_size.div_ceil(8).clamp(1, MAX_DEFAULT_SHARD)
+/// divides among workers. With bf16 always that many if there are: a matrix unit sums 32 samples as fast as one.
+pub fn default_shard_size(batch_size: usize, precision: Precision) -> usize {
+    match precision {
+        Precision::F32 => batch_size.div_ceil(8).clamp(1, MAX_DEFAULT_SHARD),
+        Precision::Bf16 => batch_size.clamp(1, MAX_DEFAULT_SHARD),
+    }
 }
 
 /// He's initialisation for ReLU, N(0, 1/fan_in) otherwise.
@@ -80,8 +83,10 @@ pub fn available_threads() -> NonZeroUsize {
 
 /// [`default_shard_size`] in words.
 pub(super) fn shard_size_in_words() -> String {
-    let shard = default_shard_size(Recipe::book().batch_size);
-    format!("{shard}: an eighth of the batch, rounded up, at most {MAX_DEFAULT_SHARD}")
+    let shard = default_shard_size(Recipe::book().batch_size, Precision::F32);
+    format!(
+        "{shard}: an eighth of the batch, rounded up, at most {MAX_DEFAULT_SHARD}; with bf16 {MAX_DEFAULT_SHARD}"
+    )
 }
 
 /// [`default_init`] in words.
@@ -129,7 +134,8 @@ mod tests {
     fn shards_are_an_eighth_of_the_batch_within_bounds() {
         for (batch, shard) in [(1, 1), (8, 1), (9, 2), (10, 2), (128, 16), (256, 32), (257, 32), (60_000, 32)]
         {
-            assert_eq!(default_shard_size(batch), shard, "batch {batch}");
+            assert_eq!(default_shard_size(batch, Precision::F32), shard, "batch {batch}");
+            assert_eq!(default_shard_size(batch, Precision::Bf16), batch.min(32), "batch {batch}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! From the options of a network and its recipe to the network and the recipe, for data of a known task.
 
 use nn_core::{
-    CombinationError, Cost, Model, ModelError, Optimizer, Output, Schedule, ScheduleShape, check_combination,
+    CombinationError, Cost, Model, ModelError, Optimizer, Output, Precision, Schedule, ScheduleShape,
+    check_combination,
 };
 use nn_engine::{EarlyStopping, Recipe, Rounds};
 
@@ -27,6 +28,8 @@ pub struct Design {
     pub output: Output,
     /// The loss to minimise.
     pub cost: Cost,
+    /// The precision of the products' operands.
+    pub precision: Precision,
     /// The training.
     pub recipe: Recipe,
 }
@@ -38,7 +41,7 @@ impl Design {
     /// What [`Model::new`] refuses.
     pub fn model(&self, inputs: usize, outputs: usize) -> Result<Model, ModelError> {
         let widths = [&[inputs][..], &self.hidden, &[outputs]].concat();
-        Model::new(widths, self.activation, self.output, self.cost)
+        Ok(Model::new(widths, self.activation, self.output, self.cost)?.with_precision(self.precision))
     }
 }
 
@@ -76,7 +79,7 @@ impl Learn {
     /// defaults are then.
     pub(super) fn completed(&self, design: &Design) -> Self {
         // Without `..`: a part that is not stored must not compile.
-        let Design { hidden, activation, output, cost, recipe } = design;
+        let Design { hidden, activation, output, cost, precision, recipe } = design;
         let Recipe {
             init,
             optimizer,
@@ -97,6 +100,7 @@ impl Learn {
             activation: Some(*activation),
             output: Some(*output),
             cost: Some(*cost),
+            precision: *precision,
             init: Some(init),
             warmup_steps: Some(warmup_steps),
             learning_rate: Some(learning_rate),
@@ -171,6 +175,7 @@ impl Learn {
             activation,
             output,
             cost,
+            precision,
             init,
             epochs,
             max_seconds: _, // it decides the epochs once the data is there
@@ -237,13 +242,13 @@ impl Learn {
             }),
             l2,
             batch_size,
-            shard_size: check_shard_size(shard_size, batch_size, origins)?,
+            shard_size: check_shard_size(shard_size, batch_size, precision, origins)?,
             epochs,
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             rounds,
         };
-        Ok(Design { hidden, activation, output, cost, recipe })
+        Ok(Design { hidden, activation, output, cost, precision, recipe })
     }
 }
 
@@ -294,8 +299,13 @@ fn check_loss(task: Task, output: Output, cost: Cost, origins: &Origins) -> Resu
     Err(Failure::usage(format_args!("{} {says}", origins.subject(key))).help(help))
 }
 
-fn check_shard_size(given: Option<usize>, batch_size: usize, origins: &Origins) -> Result<usize, Failure> {
-    let default = default_shard_size(batch_size);
+fn check_shard_size(
+    given: Option<usize>,
+    batch_size: usize,
+    precision: Precision,
+    origins: &Origins,
+) -> Result<usize, Failure> {
+    let default = default_shard_size(batch_size, precision);
     match given {
         Some(shard_size) if shard_size > batch_size => Err(Failure::usage(format_args!(
             "{} must be at most the size of a mini-batch, {batch_size}, not {shard_size}",

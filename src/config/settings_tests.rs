@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule, ScheduleShape};
+use nn_core::{Activation, Cost, Init, Optimizer, Output, Precision, Schedule, ScheduleShape};
 
 use super::*;
 use crate::config::choice::{Choice as _, Header, OptimizerName, ScheduleName};
@@ -61,10 +61,11 @@ fn with_no_options_it_is_nielsens_first_network_on_the_digits() {
     assert_eq!(config.data, "digits");
     assert_eq!(config.out.to_str(), Some("runs/digits"));
     assert!(!config.resume && !config.quiet);
-    let Design { hidden, activation, output, cost, recipe } = config.for_data(&Facts::DIGITS).unwrap();
+    let Design { hidden, activation, output, cost, precision, recipe } =
+        config.for_data(&Facts::DIGITS).unwrap();
     assert_eq!(recipe, nn_engine::Recipe::book());
     assert_eq!((hidden.as_slice(), activation), (&[30][..], Activation::Sigmoid));
-    assert_eq!((output, cost), (Output::Sigmoid, Cost::Mse));
+    assert_eq!((output, cost, precision), (Output::Sigmoid, Cost::Mse, Precision::F32));
 }
 
 #[test]

@@ -62,6 +62,7 @@ mod workspace;
 
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
+pub use kernel::bf16::round_to_bf16;
 pub use kernel::delta::{
     BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8,
     encode_4, encode_4_to_nearest, encode_8,
@@ -76,8 +77,8 @@ pub use params::{LayerLayout, layout};
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use schedule::rate_multiplier;
 pub use spec::{
-    Activation, Cost, Init, Optimizer, OptimizerName, Output, Schedule, ScheduleName, ScheduleShape, Task,
-    exact_f32,
+    Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,
+    ScheduleShape, Task, exact_f32,
 };
 pub use threads::Threads;
 pub use tree::{Node, Tree, tree_sum};

@@ -1,9 +1,9 @@
 //! Single kernels for benchmarks: one layer at a time, with nothing around it. The caller holds the clock.
 
 use crate::kernel::{
-    self, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, vector, zeroed, zeroed_lanes,
+    self, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, bf16, vector, zeroed, zeroed_lanes,
 };
-use crate::spec::Activation;
+use crate::spec::{Activation, Precision};
 use crate::threads::Threads;
 
 pub use crate::kernel::multiply_adds;
@@ -21,6 +21,7 @@ pub struct Bench {
     gradient: Vec<f32>,
     scratch: Scratch,
     threads: Threads,
+    precision: Precision,
 }
 
 impl Bench {
@@ -54,6 +55,7 @@ impl Bench {
             gradient: zeroed(parameters),
             scratch: Scratch::new(panels),
             threads: Threads::single(),
+            precision: Precision::F32,
         };
         // Neither zeros nor subnormal numbers, whose speed differs.
         let values = (1_u32..).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 8) as f32 / (1 << 24) as f32 - 0.5);
@@ -64,6 +66,16 @@ impl Bench {
             *x = value;
         }
         bench
+    }
+
+    /// The same with products of this precision.
+    #[must_use]
+    pub fn with_precision(mut self, precision: Precision) -> Self {
+        self.precision = precision;
+        if precision == Precision::Bf16 {
+            bf16::round(self.isa, &mut self.arena);
+        }
+        self
     }
 
     /// Floating-point operations of one product or gradient over all samples.
@@ -84,6 +96,7 @@ impl Bench {
             row_stride: g.inputs,
             terms: g.inputs,
             term_stride: 1,
+            precision: self.precision,
         };
         kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
     }
@@ -100,6 +113,7 @@ impl Bench {
             row_stride: 1,
             terms: g.outputs,
             term_stride: g.inputs,
+            precision: self.precision,
         };
         kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
     }
@@ -112,6 +126,7 @@ impl Bench {
             stride: self.stride,
             samples: self.samples,
             shard: self.shard,
+            precision: self.precision,
             origin: None,
         };
         let scratch = std::slice::from_mut(&mut self.scratch);
@@ -123,7 +138,7 @@ impl Bench {
         let g = &self.geometry;
         for panel in self.arena.chunks_exact_mut(self.stride) {
             let lanes = &mut panel[g.output_lanes..g.output_lanes + g.outputs];
-            vector::activate(self.isa, activation, lanes, &self.weights[g.biases..]);
+            vector::activate(self.isa, activation, self.precision, lanes, &self.weights[g.biases..]);
         }
     }
 }

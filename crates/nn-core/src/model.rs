@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::spec::{Activation, Cost, Output, Task};
+use crate::spec::{Activation, Cost, Output, Precision, Task};
 
 /// The network: widths, functions and cost. [`Model::new`] checks it, and so does deserialisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub struct Model {
     activation: Activation,
     output: Output,
     cost: Cost,
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    precision: Precision,
 }
 
 #[derive(Deserialize)]
@@ -21,13 +23,16 @@ struct UncheckedModel {
     activation: Activation,
     output: Output,
     cost: Cost,
+    #[serde(default)]
+    precision: Precision,
 }
 
 impl TryFrom<UncheckedModel> for Model {
     type Error = ModelError;
 
     fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
-        Self::new(m.widths, m.activation, m.output, m.cost)
+        let model = Self::new(m.widths, m.activation, m.output, m.cost)?;
+        Ok(model.with_precision(m.precision))
     }
 }
 
@@ -103,7 +108,13 @@ impl Model {
                 return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
             }
         }
-        Ok(Self { widths, activation, output, cost })
+        Ok(Self { widths, activation, output, cost, precision: Precision::default() })
+    }
+
+    /// The same network with products of this precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// The widths of all layers, input first.
@@ -124,6 +135,11 @@ impl Model {
     /// The cost.
     pub fn cost(&self) -> Cost {
         self.cost
+    }
+
+    /// The precision of the products' operands.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The width of the input layer.

@@ -2,10 +2,12 @@
 
 use crate::dataset::{Dataset, Features, Targets};
 use crate::kernel::{
-    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, gather_panel, output_layer, product, vector,
+    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, bf16, gather_panel, output_layer, product,
+    vector,
 };
 use crate::model::Model;
 use crate::params::LayerLayout;
+use crate::spec::Precision;
 
 /// A thread's working memory for a pass.
 #[derive(Debug)]
@@ -94,13 +96,20 @@ impl Net<'_> {
                 row_stride: layer.inputs,
                 terms: layer.inputs,
                 term_stride: 1,
+                precision: self.model.precision(),
             };
             product(self.isa, &forward, arena, scratch);
             if l < last {
                 let biases = &params[layer.biases.clone()];
                 for panel in arena.chunks_exact_mut(self.stride) {
                     let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
-                    vector::activate(self.isa, self.model.activation(), lanes, biases);
+                    vector::activate(
+                        self.isa,
+                        self.model.activation(),
+                        self.model.precision(),
+                        lanes,
+                        biases,
+                    );
                 }
             }
         }
@@ -118,6 +127,7 @@ impl Net<'_> {
             row_stride: 1,
             terms: layer.outputs,
             term_stride: layer.inputs,
+            precision: self.model.precision(),
         };
         product(self.isa, &backward, arena, scratch);
         for panel in arena.chunks_exact_mut(self.stride) {
@@ -125,7 +135,8 @@ impl Net<'_> {
             let at = below.delta_lanes - self.deltas;
             let deltas = &mut deltas[at..at + below.outputs];
             let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
-            vector::hidden_delta(self.isa, self.model.activation(), deltas, activations);
+            let (activation, precision) = (self.model.activation(), self.model.precision());
+            vector::hidden_delta(self.isa, activation, precision, deltas, activations);
         }
     }
 
@@ -134,7 +145,11 @@ impl Net<'_> {
         let width = self.model.input_width();
         let source = gather_source(batch.data);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
-            gather_panel(self.isa, source, width, samples, &mut panel[..width.next_multiple_of(16)]);
+            let lanes = &mut panel[..width.next_multiple_of(16)];
+            gather_panel(self.isa, source, width, samples, lanes);
+            if self.model.precision() == Precision::Bf16 {
+                bf16::round(self.isa, lanes);
+            }
         }
     }
 
@@ -160,7 +175,10 @@ impl Net<'_> {
             let (output, cost) = (self.model.output(), self.model.cost());
             output_layer(self.isa, output, cost, lanes, biases, targets, losses, deltas.as_deref_mut());
             if let Some(weights) = batch.data.weights() {
-                weigh(weights, samples, losses, deltas);
+                weigh(weights, samples, losses, deltas.as_deref_mut());
+            }
+            if let (Precision::Bf16, Some(deltas)) = (self.model.precision(), deltas) {
+                bf16::round(self.isa, deltas);
             }
             *correct = [false; 16];
             if let Targets::Classes { labels, .. } = batch.data.targets() {

@@ -9,11 +9,12 @@
 
 use crate::dataset::{Dataset, Targets};
 use crate::kernel::K_PANEL;
+use crate::kernel::bf16::{BLOCK, round_to_bf16};
 use crate::math;
 use crate::model::Model;
 use crate::params::layout;
 use crate::random::{Purpose, initial_parameters, permutation};
-use crate::spec::{Activation, Cost, Init, Output};
+use crate::spec::{Activation, Cost, Init, Output, Precision};
 
 /// Trains a network by stochastic gradient descent, and returns its parameters.
 #[must_use]
@@ -84,15 +85,17 @@ pub fn batch_gradient(
     (add(left, &right), left_loss + right_loss)
 }
 
-/// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ, accumulated sample by sample. As in
-/// [`dot`], every 256 samples make a sum of their own.
+/// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ, accumulated sample by sample, in panels as
+/// in [`dot`].
 #[must_use]
 pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u32]) -> (Vec<f32>, f64) {
     let layers = layout(model);
     let mut loss = 0.0;
-    let panels = samples.chunks(K_PANEL).map(|panel| {
-        let mut gradient = vec![0.0; params.len()];
-        for &s in panel {
+    let (size, sums) = panels(model.precision());
+    let panels = samples.chunks(size).map(|panel| {
+        let mut gradients = vec![vec![0.0; params.len()]; sums];
+        for (k, &s) in panel.iter().enumerate() {
+            let gradient = &mut gradients[k % sums];
             let (input, target) = sample(data, s as usize);
             let weight = data.weights().map_or(1.0, |weights| weights[s as usize]);
             let trace = weighted(model, params, &input, &target, weight);
@@ -107,7 +110,7 @@ pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u
             }
             loss += trace.loss;
         }
-        gradient
+        gradients.into_iter().reduce(|even, odd| add(even, &odd)).unwrap_or_default()
     });
     let gradient = panels.reduce(|sum, panel| add(sum, &panel)).unwrap_or_default();
     (gradient, loss)
@@ -141,15 +144,20 @@ pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32
 fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight: f32) -> Trace {
     let layers = layout(model);
     let last = layers.len() - 1;
+    let precision = model.precision();
+    let mut weights = params.to_vec();
+    for layer in &layers {
+        weights[layer.weights.clone()].iter_mut().for_each(|w| *w = round(precision, *w));
+    }
 
     // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ).
-    let mut activations = vec![input.to_vec()];
-    let mut z = Vec::new();
+    let mut activations: Vec<Vec<f32>> = vec![input.iter().map(|&x| round(precision, x)).collect()];
+    let mut z: Vec<f32> = Vec::new();
     for (l, layer) in layers.iter().enumerate() {
-        let (weights, biases) = (layer.weights_of(params), layer.biases_of(params));
-        z = (0..layer.outputs).map(|j| dot(weights.row(j), &activations[l]) + biases[j]).collect();
+        let (weights, biases) = (layer.weights_of(&weights), layer.biases_of(params));
+        z = (0..layer.outputs).map(|j| dot(precision, weights.row(j), &activations[l]) + biases[j]).collect();
         activations.push(if l < last {
-            z.iter().map(|&z| activate(model.activation(), z)).collect()
+            z.iter().map(|&z| round(precision, activate(model.activation(), z))).collect()
         } else {
             output(model, &z)
         });
@@ -158,12 +166,14 @@ fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight
 
     // Backward: δᴸ = ∇ₐC ⊙ σ'(zᴸ), δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ).
     let delta = output_delta(model, &activations[last + 1], target);
-    let mut deltas: Vec<Vec<f32>> = vec![delta.iter().map(|delta| delta * weight).collect()];
+    let mut deltas: Vec<Vec<f32>> =
+        vec![delta.iter().map(|delta| round(precision, delta * weight)).collect()];
     for (l, layer) in layers.iter().enumerate().skip(1).rev() {
-        let weights = layer.weights_of(params);
+        let weights = layer.weights_of(&weights);
         let delta = (0..layer.inputs)
             .map(|i| {
-                times_derivative(model.activation(), dot(weights.column(i), &deltas[0]), activations[l][i])
+                let sum = dot(precision, weights.column(i), &deltas[0]);
+                round(precision, times_derivative(model.activation(), sum, activations[l][i]))
             })
             .collect();
         deltas.insert(0, delta);
@@ -174,13 +184,38 @@ fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight
 /// Σ aₖbₖ, accumulated over k in ascending order by fused multiply-adds that start from +0. Every 256 terms make a
 /// sum of their own, and these sums are added in order.
 ///
+/// With bf16, 32 terms make a panel. Its even and its odd terms make a sum each, and the panel's is the sum of the two.
+///
 /// `a` has as many terms as `b`.
-pub fn dot<'a>(a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
+pub fn dot<'a>(precision: Precision, a: impl IntoIterator<Item = &'a f32>, b: &[f32]) -> f32 {
     let mut a = a.into_iter();
-    b.chunks(K_PANEL)
-        .map(|panel| panel.iter().zip(&mut a).fold(0.0_f32, |sum, (b, a)| a.mul_add(*b, sum)))
+    let (size, sums) = panels(precision);
+    b.chunks(size)
+        .map(|panel| {
+            let mut parts = vec![0.0_f32; sums];
+            for (k, (b, a)) in panel.iter().zip(&mut a).enumerate() {
+                parts[k % sums] = a.mul_add(*b, parts[k % sums]);
+            }
+            parts.into_iter().reduce(|even, odd| even + odd).unwrap_or(0.0)
+        })
         .reduce(|total, panel| total + panel)
         .unwrap_or(0.0)
+}
+
+/// Terms of a panel, and the sums that they go to in turn.
+fn panels(precision: Precision) -> (usize, usize) {
+    match precision {
+        Precision::F32 => (K_PANEL, 1),
+        Precision::Bf16 => (BLOCK, 2),
+    }
+}
+
+/// An operand of a product.
+fn round(precision: Precision, x: f32) -> f32 {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 => round_to_bf16(x),
+    }
 }
 
 /// The input of a sample, `[inputs]`, and its target, `[outputs]`: one-hot for a class.

@@ -45,6 +45,29 @@ pub enum Activation {
 
 names!(Activation { Sigmoid = "sigmoid", Relu = "relu", Tanh = "tanh" });
 
+/// The precision of the operands of the three matrix products of a step: weights, activations and deltas. Sums, biases,
+/// functions, costs, gradients, moments and the weights that the optimizer changes are `f32` in both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 24 bits of precision; sums in ascending order.
+    #[default]
+    F32,
+    /// bfloat16, 8 bits of precision: operands are rounded by [`round_to_bf16`](crate::round_to_bf16), and sums have the
+    /// order of matrix units.
+    Bf16,
+}
+
+impl Precision {
+    /// Whether this is the default, which is left out where a network is written.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+names!(Precision { F32 = "f32", Bf16 = "bf16" });
+
 /// The function of the output layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

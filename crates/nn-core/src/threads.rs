@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::kernel::set_float_mode;
+
 /// A rayon pool, or just the calling thread. The number of threads never changes a result: they share pieces of work
 /// that are the same on any thread.
 ///
@@ -62,7 +64,11 @@ impl Threads {
             return Ok(Self::single());
         }
         let name = |i| format!("nn-compute-{i}");
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(count).thread_name(name).build()?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(count)
+            .thread_name(name)
+            .start_handler(|_| set_float_mode())
+            .build()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let awake = (count <= processors).then(|| {
             let threads = (0..count).map(|_| AtomicBool::new(false)).collect();
@@ -109,12 +115,15 @@ impl Threads {
         self.count
     }
 
-    /// Runs `f` on one of the threads. A training loop inside `f` starts each step's parallel parts from within the
+    /// Runs `f` on one of the threads, in the floating-point mode that the arithmetic is defined in. A training loop inside `f` starts each step's parallel parts from within the
     /// pool; from outside, each start would cost tens of microseconds.
     pub fn enter<R: Send>(&self, f: impl FnOnce() -> R + Send) -> R {
         match &self.pool {
             Some(pool) => pool.install(f),
-            None => f(),
+            None => {
+                set_float_mode();
+                f()
+            }
         }
     }
 

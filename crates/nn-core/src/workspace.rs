@@ -9,6 +9,9 @@
 //! gradient   ∂C/∂bˡ = δˡ                ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ
 //! ```
 //!
+//! In a network of [`Precision::Bf16`](crate::Precision) every a and δ is rounded as it comes into being, a⁰ included, and
+//! W wherever it is multiplied.
+//!
 //! (Nielsen, *Neural Networks and Deep Learning*, equations BP1 to BP4.) Sixteen samples travel together, one in each
 //! place of a lane. Threads share the forward and backward pass by samples, and the gradient by weights; neither
 //! changes the result. `reference.rs` has the same in plain code, one sample at a time.
@@ -177,6 +180,7 @@ impl Workspace {
             stride: self.stride,
             samples: samples.len(),
             shard,
+            precision: self.model.precision(),
             origin: Some((gather_source(data), samples)),
         };
         let workers = self.worth(2 * self.model.parameters() * samples.len());
@@ -470,6 +474,7 @@ impl LayerGradients<'_> {
             stride: w.stride,
             samples: self.samples.len(),
             shard: self.shard,
+            precision: w.model.precision(),
             origin: (layer == 0).then(|| (gather_source(self.data), self.samples)),
         };
         let workers = w.worth(2 * out.len() * self.samples.len());

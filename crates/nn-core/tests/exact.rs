@@ -5,12 +5,19 @@ mod common;
 
 use common::{cases, compute, dataset, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Init, Isa, Model, Output, Workspace, initial_parameters, reference,
+    Activation, Cost, Dataset, Init, Isa, Model, Output, Precision, Workspace, initial_parameters, reference,
+    round_to_bf16,
 };
 use proptest::prelude::*;
 
-/// Compares every instruction set and number of threads with the reference, for one mini-batch.
+/// Compares every precision, instruction set and number of threads with the reference, for one mini-batch.
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
+    for precision in [Precision::F32, Precision::Bf16] {
+        check_one(&model.clone().with_precision(precision), data, batch, shard, thread_counts);
+    }
+}
+
+fn check_one(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
     let params = initial_parameters(model, Init::Scaled, 11);
     let (want, want_loss) = reference::batch_gradient(model, &params, data, batch, shard);
     for isa in Isa::available() {
@@ -63,6 +70,60 @@ fn long_sums_go_through_panels_of_256() {
     let batch: Vec<u32> = (0..540).rev().collect();
     for shard in [540, 512, 256, 300] {
         check(&model, &data, &batch, shard, &[1]);
+    }
+}
+
+/// bf16 really is another arithmetic, whose gradient is near that of f32.
+#[test]
+fn bf16_is_near_f32_but_not_equal() {
+    let model = Model::new(vec![130, 60, 10], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 60, true, 3);
+    let batch: Vec<u32> = (0..60).collect();
+    let params = initial_parameters(&model, Init::Scaled, 11);
+    let gradient = |precision| {
+        let model = model.clone().with_precision(precision);
+        let mut workspace = workspace(&model, batch.len(), 1, Isa::best());
+        common::gradient(&mut workspace, &params, &data, &batch, 32)
+    };
+    let (wide, narrow) = (gradient(Precision::F32), gradient(Precision::Bf16));
+    let norm =
+        |of: &dyn Fn(usize) -> f32| (0..wide.len()).map(|i| f64::from(of(i)).powi(2)).sum::<f64>().sqrt();
+    let off = norm(&|i| wide[i] - narrow[i]) / norm(&|i| wide[i]);
+    assert!(off > 1e-4 && off < 0.02, "off by {off}");
+}
+
+/// The definition once more, by hand: 70 terms are blocks of 32, 32 and 6.
+#[test]
+fn a_bf16_product_by_hand() {
+    let mut next = common::noise(5);
+    let a: Vec<f32> = (0..70).map(|_| round_to_bf16(next())).collect();
+    let b: Vec<f32> = (0..70).map(|_| round_to_bf16(next() * 1e3)).collect();
+    let half =
+        |from: usize, end: usize| (from..end).step_by(2).fold(0.0_f32, |sum, k| a[k].mul_add(b[k], sum));
+    let block = |from: usize, end: usize| half(from, end) + half(from + 1, end);
+    let want = (block(0, 32) + block(32, 64)) + block(64, 70);
+    assert_eq!(reference::dot(Precision::Bf16, &a, &b).to_bits(), want.to_bits());
+    assert_ne!(reference::dot(Precision::F32, &a, &b).to_bits(), want.to_bits());
+}
+
+/// Operands of 2^63 and more make NaN everywhere, also where a product alone would overflow and a fused one would not.
+#[test]
+fn bf16_operands_that_are_too_large_are_reported() {
+    let model = Model::new(vec![20, 9, 4], Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+    let model = model.with_precision(Precision::Bf16);
+    let data = dataset(&model, 20, false, 9);
+    let batch: Vec<u32> = (0..20).collect();
+    for isa in Isa::available() {
+        let mut workspace = workspace(&model, 20, 1, isa);
+        for (large, finite) in
+            [(1e15, true), (2_f32.powi(63), false), (f32::INFINITY, false), (f32::NAN, false)]
+        {
+            let mut params = initial_parameters(&model, Init::He, 2);
+            params[7] = large;
+            let mut out = vec![0.0; params.len()];
+            let stats = workspace.node_gradient(&params, &data, &batch, 3, &mut out).unwrap();
+            assert_eq!(stats.finite, finite, "{} with {large}", isa.name());
+        }
     }
 }
 
@@ -143,8 +204,11 @@ fn nan_and_infinity_are_reported() {
 
 #[test]
 fn evaluation_and_outputs_agree_with_the_reference() {
-    for (activation, output, cost) in cases() {
-        let model = Model::new(vec![33, 20, 7], activation, output, cost).unwrap();
+    let both = [Precision::F32, Precision::Bf16];
+    for ((activation, output, cost), precision) in
+        cases().into_iter().flat_map(|case| both.map(|p| (case, p)))
+    {
+        let model = Model::new(vec![33, 20, 7], activation, output, cost).unwrap().with_precision(precision);
         // More samples than one block of evaluation, and not a multiple of 16.
         let data = dataset(&model, 1101, true, 5);
         let params = initial_parameters(&model, Init::Scaled, 8);

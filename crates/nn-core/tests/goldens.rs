@@ -10,8 +10,8 @@ mod common;
 
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Schedule, StepInputs,
-    Targets, layout, rate_multiplier, reference,
+    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision, Schedule,
+    StepInputs, Targets, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -232,5 +232,39 @@ fn learning_rates_follow_their_schedules() {
             .collect();
         // All is in f64, so only the nine digits of the file differ.
         assert_close(&format!("{:?}", run.schedule), &got, &run.multipliers, 1e-9);
+    }
+}
+
+#[derive(Deserialize)]
+struct Bf16 {
+    widths: Vec<usize>,
+    shard: usize,
+    parameters: Vec<u32>,
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    gradient: Vec<u32>,
+}
+
+/// Not close but equal: `golden/make_bf16_golden.py` computed the bits with exact fractions.
+#[test]
+fn bf16_has_the_bits_that_exact_fractions_give() {
+    let golden: Bf16 = serde_json::from_str(include_str!("golden/bf16.json")).unwrap();
+    let floats = |bits: &[u32]| -> Vec<f32> { bits.iter().copied().map(f32::from_bits).collect() };
+    let model = Model::new(golden.widths, Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+    let model = model.with_precision(Precision::Bf16);
+    let targets = Targets::Values { data: floats(&golden.targets), width: model.output_width() };
+    let data =
+        Dataset::new(Features::F32(floats(&golden.inputs)), model.input_width(), targets, None).unwrap();
+    let (params, batch) = (floats(&golden.parameters), (0..data.len() as u32).collect::<Vec<_>>());
+    let found = |gradient: &[f32], name: &str| {
+        let differ = gradient.iter().zip(&golden.gradient).position(|(found, want)| found.to_bits() != *want);
+        assert_eq!((gradient.len(), differ), (golden.gradient.len(), None), "{name}");
+    };
+    found(&reference::batch_gradient(&model, &params, &data, &batch, golden.shard).0, "reference");
+    for isa in Isa::available() {
+        let mut workspace = workspace(&model, batch.len(), 2, isa);
+        let mut gradient = vec![0.0; params.len()];
+        let _ = workspace.node_gradient(&params, &data, &batch, golden.shard, &mut gradient).unwrap();
+        found(&gradient, isa.name());
     }
 }

@@ -7,8 +7,8 @@ use common::{
     assert_close, bits, cases, compute, dataset, gradient, noise, outputs_and_costs, widen, workspace,
 };
 use nn_core::{
-    Activation, Cost, Dataset, Init, Isa, Model, Node, Optimizer, OptimizerState, Output, Schedule,
-    ScheduleShape, StepInputs, Tree, initial_parameters,
+    Activation, Cost, Dataset, Init, Isa, Model, Node, Optimizer, OptimizerState, Output, Precision,
+    Schedule, ScheduleShape, StepInputs, Tree, initial_parameters,
 };
 
 const THREADS: [usize; 5] = [1, 2, 3, 5, 8];
@@ -41,6 +41,8 @@ fn training_a_small_network_has_the_same_bits_everywhere() {
             // 33 + 33 + 33 + 2 samples, in leaves of 5.
             assert_same_bits(&model, &data, &plan(optimizer), &Isa::available(), &[1, 3]);
         }
+        let model = model.with_precision(Precision::Bf16);
+        assert_same_bits(&model, &data, &plan(Optimizer::Sgd), &Isa::available(), &[1, 3]);
     }
 }
 
@@ -58,6 +60,15 @@ fn training_a_larger_network_has_the_same_bits_everywhere() {
             let isas = Isa::available();
             let isas = if i == j { &isas[..] } else { &isas[1.min(isas.len() - 1)..] };
             assert_same_bits(&model, &data, &plan, isas, &THREADS);
+            if i == j {
+                assert_same_bits(
+                    &model.clone().with_precision(Precision::Bf16),
+                    &data,
+                    &plan,
+                    isas,
+                    &THREADS,
+                );
+            }
         }
     }
 }

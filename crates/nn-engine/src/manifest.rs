@@ -318,12 +318,17 @@ impl Manifest {
 /// The name and value of every part of a network.
 fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
     let widths: Vec<String> = model.widths().iter().map(usize::to_string).collect();
-    vec![
+    let mut fields = vec![
         ("layers", widths.join("-")),
         ("activation", model.activation().to_string()),
         ("output", model.output().to_string()),
         ("cost", model.cost().to_string()),
-    ]
+    ];
+    // Left out at its default, so that older runs keep their hash.
+    if !model.precision().is_default() {
+        fields.push(("precision", model.precision().to_string()));
+    }
+    fields
 }
 
 /// The samples of each step, in order: the epoch's permutation, made when an epoch begins and kept until the next.

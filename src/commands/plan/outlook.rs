@@ -187,12 +187,8 @@ mod tests {
     #[test]
     fn the_best_row_has_the_fewest_machines_that_are_as_good() {
         // A step of 80 ms, 10 of them for the optimizer and the sums, over 4 MB of gradients.
-        let costs = Costs {
-            gradient: (0.0, 70e-3 / 64.0),
-            optimizer: 9e-3,
-            add: 1e-9,
-            ..free(&[1_000_000], 80e-3)
-        };
+        let costs =
+            Costs { gradient: (0.0, 70e-3 / 64.0), optimizer: 9e-3, add: 1e-9, ..free(&[1_000_000], 80e-3) };
         let best = |bytes_a_second: f64, counts: &[u32]| {
             let network = network(bytes_a_second);
             let (tree, alone) = (Tree::new(64, 8), 64.0 / costs.step);

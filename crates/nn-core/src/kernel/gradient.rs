@@ -3,12 +3,14 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::bf16_tile::{self, most_rows};
 use super::gather::{GatherSource, features_of, in_range};
 use super::gradient_tile::{GradientOut, Leaves, gradient_tile_rows};
 use super::lanes::{Lane, Portable, Simd};
 use super::scratch::Scratch;
 use super::tile::{Columns, tiles};
 use super::{Isa, Kind};
+use crate::spec::Precision;
 use crate::threads::Threads;
 
 #[cfg(target_arch = "x86_64")]
@@ -41,6 +43,8 @@ pub(crate) struct NodeGradient<'a> {
     pub(crate) samples: usize,
     /// Samples in a leaf.
     pub(crate) shard: usize,
+    /// With bf16 the deltas and inputs in the arena must be rounded already; those from `origin` are rounded here.
+    pub(crate) precision: Precision,
     /// The origin of the first layer's inputs, if it is there: one row a sample, which is the order that the gradient
     /// needs.
     pub(crate) origin: Option<(GatherSource<'a>, &'a [u32])>,
@@ -161,6 +165,10 @@ struct Buffers {
     column_stride: usize,
     /// Partial sums of a gradient tile.
     stack: *mut f32,
+    /// Memory of a tile with bf16 operands: a copy of deltas, and half its sums.
+    packed: *mut f32,
+    half: *mut f32,
+    precision: Precision,
     out: *mut f32,
     /// A lane that stays 0 as long as everything written to `out` is finite.
     check: *mut f32,
@@ -183,6 +191,9 @@ unsafe fn gradient_block<S: Simd>(
         features: own.features.as_mut_ptr().cast(),
         column_stride: panels * 256,
         stack: own.stack.as_mut_ptr().cast(),
+        packed: own.packed.as_mut_ptr().cast(),
+        half: own.half.as_mut_ptr().cast(),
+        precision: task.precision,
         out,
         check: checks.as_mut_ptr(),
     };
@@ -207,7 +218,7 @@ unsafe fn gradient_block<S: Simd>(
 /// The gradient of all biases of a layer: that of weights whose inputs are all 1.
 #[inline(always)]
 unsafe fn bias_gradient<S: Simd>(layer: &LayerGeometry, leaves: Leaves, buffers: Buffers) {
-    let Buffers { arena, stride, panels, features, column_stride, stack, out, check } = buffers;
+    let Buffers { arena, stride, panels, features, column_stride, out, check, .. } = buffers;
     let ones = [1.0_f32; 16];
     let leaves = Leaves { panel_stride: 0, ..leaves };
     for block in 0..layer.outputs.div_ceil(16) {
@@ -219,7 +230,7 @@ unsafe fn bias_gradient<S: Simd>(layer: &LayerGeometry, leaves: Leaves, buffers:
             let columns = (layer.outputs - block * 16).min(16);
             let out =
                 GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
-            gradient_tile_rows::<S, 1>(1, ones.as_ptr(), inputs, leaves, stack, out);
+            tile_of::<S>((1, 1), ones.as_ptr(), inputs, leaves, buffers, out);
         }
     }
 }
@@ -243,6 +254,12 @@ unsafe fn gather_inputs<S: Simd>(
                 Some((source, samples)) if layer.input_lanes == 0 => {
                     let to = std::slice::from_raw_parts_mut(to.cast::<Lane>(), samples.len());
                     features_of::<S>(source, layer.inputs, samples, first, to);
+                    if task.precision == Precision::Bf16 {
+                        for lane in to {
+                            let lane = lane.0.as_mut_ptr();
+                            S::store(lane, S::round_to_bf16(S::load(lane)));
+                        }
+                    }
                 }
                 _ => by_sample::<S>(arena.add((layer.input_lanes + first) * 16), stride, panels, to),
             }
@@ -259,12 +276,13 @@ unsafe fn weight_gradient<S: Simd>(
     leaves: Leaves,
     buffers: Buffers,
 ) {
-    let Buffers { arena, features, column_stride, stack, out, check, .. } = buffers;
+    let Buffers { arena, features, column_stride, out, check, precision, .. } = buffers;
     let lanes = columns.len().div_ceil(16);
-    let width = if S::ROWS[1] == 0 { 1 } else { lanes };
+    let max = if precision == Precision::Bf16 { most_rows(S::ROWS) } else { S::ROWS };
+    let width = if max[1] == 0 { 1 } else { lanes };
     let mut lane = 0;
     while lane < lanes {
-        for (row, count) in tiles(rows.len(), S::ROWS[width - 1]) {
+        for (row, count) in tiles(rows.len(), max[width - 1]) {
             let row = rows.start + row;
             let at = columns.start + lane * 16;
             // SAFETY: row + count ≤ outputs, and the columns from `at` on are inside the layer's inputs.
@@ -277,14 +295,37 @@ unsafe fn weight_gradient<S: Simd>(
                     columns: (layer.inputs - at).min(16 * width),
                     check,
                 };
-                if width == 2 {
-                    gradient_tile_rows::<S, 2>(count, delta, inputs, leaves, stack, out);
-                } else {
-                    gradient_tile_rows::<S, 1>(count, delta, inputs, leaves, stack, out);
-                }
+                tile_of::<S>((count, width), delta, inputs, leaves, buffers, out);
             }
         }
         lane += width;
+    }
+}
+
+/// The gradient tile for the precision.
+#[inline(always)]
+unsafe fn tile_of<S: Simd>(
+    (rows, columns): (usize, usize),
+    delta: *const f32,
+    inputs: Columns,
+    leaves: Leaves,
+    buffers: Buffers,
+    out: GradientOut,
+) {
+    // SAFETY: passed on.
+    unsafe {
+        match (buffers.precision, columns) {
+            (Precision::Bf16, _) => {
+                let memory = (buffers.stack, buffers.packed, buffers.half);
+                bf16_tile::gradient_tile::<S>((rows, columns), delta, inputs, leaves, memory, out);
+            }
+            (Precision::F32, 2) => {
+                gradient_tile_rows::<S, 2>(rows, delta, inputs, leaves, buffers.stack, out);
+            }
+            (Precision::F32, _) => {
+                gradient_tile_rows::<S, 1>(rows, delta, inputs, leaves, buffers.stack, out);
+            }
+        }
     }
 }
 

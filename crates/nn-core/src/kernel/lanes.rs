@@ -2,6 +2,9 @@
 //!
 //! Every implementation does the same IEEE operations on each float of a lane, so the choice never changes a result.
 
+use super::bf16::round_to_bf16;
+use super::bf16_tile::{Blocks, sum_blocks};
+
 /// Sixteen neighbouring values that fill a cache line: either one neuron of sixteen samples, or sixteen features of one
 /// sample.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -31,6 +34,16 @@ pub(super) trait Simd {
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     /// a·b + c, rounded once.
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// a·b + c where the product is exact, so that it does not matter whether it is rounded.
+    #[inline(always)]
+    unsafe fn fma_exact(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: passed on.
+        unsafe { Self::fma(a, b, c) }
+    }
+    /// [`round_to_bf16`] of each.
+    unsafe fn round_to_bf16(v: Self::V) -> Self::V;
+    /// [`sum_blocks`], as a function of its own: it is large, and has two callers.
+    unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks);
     /// Requests the cache line at `x`, which may be any address.
     unsafe fn prefetch(x: *const f32);
     /// Requests it only into the second-level cache, for later use.
@@ -102,6 +115,25 @@ impl Simd for Portable {
             d[i] = a[i].mul_add(b[i], c[i]);
         }
         d
+    }
+    /// Where there is no fused multiply-add, calling the C library's would take fifty times as long.
+    #[cfg(not(any(target_feature = "fma", target_arch = "aarch64")))]
+    #[inline(always)]
+    unsafe fn fma_exact(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        let mut d = c;
+        for i in 0..16 {
+            d[i] = a[i] * b[i] + c[i];
+        }
+        d
+    }
+    #[inline(always)]
+    unsafe fn round_to_bf16(v: Self::V) -> Self::V {
+        v.map(round_to_bf16)
+    }
+    #[inline(never)]
+    unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {
+        // SAFETY: passed on.
+        unsafe { sum_blocks::<Self>(rows, columns, task) }
     }
     #[inline(always)]
     unsafe fn prefetch(_: *const f32) {}

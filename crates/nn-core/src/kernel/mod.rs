@@ -2,13 +2,15 @@
 //!
 //! Its interface is safe: each entry checks every bound with `assert!` before it makes a pointer, and an [`Isa`]
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
-//! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), whole products and gradients (`products.rs`,
-//! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), and plain loops that the compiler vectorises (`multiversion!`,
+//! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), rounding to bf16 (`bf16.rs`), whole products and gradients (`products.rs`,
+//! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), multiply-adds without the instruction (`fma.rs`), and plain loops that the compiler vectorises (`multiversion!`,
 //! `vector.rs`, `output.rs`, `update.rs`, `delta.rs`, `outer.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
 
+mod bf16_tile;
+mod fma;
 mod gather;
 mod gradient;
 mod gradient_tile;
@@ -132,6 +134,7 @@ macro_rules! multiversion {
     };
 }
 
+pub(crate) mod bf16;
 pub(crate) mod delta;
 pub(crate) mod outer;
 mod output;

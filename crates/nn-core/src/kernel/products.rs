@@ -4,11 +4,13 @@
 //! deltas, one lane a neuron (its value for the 16 samples). A forward or backward product reads one run of lanes of a
 //! panel and writes another. No panel depends on its neighbours, so threads share an arena by whole panels.
 
+use super::bf16_tile::{most_rows, product_tile};
 use super::lanes::{Lane, Portable, Simd};
 use super::product_tile::{Ahead, BY_ROW, BY_TERM, PLAIN, Panels, product_tile_rows};
 use super::scratch::Scratch;
 use super::tile::{Broadcast, Columns, K_PANEL, tiles};
 use super::{Isa, Kind};
+use crate::spec::Precision;
 
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
@@ -27,6 +29,18 @@ pub(crate) struct Product<'a> {
     pub(crate) row_stride: usize,
     pub(crate) terms: usize,
     pub(crate) term_stride: usize,
+    /// With bf16 the matrix is rounded here; the input must be already.
+    pub(crate) precision: Precision,
+}
+
+/// Sample panels that a tile works on: `count` groups of `columns`, the first at `panels` and each panel `stride` floats after
+/// the one before.
+#[derive(Clone, Copy)]
+pub(super) struct Groups {
+    pub(super) panels: *mut f32,
+    pub(super) stride: usize,
+    pub(super) columns: usize,
+    pub(super) count: usize,
 }
 
 /// Computes a [`Product`] for all panels of `arena`.
@@ -70,6 +84,10 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
     let base = arena.as_mut_ptr().cast::<f32>();
     let pairs = if S::ROWS[1] == 0 { 0 } else { panels / 2 };
     let packed = scratch.packed.as_mut_ptr().cast::<f32>();
+    if task.precision == Precision::Bf16 {
+        // SAFETY: passed on.
+        return unsafe { bf16_panels::<S>(task, base, panels, scratch) };
+    }
     let mut k = 0;
     while k < task.terms {
         let len = K_PANEL.min(task.terms - k);
@@ -113,6 +131,34 @@ unsafe fn product_panels<S: Simd>(task: &Product<'_>, arena: &mut [Lane], scratc
                         // The panel that is left over from the pairs.
                         product_tile_rows::<S, 1, PLAIN>(rows, a, b, panels);
                     }
+                }
+            }
+        }
+        k += len;
+    }
+}
+
+/// [`product_panels`] with bf16 operands.
+#[inline(always)]
+unsafe fn bf16_panels<S: Simd>(task: &Product<'_>, base: *mut f32, panels: usize, scratch: &mut Scratch) {
+    let stride = task.stride * 16;
+    let memory = (scratch.packed.as_mut_ptr().cast(), scratch.half.as_mut_ptr().cast());
+    let max = most_rows(S::ROWS);
+    let pairs = if max[1] == 0 { 0 } else { panels / 2 };
+    let mut k = 0;
+    while k < task.terms {
+        let len = K_PANEL.min(task.terms - k);
+        let groups = [(2, 0, pairs), (1, 2 * pairs, panels - 2 * pairs)];
+        for (columns, first_panel, count) in groups {
+            if count == 0 {
+                continue;
+            }
+            for tile in tiles(task.rows, max[columns - 1]) {
+                // SAFETY: row, k and the panels are inside the bounds that the caller checked.
+                unsafe {
+                    let panels = base.add(first_panel * stride);
+                    let groups = Groups { panels, stride, columns, count };
+                    product_tile::<S>(task, tile, (k, len), groups, memory);
                 }
             }
         }

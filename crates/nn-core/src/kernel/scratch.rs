@@ -1,5 +1,6 @@
 //! The working memory of a thread.
 
+use super::bf16_tile::half_lanes;
 use super::gradient_tile::{SLOT_FLOATS, STACK_SLOTS};
 use super::lanes::Lane;
 use super::tile::K_PANEL;
@@ -13,6 +14,8 @@ pub(crate) struct Scratch {
     pub(super) stack: Vec<Lane>,
     /// A tile of weights, in the order in which it is read.
     pub(super) packed: Vec<Lane>,
+    /// Half the sums of a tile with bf16 operands.
+    pub(super) half: Vec<Lane>,
 }
 
 impl Scratch {
@@ -22,6 +25,7 @@ impl Scratch {
             features: vec![Lane::ZERO; panels * 2 * 16],
             stack: vec![Lane::ZERO; STACK_SLOTS * SLOT_FLOATS / 16],
             packed: vec![Lane::ZERO; K_PANEL * 28 / 16 + 2],
+            half: half_lanes(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Element-wise work: plain loops that the compiler vectorises for each instruction set.
 
 use super::Lane;
+use super::bf16::round_body;
 use crate::math;
-use crate::spec::Activation;
+use crate::spec::{Activation, Precision};
 
 /// a = σ(z + bias) for the lanes of one layer in one panel: one lane and one bias for each neuron.
 #[inline(always)]
-fn activate_body(activation: Activation, lanes: &mut [Lane], biases: &[f32]) {
+fn activate_body(activation: Activation, precision: Precision, lanes: &mut [Lane], biases: &[f32]) {
     #[inline(always)]
     fn each(lanes: &mut [Lane], biases: &[f32], f: impl Fn(f32) -> f32) {
         for (lane, &bias) in lanes.iter_mut().zip(biases) {
@@ -21,17 +22,30 @@ fn activate_body(activation: Activation, lanes: &mut [Lane], biases: &[f32]) {
         Activation::Relu => each(lanes, biases, |z| if z < 0.0 { 0.0 } else { z }),
         Activation::Tanh => each(lanes, biases, math::tanh),
     }
+    if precision == Precision::Bf16 {
+        round_body(lanes);
+    }
 }
 
 multiversion! {
-    /// a = σ(z + bias), in place: z is lost.
-    pub(crate) fn activate(activation: Activation, lanes: &mut [Lane], biases: &[f32]) = activate_body
+    /// a = σ(z + bias), rounded to the precision, in place: z is lost.
+    pub(crate) fn activate(
+        activation: Activation,
+        precision: Precision,
+        lanes: &mut [Lane],
+        biases: &[f32],
+    ) = activate_body
 }
 
 /// δ ← δ ⊙ σ'(z). The activations a = σ(z) have overwritten z, so σ' is computed from a alone: see [`Activation`] for
 /// the rule, and for an activation that needs z.
 #[inline(always)]
-fn hidden_delta_body(activation: Activation, deltas: &mut [Lane], activations: &[Lane]) {
+fn hidden_delta_body(
+    activation: Activation,
+    precision: Precision,
+    deltas: &mut [Lane],
+    activations: &[Lane],
+) {
     #[inline(always)]
     fn each(deltas: &mut [Lane], activations: &[Lane], f: impl Fn(f32, f32) -> f32) {
         for (delta, a) in deltas.iter_mut().zip(activations) {
@@ -45,11 +59,19 @@ fn hidden_delta_body(activation: Activation, deltas: &mut [Lane], activations: &
         Activation::Relu => each(deltas, activations, |d, a| if a > 0.0 { d } else { 0.0 }),
         Activation::Tanh => each(deltas, activations, |d, a| d * (1.0 - a * a)),
     }
+    if precision == Precision::Bf16 {
+        round_body(deltas);
+    }
 }
 
 multiversion! {
-    /// δ ← δ ⊙ σ'(z), in place, with σ' from a = σ(z).
-    pub(crate) fn hidden_delta(activation: Activation, deltas: &mut [Lane], activations: &[Lane]) = hidden_delta_body
+    /// δ ← δ ⊙ σ'(z), rounded to the precision, in place, with σ' from a = σ(z).
+    pub(crate) fn hidden_delta(
+        activation: Activation,
+        precision: Precision,
+        deltas: &mut [Lane],
+        activations: &[Lane],
+    ) = hidden_delta_body
 }
 
 #[inline(always)]

@@ -2,6 +2,8 @@
 
 use std::arch::x86_64::*;
 
+use super::bf16::{LEAST, LIMIT};
+use super::bf16_tile::{Blocks, sum_blocks};
 use super::lanes::Simd;
 
 /// AVX-512F: a lane is one register of 32.
@@ -45,6 +47,29 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn fma(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+    #[inline(always)]
+    unsafe fn round_to_bf16(v: Self::V) -> Self::V {
+        unsafe {
+            let bits = _mm512_castps_si512(v);
+            let magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff_ffff));
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let up = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+            let kept = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(LEAST.cast_signed()));
+            let wide = _mm512_cmpge_epi32_mask(magnitude, _mm512_set1_epi32(LIMIT.cast_signed()));
+            let upper = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+            let nearest = _mm512_maskz_and_epi32(kept, _mm512_add_epi32(bits, up), upper);
+            let nan = _mm512_set1_epi32(f32::NAN.to_bits().cast_signed());
+            _mm512_castsi512_ps(_mm512_mask_mov_epi32(nearest, wide, nan))
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        unsafe fn enabled(rows: usize, columns: usize, task: &Blocks) {
+            unsafe { sum_blocks::<Avx512>(rows, columns, task) }
+        }
+        unsafe { enabled(rows, columns, task) }
     }
     #[inline(always)]
     unsafe fn prefetch(x: *const f32) {
@@ -182,6 +207,18 @@ impl Simd for Avx2 {
         unsafe { (_mm256_fmadd_ps(a.0, b.0, c.0), _mm256_fmadd_ps(a.1, b.1, c.1)) }
     }
     #[inline(always)]
+    unsafe fn round_to_bf16(v: Self::V) -> Self::V {
+        unsafe { (round8(v.0), round8(v.1)) }
+    }
+    #[inline(always)]
+    unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn enabled(rows: usize, columns: usize, task: &Blocks) {
+            unsafe { sum_blocks::<Avx2>(rows, columns, task) }
+        }
+        unsafe { enabled(rows, columns, task) }
+    }
+    #[inline(always)]
     unsafe fn prefetch(x: *const f32) {
         unsafe { _mm_prefetch::<_MM_HINT_T0>(x.cast()) }
     }
@@ -196,6 +233,25 @@ impl Simd for Avx2 {
                 transpose8(src.add(16 * i + j), dst.add(16 * j + i));
             }
         }
+    }
+}
+
+/// [`round_to_bf16`](super::bf16::round_to_bf16) of each.
+#[inline(always)]
+#[allow(clippy::undocumented_unsafe_blocks)] // as above
+unsafe fn round8(v: __m256) -> __m256 {
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fff_ffff));
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let up = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+        // Both constants and magnitudes are positive as signed numbers.
+        let kept = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32((LEAST - 1).cast_signed()));
+        let wide = _mm256_cmpgt_epi32(magnitude, _mm256_set1_epi32((LIMIT - 1).cast_signed()));
+        let upper = _mm256_and_si256(kept, _mm256_set1_epi32(0xffff_0000_u32.cast_signed()));
+        let nearest = _mm256_and_si256(_mm256_add_epi32(bits, up), upper);
+        let nan = _mm256_set1_epi32(f32::NAN.to_bits().cast_signed());
+        _mm256_castsi256_ps(_mm256_blendv_epi8(nearest, nan, wide))
     }
 }
 
