@@ -151,10 +151,11 @@ options! {
             output: Option<Output> = derived(defaults::output_in_words()).example(Output::Linear);
             /// Loss to minimise
             cost: Option<Cost> = derived("mse; auto: cross-entropy for classes").example(Cost::CrossEntropy).common();
-            /// Precision of what is multiplied: bf16 is for processors with a matrix unit
+            /// Precision of what is multiplied: f32, or bf16 as matrix units have it
             ///
-            /// Sums, biases, optimizer and saved weights are f32 in both. The weights are the same bits on every processor; without a
-            /// matrix unit a step with bf16 takes up to 1.4 times as long as with f32
+            /// Sums, biases, optimizer and saved weights are f32 in both, and the weights are the same bits on every
+            /// processor. This version has no kernel for matrix units yet, so a step with bf16 takes 1 to 1.8 times
+            /// as long as with f32
             precision: Precision = default(Precision::F32);
             /// Distribution of the initial weights: normal N(0, 1), scaled N(0, 1/inputs), xavier, he
             init: Option<Init> = derived(defaults::init_in_words()).example(Init::Scaled);
