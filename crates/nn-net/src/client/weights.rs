@@ -67,6 +67,20 @@ impl WeightSets {
         Ok(())
     }
 
+    /// All weights before step 0 are `params`.
+    pub(super) fn initial(&mut self, params: Vec<f32>) -> Result<(), WireError> {
+        if self.arriving.is_some() {
+            return Err(TensorError::Unfinished.into());
+        }
+        if let Some(step) = self.sets.iter().find_map(|set| set.step.filter(|&step| step > 0)) {
+            let value = format!("0, after {step}");
+            return Err(WireError::Impossible { message: "InitialWeights", field: "step", value });
+        }
+        let have = vec![true; self.shapes.layers()];
+        self.sets[0] = Set { step: Some(0), have, params: Arc::new(params) };
+        Ok(())
+    }
+
     /// Whether a part arrives as what changes.
     fn is_update(&self, part: Part) -> bool {
         self.shapes.has_updates() && part != Part::All

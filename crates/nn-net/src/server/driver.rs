@@ -325,6 +325,13 @@ impl<O: Observer> Driver<O> {
     }
 
     fn send(&mut self, worker: WorkerId, step: Step, part: Part) {
+        if let (Part::All, Step(0), Some((peer, _))) = (part, step, self.peers.get(&worker))
+            && peer.hello.makes_initial_weights
+        {
+            let place = Place { generation: self.facts.generation, ..Place::default() };
+            peer.replace(0, frame(&place.to_worker(Body::InitialWeights(pb::InitialWeights {}))).into());
+            return;
+        }
         let Some(framed) = self.weights(step, part) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {

@@ -49,6 +49,8 @@ pub(crate) struct Hello {
     pub(crate) data_held: Vec<String>,
     pub(crate) data_fixed: bool,
     pub(crate) name: String,
+    /// It makes the weights before step 0 itself.
+    pub(crate) makes_initial_weights: bool,
 }
 
 /// The most characters of a worker's text that people are shown.
@@ -83,6 +85,7 @@ impl TryFrom<pb::Hello> for Hello {
             data_held: hello.data_held,
             data_fixed: hello.data_fixed,
             name: plain(&hello.name),
+            makes_initial_weights: hello.makes_initial_weights,
         })
     }
 }
@@ -256,6 +259,7 @@ pub(crate) enum FromCoordinator {
     Chunk(pb::TensorChunk),
     Refusal { reason: pb::RefusalReason, message: String },
     RunOver(pb::RunOver),
+    InitialWeights,
 }
 
 impl FromCoordinator {
@@ -269,6 +273,7 @@ impl FromCoordinator {
             Self::Chunk(_) => "TensorChunk",
             Self::Refusal { .. } => "Refusal",
             Self::RunOver(_) => "RunOver",
+            Self::InitialWeights => "InitialWeights",
         }
     }
 }
@@ -297,6 +302,7 @@ impl TryFrom<pb::CoordinatorMessage> for (Place, FromCoordinator) {
                 FromCoordinator::Refusal { reason: refusal.reason(), message: refusal.message }
             }
             ToWorker::RunOver(over) => FromCoordinator::RunOver(over),
+            ToWorker::InitialWeights(pb::InitialWeights {}) => FromCoordinator::InitialWeights,
         };
         Ok((Place { generation, step, attempt }, body))
     }

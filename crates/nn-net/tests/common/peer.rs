@@ -30,6 +30,7 @@ pub fn hello() -> pb::Hello {
         data_held: Vec::new(),
         data_fixed: false,
         name: "hand".to_owned(),
+        makes_initial_weights: false,
     }
 }
 

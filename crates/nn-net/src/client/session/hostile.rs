@@ -184,7 +184,8 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
             let params_sha256 = hex(script.bytes());
             say(Say::RunOver(pb::RunOver { outcome: script.byte().into(), steps: 4, params_sha256 }));
         }
-        12 | 13 => drop(feed.send(framed(script.bytes()))),
+        12 => drop(feed.send(framed(script.bytes()))),
+        13 => say(Say::InitialWeights(pb::InitialWeights {})),
         _ => drop(feed.send(Bytes::copy_from_slice(script.bytes()))),
     }
     false
@@ -212,6 +213,8 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
         seeds.push([&begun[..], &[0, 12, 3, 0, 1, 2, 3, 0, 14, 2, 0, 1, 1]].concat());
         seeds.push([&[own, 0, 1][..], &length, &manifest, &[0, 0, 50, 0, 2, 0, 6, 0, 4, 1, 0]].concat());
         seeds.push(vec![own, 0, 10, 4, 2, 0, 65, 27]);
+        // Initial weights, which it makes itself.
+        seeds.push([&begun[..], &[0, 13, 0, 4, 0, 0]].concat());
     }
     seeds
 }

@@ -252,6 +252,7 @@ impl<'a> Session<'a> {
             data_held: own.chain(cache::held(self.options.cache.as_deref())).collect(),
             data_fixed: self.options.data.is_some(),
             name: self.options.name.clone(),
+            makes_initial_weights: true,
         }
     }
 

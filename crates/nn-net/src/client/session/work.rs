@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use nn_core::{Dataset, MismatchError, Node};
+use nn_core::{Dataset, MismatchError, Node, initial_parameters};
 use nn_engine::Manifest;
 use tokio::sync::mpsc;
 
@@ -64,7 +64,11 @@ impl Session<'_> {
                         // A worker that owes nodes gets none of a later step.
                         self.earned |= *self.first_step.get_or_insert(place.step) < place.step;
                     }
-                    self.receive(&mut work, place, message, tell)?;
+                    if matches!(message, FromCoordinator::InitialWeights) {
+                        self.initial_weights(&mut work, place).await?;
+                    } else {
+                        self.receive(&mut work, place, message, tell)?;
+                    }
                     self.dispatch(&mut work);
                 }
                 error = errors.recv() => {
@@ -106,6 +110,22 @@ impl Session<'_> {
             .map_err(|error| self.violation(format!("cannot start the compute thread: {error}")))?;
         let weights = WeightSets::new(shapes);
         Ok((Work { manifest, weights, assigned: Vec::new(), latest, jobs }, errors))
+    }
+
+    /// Makes the weights before step 0. A large network takes a while, and heartbeats go on meanwhile.
+    async fn initial_weights(&self, work: &mut Work, place: Place) -> Result<(), Stop> {
+        if place.step != 0 {
+            return Err(self.violation(format!("initial weights for step {}", place.step)).into());
+        }
+        let manifest = work.manifest.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let parts = manifest.parts();
+            initial_parameters(&parts.model, parts.recipe.init, parts.recipe.seed)
+        })
+        .await;
+        let params = made.map_err(|_| self.violation("the initial weights cannot be made"))?;
+        work.weights.initial(params).map_err(|error| self.violation(error))?;
+        Ok(())
     }
 
     /// Takes in a message.

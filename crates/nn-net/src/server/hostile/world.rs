@@ -191,6 +191,7 @@ impl World {
             data_held: Vec::new(),
             data_fixed: false,
             name: "box".to_owned(),
+            makes_initial_weights: false,
         }
     }
 
