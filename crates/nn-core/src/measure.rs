@@ -1,7 +1,8 @@
 //! Single kernels for benchmarks: one layer at a time, with nothing around it. The caller holds the clock.
 
 use crate::kernel::{
-    self, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, bf16, vector, zeroed, zeroed_lanes,
+    self, DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, WeightTiles, bf16, vector,
+    zeroed, zeroed_lanes,
 };
 use crate::spec::{Activation, Precision};
 use crate::threads::Threads;
@@ -22,6 +23,7 @@ pub struct Bench {
     scratch: Scratch,
     threads: Threads,
     precision: Precision,
+    tiles: (WeightTiles, DeltaTiles),
 }
 
 impl Bench {
@@ -56,6 +58,7 @@ impl Bench {
             scratch: Scratch::new(panels),
             threads: Threads::single(),
             precision: Precision::F32,
+            tiles: Default::default(),
         };
         // Neither zeros nor subnormal numbers, whose speed differs.
         let values = (1_u32..).map(|i| (i.wrapping_mul(0x9e37_79b9) >> 8) as f32 / (1 << 24) as f32 - 0.5);
@@ -75,7 +78,19 @@ impl Bench {
         if precision == Precision::Bf16 {
             bf16::round(self.isa, &mut self.arena);
         }
+        self.pack();
         self
+    }
+
+    /// Writes the weights as tiles, where there is a matrix unit for them: once for a forward and a backward product.
+    pub fn pack(&mut self) {
+        if self.on_tiles() {
+            self.tiles.0.pack(self.isa, (&self.threads, 1), &[self.geometry], &self.weights, 0);
+        }
+    }
+
+    fn on_tiles(&self) -> bool {
+        self.precision == Precision::Bf16 && self.isa.has_tiles()
     }
 
     /// Floating-point operations of one product or gradient over all samples.
@@ -97,6 +112,7 @@ impl Bench {
             terms: g.inputs,
             term_stride: 1,
             precision: self.precision,
+            tiles: self.on_tiles().then(|| self.tiles.0.of(0, 0)),
         };
         kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
     }
@@ -114,6 +130,7 @@ impl Bench {
             terms: g.outputs,
             term_stride: g.inputs,
             precision: self.precision,
+            tiles: self.on_tiles().then(|| self.tiles.0.of(0, 1)),
         };
         kernel::product(self.isa, &task, &mut self.arena, &mut self.scratch);
     }
@@ -129,8 +146,8 @@ impl Bench {
             precision: self.precision,
             origin: None,
         };
-        let scratch = std::slice::from_mut(&mut self.scratch);
-        kernel::node_gradient(self.isa, &self.threads, &task, scratch, &mut self.gradient)
+        let memory = (std::slice::from_mut(&mut self.scratch), &mut self.tiles.1);
+        kernel::node_gradient(self.isa, &self.threads, &task, memory, &mut self.gradient)
     }
 
     /// The activation function over the layer's outputs, with whatever the last product left there as z.

@@ -2,8 +2,8 @@
 
 use crate::dataset::{Dataset, Features, Targets};
 use crate::kernel::{
-    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, bf16, gather_panel, output_layer, product,
-    vector,
+    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, WeightTiles, bf16, gather_panel, output_layer,
+    product, vector,
 };
 use crate::model::Model;
 use crate::params::LayerLayout;
@@ -64,6 +64,8 @@ pub(crate) struct Net<'a> {
     pub(crate) stride: usize,
     /// The first lane of deltas in a panel.
     pub(crate) deltas: usize,
+    /// The weights as tiles, if products are computed on them.
+    pub(crate) tiles: Option<&'a WeightTiles>,
 }
 
 impl Net<'_> {
@@ -97,6 +99,7 @@ impl Net<'_> {
                 terms: layer.inputs,
                 term_stride: 1,
                 precision: self.model.precision(),
+                tiles: self.tiles.map(|tiles| tiles.of(l, 0)),
             };
             product(self.isa, &forward, arena, scratch);
             if l < last {
@@ -128,6 +131,7 @@ impl Net<'_> {
             terms: layer.outputs,
             term_stride: layer.inputs,
             precision: self.model.precision(),
+            tiles: self.tiles.map(|tiles| tiles.of(l, 1)),
         };
         product(self.isa, &backward, arena, scratch);
         for panel in arena.chunks_exact_mut(self.stride) {

@@ -22,10 +22,15 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::dataset::Dataset;
-use crate::kernel::{Isa, Lane, LayerGeometry, NodeGradient, Scratch, node_gradient, vector, zeroed_lanes};
+use crate::kernel::{
+    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, vector,
+    zeroed_lanes,
+};
+
 use crate::model::Model;
 use crate::params::{LayerLayout, layout};
 use crate::pass::{Batch, Net, Pass, PassMemory, Share, gather_source};
+use crate::spec::Precision;
 use crate::threads::Threads;
 use crate::tree::tree_sum;
 
@@ -89,6 +94,8 @@ pub struct Workspace {
     pass_memory: Vec<PassMemory>,
     /// Each thread's memory for gradients; empty if the workspace only evaluates.
     scratch: Vec<Scratch>,
+    /// The weights of the last pass and the deltas of the last gradient as tiles, with a matrix unit.
+    tiles: (WeightTiles, DeltaTiles),
 }
 
 impl Workspace {
@@ -144,6 +151,7 @@ impl Workspace {
             correct: vec![[false; 16]; panels],
             pass_memory,
             scratch: Vec::new(),
+            tiles: Default::default(),
         }
     }
 
@@ -173,6 +181,7 @@ impl Workspace {
     ) -> Result<NodeStats, MismatchError> {
         self.check(params, data)?;
         assert!(out.len() == params.len() && !self.scratch.is_empty());
+        self.pack(params, samples.len(), 1);
         self.pass(&Batch { params, data, samples, pass: Pass::ForwardAndBackward });
         let task = NodeGradient {
             layers: &self.geometry,
@@ -184,7 +193,8 @@ impl Workspace {
             origin: Some((gather_source(data), samples)),
         };
         let workers = self.worth(2 * self.model.parameters() * samples.len());
-        let finite = node_gradient(self.isa, &self.threads, &task, &mut self.scratch[..workers], out);
+        let memory = (&mut self.scratch[..workers], &mut self.tiles.1);
+        let finite = node_gradient(self.isa, &self.threads, &task, memory, out);
         Ok(self.stats(samples.len(), shard, finite))
     }
 
@@ -206,6 +216,7 @@ impl Workspace {
     ) -> Result<LayerGradients<'a>, MismatchError> {
         self.check(params, data)?;
         assert!(shard > 0 && !self.scratch.is_empty());
+        self.pack(params, samples.len(), 1);
         self.pass(&Batch { params, data, samples, pass: Pass::ForwardToDeltas });
         let left = self.geometry.len();
         Ok(LayerGradients { workspace: self, params, data, samples, shard, left, finite: true })
@@ -322,6 +333,7 @@ impl Workspace {
         samples: &[u32],
     ) -> Result<Vec<usize>, MismatchError> {
         self.check(params, data)?;
+        self.pack(params, samples.len(), usize::MAX);
         let hidden = self.geometry.len() - 1;
         let mut alive: Vec<Vec<bool>> =
             self.geometry[..hidden].iter().map(|layer| vec![false; layer.outputs]).collect();
@@ -375,6 +387,7 @@ impl Workspace {
     ) -> Result<(), MismatchError> {
         self.check(params, data)?;
         assert!(samples.end <= data.len());
+        self.pack(params, samples.len(), usize::MAX);
         let mut ids = Vec::with_capacity(EVALUATION_BLOCK);
         let mut start = samples.start;
         while start < samples.end {
@@ -398,6 +411,19 @@ impl Workspace {
         (operations / self.threads.operations_per_thread()).clamp(1, self.threads.count())
     }
 
+    fn on_tiles(&self) -> bool {
+        self.model.precision() == Precision::Bf16 && self.isa.has_tiles()
+    }
+
+    /// Writes the weights as tiles for the passes that follow, if there is a matrix unit for them; those of backward products from
+    /// layer `backward` on. A pass over `samples` samples decides how many threads pay.
+    fn pack(&mut self, params: &[f32], samples: usize, backward: usize) {
+        if self.on_tiles() {
+            let workers = self.worth(2 * self.model.parameters() * samples);
+            self.tiles.0.pack(self.isa, (&self.threads, workers), &self.geometry, params, backward);
+        }
+    }
+
     /// Runs the network over a batch, with the panels shared among the threads.
     fn pass(&mut self, batch: &Batch<'_>) {
         let panels = batch.samples.len().div_ceil(16);
@@ -415,6 +441,7 @@ impl Workspace {
             isa: self.isa,
             stride: self.stride,
             deltas: self.deltas,
+            tiles: self.on_tiles().then_some(&self.tiles.0),
         };
         self.threads.shares(
             group,
@@ -478,7 +505,8 @@ impl LayerGradients<'_> {
             origin: (layer == 0).then(|| (gather_source(self.data), self.samples)),
         };
         let workers = w.worth(2 * out.len() * self.samples.len());
-        let finite = node_gradient(w.isa, &w.threads, &task, &mut w.scratch[..workers], out);
+        let memory = (&mut w.scratch[..workers], &mut w.tiles.1);
+        let finite = node_gradient(w.isa, &w.threads, &task, memory, out);
         self.left = layer;
         self.finite &= finite;
         finite

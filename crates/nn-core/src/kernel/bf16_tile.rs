@@ -307,7 +307,12 @@ unsafe fn pack_deltas(
 
 /// Writes a finished tile, and adds 0·x of each of its elements x to `out.check`: 0 if x is finite, NaN if not.
 #[inline(always)]
-unsafe fn write_gradient<S: Simd>(rows: usize, columns: usize, from: *const f32, out: GradientOut) {
+pub(super) unsafe fn write_gradient<S: Simd>(
+    rows: usize,
+    columns: usize,
+    from: *const f32,
+    out: GradientOut,
+) {
     // SAFETY: the caller vouches for `rows` rows of `out.columns` floats.
     unsafe {
         let mut check = S::load(out.check);

@@ -87,9 +87,9 @@ pub(crate) fn gather_panel(
         match isa.kind() {
             Kind::Portable => gather::<Portable>(source, width, samples, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2(source, width, samples, out),
+            Kind::Avx2 | Kind::Avx2Tiles => avx2(source, width, samples, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512(source, width, samples, out),
+            Kind::Avx512 | Kind::Amx => avx512(source, width, samples, out),
         }
     }
 }

@@ -7,14 +7,20 @@ use super::bf16_tile::{self, most_rows};
 use super::gather::{GatherSource, features_of, in_range};
 use super::gradient_tile::{GradientOut, Leaves, gradient_tile_rows};
 use super::lanes::{Lane, Portable, Simd};
+use super::packed::{DeltaTiles, find};
 use super::scratch::Scratch;
 use super::tile::{Columns, tiles};
+use super::tiles::{LeafBlocks, Tiles, gradient_lanes, gradient_tiles};
 use super::{Isa, Kind};
 use crate::spec::Precision;
 use crate::threads::Threads;
 
 #[cfg(target_arch = "x86_64")]
+use super::amx::Amx;
+#[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
+#[cfg(target_arch = "x86_64")]
+use super::tiles::Emulated;
 
 /// The place of a layer's numbers: in a panel of the arena, and in the flat buffer of parameters or gradients.
 #[derive(Debug, Clone, Copy)]
@@ -61,17 +67,18 @@ impl LayerGeometry {
 }
 
 /// The output, which the threads share and write disjoint parts of.
-struct SharedOut(*mut f32);
-// SAFETY: `node_gradient` gives every (layer, column block, row block) to one thread only.
+pub(super) struct SharedOut(pub(super) *mut f32);
+// SAFETY: each user gives every part (here: a layer's column block and row block) to one thread only.
 unsafe impl Sync for SharedOut {}
 
 /// Writes the gradient of a node, summed over its samples leaf by leaf along the canonical tree, to `out`, laid out
 /// like the parameters. Returns false if any of it is NaN or infinite. As many threads work as `scratch` has elements.
+/// `tiles` is memory for an [`Isa`] that has them.
 pub(crate) fn node_gradient(
     isa: Isa,
     threads: &Threads,
     task: &NodeGradient<'_>,
-    scratch: &mut [Scratch],
+    (scratch, tiles): (&mut [Scratch], &mut DeltaTiles),
     out: &mut [f32],
 ) -> bool {
     let panels = task.samples.div_ceil(16);
@@ -90,35 +97,38 @@ pub(crate) fn node_gradient(
     for own in scratch.iter() {
         assert!(own.features.len() >= panels * 2 * 16);
     }
+    let on_tiles = task.precision == Precision::Bf16 && isa.has_tiles();
+    if on_tiles {
+        let blocks = LeafBlocks::new(task.samples, task.shard);
+        tiles.pack(isa, (threads, scratch.len()), task.layers, (task.arena, task.stride), blocks);
+        for own in scratch.iter_mut() {
+            own.tiles(gradient_lanes(blocks));
+        }
+    }
+    let tiles = &*tiles;
     let per_layer = |layer: &LayerGeometry| layer.items().0 * layer.items().1 + 1;
     let items = task.layers.iter().map(per_layer).sum();
     let shared = SharedOut(out.as_mut_ptr());
     let finite = AtomicBool::new(true);
-    threads.each(scratch, items, |mut item, own| {
+    threads.each(scratch, items, |item, own| {
         let shared = &shared;
-        let layer = task.layers.iter().find(|layer| {
-            let mine = per_layer(layer);
-            let here = item < mine;
-            if !here {
-                item -= mine;
-            }
-            here
-        });
-        let Some(layer) = layer else { unreachable!("an item beyond the last layer") };
-        // SAFETY: all bounds are checked above, and this item is given out once.
-        if !unsafe { gradient_item(isa, task, layer, item, own, shared.0) } {
+        let (l, item) = find(task.layers, per_layer, item);
+        let left = on_tiles.then(|| tiles.of(l).as_ptr().cast());
+        // SAFETY: all bounds are checked above, and this item is given out once; the deltas of the layer are packed.
+        if !unsafe { gradient_item(isa, task, &task.layers[l], (item, left), own, shared.0) } {
             finite.store(false, Ordering::Relaxed);
         }
     });
     finite.into_inner()
 }
 
-/// One piece of work, with the right instructions. The bounds that [`node_gradient`] checks must hold.
+/// One piece of work, with the right instructions. The bounds that [`node_gradient`] checks must hold. With `left`, the tiles of the
+/// layer's deltas, it is computed on tiles.
 unsafe fn gradient_item(
     isa: Isa,
     task: &NodeGradient<'_>,
     layer: &LayerGeometry,
-    item: usize,
+    (item, left): (usize, Option<*const f32>),
     own: &mut Scratch,
     out: *mut f32,
 ) -> bool {
@@ -127,27 +137,43 @@ unsafe fn gradient_item(
     unsafe fn avx512(
         t: &NodeGradient<'_>,
         l: &LayerGeometry,
-        i: usize,
+        (i, left): (usize, Option<*const f32>),
         s: &mut Scratch,
         o: *mut f32,
     ) -> bool {
         // SAFETY: passed on.
-        unsafe { gradient_block::<Avx512>(t, l, i, s, o) }
+        unsafe {
+            match left {
+                Some(left) => gradient_block_on_tiles::<Amx>(t, l, (i, left), s, o),
+                None => gradient_block::<Avx512>(t, l, i, s, o),
+            }
+        }
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn avx2(t: &NodeGradient<'_>, l: &LayerGeometry, i: usize, s: &mut Scratch, o: *mut f32) -> bool {
+    unsafe fn avx2(
+        t: &NodeGradient<'_>,
+        l: &LayerGeometry,
+        (i, left): (usize, Option<*const f32>),
+        s: &mut Scratch,
+        o: *mut f32,
+    ) -> bool {
         // SAFETY: passed on.
-        unsafe { gradient_block::<Avx2>(t, l, i, s, o) }
+        unsafe {
+            match left {
+                Some(left) => gradient_block_on_tiles::<Emulated<Avx2>>(t, l, (i, left), s, o),
+                None => gradient_block::<Avx2>(t, l, i, s, o),
+            }
+        }
     }
-    // SAFETY: passed on; an `Isa` exists only if the processor has its instructions.
+    // SAFETY: passed on; an `Isa` exists only if the processor has its instructions, and only one that has tiles is given `left`.
     unsafe {
         match isa.kind() {
             Kind::Portable => gradient_block::<Portable>(task, layer, item, own, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2(task, layer, item, own, out),
+            Kind::Avx2 | Kind::Avx2Tiles => avx2(task, layer, (item, left), own, out),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512(task, layer, item, own, out),
+            Kind::Avx512 | Kind::Amx => avx512(task, layer, (item, left), own, out),
         }
     }
 }
@@ -174,6 +200,35 @@ struct Buffers {
     check: *mut f32,
 }
 
+impl Buffers {
+    fn new(task: &NodeGradient<'_>, own: &mut Scratch, out: *mut f32, check: &mut [f32; 16]) -> Self {
+        let panels = task.samples.div_ceil(16);
+        Self {
+            arena: task.arena.as_ptr().cast(),
+            stride: task.stride * 16,
+            panels,
+            features: own.features.as_mut_ptr().cast(),
+            column_stride: panels * 256,
+            stack: own.stack.as_mut_ptr().cast(),
+            packed: own.packed.as_mut_ptr().cast(),
+            half: own.half.as_mut_ptr().cast(),
+            precision: task.precision,
+            out,
+            check: check.as_mut_ptr(),
+        }
+    }
+}
+
+impl LayerGeometry {
+    /// The inputs and neurons of a piece of work, or nothing if it is the biases.
+    fn part(&self, item: usize) -> Option<(Range<usize>, Range<usize>)> {
+        let (column_items, row_items) = self.items();
+        let (column, row) = (item % column_items * 32, item / column_items * ROWS_PER_ITEM);
+        let rows = row..self.outputs.min(row + ROWS_PER_ITEM);
+        (item < column_items * row_items).then(|| (column..self.inputs.min(column + 32), rows))
+    }
+}
+
 #[inline(always)]
 unsafe fn gradient_block<S: Simd>(
     task: &NodeGradient<'_>,
@@ -182,35 +237,51 @@ unsafe fn gradient_block<S: Simd>(
     own: &mut Scratch,
     out: *mut f32,
 ) -> bool {
-    let panels = task.samples.div_ceil(16);
     let mut checks = [0.0_f32; 16];
-    let buffers = Buffers {
-        arena: task.arena.as_ptr().cast(),
-        stride: task.stride * 16,
-        panels,
-        features: own.features.as_mut_ptr().cast(),
-        column_stride: panels * 256,
-        stack: own.stack.as_mut_ptr().cast(),
-        packed: own.packed.as_mut_ptr().cast(),
-        half: own.half.as_mut_ptr().cast(),
-        precision: task.precision,
-        out,
-        check: checks.as_mut_ptr(),
-    };
+    let buffers = Buffers::new(task, own, out, &mut checks);
     let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: buffers.stride };
-    let (column_items, row_items) = layer.items();
-    if item == column_items * row_items {
-        // SAFETY: passed on.
-        unsafe { bias_gradient::<S>(layer, leaves, buffers) };
-        return checks == [0.0; 16];
-    }
-    let (column, first_row) = (item % column_items * 32, item / column_items * ROWS_PER_ITEM);
-    let columns = column..layer.inputs.min(column + 32);
-    let rows = first_row..layer.outputs.min(first_row + ROWS_PER_ITEM);
     // SAFETY: the columns are among the layer's inputs and the rows among its neurons; the rest is passed on.
     unsafe {
-        gather_inputs::<S>(task, layer, columns.clone(), buffers);
-        weight_gradient::<S>(layer, columns, rows, leaves, buffers);
+        match layer.part(item) {
+            None => bias_gradient::<S>(layer, leaves, buffers),
+            Some((columns, rows)) => {
+                gather_inputs::<S>(task, layer, columns.clone(), buffers);
+                weight_gradient::<S>(layer, columns, rows, leaves, buffers);
+            }
+        }
+    }
+    checks == [0.0; 16]
+}
+
+/// [`gradient_block`] with the weights' gradient on tiles; `left` are those of the layer's deltas.
+#[inline(always)]
+unsafe fn gradient_block_on_tiles<T: Tiles>(
+    task: &NodeGradient<'_>,
+    layer: &LayerGeometry,
+    (item, left): (usize, *const f32),
+    own: &mut Scratch,
+    out: *mut f32,
+) -> bool {
+    let mut checks = [0.0_f32; 16];
+    let memory = own.tiles.as_mut_ptr().cast();
+    let buffers = Buffers::new(task, own, out, &mut checks);
+    let leaves = Leaves { samples: task.samples, shard: task.shard, panel_stride: buffers.stride };
+    // SAFETY: as for `gradient_block`; `node_gradient` made room for the tiles.
+    unsafe {
+        match layer.part(item) {
+            None => bias_gradient::<T::Lanes>(layer, leaves, buffers),
+            Some((columns, rows)) => {
+                gather_inputs::<T::Lanes>(task, layer, columns.clone(), buffers);
+                let inputs = (buffers.features.cast_const(), buffers.column_stride);
+                let out = GradientOut {
+                    start: out.add(layer.weights + columns.start),
+                    row_stride: layer.inputs,
+                    columns: columns.len(),
+                    check: buffers.check,
+                };
+                gradient_tiles::<T>(inputs, rows, left, leaves, memory, out);
+            }
+        }
     }
     checks == [0.0; 16]
 }

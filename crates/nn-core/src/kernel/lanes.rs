@@ -42,6 +42,11 @@ pub(super) trait Simd {
     }
     /// [`round_to_bf16`] of each.
     unsafe fn round_to_bf16(v: Self::V) -> Self::V;
+    /// Writes 16 words of 32 bits: the upper halves of `even` as their lower halves, and those of `odd`, whose lower halves must be
+    /// 0, as their upper ones.
+    unsafe fn interleave(even: *const f32, odd: *const f32, to: *mut f32);
+    /// Writes the upper halves of 16 floats one after the other: 8 words.
+    unsafe fn upper_halves(from: *const f32, to: *mut f32);
     /// [`sum_blocks`], as a function of its own: it is large, and has two callers.
     unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks);
     /// Requests the cache line at `x`, which may be any address.
@@ -129,6 +134,31 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn round_to_bf16(v: Self::V) -> Self::V {
         v.map(round_to_bf16)
+    }
+    #[inline(always)]
+    unsafe fn interleave(even: *const f32, odd: *const f32, to: *mut f32) {
+        // SAFETY: the caller gives 16 floats each.
+        unsafe {
+            let (even, odd) =
+                (even.cast::<[u32; 16]>().read_unaligned(), odd.cast::<[u32; 16]>().read_unaligned());
+            let mut words = [0; 16];
+            for i in 0..16 {
+                words[i] = even[i] >> 16 | odd[i];
+            }
+            to.cast::<[u32; 16]>().write_unaligned(words);
+        }
+    }
+    #[inline(always)]
+    unsafe fn upper_halves(from: *const f32, to: *mut f32) {
+        // SAFETY: the caller gives 16 floats, and room for 8.
+        unsafe {
+            let bits = from.cast::<[u32; 16]>().read_unaligned();
+            let mut upper = [0_u16; 16];
+            for i in 0..16 {
+                upper[i] = (bits[i] >> 16) as u16;
+            }
+            to.cast::<[u16; 16]>().write_unaligned(upper);
+        }
     }
     #[inline(never)]
     unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {

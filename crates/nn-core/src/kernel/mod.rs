@@ -2,13 +2,15 @@
 //!
 //! Its interface is safe: each entry checks every bound with `assert!` before it makes a pointer, and an [`Isa`]
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
-//! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), rounding to bf16 (`bf16.rs`), whole products and gradients (`products.rs`,
+//! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), rounding to bf16 (`bf16.rs`), a matrix unit's tiles (`tiles.rs`, `packed.rs`, `amx.rs`), whole products and gradients (`products.rs`,
 //! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), multiply-adds without the instruction (`fma.rs`), and plain loops that the compiler vectorises (`multiversion!`,
 //! `vector.rs`, `output.rs`, `update.rs`, `delta.rs`, `outer.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod bf16_tile;
 mod fma;
 mod gather;
@@ -22,6 +24,7 @@ mod product_tile;
 mod products;
 mod scratch;
 mod tile;
+mod tiles;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
@@ -32,6 +35,7 @@ pub use memory::zeroed;
 pub(crate) use memory::zeroed_lanes;
 pub use mode::set_float_mode;
 pub(crate) use output::output_layer;
+pub(crate) use packed::{DeltaTiles, WeightTiles};
 pub use peak::multiply_adds;
 pub(crate) use products::{Product, product};
 pub(crate) use scratch::Scratch;
@@ -44,27 +48,37 @@ pub struct Isa(Kind);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Portable,
+    /// AVX2, with an emulated matrix unit.
+    #[cfg(target_arch = "x86_64")]
+    Avx2Tiles,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    /// AVX-512, with AMX for bf16.
+    #[cfg(target_arch = "x86_64")]
+    Amx,
 }
 
 impl Isa {
-    /// The instruction sets that this processor has, the fastest last.
+    /// The instruction sets that this processor has, the fastest last. `avx2-tiles` is for tests: it is AVX2 with the code
+    /// for a matrix unit around plain code that computes as one.
     #[must_use]
     pub fn available() -> Vec<Self> {
         let mut all = vec![Self(Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self(Kind::Avx2));
+                all.extend([Self(Kind::Avx2Tiles), Self(Kind::Avx2)]);
                 if is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
                 {
                     all.push(Self(Kind::Avx512));
+                    if amx::available() {
+                        all.push(Self(Kind::Amx));
+                    }
                 }
             }
         }
@@ -78,7 +92,7 @@ impl Isa {
         all[all.len() - 1]
     }
 
-    /// The instruction set with this name (`portable`, `avx2`, `avx512`), if this processor has it.
+    /// The instruction set with this name (`portable`, `avx2-tiles`, `avx2`, `avx512`, `amx`), if this processor has it.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::available().into_iter().find(|isa| isa.name() == name)
@@ -90,14 +104,26 @@ impl Isa {
         match self.0 {
             Kind::Portable => "portable",
             #[cfg(target_arch = "x86_64")]
+            Kind::Avx2Tiles => "avx2-tiles",
+            #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => "amx",
         }
     }
 
     pub(crate) fn kind(self) -> Kind {
         self.0
+    }
+
+    /// Whether products with bf16 operands are computed on tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return matches!(self.0, Kind::Avx2Tiles | Kind::Amx);
+        #[cfg(not(target_arch = "x86_64"))]
+        false
     }
 }
 
@@ -125,10 +151,10 @@ macro_rules! multiversion {
                 $crate::kernel::Kind::Portable => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this kind exists only if the processor has the instructions.
-                $crate::kernel::Kind::Avx2 => unsafe { avx2($($arg),*) },
+                $crate::kernel::Kind::Avx2 | $crate::kernel::Kind::Avx2Tiles => unsafe { avx2($($arg),*) },
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: as above.
-                $crate::kernel::Kind::Avx512 => unsafe { avx512($($arg),*) },
+                $crate::kernel::Kind::Avx512 | $crate::kernel::Kind::Amx => unsafe { avx512($($arg),*) },
             }
         }
     };
@@ -138,5 +164,6 @@ pub(crate) mod bf16;
 pub(crate) mod delta;
 pub(crate) mod outer;
 mod output;
+mod packed;
 pub(crate) mod update;
 pub(crate) mod vector;

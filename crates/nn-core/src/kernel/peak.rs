@@ -27,9 +27,9 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> u64 {
         match isa.kind() {
             Kind::Portable => spin::<Portable, 2>(rounds),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2(rounds),
+            Kind::Avx2 | Kind::Avx2Tiles => avx2(rounds),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512(rounds),
+            Kind::Avx512 | Kind::Amx => avx512(rounds),
         }
     }
 }

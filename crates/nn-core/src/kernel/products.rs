@@ -6,6 +6,7 @@
 
 use super::bf16_tile::{most_rows, product_tile};
 use super::lanes::{Lane, Portable, Simd};
+use super::packed::product_on_tiles;
 use super::product_tile::{Ahead, BY_ROW, BY_TERM, PLAIN, Panels, product_tile_rows};
 use super::scratch::Scratch;
 use super::tile::{Broadcast, Columns, K_PANEL, tiles};
@@ -31,6 +32,9 @@ pub(crate) struct Product<'a> {
     pub(crate) term_stride: usize,
     /// With bf16 the matrix is rounded here; the input must be already.
     pub(crate) precision: Precision,
+    /// The matrix as tiles, on an [`Isa`] that has them, if the precision is bf16. Then up to 15 lanes behind the output are
+    /// written, too, which must be padding.
+    pub(crate) tiles: Option<&'a [Lane]>,
 }
 
 /// Sample panels that a tile works on: `count` groups of `columns`, the first at `panels` and each panel `stride` floats after
@@ -52,6 +56,10 @@ pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch:
     assert!(input_end <= task.output || output_end <= task.input, "input and output overlap");
     assert!((task.rows - 1) * task.row_stride + (task.terms - 1) * task.term_stride < task.matrix.len());
 
+    if let Some(left) = task.tiles {
+        return product_on_tiles(isa, task, left, arena, scratch);
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     unsafe fn avx512(task: &Product<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
@@ -69,9 +77,9 @@ pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch:
         match isa.kind() {
             Kind::Portable => product_panels::<Portable>(task, arena, scratch),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx2 => avx2(task, arena, scratch),
+            Kind::Avx2 | Kind::Avx2Tiles => avx2(task, arena, scratch),
             #[cfg(target_arch = "x86_64")]
-            Kind::Avx512 => avx512(task, arena, scratch),
+            Kind::Avx512 | Kind::Amx => avx512(task, arena, scratch),
         }
     }
 }

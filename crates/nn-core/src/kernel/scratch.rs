@@ -3,6 +3,7 @@
 use super::bf16_tile::half_lanes;
 use super::gradient_tile::{SLOT_FLOATS, STACK_SLOTS};
 use super::lanes::Lane;
+use super::memory::zeroed_lanes;
 use super::tile::K_PANEL;
 
 /// A thread's working memory for products and gradients; its contents do not outlive a call.
@@ -16,6 +17,8 @@ pub(crate) struct Scratch {
     pub(super) packed: Vec<Lane>,
     /// Half the sums of a tile with bf16 operands.
     pub(super) half: Vec<Lane>,
+    /// An operand of a matrix unit, and sums of its tiles. It grows to what is needed.
+    pub(super) tiles: Vec<Lane>,
 }
 
 impl Scratch {
@@ -26,6 +29,15 @@ impl Scratch {
             stack: vec![Lane::ZERO; STACK_SLOTS * SLOT_FLOATS / 16],
             packed: vec![Lane::ZERO; K_PANEL * 28 / 16 + 2],
             half: half_lanes(),
+            tiles: Vec::new(),
         }
+    }
+
+    /// At least so many lanes for tiles.
+    pub(super) fn tiles(&mut self, lanes: usize) -> *mut f32 {
+        if self.tiles.len() < lanes {
+            self.tiles = zeroed_lanes(lanes);
+        }
+        self.tiles.as_mut_ptr().cast()
     }
 }

@@ -64,6 +64,20 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
+    unsafe fn interleave(even: *const f32, odd: *const f32, to: *mut f32) {
+        unsafe {
+            let (even, odd) = (_mm512_loadu_si512(even.cast()), _mm512_loadu_si512(odd.cast()));
+            _mm512_storeu_si512(to.cast(), _mm512_or_si512(_mm512_srli_epi32::<16>(even), odd));
+        }
+    }
+    #[inline(always)]
+    unsafe fn upper_halves(from: *const f32, to: *mut f32) {
+        unsafe {
+            let upper = _mm512_srli_epi32::<16>(_mm512_loadu_si512(from.cast()));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(upper));
+        }
+    }
+    #[inline(always)]
     unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
         unsafe fn enabled(rows: usize, columns: usize, task: &Blocks) {
@@ -209,6 +223,27 @@ impl Simd for Avx2 {
     #[inline(always)]
     unsafe fn round_to_bf16(v: Self::V) -> Self::V {
         unsafe { (round8(v.0), round8(v.1)) }
+    }
+    #[inline(always)]
+    unsafe fn interleave(even: *const f32, odd: *const f32, to: *mut f32) {
+        unsafe {
+            for half in [0, 8] {
+                let even = _mm256_loadu_si256(even.add(half).cast());
+                let odd = _mm256_loadu_si256(odd.add(half).cast());
+                let words = _mm256_or_si256(_mm256_srli_epi32::<16>(even), odd);
+                _mm256_storeu_si256(to.add(half).cast(), words);
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn upper_halves(from: *const f32, to: *mut f32) {
+        unsafe {
+            let low = _mm256_srli_epi32::<16>(_mm256_loadu_si256(from.cast()));
+            let high = _mm256_srli_epi32::<16>(_mm256_loadu_si256(from.add(8).cast()));
+            // Packed within blocks of 128 bits, which are then put in order.
+            let packed = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packus_epi32(low, high));
+            _mm256_storeu_si256(to.cast(), packed);
+        }
     }
     #[inline(always)]
     unsafe fn sum_blocks(rows: usize, columns: usize, task: &Blocks) {
