@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 /// An error without the name of the temporary file, which means nothing to the user.
 pub fn without_path(error: &io::Error) -> io::Error {
@@ -31,10 +32,41 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut temporary = temporary_in(folder)?;
     temporary.as_file_mut().write_all(bytes)?;
     temporary.as_file().sync_all()?;
-    temporary.persist(path).map_err(|error| error.error)?;
+    replace(temporary, path)?;
     sync(folder);
     created.into_iter().filter_map(Path::parent).for_each(sync);
     Ok(())
+}
+
+/// Renames a temporary file to `path`, in the place of any file there. Windows refuses that for as long as a program that does not
+/// share the old file has it open, which a virus scanner does for a moment; so it is tried again for a second.
+///
+/// # Errors
+/// The system's error; the temporary file is then removed.
+pub fn replace(mut temporary: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    let mut patience = if cfg!(windows) { 20 } else { 0 };
+    loop {
+        match temporary.persist(path) {
+            Err(error) if patience > 0 && error.error.kind() == io::ErrorKind::PermissionDenied => {
+                temporary = error.file;
+            }
+            done => return done.map(drop).map_err(|error| error.error),
+        }
+        patience -= 1;
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What locks a folder against other processes: the folder itself or, on Windows, which does not open folders, a file in it.
+///
+/// # Errors
+/// The system's error.
+pub fn open_to_lock(folder: &Path) -> io::Result<File> {
+    if cfg!(windows) {
+        fs::OpenOptions::new().write(true).create(true).truncate(false).open(folder.join(".nn-lock"))
+    } else {
+        File::open(folder)
+    }
 }
 
 /// A temporary file that is to become one of the folder.
@@ -53,7 +85,7 @@ pub fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder).map_err(|error| without_path(&error))
 }
 
-/// Makes renames in a folder durable. Some file systems cannot sync a folder; the renames have still taken place.
+/// Makes renames in a folder durable. Some file systems, and Windows, cannot sync a folder; the renames have still taken place.
 fn sync(folder: &Path) {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if let Ok(folder) = File::open(folder) {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
-use crate::store::without_path;
+use crate::store::{replace, without_path};
 
 /// The users who may read a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,14 +70,14 @@ impl Staged {
         let mut moved: Vec<(PathBuf, Existing)> = Vec::new();
         for (file, path, existing) in self.files {
             let persisted = match existing {
-                Existing::Keep => file.persist_noclobber(&path),
-                Existing::Replace => file.persist(&path),
+                Existing::Keep => file.persist_noclobber(&path).map(drop).map_err(|error| error.error),
+                Existing::Replace => replace(file, &path),
             };
             if let Err(error) = persisted {
                 for (path, _) in moved.iter().filter(|(_, existing)| *existing == Existing::Keep) {
                     let _ = fs::remove_file(path);
                 }
-                return Err(cannot_write(&path, &error.error));
+                return Err(cannot_write(&path, &error));
             }
             moved.push((path, existing));
         }

@@ -105,9 +105,12 @@ fn host_name() -> String {
 
 /// The name of this machine; `None` if it is unknown.
 pub(in crate::commands) fn machine_name() -> Option<String> {
-    let file = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    #[cfg(unix)]
+    let system = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let system = String::new();
     let name = [
-        file,
+        system,
         std::env::var("HOSTNAME").unwrap_or_default(),
         std::env::var("COMPUTERNAME").unwrap_or_default(),
     ];

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use crate::config::{SweepConfig, run_file};
 use crate::failure::Failure;
 use crate::store::runs::{Occupant, numbered};
-use crate::store::write_atomically;
+use crate::store::{open_to_lock, write_atomically};
 
 /// The file with the state and the results of all runs.
 const NAME: &str = "sweep.json";
@@ -68,7 +68,7 @@ impl SweepFolder {
         let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
         let made = path.ancestors().take_while(missing).map(Path::to_owned).collect();
         fs::create_dir_all(path).map_err(refused)?;
-        let lock = match File::open(path) {
+        let lock = match open_to_lock(path) {
             Ok(folder) => match folder.try_lock() {
                 Ok(()) => Some(folder),
                 Err(fs::TryLockError::WouldBlock) => {

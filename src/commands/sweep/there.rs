@@ -24,7 +24,7 @@ use crate::progress::{Table, above, warn};
 use crate::signals::StopFlag;
 use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY, is_of_run, step_of};
 use crate::store::runs::Occupant;
-use crate::store::{Checkpoints, ModelFile, temporary_in, write_atomically};
+use crate::store::{Checkpoints, ModelFile, replace, temporary_in, write_atomically};
 
 /// How often a run may fail before it counts as failed. A worker may have no room, or another version of the program.
 const TRIES: u32 = 3;
@@ -264,7 +264,7 @@ impl Counter {
         let path = out.join(name);
         fs::create_dir_all(path.parent().unwrap_or(&out)).map_err(cannot)?;
         file.as_file().sync_all().map_err(cannot)?;
-        let _ = file.persist(&path).map_err(|error| cannot(error.error))?;
+        replace(file, &path).map_err(cannot)?;
         if let Some(step) = step_of(name) {
             forget(&out, step, planned.keep_checkpoints);
         }

@@ -11,7 +11,7 @@ use crate::config::run_file;
 use crate::failure::Failure;
 use crate::progress::warn;
 use crate::store::runs::{Occupant, newest_numbered, numbered, within_checkpoints};
-use crate::store::{Checkpoints, ModelFile, without_path, write_atomically};
+use crate::store::{Checkpoints, ModelFile, open_to_lock, without_path, write_atomically};
 
 /// The folder that `--out` names. If it was created for a run that leaves no file in it, it is removed again.
 #[derive(Debug)]
@@ -250,7 +250,7 @@ enum Locked {
 
 /// Locks a folder against a second run.
 fn lock(path: &Path) -> Locked {
-    let Ok(folder) = File::open(path) else { return Locked::Never };
+    let Ok(folder) = open_to_lock(path) else { return Locked::Never };
     match folder.try_lock() {
         Ok(()) => Locked::Here(folder),
         Err(fs::TryLockError::WouldBlock) => Locked::ByOther,
