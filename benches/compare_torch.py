@@ -4,6 +4,8 @@ Run:   cargo build --release
        python benches/compare_torch.py                 some minutes; first `pip install torch numpy` in a venv
        python benches/compare_torch.py --quick         a rough answer in about a minute
        python benches/compare_torch.py --torch-only    PyTorch alone
+       python benches/compare_torch.py --bf16          also both in bf16: nn with --precision bf16, PyTorch by autocast
+       python benches/compare_torch.py --avx2          both held to AVX2, as on processors without AVX-512
 
 A step gathers a mini-batch by a random permutation, runs forward and backward, and applies SGD with learning rate 0.1, with
 softmax outputs and cross-entropy. PyTorch runs in a separate process for each thread count, started once, so its start-up
@@ -96,7 +98,7 @@ def torch_product(torch, product):
     return {"gflops": 2 * product**3 / min(times) / 1e9}
 
 
-def torch_steps(torch, data, layers, batch, activation, steps, repeats):
+def torch_steps(torch, data, layers, batch, activation, steps, repeats, bf16):
     """The median and minimum time of a step, over `repeats` runs of `steps` steps."""
     nn = torch.nn
     hidden = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}[activation]
@@ -117,7 +119,8 @@ def torch_steps(torch, data, layers, batch, activation, steps, repeats):
             at = step * batch % (SAMPLES - batch)
             index = order[at : at + batch]
             optimizer.zero_grad()
-            loss = cost(model(x[index]), y[index])
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+                loss = cost(model(x[index]), y[index])
             loss.backward()
             optimizer.step()
 
@@ -133,9 +136,10 @@ def torch_steps(torch, data, layers, batch, activation, steps, repeats):
 class Torch:
     """The other end of `serve`."""
 
-    def __init__(self, threads):
+    def __init__(self, threads, environment):
         command = [sys.executable, __file__, "--serve", str(threads)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=os.environ | environment)
         self.version = self.receive()["torch"]
 
     def receive(self):
@@ -150,8 +154,9 @@ class Torch:
         self.process.stdin.flush()
         return self.receive()
 
-    def measure(self, shape, effort):
+    def measure(self, shape, effort, bf16=False):
         return self.ask(
+            bf16=bf16,
             layers=shape.layers,
             batch=shape.batch,
             activation=shape.activation,
@@ -168,7 +173,8 @@ class Torch:
 
 
 class Nn:
-    def __init__(self, path):
+    def __init__(self, path, environment):
+        self.environment = os.environ | environment
         if not os.access(path, os.X_OK):
             fail(f"{path} is missing or not executable; run `cargo build --release` or give --nn")
         self.path = path
@@ -176,7 +182,7 @@ class Nn:
     def bench(self, wanted, *flags):
         command = [str(self.path), "bench", *map(str, flags), "--json"]
         shown = " ".join(command)
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=self.environment)
         if done.returncode != 0:
             fail(f"`{shown}` exited with code {done.returncode}: {done.stderr.strip() or 'no message'}")
         try:
@@ -191,10 +197,11 @@ class Nn:
     def peak(self):
         return self.bench(("peak_gflops_1", "peak_gflops_all"), "--peak")
 
-    def measure(self, shape, effort, threads, shard_size=None):
+    def measure(self, shape, effort, threads, shard_size=None, precision="f32"):
         flags = ["--layers", ",".join(map(str, shape.layers)), "--batch-size", shape.batch]
         flags += ["--activation", shape.activation, "--cost", "cross-entropy", "--output", "softmax"]
         flags += ["--steps", effort.scale(shape.nn_steps), "--repeats", effort.repeats, "--threads", threads]
+        flags += ["--precision", precision]
         if shard_size is not None:
             flags += ["--shard-size", shard_size]
         return self.bench(("step_us", "step_us_min"), *flags)
@@ -237,10 +244,13 @@ def contest(shape, effort, contestants, before_round):
 def table(results, statistic, peak):
     """A row for each network; times in microseconds a step."""
     names = list(results[0][1])
-    ours = [name for name in names if name.startswith("nn")]
+    ours = [name for name in names if name.startswith("nn") and "bf16" not in name]
+    ours_bf16 = [name for name in names if name.startswith("nn bf16")]
     head = ["network", "batch", "Mflop", "limit", *names]
     if ours:
         head += ["best nn / best torch", "target", "price of dividing"]
+    if ours_bf16:
+        head += ["best nn bf16 / best torch"]
     rows = [head, ["---", *["---:"] * (len(head) - 1)]]
     for shape, times in results:
         us = {name: times[name][statistic] for name in names}
@@ -248,11 +258,13 @@ def table(results, statistic, peak):
         row = [shape.name, str(shape.batch), f"{shape.operations / 1e6:.4g}", limit]
         row += [time_text(us[name]) for name in names]
         if ours:
-            ratio = min(us[name] for name in ours) / min(us[name] for name in names if name not in ours)
+            ratio = min(us[name] for name in ours) / min(us[name] for name in names if name.startswith("torch"))
             reached = "reached" if ratio <= shape.target else "missed"
             divided = min(us[name] for name in ours if "whole" not in name)
             whole = min(us[name] for name in ours if "whole" in name)
             row += [f"{ratio:.3f}", f"≤ {shape.target:g} ({reached})", f"{(divided / whole - 1) * 100:+.0f} %"]
+        if ours_bf16:
+            row += [f"{min(us[name] for name in ours_bf16) / min(us[name] for name in names if name.startswith('torch')):.3f}"]
         rows.append(row)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
@@ -287,6 +299,8 @@ def arguments():
     parser.add_argument("--only", metavar="N[,N…]", help=f"only these networks, numbered 1 to {len(SHAPES)}")
     parser.add_argument("--nn", metavar="PATH", type=Path, default=DEFAULT_NN, help="default: target/release/nn")
     parser.add_argument("--torch-only", action="store_true", help="run PyTorch alone")
+    parser.add_argument("--bf16", action="store_true", help="also both in bf16")
+    parser.add_argument("--avx2", action="store_true", help="hold both to AVX2")
     parser.add_argument("--date", default=datetime.date.today().isoformat(), help="the date to print (default today)")
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -309,14 +323,20 @@ def main():
         return
     effort = Effort(given.rounds or 2, 3, 5) if given.quick else Effort(given.rounds or 5, 3, 1)
 
-    ours = None if given.torch_only else Nn(given.nn)
-    torches = {threads: Torch(threads) for threads in THREADS}
+    held = {"NN_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"} if given.avx2 else {}
+    ours = None if given.torch_only else Nn(given.nn, held)
+    torches = {threads: Torch(threads, held) for threads in THREADS}
     contestants = {f"torch, {count(t)}": torches[t].measure for t in THREADS}
+    if given.bf16:
+        for t in THREADS:
+            contestants[f"torch bf16, {count(t)}"] = lambda s, e, t=t: torches[t].measure(s, e, True)
     if ours:
         for t in THREADS:
             contestants[f"nn, {count(t)}"] = lambda s, e, t=t: ours.measure(s, e, t)
         for t in THREADS:
             contestants[f"nn whole, {count(t)}"] = lambda s, e, t=t: ours.measure(s, e, t, s.batch)
+        for t in THREADS if given.bf16 else ():
+            contestants[f"nn bf16, {count(t)}"] = lambda s, e, t=t: ours.measure(s, e, t, None, "bf16")
 
     peaks = {"one": 0.0, "all": 0.0}
 
@@ -336,6 +356,8 @@ def main():
     peak = min(peaks["all"], THREADS[-1] * peaks["one"]) if cores() > THREADS[-1] else peaks["all"]
     machine = f"{cpu_model()}, {count(cores(), 'core')}"
     print(f"{given.date}, {machine}, PyTorch {version}, Python {platform.python_version()}.")
+    if held:
+        print("Held to AVX2: " + ", ".join(f"{name}={value}" for name, value in held.items()) + ".")
     print(f"{count(effort.rounds, 'round')}. Microseconds a step; softmax and cross-entropy, SGD.")
     speeds = ", ".join(f"{products[t]:.0f} on {count(t)}" for t in THREADS)
     print(f"PyTorch's matrix product of 2048 × 2048 × 2048: {speeds} (GFLOP/s).")
