@@ -159,7 +159,8 @@ impl Plan {
         } else {
             format!("--batch-size {BATCH} --shard-size {shards}")
         };
-        let training = format!("{batches} --hidden {hidden} {optimizer}");
+        let precision = if seed % 5 == 2 { " --precision bf16" } else { "" };
+        let training = format!("{batches} --hidden {hidden} {optimizer}{precision}");
         Self { seed, workers, min_workers, stay, training, faults }
     }
 

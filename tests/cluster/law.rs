@@ -87,11 +87,24 @@ fn the_law_holds_for_rounds_with_fewer_and_more_workers_than_replicas() {
     holds("--epochs 2 --rounds 2 --replicas 8 --delta-bits 32 --optimizer adam --learning-rate 0.002", &[3]);
 }
 
-/// Every replica is computed twice, and a wrong bit would be seen.
+#[test]
+fn the_law_holds_for_bf16() {
+    let bf16 = "--precision bf16 --activation relu --cost cross-entropy";
+    holds(&format!("{bf16} --epochs 2 --batch-size 200"), &[1, 2, 5]);
+    holds(&format!("{bf16} --epochs 2 --batch-size 61 --shard-size 7 --optimizer adam"), &[3]);
+    holds(&format!("{bf16} --epochs 2 --rounds 4 --replicas 4 --hidden 100,70"), &[2, 3]);
+    audited(&format!("{bf16} --epochs 2 --batch-size 100 --shard-size 16"));
+}
+
 #[test]
 fn the_law_holds_for_audited_rounds() {
+    audited("--epochs 2 --rounds 3 --replicas 4");
+}
+
+/// Every node or replica is computed twice, and a wrong bit would be seen.
+#[track_caller]
+fn audited(arguments: &str) {
     let place = Place::new();
-    let arguments = "--epochs 2 --rounds 3 --replicas 4";
     let want = alone(&place, arguments);
     let coord = Coord::start(&place, &format!("--audit 1 --min-workers 2 {arguments}"));
     let mut workers = [coord.worker(&place, ""), coord.worker(&place, "")];

@@ -75,6 +75,26 @@ fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
 }
 
 #[test]
+fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
+    let arguments = "--precision bf16 --activation relu --cost cross-entropy --optimizer momentum";
+    let place = two_checkpoints(arguments);
+    // It was resumed after three epochs, and ends as if it had not been.
+    let _ = place.nn(&format!("train --quiet --out whole --epochs 8 {arguments}")).ok();
+    assert_eq!(place.hash("whole"), place.hash("run"));
+    let f32 = arguments.replace("bf16", "f32");
+    let _ = place.nn(&format!("train --quiet --out other --epochs 8 {f32}")).ok();
+    assert_ne!(place.hash("whole"), place.hash("other"));
+    let ran = place.nn(&format!("replay --checkpoint {}", checkpoint("run", 432))).ok();
+    assert!(ran.stdout.contains("from step 432 to 1152 agree"), "{ran:#?}");
+    // The model file has the precision, so that whoever uses it gets the accuracy of the training run.
+    let evaluated = place.nn("eval --model whole/model.safetensors --data digits --json").ok().json();
+    let last = place.metrics("whole").pop().unwrap();
+    assert_eq!(evaluated["accuracy"], last["test_accuracy"], "{evaluated:#} {last:#}");
+    assert_eq!(evaluated["loss"], last["test_loss"], "{evaluated:#} {last:#}");
+    let _ = place.nn("predict --model whole/model.safetensors --data digits --count 3").ok();
+}
+
+#[test]
 fn a_replay_needs_the_data_of_the_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::reference::batch_gradient;
 use nn_core::{
-    Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Purpose, Targets,
-    Threads, initial_parameters, layout, permutation, rounding_keys,
+    Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Precision, Purpose,
+    Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
 };
 use nn_engine::{
     Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Rounds, Snapshot, StepReport, local,
@@ -173,15 +173,20 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
 #[test]
 fn rounds_are_their_definition_on_every_instruction_set_and_any_threads() {
     let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    hold(&model, &[(1, 3, 0.0), (2, 2, 0.5), (4, 3, 0.7), (8, 1, 0.3), (4, 64, 0.6)]);
+    hold(&model.with_precision(Precision::Bf16), &[(2, 2, 0.5), (4, 64, 0.6)]);
+}
+
+/// Fails unless such rounds (replicas, steps, outer momentum) are their definition.
+#[track_caller]
+fn hold(model: &Model, rounds: &[(u32, u32, f32)]) {
     // 101 samples are 17 mini-batches, the last of which has 5.
     let data = data(101, 19, 4);
     for &(_, delta_bits) in DeltaBits::NAMES {
-        for (replicas, steps, outer_momentum) in
-            [(1, 3, 0.0), (2, 2, 0.5), (4, 3, 0.7), (8, 1, 0.3), (4, 64, 0.6)]
-        {
+        for &(replicas, steps, outer_momentum) in rounds {
             let rounds =
                 Rounds { replicas, steps: Some(steps), outer_learning_rate: 0.9, outer_momentum, delta_bits };
-            let manifest = manifest(&model, rounds, data.len());
+            let manifest = manifest(model, rounds, data.len());
             let want = by_definition(&manifest, &data);
             assert!(want.iter().all(|x| x.is_finite()));
             for isa in Isa::available() {

@@ -86,6 +86,8 @@ pub(crate) fn gather_panel(
     unsafe {
         match isa.kind() {
             Kind::Portable => gather::<Portable>(source, width, samples, out),
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::PortableTiles => gather::<Portable>(source, width, samples, out),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 | Kind::Avx2Tiles => avx2(source, width, samples, out),
             #[cfg(target_arch = "x86_64")]

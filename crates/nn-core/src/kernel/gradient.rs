@@ -10,7 +10,7 @@ use super::lanes::{Lane, Portable, Simd};
 use super::packed::{DeltaTiles, find};
 use super::scratch::Scratch;
 use super::tile::{Columns, tiles};
-use super::tiles::{LeafBlocks, Tiles, gradient_lanes, gradient_tiles};
+use super::tiles::{Emulated, LeafBlocks, Tiles, gradient_lanes, gradient_tiles};
 use super::{Isa, Kind};
 use crate::spec::Precision;
 use crate::threads::Threads;
@@ -19,8 +19,6 @@ use crate::threads::Threads;
 use super::amx::Amx;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-#[cfg(target_arch = "x86_64")]
-use super::tiles::Emulated;
 
 /// The place of a layer's numbers: in a panel of the arena, and in the flat buffer of parameters or gradients.
 #[derive(Debug, Clone, Copy)]
@@ -170,6 +168,13 @@ unsafe fn gradient_item(
     unsafe {
         match isa.kind() {
             Kind::Portable => gradient_block::<Portable>(task, layer, item, own, out),
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::PortableTiles => match left {
+                Some(left) => {
+                    gradient_block_on_tiles::<Emulated<Portable>>(task, layer, (item, left), own, out)
+                }
+                None => gradient_block::<Portable>(task, layer, item, own, out),
+            },
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 | Kind::Avx2Tiles => avx2(task, layer, (item, left), own, out),
             #[cfg(target_arch = "x86_64")]

@@ -48,6 +48,9 @@ pub struct Isa(Kind);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Kind {
     Portable,
+    /// Plain code, with an emulated matrix unit.
+    #[cfg(not(target_arch = "x86_64"))]
+    PortableTiles,
     /// AVX2, with an emulated matrix unit.
     #[cfg(target_arch = "x86_64")]
     Avx2Tiles,
@@ -61,13 +64,15 @@ pub(crate) enum Kind {
 }
 
 impl Isa {
-    /// The instruction sets that this processor has, the fastest last. `avx2-tiles` is for tests: it is AVX2 with the code
-    /// for a matrix unit around plain code that computes as one.
+    /// The instruction sets that this processor has, the fastest last. `avx2-tiles` (elsewhere `portable-tiles`) is for tests: the
+    /// code for a matrix unit, around plain code that computes as one.
     #[must_use]
     pub fn available() -> Vec<Self> {
-        let mut all = vec![Self(Kind::Portable)];
+        #[cfg(not(target_arch = "x86_64"))]
+        return vec![Self(Kind::PortableTiles), Self(Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
         {
+            let mut all = vec![Self(Kind::Portable)];
             if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                 all.extend([Self(Kind::Avx2Tiles), Self(Kind::Avx2)]);
                 if is_x86_feature_detected!("avx512f")
@@ -81,8 +86,8 @@ impl Isa {
                     }
                 }
             }
+            all
         }
-        all
     }
 
     /// The fastest instruction set that this processor has.
@@ -103,6 +108,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self.0 {
             Kind::Portable => "portable",
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::PortableTiles => "portable-tiles",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2Tiles => "avx2-tiles",
             #[cfg(target_arch = "x86_64")]
@@ -123,7 +130,7 @@ impl Isa {
         #[cfg(target_arch = "x86_64")]
         return matches!(self.0, Kind::Avx2Tiles | Kind::Amx);
         #[cfg(not(target_arch = "x86_64"))]
-        false
+        return matches!(self.0, Kind::PortableTiles);
     }
 }
 
@@ -149,6 +156,8 @@ macro_rules! multiversion {
             }
             match isa.kind() {
                 $crate::kernel::Kind::Portable => $body($($arg),*),
+                #[cfg(not(target_arch = "x86_64"))]
+                $crate::kernel::Kind::PortableTiles => $body($($arg),*),
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: an `Isa` of this kind exists only if the processor has the instructions.
                 $crate::kernel::Kind::Avx2 | $crate::kernel::Kind::Avx2Tiles => unsafe { avx2($($arg),*) },

@@ -7,7 +7,7 @@ use super::memory::zeroed_lanes;
 use super::products::Product;
 use super::scratch::Scratch;
 use super::tiles::{
-    LeafBlocks, SamplePanels, TILE, Weights, delta_lanes, matrix_lanes, pack_deltas, pack_weights,
+    Emulated, LeafBlocks, SamplePanels, TILE, Weights, delta_lanes, matrix_lanes, pack_deltas, pack_weights,
     product_lanes, product_tiles,
 };
 use super::{Isa, Kind};
@@ -15,10 +15,10 @@ use crate::threads::Threads;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx::Amx;
+#[cfg(not(target_arch = "x86_64"))]
+use super::lanes::Portable;
 #[cfg(target_arch = "x86_64")]
 use super::lanes::{Avx2, Avx512};
-#[cfg(target_arch = "x86_64")]
-use super::tiles::Emulated;
 
 /// The weights of all layers, rounded to bf16, as tiles.
 #[derive(Debug, Default)]
@@ -156,6 +156,9 @@ unsafe fn pack_block(isa: Isa, weights: Weights, row: usize, forward: *mut f32, 
         unsafe { pack_weights::<Avx2>(weights, row, forward, backward) }
     }
     match isa.kind() {
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: passed on; plain code needs no instructions.
+        Kind::PortableTiles => unsafe { pack_weights::<Portable>(weights, row, forward, backward) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: passed on; an `Isa` exists only if the processor has its instructions.
         Kind::Amx => unsafe { avx512(weights, row, forward, backward) },
@@ -181,6 +184,9 @@ unsafe fn pack_delta_rows(isa: Isa, delta: *const f32, stride: usize, blocks: Le
         unsafe { pack_deltas::<Avx2>(delta, stride, blocks, to) }
     }
     match isa.kind() {
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: passed on; plain code needs no instructions.
+        Kind::PortableTiles => unsafe { pack_deltas::<Portable>(delta, stride, blocks, to) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: passed on; an `Isa` exists only if the processor has its instructions.
         Kind::Amx => unsafe { avx512(delta, stride, blocks, to) },
@@ -232,6 +238,11 @@ pub(super) fn product_on_tiles(
         unsafe { product_tiles::<Emulated<Avx2>>(left, out, terms, panels, memory) }
     }
     match isa.kind() {
+        #[cfg(not(target_arch = "x86_64"))]
+        // SAFETY: the bounds are checked; plain code needs no instructions.
+        Kind::PortableTiles => unsafe {
+            product_tiles::<Emulated<Portable>>(left, out, terms, panels, memory)
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the bounds are checked; an `Isa` exists only if the processor has its instructions.
         Kind::Amx => unsafe { amx(left, out, terms, panels, memory) },

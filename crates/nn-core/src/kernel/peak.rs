@@ -26,6 +26,8 @@ pub fn multiply_adds(isa: Isa, rounds: u64) -> u64 {
     unsafe {
         match isa.kind() {
             Kind::Portable => spin::<Portable, 2>(rounds),
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::PortableTiles => spin::<Portable, 2>(rounds),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 | Kind::Avx2Tiles => avx2(rounds),
             #[cfg(target_arch = "x86_64")]

@@ -76,6 +76,8 @@ pub(crate) fn product(isa: Isa, task: &Product<'_>, arena: &mut [Lane], scratch:
     unsafe {
         match isa.kind() {
             Kind::Portable => product_panels::<Portable>(task, arena, scratch),
+            #[cfg(not(target_arch = "x86_64"))]
+            Kind::PortableTiles => product_panels::<Portable>(task, arena, scratch),
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 | Kind::Avx2Tiles => avx2(task, arena, scratch),
             #[cfg(target_arch = "x86_64")]
