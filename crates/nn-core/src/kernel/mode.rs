@@ -23,19 +23,39 @@ pub fn set_float_mode() {
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(all(test, any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod tests {
     use std::hint::black_box;
+
+    /// Makes the thread flush subnormal numbers to 0.
+    ///
+    /// # Safety
+    /// The caller must set the mode back before anything else is computed.
+    unsafe fn flush() {
+        #[cfg(target_arch = "x86_64")]
+        {
+            const FLUSH: u32 = 0x1f80 | 0x8040;
+            // SAFETY: as above; the caller sets the mode back.
+            unsafe {
+                std::arch::asm!("ldmxcsr [{}]", in(reg) &FLUSH, options(nostack, readonly));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            const FLUSH: u64 = 1 << 24;
+            // SAFETY: as above; the caller sets the mode back.
+            unsafe {
+                std::arch::asm!("msr fpcr, {}", in(reg) FLUSH, options(nomem, nostack));
+            }
+        }
+    }
 
     #[test]
     fn subnormal_numbers_are_kept_again() {
         let half_of_the_least = || black_box(f32::MIN_POSITIVE) * black_box(0.5);
-        const FLUSH: u32 = 0x1f80 | 0x8040;
-        // SAFETY: as above. The thread's mode is set back before anything else is computed.
-        let flushed = unsafe {
-            std::arch::asm!("ldmxcsr [{}]", in(reg) &FLUSH, options(nostack, readonly));
-            half_of_the_least()
-        };
+        // SAFETY: the mode is set back next but one.
+        unsafe { flush() };
+        let flushed = half_of_the_least();
         super::set_float_mode();
         assert_eq!(flushed, 0.0, "this processor flushes if it is told to");
         assert!(half_of_the_least() > 0.0);
