@@ -148,7 +148,8 @@ impl Engine {
                 let speed = self.workers.speed(worker).unwrap_or(worker.threads as f64);
                 let pending = self.round.issues.pending_of(id);
                 let samples: usize = pending.map(|issue| self.tree.samples_of(issue.node).len()).sum();
-                (id, Candidate { speed, busy: samples as f64 / speed })
+                let remote = Some(id) != self.cluster.own;
+                (id, Candidate { speed, busy: samples as f64 / speed, remote })
             })
             .unzip()
     }

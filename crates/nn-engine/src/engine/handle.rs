@@ -94,7 +94,7 @@ impl Engine {
             return Change::Made;
         }
         if !self.round.begun || self.workers.active().next().is_none() {
-            if self.workers.ready() == 0 || self.workers.count() < self.cluster.min_workers {
+            if self.workers.ready() == 0 || !self.has_enough_workers() {
                 // Workers that left without a contribution did not end the wait before.
                 let since = *self.round.fruitless.get_or_insert(now);
                 self.round.paused.get_or_insert(since);
@@ -109,25 +109,47 @@ impl Engine {
         Change::None
     }
 
+    /// Whether there are enough workers for a step to begin. A machine that computes itself waits for others before its
+    /// first step, so that it does not run ahead of them; afterwards it needs nobody.
+    fn has_enough_workers(&self) -> bool {
+        self.goes_on_alone() || self.elsewhere() >= self.cluster.min_workers
+    }
+
+    /// Whether the worker in this process has begun, and so goes on whoever else leaves.
+    pub(super) fn goes_on_alone(&self) -> bool {
+        self.started && self.cluster.own.is_some_and(|own| self.workers.get(own).is_some())
+    }
+
+    /// The number of connected workers that are not in this process: those that an operator counts.
+    pub(super) fn elsewhere(&self) -> usize {
+        self.workers.count_without(self.cluster.own)
+    }
+
     /// Waits for more workers, at most as long as the operator allows.
     pub(super) fn pause(&mut self, now: Duration, actions: &mut Vec<Action>) {
         let since = *self.round.paused.get_or_insert(now);
         let waited = now.saturating_sub(since);
+        // The worker in this process may still compute what a step has done without; that ends by itself.
+        if self.goes_on_alone() && !self.round.deadlock {
+            return;
+        }
         if self.cluster.wait_timeout.is_some_and(|timeout| waited >= timeout) {
-            let (have, want) = (self.workers.count(), self.wanted());
+            let (have, want) = (self.elsewhere(), self.wanted());
             let since = self.clock.shown(since);
             self.finish(Outcome::NoWorkers { have, want, since, waited }, actions);
         }
     }
 
-    /// The number of workers that must be connected for the run to continue.
+    /// The number of workers from elsewhere that must be connected for the run to continue.
     pub(super) fn wanted(&self) -> usize {
-        let more = if self.round.deadlock { self.workers.count() + 1 } else { 1 };
-        self.cluster.min_workers.max(more)
+        let more = if self.round.deadlock { self.elsewhere() + 1 } else { 1 };
+        let least = if self.goes_on_alone() { 0 } else { self.cluster.min_workers };
+        least.max(more)
     }
 
     /// Begins the step, or resumes it after all its workers were lost, with every worker that has joined.
     fn begin(&mut self, now: Duration, actions: &mut Vec<Action>) {
+        self.started = true;
         self.round.paused = None;
         self.workers.miss_nobody();
         if !self.round.begun {

@@ -80,7 +80,7 @@ impl Engine {
         let silent: Vec<(WorkerId, Duration)> = self
             .workers
             .iter()
-            .filter(|(_, worker)| quiet(worker) > silence)
+            .filter(|(id, worker)| quiet(worker) > silence && Some(*id) != self.cluster.own)
             .map(|(id, worker)| (id, quiet(worker)))
             .collect();
         for (worker, quiet) in silent {
@@ -109,6 +109,9 @@ impl Engine {
             return Vec::new();
         }
         let stall = |(id, worker): (WorkerId, &Worker)| {
+            if Some(id) == self.cluster.own {
+                return None;
+            }
             let pending = || self.round.issues.pending_of(id);
             let since = pending().map(|issue| issue.since.max(worker.free_since)).max()?;
             let samples = pending().map(|issue| self.tree.samples_of(issue.node).len()).sum();

@@ -76,6 +76,7 @@ mod weights;
 mod workers;
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -127,6 +128,8 @@ pub struct Engine {
     /// The time to transfer a node, once measured.
     transfer: Option<Duration>,
     outcome: Option<Outcome>,
+    /// Whether a step has begun since the process started.
+    started: bool,
 }
 
 impl Engine {
@@ -159,6 +162,7 @@ impl Engine {
             clock: Clock::default(),
             transfer: None,
             outcome: None,
+            started: false,
             manifest,
         }
     }
@@ -199,7 +203,7 @@ impl Engine {
         if snapshot.step > self.total_steps {
             return Err(SnapshotError::Beyond { got: snapshot.step, want: self.total_steps });
         }
-        *self.weights.params_mut() = snapshot.params;
+        self.weights.restore(snapshot.params);
         for (mine, theirs) in self.weights.moments_mut().into_iter().zip(&snapshot.moments) {
             mine.copy_from_slice(theirs);
         }
@@ -234,6 +238,13 @@ impl Engine {
     #[must_use]
     pub fn params(&self) -> &[f32] {
         self.weights.params()
+    }
+
+    /// [`Engine::params`] for a worker in this process, which computes with them where they are. While it holds them, the
+    /// engine writes elsewhere; so it should let go of them before it sends what it has computed.
+    #[must_use]
+    pub fn shared_params(&self) -> Arc<Vec<f32>> {
+        self.weights.shared_params()
     }
 
     /// The weights that the gradients of `step` are computed with. There are those of the current step and, of the next

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ids::Generation;
+use super::ids::{Generation, WorkerId};
 
 /// The most workers that a run is meant for. The driver enforces it; the engine's memory of strangers is sized by it.
 pub const MAX_WORKERS: usize = 1024;
@@ -16,8 +16,12 @@ pub const MAX_REMEMBERED: usize = 2 * MAX_WORKERS;
 pub struct Cluster {
     /// The number of times that the coordinator of this run has been started.
     pub generation: Generation,
-    /// The fewest workers that a step begins with; a step under way ends with fewer. 0 counts as 1.
+    /// The fewest workers that a step begins with; a step under way ends with fewer. 0 counts as 1. [`Cluster::own`] is
+    /// not counted. With it, this many others, or none, are needed for the first step only.
     pub min_workers: usize,
+    /// The worker that computes in the coordinator's own process beside those from elsewhere, if there is one. Nothing
+    /// that it needs or gives has to travel, and it is never released for its silence: the driver sees when it ends.
+    pub own: Option<WorkerId>,
     /// How far a worker may exceed its usual time, in median absolute deviations, before an idle worker gets the same
     /// node.
     pub patience: f64,
@@ -47,6 +51,7 @@ impl Default for Cluster {
         Self {
             generation: Generation(0),
             min_workers: 1,
+            own: None,
             patience: Self::PATIENCE,
             silence: Duration::from_secs(10),
             wait_timeout: None,

@@ -101,7 +101,8 @@ impl Engine {
             return None;
         }
         let silence = self.cluster.silence + Duration::from_millis(1);
-        let silent = self.workers.iter().map(|(_, worker)| worker.last_heard.saturating_add(silence));
+        let remote = self.workers.iter().filter(|(id, _)| Some(*id) != self.cluster.own);
+        let silent = remote.map(|(_, worker)| worker.last_heard.saturating_add(silence));
         let overdue = self.deadlines().into_iter().map(|(_, deadline)| deadline);
         let given_up = self.round.paused.zip(self.cluster.wait_timeout);
         let given_up = given_up.map(|(since, timeout)| since.saturating_add(timeout));

@@ -8,7 +8,7 @@
 //! T = max over workers (seconds until it is free + samples / speed) + nodes · bytes of a node / bytes per second
 //! ```
 //!
-//! All workers finish, and the coordinator's link transfers every node. Starting from boundaries proportional to speed,
+//! All workers finish, and the coordinator's link transfers every node but those of a worker in its own process. Starting from boundaries proportional to speed,
 //! each boundary in turn moves to the nearby place with the least T, until none moves.
 
 use std::ops::Range;
@@ -24,6 +24,8 @@ pub(super) struct Candidate {
     pub(super) speed: f64,
     /// Seconds until it is free.
     pub(super) busy: f64,
+    /// Whether its nodes travel. Those of a worker in this process do not.
+    pub(super) remote: bool,
 }
 
 /// The relative change of a speed from which on a plan is made anew. Plans are no more exact than that, and under an
@@ -56,7 +58,9 @@ impl Made {
             && self.workers == workers
             && same(self.node_seconds, node_seconds)
             && self.candidates.iter().zip(candidates).all(|(old, new)| {
-                same(old.speed, new.speed) && same(old.busy * old.speed, new.busy * new.speed)
+                old.remote == new.remote
+                    && same(old.speed, new.speed)
+                    && same(old.busy * old.speed, new.busy * new.speed)
             })
     }
 }
@@ -174,7 +178,7 @@ struct Estimate<'a> {
     candidates: &'a [Candidate],
     node_seconds: f64,
     nodes: Vec<Node>,
-    /// The finishing time and the number of nodes of each range.
+    /// The finishing time of each range, and the number of its nodes that travel.
     parts: Vec<(f64, usize)>,
 }
 
@@ -192,11 +196,13 @@ impl Estimate<'_> {
         if range.is_empty() {
             return (0.0, 0);
         }
+        let c = &self.candidates[i];
         self.nodes.clear();
-        self.tree.cover_into(range.clone(), &mut self.nodes);
+        if c.remote {
+            self.tree.cover_into(range.clone(), &mut self.nodes);
+        }
         let shard = self.tree.shard();
         let samples = (range.end as usize * shard).min(self.tree.samples()) - range.start as usize * shard;
-        let c = &self.candidates[i];
         (c.busy + samples as f64 / c.speed, self.nodes.len())
     }
 
@@ -237,7 +243,8 @@ mod tests {
     /// The plan for workers of these speeds, as text.
     fn golden(leaves: usize, speeds: &[f64], node_seconds: f64) -> String {
         let tree = Tree::new(leaves * 10, 10);
-        let candidates: Vec<Candidate> = speeds.iter().map(|&speed| Candidate { speed, busy: 0.0 }).collect();
+        let candidates: Vec<Candidate> =
+            speeds.iter().map(|&speed| Candidate { speed, busy: 0.0, remote: true }).collect();
         text(&plan(&tree, 0..tree.leaves(), &candidates, node_seconds))
     }
 
@@ -271,11 +278,26 @@ mod tests {
     }
 
     #[test]
+    fn nodes_that_do_not_travel_cost_nothing_to_divide() {
+        let tree = Tree::new(80, 10);
+        let plan_for = |remote: [bool; 2]| {
+            let candidates: Vec<Candidate> = [(3.0, remote[0]), (5.0, remote[1])]
+                .map(|(speed, remote)| Candidate { speed, busy: 0.0, remote })
+                .into();
+            text(&plan(&tree, 0..8, &candidates, 2.0))
+        };
+        // A leaf takes 10 s. 0..3 3..8 is four nodes in 10 s; two of 0..4 4..8 take 40/3 s.
+        assert_eq!(plan_for([true, true]), "0..4 4..8");
+        // The two nodes of 0..3 are free, and 3..8 is two that travel: three seconds faster than 0..4 and one.
+        assert_eq!(plan_for([false, true]), "0..3 3..8");
+    }
+
+    #[test]
     fn a_plan_is_kept_until_its_inputs_change_noticeably() {
         let mut planner = Planner::default();
         let tree = Tree::new(80, 10);
         let of = |speeds: &[f64]| -> Vec<Candidate> {
-            speeds.iter().map(|&speed| Candidate { speed, busy: 0.0 }).collect()
+            speeds.iter().map(|&speed| Candidate { speed, busy: 0.0, remote: true }).collect()
         };
         let ids = |count: u64| -> Vec<WorkerId> { (0..count).map(WorkerId).collect() };
         let first = planner.whole(&tree, &ids(2), &of(&[1.0, 3.0]), 0.1).to_vec();
@@ -292,7 +314,7 @@ mod tests {
     #[test]
     fn busy_workers_get_less() {
         let tree = Tree::new(80, 10);
-        let two = |busy| [Candidate { speed: 1.0, busy }, Candidate { speed: 1.0, busy: 0.0 }];
+        let two = |busy| [busy, 0.0].map(|busy| Candidate { speed: 1.0, busy, remote: true });
         assert_eq!(text(&plan(&tree, 0..8, &two(40.0), 0.0)), "0..2 2..8");
         assert_eq!(text(&plan(&tree, 0..8, &two(1e9), 0.0)), "0..0 0..8");
         assert_eq!(text(&plan(&tree, 3..5, &two(0.0), 0.0)), "3..4 4..5");
@@ -309,7 +331,11 @@ mod tests {
             for count in 1..12 {
                 let tree = Tree::new(leaves * 3 - 1, 3);
                 let candidates: Vec<Candidate> = (0..count)
-                    .map(|_| Candidate { speed: 0.001 + next() * next() * 100.0, busy: next() - 0.5 })
+                    .map(|_| Candidate {
+                        speed: 0.001 + next() * next() * 100.0,
+                        busy: next() - 0.5,
+                        remote: next() > 0.2,
+                    })
                     .map(|c| Candidate { busy: c.busy.max(0.0), ..c })
                     .collect();
                 let ranges = plan(&tree, 0..tree.leaves(), &candidates, next() * 0.1);

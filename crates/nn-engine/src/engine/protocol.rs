@@ -13,7 +13,7 @@ use super::report::{EpochReport, Outcome, StepReport};
 #[derive(Debug)]
 pub enum Values {
     /// Computed by this process: the kernels' own report on NaN and infinity is believed, and the numbers are not
-    /// checked again. [`Action::Recycle`] returns the buffer.
+    /// checked again. [`Action::Recycle`] returns a buffer.
     Own(Vec<f32>),
     /// Received. The engine checks and reduces them in the bytes that arrived.
     Received(Received),
@@ -151,7 +151,7 @@ pub enum Action {
         /// The reason.
         reason: Release,
     },
-    /// The buffer of [`Values::Own`] is free.
+    /// The buffer of [`Values::Own`] is free, or another one of its size.
     Recycle(Vec<f32>),
     /// A step is complete.
     StepDone(StepReport),

@@ -294,9 +294,14 @@ impl Reduction {
         })
     }
 
+    /// A free buffer of a layer's size, with arbitrary contents, if there is one.
+    pub(super) fn spare(&mut self, layer: usize) -> Option<Vec<f32>> {
+        self.pool[layer].pop()
+    }
+
     /// A buffer of a layer's size, with arbitrary contents.
     pub(super) fn take(&mut self, layer: usize) -> Vec<f32> {
-        self.pool[layer].pop().unwrap_or_else(|| vec![0.0; self.sizes[layer]])
+        self.spare(layer).unwrap_or_else(|| vec![0.0; self.sizes[layer]])
     }
 
     /// Takes back a layer's sum that is no longer needed.

@@ -74,10 +74,14 @@ impl Round {
 
     /// The time to transfer one node, measured over this step, which ends now. Whatever exceeds the slowest worker's
     /// computing time was spent on weights in one direction, on gradients in the other, and on everything around them.
-    /// None if no worker has reported its computing time.
-    pub(super) fn transfer(&self, now: Duration) -> Option<Duration> {
+    /// None if no worker has reported its computing time, or none but `own`, whose nodes do not travel.
+    pub(super) fn transfer(&self, now: Duration, own: Option<WorkerId>) -> Option<Duration> {
         let slowest = self.computed.iter().map(|(_, time)| *time).max()?;
-        let nodes = u32::try_from(self.issues.len()).unwrap_or(u32::MAX).max(1);
+        let travelled = self.issues.indexed().filter(|(_, issue)| Some(issue.worker) != own).count();
+        if travelled == 0 && own.is_some() {
+            return None;
+        }
+        let nodes = u32::try_from(travelled).unwrap_or(u32::MAX).max(1);
         Some(now.saturating_sub(self.began).saturating_sub(slowest) / 2 / nodes)
     }
 

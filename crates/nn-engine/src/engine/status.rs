@@ -12,11 +12,11 @@ use super::workers::{Quarantine, Standing, Worker};
 pub enum Waiting {
     /// The run has too few workers.
     ForWorkers {
-        /// Connected workers.
+        /// Connected workers, without [`Cluster::own`](super::Cluster::own).
         have: usize,
         /// Connected workers that could begin at once. A worker that a step left behind has to answer first.
         ready: usize,
-        /// Connected workers that the run needs to continue, at least one of them ready.
+        /// Connected workers, counted as in `have`, that the run needs to continue, at least one of them ready.
         want: usize,
         /// Connections of the workers that have gone since there were enough, the latest first.
         missed: Vec<WorkerId>,
@@ -104,9 +104,15 @@ impl Engine {
         if self.outcome.is_some() {
             return None;
         }
-        if !self.round.begun || self.round.paused.is_some() {
+        let paused = !self.round.begun || self.round.paused.is_some();
+        if paused && self.goes_on_alone() && !self.round.deadlock {
+            // It still computes what a step has done without.
+            let since = self.clock.shown(self.round.paused.unwrap_or(self.round.began));
+            return Some(Waiting::ForNodes { workers: self.cluster.own.into_iter().collect(), since });
+        }
+        if paused {
             return Some(Waiting::ForWorkers {
-                have: self.workers.count(),
+                have: self.elsewhere(),
                 ready: self.workers.ready(),
                 want: self.wanted(),
                 missed: self.workers.missed().collect(),

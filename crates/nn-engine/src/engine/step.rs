@@ -6,7 +6,7 @@ use nn_core::{Node, NodeStats, OuterInputs, StepInputs};
 
 use super::Engine;
 use super::handle::Change;
-use super::ids::{Part, Step};
+use super::ids::{Part, Step, WorkerId};
 use super::protocol::{Action, Contribution, Values};
 use super::reduce::Sum;
 use super::rejection::Rejection;
@@ -94,7 +94,12 @@ impl Engine {
         let constants = self.constants();
         let values = match values {
             Values::Received(received) => Ok(received),
-            Values::Own(buffer) => Err(buffer),
+            Values::Own(buffer) => match part {
+                Part::All => Err(buffer),
+                Part::Layer(layer) => {
+                    return self.count_own_layer((worker, step, node), layer as usize, buffer, actions);
+                }
+            },
         };
         let start = self.part_range(part).map_or(0, |range| range.start);
         let mut result = Ok(());
@@ -124,6 +129,23 @@ impl Engine {
             actions.push(Action::Recycle(own));
         }
         result
+    }
+
+    /// Adds a layer that was computed in this process, where it is: the sum takes the buffer, and gives another one for it.
+    fn count_own_layer(
+        &mut self,
+        (worker, step, node): (WorkerId, Step, Node),
+        layer: usize,
+        buffer: Vec<f32>,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Diverged> {
+        if self.reduction.has_layer(layer, node) {
+            actions.push(Action::Recycle(buffer));
+            return Ok(());
+        }
+        actions.push(Action::Counted { worker, step, node, part: Part::Layer(layer as u32) });
+        actions.extend(self.reduction.spare(layer).map(Action::Recycle));
+        self.add_layer(layer, node, Sum::Buffer(buffer), self.constants(), actions)
     }
 
     /// Adds a node's sum of one layer; once the layer's sum is complete, steps the layer.
@@ -193,7 +215,7 @@ impl Engine {
             loss: stats.loss / stats.samples as f64,
             learning_rate: self.manifest.learning_rate(self.step),
         }));
-        if let Some(transfer) = self.round.transfer(now) {
+        if let Some(transfer) = self.round.transfer(now, self.cluster.own) {
             let known = self.transfer.unwrap_or(transfer);
             self.transfer = Some(known.mul_f64(1.0 - NEWEST) + transfer.mul_f64(NEWEST));
         }

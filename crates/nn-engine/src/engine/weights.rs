@@ -8,6 +8,7 @@
 //! arrive one by one.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -65,7 +66,8 @@ pub(super) enum Inputs {
 /// Parameters and moments after a step.
 #[derive(Debug, Clone)]
 struct State {
-    params: Vec<f32>,
+    /// Shared with a worker in this process while it computes: to write them then means to write a copy.
+    params: Arc<Vec<f32>>,
     stepper: Stepper,
 }
 
@@ -82,7 +84,8 @@ pub(super) struct DoubleBuffer {
 impl DoubleBuffer {
     pub(super) fn new(params: Vec<f32>, stepper: Stepper, pieces: Vec<Range<usize>>) -> Self {
         let ahead = vec![false; pieces.len()];
-        Self { pieces, current: State { params, stepper }, next: None, ahead }
+        let current = State { params: Arc::new(params), stepper };
+        Self { pieces, current, next: None, ahead }
     }
 
     /// The parameters after the last complete step.
@@ -90,8 +93,14 @@ impl DoubleBuffer {
         &self.current.params
     }
 
-    pub(super) fn params_mut(&mut self) -> &mut Vec<f32> {
-        &mut self.current.params
+    /// The parameters after the last complete step, which stay as they are for as long as they are held.
+    pub(super) fn shared_params(&self) -> Arc<Vec<f32>> {
+        self.current.params.clone()
+    }
+
+    /// Replaces the parameters by those of a snapshot.
+    pub(super) fn restore(&mut self, params: Vec<f32>) {
+        self.current.params = Arc::new(params);
     }
 
     /// The moments after the last complete step.
@@ -132,6 +141,7 @@ impl DoubleBuffer {
         let State { params, stepper: Stepper::Gradients(optimizer) } = &mut self.current else {
             return false;
         };
+        let params: &mut Vec<f32> = Arc::make_mut(params);
         let Inputs::Gradients(inputs) = inputs else { return false };
         optimizer.step(compute, params, gradient_sum, inputs);
         true
@@ -142,6 +152,8 @@ impl DoubleBuffer {
     pub(super) fn step_layer(&mut self, compute: &Compute, piece: usize, sum: &Sum, inputs: Inputs) -> bool {
         let State { params, stepper } = &self.current;
         let next = self.next.get_or_insert_with(|| self.current.clone());
+        // Pieces that are stepped already are kept, even if a worker still holds the weights of the step before.
+        let to_params = Arc::make_mut(&mut next.params);
         let finite = match (stepper, &mut next.stepper, inputs) {
             (Stepper::Gradients(optimizer), Stepper::Gradients(to), Inputs::Gradients(inputs)) => {
                 let finite = AtomicBool::new(true);
@@ -152,7 +164,7 @@ impl DoubleBuffer {
                     }
                 };
                 let before = Before { params, optimizer };
-                to.step_layer(compute, piece, before, &mut next.params, &sum, inputs);
+                to.step_layer(compute, piece, before, to_params, &sum, inputs);
                 finite.into_inner()
             }
             (
@@ -164,7 +176,7 @@ impl DoubleBuffer {
                 let sum = |from: usize, out: &mut [f32]| sum.read(from, out);
                 let mut update = Vec::new();
                 let range = self.pieces[piece].clone();
-                let after = AfterOuter { params: &mut next.params, update: &mut update };
+                let after = AfterOuter { params: to_params, update: &mut update };
                 let finite = to.step(compute.isa, range, before, after, &sum, inputs);
                 updates[piece] = update.into();
                 finite

@@ -226,6 +226,11 @@ impl Workers {
         self.all.values().filter(|worker| worker.is_ready()).count()
     }
 
+    /// The number of connected workers other than this one.
+    pub(super) fn count_without(&self, own: Option<WorkerId>) -> usize {
+        self.all.keys().filter(|&&id| Some(id) != own).count()
+    }
+
     /// The number of connected workers.
     pub(super) fn count(&self) -> usize {
         self.all.len()

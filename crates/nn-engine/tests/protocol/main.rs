@@ -4,6 +4,7 @@ mod audits;
 mod deadlines;
 mod layers;
 mod members;
+mod own;
 mod refusals;
 mod script;
 mod snapshots;
