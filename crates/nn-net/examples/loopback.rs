@@ -1,6 +1,7 @@
 //! Measures steps over loopback, with workers in processes of their own:
 //! `cargo run --release -p nn-net --example loopback -- --widths 784-30-10 --batch 10 --workers 2` (and `--activation`,
-//! `--steps`, `--threads` of each worker, `--io-threads` of each async runtime). It prints one JSON object, with times in
+//! `--steps`, `--threads` of each worker, `--own-threads` with which the coordinator computes too, `--io-threads` of each
+//! async runtime). It prints one JSON object, with times in
 //! microseconds, which `benches/compare_ddp.py` reads. With `--tls` both sides show certificates. `--alone` first times the
 //! same steps in this process, and compares the weights.
 #![allow(clippy::print_stdout, clippy::disallowed_methods)] // it reads the clock and prints
@@ -105,6 +106,7 @@ struct Setup {
     workers: usize,
     steps: usize,
     threads: usize,
+    own_threads: usize,
     io_threads: usize,
 }
 
@@ -122,6 +124,7 @@ impl Setup {
             workers: flags.get("workers", "2")?,
             steps: flags.get("steps", "1000")?,
             threads: flags.get("threads", "1")?,
+            own_threads: flags.get("own-threads", "0")?,
             io_threads: flags.get("io-threads", "1")?,
         })
     }
@@ -171,7 +174,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(Engine::new(manifest.clone(), compute, Duration::ZERO))
     };
     let alone = if flags.get("alone", "false")? {
-        let mut alone = engine(setup.threads * setup.workers)?;
+        let mut alone = engine(setup.threads * setup.workers + setup.own_threads)?;
         let mut laps = Laps::new();
         local::run(&mut alone, &data, &mut laps)?;
         Some((laps.summary()[0], params_sha256(alone.params())))
@@ -182,7 +185,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let certs = if flags.get("tls", "false")? { Some(certificates()?) } else { None };
     let cluster = Cluster { min_workers: setup.workers, ..Cluster::default() };
     let engine = engine(1)?.with_cluster(cluster);
-    let coordinator = Coordinator::start(engine, data, Laps::new(), CoordinatorOptions::default())?;
+    let own_worker = match setup.own_threads {
+        0 => None,
+        threads => Some(Compute { isa: Isa::best(), threads: Arc::new(Threads::new(threads)?) }),
+    };
+    let options = CoordinatorOptions { own_worker, ..CoordinatorOptions::default() };
+    let coordinator = Coordinator::start(engine, data, Laps::new(), options)?;
     runtime(setup.io_threads)?.block_on(serve_workers(
         &setup,
         coordinator.handle(),

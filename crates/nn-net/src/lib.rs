@@ -9,6 +9,7 @@
 //! compared with the run's manifest.
 
 mod client;
+mod compute;
 mod data;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -9,3 +9,6 @@ pub const DESCRIPTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nn.v1.bi
 
 /// The version of the protocol.
 pub const PROTOCOL: u32 = 1;
+
+/// The number, in a status, of the worker in the coordinator's own process. Those of connections begin with 1.
+pub const OWN_WORKER: u64 = 0;

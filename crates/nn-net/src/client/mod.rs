@@ -10,7 +10,6 @@
 
 mod address;
 mod cache;
-mod compute;
 mod connector;
 mod dial;
 mod error;
@@ -18,6 +17,7 @@ mod event;
 mod options;
 mod probe;
 mod session;
+mod sink;
 mod status;
 mod weights;
 mod work;

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use nn_core::Dataset;
 use nn_engine::local::Observer;
-use nn_engine::{Engine, Manifest, arithmetic_fingerprint};
+use nn_engine::{Cluster, Engine, Manifest, arithmetic_fingerprint};
 use tokio::sync::{mpsc, watch};
 
 use super::cuts::{CutOff, Cuts};
@@ -15,6 +15,7 @@ use super::driver::{COMMANDS, Command, Driver, Finished};
 use super::error::{ServeError, StartError};
 use super::facts::Facts;
 use super::options::CoordinatorOptions;
+use super::own::{OWN, Own};
 use crate::data::TrainingSet;
 use crate::proto as pb;
 use crate::wire::tensor::Shapes;
@@ -42,7 +43,7 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
     /// here. The observer is called on the engine's thread, as in [`nn_engine::local::run`].
     ///
     /// # Errors
-    /// If the data do not fit the manifest, or the system provides no thread.
+    /// If the data do not fit the manifest, or the system does not provide the threads.
     pub fn start(
         engine: Engine,
         data: Arc<Dataset>,
@@ -51,6 +52,16 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
     ) -> Result<Self, StartError> {
         let manifest = engine.manifest().clone();
         check(&data, &manifest)?;
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let own = match &options.own_worker {
+            None => None,
+            Some(compute) => {
+                let (data, commands) = (data.clone(), commands.downgrade());
+                Some(Own::start(compute.clone(), manifest.clone(), data, commands)?)
+            }
+        };
+        let cluster = Cluster { own: own.is_some().then_some(OWN), ..engine.cluster().clone() };
+        let engine = engine.with_cluster(cluster);
         let facts = Arc::new(Facts {
             manifest_json: serde_json::to_string(&manifest)?,
             manifest_hash: manifest.hash(),
@@ -63,11 +74,10 @@ impl<O: Observer + Send + 'static> Coordinator<O> {
             cuts: Cuts::default(),
             options,
         });
-        let (commands, received) = mpsc::channel(COMMANDS);
         let (status_sender, status) = watch::channel(Arc::default());
         let (over_sender, over) = watch::channel(false);
         let threads = engine.compute().threads.clone();
-        let driver = Driver::new(engine, observer, facts.clone(), status_sender, over_sender);
+        let driver = Driver::new((engine, own), observer, facts.clone(), status_sender, over_sender);
         // In the pool, so that a step's parallel parts start without crossing over from a thread outside.
         let thread = std::thread::Builder::new()
             .name("nn-engine".to_owned())

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::Status;
 
 use super::facts::Facts;
+use super::own::{NAME, OWN, Own};
 use super::peer::{Meter, Peer, reject};
 use super::times::{Stopwatch, Times};
 use crate::proto as pb;
@@ -43,6 +44,8 @@ pub(super) enum Command {
     Tick,
     /// A caller asks for the status: renew it, and say when that is done.
     Tell(oneshot::Sender<()>),
+    /// The thread of the worker in this process has failed, for this reason.
+    OwnFailed(String),
     /// The operator wants the run to end.
     Stop,
 }
@@ -61,6 +64,8 @@ pub struct Finished<O> {
     pub outcome: Outcome,
     /// How the time was spent.
     pub times: Times,
+    /// Why the worker in this process failed, if it did. The run was stopped because of that.
+    pub own_failure: Option<String>,
 }
 
 pub(super) struct Driver<O> {
@@ -68,6 +73,9 @@ pub(super) struct Driver<O> {
     observer: O,
     pub(super) facts: Arc<Facts>,
     pub(super) peers: BTreeMap<WorkerId, (Peer, Meter)>,
+    /// The worker in this process, if there is one.
+    pub(super) own: Option<Own>,
+    own_failure: Option<String>,
     /// The names of all workers that are, or were, connected.
     pub(super) names: BTreeMap<WorkerId, String>,
     /// Weights as messages, for the steps that a worker may still need.
@@ -100,7 +108,7 @@ const ASKED: Duration = Duration::from_millis(10);
 
 impl<O: Observer> Driver<O> {
     pub(super) fn new(
-        engine: Engine,
+        (engine, own): (Engine, Option<Own>),
         mut observer: O,
         facts: Arc<Facts>,
         status: watch::Sender<Arc<pb::RunStatus>>,
@@ -112,7 +120,9 @@ impl<O: Observer> Driver<O> {
             observer,
             facts,
             peers: BTreeMap::new(),
-            names: BTreeMap::new(),
+            names: own.iter().map(|_| (OWN, NAME.to_owned())).collect(),
+            own,
+            own_failure: None,
             encoded: Vec::new(),
             spares: Spares::default(),
             status,
@@ -135,12 +145,17 @@ impl<O: Observer> Driver<O> {
     /// Runs until the run is over, or all senders of commands are gone.
     pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command>) -> Finished<O> {
         let mut actions = Vec::new();
+        if let Some(own) = &self.own {
+            let joined = Event::Joined(own.join());
+            let now = self.observer.now();
+            self.handle(now, joined, &mut actions);
+        }
         let outcome = loop {
-            let command = commands.blocking_recv().unwrap_or(Command::Stop);
-            self.obey(command, &mut actions);
             if let Some(outcome) = self.outcome {
                 break outcome;
             }
+            let command = commands.blocking_recv().unwrap_or(Command::Stop);
+            self.obey(command, &mut actions);
         };
         self.close(outcome);
         let now = self.observer.now();
@@ -149,7 +164,8 @@ impl<O: Observer> Driver<O> {
         while let Some((&worker, _)) = self.peers.first_key_value() {
             self.forget(worker);
         }
-        Finished { engine: self.engine, observer: self.observer, outcome, times: self.watch.total }
+        let Self { engine, observer, watch, own_failure, .. } = self;
+        Finished { engine, observer, outcome, times: watch.total, own_failure }
     }
 
     /// Carries out a command. It must not be called once the run has an outcome.
@@ -163,7 +179,8 @@ impl<O: Observer> Driver<O> {
         let event = match command {
             Command::Connected(peer) => {
                 if self.names.len() == NAMES {
-                    self.names.pop_first();
+                    let oldest = self.names.keys().find(|&&worker| worker != OWN).copied();
+                    oldest.and_then(|oldest| self.names.remove(&oldest));
                 }
                 self.names.insert(peer.worker, peer.name().to_owned());
                 self.peers.insert(peer.worker, (*peer, Meter::default()));
@@ -194,6 +211,11 @@ impl<O: Observer> Driver<O> {
                 }
                 let _ = done.send(());
                 None
+            }
+            Command::OwnFailed(why) => {
+                self.own = None;
+                self.own_failure = Some(why);
+                Some(Event::StopRequested)
             }
             Command::Stop => Some(Event::StopRequested),
         };
@@ -237,11 +259,11 @@ impl<O: Observer> Driver<O> {
                 match action {
                     Action::Assign(first) => {
                         // Consecutive nodes of one worker share a message.
-                        let mut nodes = vec![first.node.into()];
+                        let mut nodes = vec![first.node];
                         while let Some(Action::Assign(next)) = rest
                             .next_if(|a| matches!(a, Action::Assign(a) if Assignment { node: first.node, ..*a } == first))
                         {
-                            nodes.push(next.node.into());
+                            nodes.push(next.node);
                         }
                         self.assign(&first, nodes);
                         assigned = true;
@@ -260,7 +282,12 @@ impl<O: Observer> Driver<O> {
                     }
                     report @ (Action::EpochDone(_) | Action::WriteSnapshot) => reports.push(report),
                     Action::Finish(outcome) => self.outcome = Some(outcome),
-                    // Counts are for logs, and the driver lends no buffers.
+                    Action::Recycle(buffer) => {
+                        if let Some(own) = &self.own {
+                            own.recycle(buffer);
+                        }
+                    }
+                    // Counts are for logs.
                     _ => {}
                 }
             }
@@ -312,19 +339,29 @@ impl<O: Observer> Driver<O> {
         }
     }
 
-    fn assign(&mut self, first: &Assignment, nodes: Vec<pb::Node>) {
-        if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
-            let tree = self.facts.manifest.tree(first.step.0);
-            let samples =
-                |node: &pb::Node| tree.samples_of(Node { level: node.level, index: node.index }).len() as u64;
-            meter.samples += nodes.iter().map(samples).sum::<u64>();
-        }
+    fn assign(&mut self, first: &Assignment, nodes: Vec<Node>) {
         let place = Place { generation: first.generation.0, step: first.step.0, attempt: first.attempt.0 };
+        let tree = self.facts.manifest.tree(place.step);
+        let samples = nodes.iter().map(|&node| tree.samples_of(node).len() as u64).sum::<u64>();
+        if first.worker == OWN {
+            if let Some(own) = &mut self.own {
+                own.meter.samples += samples;
+                own.assign(place, nodes, self.engine.shared_params());
+            }
+            return;
+        }
+        if let Some((_, meter)) = self.peers.get_mut(&first.worker) {
+            meter.samples += samples;
+        }
+        let nodes = nodes.into_iter().map(pb::Node::from).collect();
         let body = Body::Assignment(pb::Assignment { nodes });
         self.push(first.worker, Kind::Assignment { step: place.step }, frame(&place.to_worker(body)));
     }
 
     fn send(&mut self, worker: WorkerId, step: Step, part: Part) {
+        if worker == OWN {
+            return;
+        }
         if let (Part::All, Step(0), Some((peer, _))) = (part, step, self.peers.get(&worker))
             && peer.hello.makes_initial_weights
         {
@@ -343,6 +380,10 @@ impl<O: Observer> Driver<O> {
     }
 
     fn broadcast(&mut self, step: Step, part: Part) {
+        // For nobody there is nothing to encode.
+        if !self.peers.keys().any(|&worker| self.engine.is_synced(worker)) {
+            return;
+        }
         let Some(framed) = self.weights(step, part) else { return };
         for (&worker, (peer, _)) in &self.peers {
             if self.engine.is_synced(worker) {
@@ -385,6 +426,11 @@ impl<O: Observer> Driver<O> {
     fn release(&mut self, worker: WorkerId, reason: &Release) {
         // At the end of the run, `close` tells all workers.
         if matches!(reason, Release::Over(_)) {
+            return;
+        }
+        if worker == OWN {
+            // Two others agree that it computes wrongly: they go on without it.
+            self.own = None;
             return;
         }
         if let Some(peer) = self.forget(worker) {

@@ -4,8 +4,11 @@
 //!   stream ──► session ──┐ bounded             ┌──► outbox ──► stream
 //!   stream ──► session ──┼─────────► driver ───┼──► outbox ──► stream
 //!     …                  │ channel   engine    │      …
-//!   ticker ──────────────┘           observer  └──► status (a watch channel)
-//!        async tasks               one OS thread           async tasks
+//!   ticker ──────────────┤           observer  ├──► status (a watch channel)
+//!        async tasks     │         one OS thread           async tasks
+//!                        │                     │
+//!                        └──── own worker ◄────┘
+//!                       one OS thread, if this machine computes too
 //! ```
 //!
 //! The driver's thread owns all state of the run; async tasks never compute. A session that is ahead of the driver waits,
@@ -20,6 +23,7 @@ mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod hostile;
 mod options;
+mod own;
 mod peer;
 mod probe;
 mod serve;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nn_core::Compute;
+
 use super::door::DoorLimits;
 
 /// How a coordinator treats its workers. The weights do not depend on it.
@@ -13,6 +15,9 @@ pub struct CoordinatorOptions {
     pub grace: Duration,
     /// What a connection may do before it has a worker at work.
     pub limits: DoorLimits,
+    /// The instructions and the threads with which this process computes as a worker of its own run, beside those that
+    /// join; `None` if it only coordinates.
+    pub own_worker: Option<Compute>,
 }
 
 impl Default for CoordinatorOptions {
@@ -21,6 +26,7 @@ impl Default for CoordinatorOptions {
             heartbeat: Duration::from_secs(1),
             grace: Duration::from_secs(5),
             limits: DoorLimits::default(),
+            own_worker: None,
         }
     }
 }

@@ -68,6 +68,14 @@ pub(super) struct Meter {
     pub(super) share: f64,
 }
 
+impl Meter {
+    /// Takes its part of the samples assigned for its share, and begins to count anew.
+    pub(super) fn divide(&mut self, assigned: u64) {
+        self.share = self.samples as f64 / assigned as f64;
+        self.samples = 0;
+    }
+}
+
 /// Tells a worker why it may not participate (any longer), and ends its stream.
 pub(super) fn reject(outbox: &Outbox, generation: u64, reason: pb::RejectReason, message: &str) {
     let place = Place { generation, ..Place::default() };

@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use super::driver::{Command, Driver};
+use super::own::OWN;
 use super::peer::{Meter, Peer};
 use super::probe::Probe;
 use crate::proto as pb;
@@ -103,7 +104,12 @@ impl<O: Observer> Driver<O> {
             let known = status.workers.iter().find(|w| w.id == worker);
             worker_status(worker, peer, *meter, known, now)
         });
-        let workers = workers.collect();
+        let own = self.own.as_ref().map(|own| {
+            let known = status.workers.iter().find(|w| w.id == OWN);
+            // It is there for as long as the process is.
+            pb::WorkerStatus { silent_seconds: 0.0, ..as_known(own.status(), known, now) }
+        });
+        let workers = own.into_iter().chain(workers).collect();
         let (waiting_for, since) = match &status.waiting {
             None => (String::new(), now),
             Some(Waiting::ForWorkers { have, ready, want, missed, since }) => {
@@ -157,15 +163,19 @@ impl<O: Observer> Driver<O> {
     fn rate(&mut self, since: Duration) {
         self.samples_per_second = (self.samples - self.samples_rated) as f64 / since.as_secs_f64();
         self.samples_rated = self.samples;
+        let own = self.own.as_mut().map(|own| &mut own.meter);
         let given: u64 = self.peers.values().map(|(_, meter)| meter.samples).sum();
+        let given = given + own.as_ref().map_or(0, |meter| meter.samples);
+        if let Some(meter) = own.filter(|_| given > 0) {
+            meter.divide(given);
+        }
         for (peer, meter) in self.peers.values_mut() {
             let bytes = peer.outbox.figures().1 + peer.received.load(Ordering::Relaxed);
             meter.per_second = (bytes - meter.bytes) as f64 / since.as_secs_f64();
             meter.bytes = bytes;
             // During a long step nothing is assigned, and the shares stay as they were.
             if given > 0 {
-                meter.share = meter.samples as f64 / given as f64;
-                meter.samples = 0;
+                meter.divide(given);
             }
         }
     }
@@ -199,6 +209,30 @@ fn worker_status(
 ) -> pb::WorkerStatus {
     let (queued, sent) = peer.outbox.figures();
     let received = peer.received.load(Ordering::Relaxed);
+    let status = pb::WorkerStatus {
+        worker: worker.0,
+        name: peer.hello.name.clone(),
+        address: peer.address.clone(),
+        threads: peer.hello.threads as u32,
+        instructions: peer.hello.instructions.clone(),
+        share: meter.share,
+        bytes_sent: sent,
+        bytes_received: received,
+        bytes_per_second: meter.per_second,
+        bytes_queued: queued as u64,
+        build: peer.hello.build.clone(),
+        certificate: peer.certificate.clone(),
+        ..pb::WorkerStatus::default()
+    };
+    as_known(status, known, now)
+}
+
+/// Adds what the engine knows about a worker.
+fn as_known(
+    status: pb::WorkerStatus,
+    known: Option<&nn_engine::WorkerStatus>,
+    now: Duration,
+) -> pb::WorkerStatus {
     let state = match known.map(|w| w.state) {
         None => pb::WorkerState::Loading,
         Some(WorkerState::Joining) => pb::WorkerState::Joining,
@@ -208,22 +242,11 @@ fn worker_status(
         Some(WorkerState::Late) => pb::WorkerState::Late,
     };
     pb::WorkerStatus {
-        worker: worker.0,
-        name: peer.hello.name.clone(),
-        address: peer.address.clone(),
-        threads: peer.hello.threads as u32,
-        instructions: peer.hello.instructions.clone(),
         state: state.into(),
-        share: meter.share,
         samples_per_second: known.and_then(|w| w.samples_per_second),
-        bytes_sent: sent,
-        bytes_received: received,
-        bytes_per_second: meter.per_second,
         silent_seconds: known.map_or(0.0, |w| now.saturating_sub(w.last_heard).as_secs_f64()),
-        bytes_queued: queued as u64,
-        build: peer.hello.build.clone(),
         refused: known.map_or(0, |w| w.rejected),
-        certificate: peer.certificate.clone(),
+        ..status
     }
 }
 

@@ -24,10 +24,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use super::cache::{self, Partial};
-use super::compute::Counters;
 use super::error::{ConnectError, WorkerError};
 use super::event::{RunOver, WorkerEvent, WorkerProgress};
 use super::options::WorkerOptions;
+use crate::compute::Counters;
 use crate::data::DataError;
 use crate::proto as pb;
 use crate::runs::{self, RunsEnd};

@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use nn_core::{Dataset, MismatchError, Node, initial_parameters};
+use nn_core::{Compute, Dataset, MismatchError, Node, initial_parameters};
 use nn_engine::Manifest;
 use tokio::sync::mpsc;
 
 use super::{Session, Stop, Stream};
-use crate::client::compute::{Job, Kernel};
 use crate::client::event::WorkerEvent;
+use crate::client::sink::Sender;
 use crate::client::weights::WeightSets;
+use crate::compute::{Job, Kernel};
 use crate::wire::convert::{FromCoordinator, Place, plain};
-use crate::wire::tensor::Shapes;
+use crate::wire::tensor::{Pool, Shapes};
 
 /// How often progress is reported.
 const PROGRESS: Duration = Duration::from_millis(250);
@@ -97,16 +98,22 @@ impl Session<'_> {
         let (error_sender, errors) = mpsc::channel(1);
         let kernel = Kernel {
             manifest: manifest.clone(),
-            encoding: manifest.contribution_encoding(),
             data,
-            threads: self.options.threads.clone(),
-            isa: self.options.isa,
-            outbox: self.outbox.clone(),
+            compute: Compute { isa: self.options.isa, threads: self.options.threads.clone() },
+            sink: Sender {
+                outbox: self.outbox.clone(),
+                encoding: manifest.contribution_encoding(),
+                pool: Pool::default(),
+            },
             counters: self.counters.clone(),
             latest: Arc::clone(&latest),
         };
         kernel
-            .start(receiver, error_sender)
+            .start(receiver, move |ended| {
+                if let Err(error) = ended {
+                    let _ = error_sender.blocking_send(error);
+                }
+            })
             .map_err(|error| self.violation(format!("cannot start the compute thread: {error}")))?;
         let weights = WeightSets::new(shapes);
         Ok((Work { manifest, weights, assigned: Vec::new(), latest, jobs }, errors))

@@ -125,7 +125,8 @@ impl World {
         let (over_sender, over) = watch::channel(false);
         let (kill, _) = watch::channel(false);
         let now = Arc::new(AtomicU64::new(0));
-        let driver = Driver::new(engine, Clock(now.clone()), facts.clone(), status_sender, over_sender);
+        let driver =
+            Driver::new((engine, None), Clock(now.clone()), facts.clone(), status_sender, over_sender);
         let handle = CoordinatorHandle {
             facts,
             commands,

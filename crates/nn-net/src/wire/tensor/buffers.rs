@@ -55,7 +55,8 @@ impl Pool {
         }
     }
 
-    fn put_back(&self, buffer: Vec<f32>) {
+    /// Takes a buffer for another use.
+    pub(crate) fn put_back(&self, buffer: Vec<f32>) {
         let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if free.len() < KEPT {
             free.push(buffer);
