@@ -111,6 +111,7 @@ fn bad_values_of_flags_are_refused() {
         (&["train", "--fold", "6/5"], "--fold must be one of 2 to 1000 parts"),
         (&["train", "--fold", "2"], "expected a part and the number of parts, such as 2/5"),
         (&["sweep"], "there is nothing to sweep over"),
+        (&["sweep", "--seeds", "2", "--threads", "0"], "--threads must be at least 1 and at most 4096"),
         (&["sweep", "--seeds", "0"], "--seeds must be at least 1"),
         (&["sweep", "--seeds", "2", "--token-file", "t"], "no effect without --listen"),
         (

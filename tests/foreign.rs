@@ -156,7 +156,7 @@ fn stranger(arguments: &str, coord: &str, before: usize, after: usize, suites: &
     let _ = place.nn(&format!("train --quiet --out alone {arguments}")).ok();
     let alone = place.summary("alone");
 
-    let listen = format!("--listen 127.0.0.1:0 --threads 1 --out net {coord} {arguments}");
+    let listen = format!("--listen 127.0.0.1:0 --threads 0 --out net {coord} {arguments}");
     let mut coord = Process::nn(&place, "coord", env!("CARGO_BIN_EXE_nn-coord"), &listen);
     let said = coord.read_to("listening on ").pop().unwrap_or_default();
     let address = said.split([' ', ';']).nth(2).unwrap_or_else(|| panic!("it does not listen: {said:?}"));

@@ -62,10 +62,10 @@ pub enum Command {
     },
 }
 
-/// Train a network with workers on other machines
+/// Train a network together with workers on other machines
 ///
-/// Takes the options of `nn train` and gives the same weights, bit for bit, by dividing every mini-batch among the workers
-/// that have joined. Workers may join, leave and return at any time.
+/// Takes the options of `nn train` and gives the same weights, bit for bit, by dividing every mini-batch among this
+/// machine and the workers that have joined. Workers may join, leave and return at any time.
 #[derive(Debug, Parser)]
 #[command(name = "nn-coord", version, max_term_width = 110)]
 pub struct CoordCli {
@@ -109,8 +109,8 @@ const TRAIN_VARIABLES: &str = "Every option has an environment variable: NN_EPOC
                                --batch-size, and so on. A flag overrides the variable, and both override the file of \
                                --config. An empty variable counts as not set.";
 
-const PLAN_EXAMPLE: &str = "It measures a few steps here and computes the rest, for synchronous training and for rounds: \
-                            bytes, times, what bounds them, and samples a second, which are not accuracy. Example: \
+const PLAN_EXAMPLE: &str = "It measures a few steps here and computes the rest, for synchronous training and for rounds, \
+                            with a coordinator that only coordinates: bytes, times, what bounds them, and samples a second, which are not accuracy. Example: \
                             nn plan --data mnist --hidden 512,256 --workers 4 --link 1gbit. Takes the options of nn \
                             train, and writes nothing.";
 
@@ -154,11 +154,19 @@ fn long(command: clap::Command, key: &str) -> clap::Command {
 }
 
 /// Training options that only the long help of `nn-coord` shows.
-const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rate", "optimizer", "threads"];
+const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rate", "optimizer", "recipe"];
 
 /// The command line of `nn-coord`.
 pub(super) fn coord() -> clap::Command {
-    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), long);
+    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), long).mut_arg("threads", |threads| {
+        threads
+            .help("Threads that compute here; 0: only coordinate [default: all of the machine's]")
+            .long_help(
+                "Threads to compute with, beside the workers that join; 0: only coordinate. They change the time, never \
+                 the result. This machine takes part in its own run like a worker, but nothing has to travel to it \
+                 [default: all of the machine's; with --spawn: 0]",
+            )
+    });
     command.after_long_help(format!("{TRAIN_VARIABLES}\n\n{EXIT_CODES}"))
 }
 

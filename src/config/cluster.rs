@@ -33,17 +33,20 @@ options! {
         "Cluster" {
             /// Address and port to listen on, such as 0.0.0.0:7654
             listen: String = required().takes("ADDR").common();
-            /// Workers needed for a step
+            /// Workers needed, besides this machine
+            ///
+            /// The run begins once so many have joined. A machine that computes itself then goes on whoever leaves; with
+            /// --threads 0, every step needs so many
             min_workers: usize = default(1).within(1..=MAX_WORKERS).common();
             /// Workers to start on this machine
             ///
-            /// For a first try of a cluster
+            /// For a first try of a cluster. The coordinator then only coordinates, unless --threads is given
             spawn: usize = default(0).within(0..=MAX_WORKERS).common();
             /// Delay after which another worker repeats the work of a slow one
             ///
             /// In median absolute deviations beyond the worker's usual time
             patience: f64 = default(Cluster::default().patience).within(Interval::Closed(1.0, 1e6));
-            /// Seconds to wait for workers before the run ends with a checkpoint and exit code 4
+            /// Seconds to wait for needed workers before the run ends with a checkpoint and exit code 4
             wait_timeout: Option<u64> = derived("no limit").takes("SECONDS").within(1..=MAX_SECONDS);
             /// Speed of this machine's link, to say at the start whether the run will be slower than one machine
             link: Option<Link> = derived("1gbit if other machines can join, else nothing is said")
@@ -71,8 +74,11 @@ pub struct CoordArgs {
 pub struct CoordConfig {
     /// The host and the port to listen on.
     pub listen: String,
-    /// Workers that must have joined before a step begins, at least 1.
+    /// Workers from elsewhere that must have joined before the first step begins, and any step if this machine does not
+    /// compute; at least 1.
     pub min_workers: usize,
+    /// Whether this machine computes, too.
+    pub computes: bool,
     /// Workers to start on this machine.
     pub spawn: usize,
     /// Median absolute deviations that a worker may be late, at least 1.
@@ -101,16 +107,19 @@ impl CoordArgs {
         let flags = as_flags(&CoordOptions::lines(&options), &origins);
         let Coord { security, listen, min_workers, spawn, patience, wait_timeout, link, audit } = options;
         let security = security.resolve(&origins)?;
-        Ok(match self.train.check(environment)? {
+        Ok(match self.train.check_of_coordinator(environment)? {
             Asked::Print(text) => {
                 Asked::Print(format!("{text}\n# ---- Of nn-coord only, not for a file ----\n\n{printed}"))
             }
             Asked::Run(mut train) => {
                 train.is_of_coordinator = true;
+                // The workers that it starts itself have this machine's threads already.
+                let computes = train.given_threads.map_or(spawn == 0, |threads| threads > 0);
                 train.program = flags.map(|flags| format!("nn-coord{flags}"));
                 Asked::Run(Box::new(CoordConfig {
                     listen,
                     min_workers,
+                    computes,
                     spawn,
                     patience,
                     wait_timeout: wait_timeout.map(Duration::from_secs),
@@ -284,5 +293,34 @@ impl StatusArgs {
         let security = self.security.resolve(coordinators, &Origins::default())?;
         let coordinator = check_url("--coordinator", &self.coordinator)?;
         Ok(StatusConfig { coordinator, security, json: self.json })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::options::TrainOptions;
+
+    #[test]
+    fn a_coordinator_computes_unless_it_starts_workers_or_is_told_not_to() {
+        for (threads, spawn, computes) in [
+            (None, None, true),
+            (None, Some(2), false),
+            (Some(3), None, true),
+            (Some(3), Some(2), true),
+            (Some(0), None, false),
+        ] {
+            let options =
+                CoordOptions { listen: Some("127.0.0.1:0".into()), spawn, ..CoordOptions::default() };
+            let train = TrainArgs {
+                options: TrainOptions { threads, ..TrainOptions::default() },
+                ..TrainArgs::default()
+            };
+            let asked = CoordArgs { options, train }.check(&Environment::default()).unwrap();
+            let Asked::Run(config) = asked else { panic!("nothing was to be printed") };
+            assert_eq!(config.computes, computes, "{threads:?} {spawn:?}");
+            let wanted = threads.and_then(NonZeroUsize::new).unwrap_or_else(available_threads);
+            assert_eq!(config.train.threads, wanted);
+        }
     }
 }

@@ -302,7 +302,8 @@ options! {
             /// They change the time, never the result
             threads: usize = default(available_threads().get())
                 .takes("T")
-                .within(1..=MAX_THREADS)
+                // A coordinator may leave all computing to others. `TrainArgs::check` refuses 0 elsewhere.
+                .within(0..=MAX_THREADS)
                 .of_machine("all of the machine's")
                 .common();
             /// Evaluate on the validation and test samples every N epochs, and after the last one

@@ -27,7 +27,7 @@ use super::run_file;
 use super::security::{ServerSecurity, ServerSecurityConfig, ServerSecurityOptions};
 use super::settings::validate;
 use super::table::{Options as _, options};
-use super::train::{Asked, TrainArgs, TrainConfig};
+use super::train::{Asked, TrainArgs, TrainConfig, no_threads};
 use crate::failure::Failure;
 
 pub(crate) use plan::Halving;
@@ -174,6 +174,9 @@ impl SweepArgs {
         }
         let (numbered, out) = (out.is_none(), out.unwrap_or_else(|| Path::new("runs").join("sweep")));
         let threads = given.threads.take();
+        if threads == Some(0) {
+            return Err(no_threads(&origins.subject("threads")));
+        }
         let runs = drawn.runs(&given, &origins, (seeds, folds))?;
         if runs.len() == 1 && drawn.is_empty() && seeds.is_none() {
             return Err(Failure::usage("there is nothing to sweep over").help(

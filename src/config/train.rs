@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::choice::{OptimizerName, RecipeName};
-use super::defaults::default_out;
+use super::defaults::{available_threads, default_out};
 use super::design::Design;
 use super::environment::Environment;
 use super::file;
+use super::limits::MAX_THREADS;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::origins::Origin;
 use super::print::print;
@@ -47,17 +48,55 @@ impl TrainArgs {
     /// # Errors
     /// Exit code 2, naming the flag, the variable or the line to blame.
     pub fn check(self, environment: &Environment) -> Result<Asked<TrainConfig>, Failure> {
+        self.check_with(environment, computing)
+    }
+
+    /// [`TrainArgs::check`] for a coordinator, which may compute with no threads.
+    ///
+    /// # Errors
+    /// As there.
+    pub(super) fn check_of_coordinator(
+        self,
+        environment: &Environment,
+    ) -> Result<Asked<TrainConfig>, Failure> {
+        self.check_with(environment, Ok)
+    }
+
+    fn check_with(
+        self,
+        environment: &Environment,
+        finally: impl FnOnce(Settings) -> Result<Settings, Failure>,
+    ) -> Result<Asked<TrainConfig>, Failure> {
         let (source, origins) = environment.complete(self.source, None)?;
         let source = source.check(&origins)?;
         let file = source.config.as_deref().map(file::read).transpose()?;
         let (options, origins) = environment.complete(self.options, file)?;
         let (options, origins) = run_file::complete(options, origins)?;
-        let settings = validate(&options, &origins)?;
+        let settings = finally(validate(&options, &origins)?)?;
         if source.print_config {
             return Ok(Asked::Print(print(&settings)?));
         }
         Ok(Asked::Run(Box::new(settings.into())))
     }
+}
+
+/// Settings for a program that computes itself, and so needs a thread. A coordinator's run that had none may be resumed.
+fn computing(mut settings: Settings) -> Result<Settings, Failure> {
+    let Settings { options, origins, .. } = &mut settings;
+    if options.threads > 0 {
+        return Ok(settings);
+    }
+    match origins.of("threads") {
+        Origin::Run(_) => options.threads = available_threads().get(),
+        _ => return Err(no_threads(&origins.subject("threads"))),
+    }
+    Ok(settings)
+}
+
+/// The refusal of 0 threads.
+pub(super) fn no_threads(subject: &str) -> Failure {
+    Failure::usage(format_args!("{subject} must be at least 1 and at most {MAX_THREADS}, not 0"))
+        .help("the default is all of the machine's; only a coordinator leaves all computing to others")
 }
 
 /// A run, checked: what the work takes.
@@ -70,8 +109,10 @@ pub struct TrainConfig {
     pub format: DataFormat,
     /// Epochs between two evaluations, at least 1.
     pub eval_every: u32,
-    /// Threads to compute with.
+    /// Threads to compute with: all of the machine's, if none are asked for.
     pub threads: NonZeroUsize,
+    /// Threads were asked for by number; 0 for a coordinator that only coordinates. `None` by default.
+    pub given_threads: Option<usize>,
     /// The folder for the files of the run.
     pub out: PathBuf,
     /// Whether `out` is the default, which gets a number if it holds a run.
@@ -90,7 +131,7 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
-    /// Whether workers compute, and this program coordinates.
+    /// Whether this program coordinates workers.
     pub is_of_coordinator: bool,
     /// Whether the run is one of many, whose results are compared.
     pub is_of_sweep: bool,
@@ -124,7 +165,8 @@ impl From<Settings> for TrainConfig {
             resume,
             overwrite,
             numbered: settings.numbered,
-            threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
+            threads: NonZeroUsize::new(threads).unwrap_or_else(available_threads),
+            given_threads: (settings.origins.of("threads") != Origin::Default).then_some(threads),
             eval_every,
             quiet,
             is_of_coordinator: false,

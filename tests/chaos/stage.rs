@@ -150,7 +150,7 @@ impl<'a> Stage<'a> {
     fn start_coordinator(&mut self) {
         let resume = if self.starts == 0 { "" } else { "--resume" };
         let arguments = format!(
-            "--listen {} --threads 1 --out net --min-workers {} {} {} {resume}",
+            "--listen {} --threads 0 --out net --min-workers {} {} {} {resume}",
             self.address,
             self.plan.min_workers,
             verdict::CHECKPOINTS,

@@ -12,6 +12,7 @@ mod common;
 mod data;
 mod law;
 mod limits;
+mod own;
 mod process;
 mod security;
 mod spawn;

@@ -147,7 +147,7 @@ impl Coord {
         Self::of(place, env!("CARGO_BIN_EXE_nn-coord"), &[], listen, arguments)
     }
 
-    /// A coordinator that is any program, in any environment.
+    /// A coordinator that is any program, in any environment. It only coordinates, unless the arguments give it threads.
     #[track_caller]
     pub(crate) fn of(
         place: &Place,
@@ -156,7 +156,8 @@ impl Coord {
         listen: &str,
         arguments: &str,
     ) -> Self {
-        let arguments = format!("--listen {listen} --threads 1 --out net {arguments}");
+        let threads = if arguments.contains("--threads") { "" } else { "--threads 0" };
+        let arguments = format!("--listen {listen} {threads} --out net {arguments}");
         let mut process = Process::start(place, program, environment, &arguments);
         let from = Instant::now();
         let address = loop {

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use nn_engine::{Cluster, Outcome};
+use nn_engine::{Cluster, Compute, Outcome};
+use nn_net::proto::OWN_WORKER;
 use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Token, serve};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -11,6 +12,7 @@ use tokio::runtime::Runtime;
 use super::children::Children;
 use super::security::{self, Doorman};
 use super::{outlook, runtime, stopped, table};
+use crate::commands::threads;
 use crate::commands::train::Job;
 use crate::config::{CoordConfig, ServerSecurityConfig};
 use crate::failure::{Failure, write_stdout};
@@ -44,8 +46,10 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     if !quiet && let Some(warning) = outlook::at_start(config, address, &engine, (&train, &rest.stop)) {
         warn(warning);
     }
-    let coordinator = Coordinator::start(engine, train, watch, CoordinatorOptions::default())
-        .map_err(|error| Failure::failed(&error))?;
+    let own_worker = if config.computes { Some(own_worker(engine.compute())?) } else { None };
+    let options = CoordinatorOptions { own_worker, ..CoordinatorOptions::default() };
+    let coordinator =
+        Coordinator::start(engine, train, watch, options).map_err(|error| Failure::failed(&error))?;
     if !quiet {
         let text = format!(
             "listening on {address}; workers join with:
@@ -74,12 +78,24 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     }
     served?;
     let (mut watch, times) = (finished.observer, finished.times);
-    watch.summarise_cluster(outlook::summary(&times));
+    let own_threads = if config.computes { config.train.threads.get() } else { 0 };
+    watch.summarise_cluster(outlook::summary(&times, own_threads));
     rest.conclude(&config.train, &finished.engine, watch, finished.outcome)?;
+    if let Some(why) = finished.own_failure {
+        return Err(Failure::failed(format_args!("this machine's part of the work failed: {why}")).help(
+            "the run has a checkpoint of its last step: resume it with --resume, or with --threads 0 as well, so that \
+             only workers compute",
+        ));
+    }
     if !quiet && times.steps > 0 {
         write_stdout(format!("{}\n", outlook::at_end(&times, &finished.engine, config.spawn > 0)))?;
     }
     Ok(())
+}
+
+/// What this machine computes with: threads of its own, beside those of the engine, which mostly wait.
+fn own_worker(engine: &Compute) -> Result<Compute, Failure> {
+    Ok(Compute { isa: engine.isa, threads: threads(engine.threads.count())? })
 }
 
 /// A door for the workers that the coordinator starts itself. They have a token for it, but not the credentials that other
@@ -171,6 +187,15 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     address
 }
 
+/// Who trains: so many workers, of which this machine is one if it computes `here`.
+fn training(workers: usize, here: bool) -> String {
+    match (workers, here) {
+        (1, true) => "training on this machine alone".to_owned(),
+        (workers, true) => format!("training on this machine and with {}", counted(workers - 1, "worker")),
+        (workers, false) => format!("training with {}", counted(workers, "worker")),
+    }
+}
+
 /// Shows the workers: a table on a terminal; elsewhere a line whenever the number of workers, or what the run waits for,
 /// changes.
 async fn show(handle: CoordinatorHandle, quiet: bool) {
@@ -195,7 +220,7 @@ async fn show(handle: CoordinatorHandle, quiet: bool) {
             let line = match status.workers.len() {
                 _ if table::is_stalled(&status) => format!("waiting for {}", status.waiting_for),
                 0 => String::new(), // nothing is known yet
-                workers => format!("training with {}", counted(workers, "worker")),
+                workers => training(workers, status.workers.iter().any(|w| w.worker == OWN_WORKER)),
             };
             if line != last && !line.is_empty() {
                 let _ = above(|| write_stdout(format!("{line}\n")));

@@ -8,7 +8,7 @@ use nn_core::Dataset;
 use nn_engine::Engine;
 use nn_net::Times;
 
-use crate::commands::plan::{Bench, link_of, time, warning};
+use crate::commands::plan::{Bench, Network, link_of, time, warning};
 use crate::config::{CoordConfig, LATENCY, Link};
 use crate::signals::StopFlag;
 
@@ -28,19 +28,23 @@ pub(super) fn at_start(
 ) -> Option<String> {
     let here = address.ip().to_canonical().is_loopback() || config.spawn > 0;
     let Link(rate) = config.link.or((!here).then_some(ASSUMED))?;
-    let workers = config.min_workers.max(config.spawn).max(CLUSTER) as u32;
+    let joining = config.min_workers.max(config.spawn);
+    let workers = (joining + usize::from(config.computes)).max(CLUSTER) as u32;
     let compute = engine.compute();
     let bench = Bench { compute, data, log_steps: config.train.log_steps, stop };
     // A run is not refused because its measurement failed; what is wrong with it shows when it begins.
-    let text = warning(engine.manifest(), &bench, link_of(rate, LATENCY, 1.0), workers).ok()??;
+    let network = Network { own_worker: config.computes, ..link_of(rate, LATENCY, 1.0) };
+    let text = warning(engine.manifest(), &bench, network, workers).ok()??;
     let assumed = if config.link.is_none() { " (1gbit is assumed; --link says another)" } else { "" };
     Some(format!("{text}{assumed}"))
 }
 
-/// The cluster's entry in `summary.json`.
-pub(super) fn summary(times: &Times) -> serde_json::Value {
+/// The cluster's entry in `summary.json`. `own_threads` is the number of threads with which this machine computed beside
+/// the workers.
+pub(super) fn summary(times: &Times, own_threads: usize) -> serde_json::Value {
     serde_json::json!({
         "steps": times.steps,
+        "own_threads": own_threads,
         "compute_seconds": times.compute.as_secs_f64(),
         "work_seconds": times.work.as_secs_f64(),
         "wire_seconds": times.wire.as_secs_f64(),

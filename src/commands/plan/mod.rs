@@ -21,7 +21,8 @@ use nn_engine::Manifest;
 use serde_json::{Value, json};
 
 pub(in crate::commands) use self::measure::Bench;
-use self::model::{Network, PAYLOAD};
+pub(in crate::commands) use self::model::Network;
+use self::model::PAYLOAD;
 use self::outlook::{Outlook, Question, counts};
 pub(in crate::commands) use self::text::time;
 use super::style;
@@ -86,7 +87,7 @@ fn network(config: &PlanConfig) -> Result<Network, Failure> {
 /// A link with the same speed in both directions.
 pub(in crate::commands) fn link_of(rate: f64, latency: Duration, worker_speed: f64) -> Network {
     let latency = latency.as_secs_f64();
-    Network { up: rate, down: rate, payload: PAYLOAD, latency, worker_speed }
+    Network { up: rate, down: rate, payload: PAYLOAD, latency, worker_speed, own_worker: false }
 }
 
 fn as_json(outlook: &Outlook, question: &Question, config: &PlanConfig, threads: usize) -> Value {

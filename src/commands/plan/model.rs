@@ -75,6 +75,8 @@ pub(in crate::commands) struct Network {
     pub(in crate::commands) latency: f64,
     /// The speed of a worker, where the measured machine's is 1.
     pub(in crate::commands) worker_speed: f64,
+    /// Whether one of the workers is the coordinator's machine itself: nothing travels to it or from it.
+    pub(in crate::commands) own_worker: bool,
 }
 
 impl Network {
@@ -86,6 +88,11 @@ impl Network {
     /// Seconds of so many bytes from it.
     fn seconds_down(&self, bytes: f64) -> f64 {
         bytes / (self.down * self.payload)
+    }
+
+    /// Those of so many workers to whom something has to travel.
+    fn remote(&self, workers: u32) -> u32 {
+        workers.saturating_sub(u32::from(self.own_worker))
     }
 
     /// The same workers with another link.
@@ -202,7 +209,7 @@ fn turn(pieces: &[Piece], computing: f64, network: &Network, workers: u32) -> Tu
         steps: 1.0,
         samples: 0.0,
         worker_up: 0.0,
-        worker_down: down / f64::from(workers),
+        worker_down: down / f64::from(network.remote(workers).max(1)),
         coordinator_up: up,
         coordinator_down: down,
         seconds: pipeline(pieces, network) + waiting,
@@ -213,8 +220,8 @@ fn turn(pieces: &[Piece], computing: f64, network: &Network, workers: u32) -> Tu
     }
 }
 
-/// The largest share, in samples, and the nodes of all shares, if so many workers divide a tree evenly.
-fn shares(tree: &Tree, workers: u32) -> (usize, u32) {
+/// The largest share, in samples, and the nodes of all shares that travel, if so many workers divide a tree evenly.
+fn shares(tree: &Tree, workers: u32, network: &Network) -> (usize, u32) {
     let leaves = u64::from(tree.leaves());
     let bound = |at: u32| (leaves * u64::from(at)).div_ceil(u64::from(workers)) as u32;
     let (mut largest, mut nodes) = (0, 0);
@@ -222,7 +229,7 @@ fn shares(tree: &Tree, workers: u32) -> (usize, u32) {
         let range = bound(at)..bound(at + 1);
         let samples = |leaf: u32| (leaf as usize * tree.shard()).min(tree.samples());
         largest = largest.max(samples(range.end) - samples(range.start));
-        if !range.is_empty() {
+        if !range.is_empty() && at >= workers - network.remote(workers) {
             nodes += tree.cover(range).len() as u32;
         }
     }
@@ -235,13 +242,14 @@ pub(in crate::commands) fn synchronous(costs: &Costs, tree: &Tree, workers: u32,
     let most = workers.min(tree.leaves());
     let gradient = |active: u32| {
         let (fixed, each) = costs.gradient;
-        (fixed + each * shares(tree, active).0 as f64) / network.worker_speed
+        (fixed + each * shares(tree, active, network).0 as f64) / network.worker_speed
     };
     let mut step = step_of(costs, tree, (workers, most), gradient(most), network);
     for _ in 0..PLANS {
         let active = step.computing_workers;
-        let transfer = (step.seconds - step.computing).max(0.0) / 2.0 / f64::from(shares(tree, active).1);
-        let time = |active: u32| gradient(active) + f64::from(shares(tree, active).1) * transfer;
+        let nodes = |active: u32| f64::from(shares(tree, active, network).1);
+        let transfer = (step.seconds - step.computing).max(0.0) / 2.0 / nodes(active).max(1.0);
+        let time = |active: u32| gradient(active) + nodes(active) * transfer;
         let best = (1..=most).min_by(|&a, &b| time(a).total_cmp(&time(b))).unwrap_or(1);
         if best == active {
             break;
@@ -260,7 +268,7 @@ fn step_of(
     network: &Network,
 ) -> Turn {
     let all: usize = costs.layers.iter().sum();
-    let nodes = f64::from(shares(tree, active).1);
+    let nodes = f64::from(shares(tree, active, network).1);
     let whole = [all];
     let layers = if all <= WHOLE { &whole[..] } else { &costs.layers };
     let mut done = 0;
@@ -270,7 +278,7 @@ fn step_of(
         done += numbers;
         let part = numbers as f64 / all as f64;
         let bytes = Encoding::F32.bytes_for(numbers) as f64;
-        let (up, down) = (nodes * bytes, f64::from(workers) * bytes);
+        let (up, down) = (nodes * bytes, f64::from(network.remote(workers)) * bytes);
         let ready = computing * (FORWARD + (1.0 - FORWARD) * done as f64 / all as f64);
         let summing =
             nodes * numbers as f64 * costs.add + part * costs.optimizer + costs.handling * (up + down);
@@ -280,7 +288,7 @@ fn step_of(
     Turn {
         computing_workers: active,
         samples: tree.samples() as f64,
-        worker_up: step.coordinator_up / f64::from(active),
+        worker_up: step.coordinator_up / f64::from(network.remote(active).max(1)),
         ..step
     }
 }
@@ -308,15 +316,18 @@ pub(in crate::commands) fn rounds(
             let computing = computing(costs, span.steps, side_by_side) / network.worker_speed;
             let piece = |range: &std::ops::Range<usize>| {
                 let numbers = range.len() as f64;
-                let up = f64::from(replicas) * up.bytes_for(range.len()) as f64;
-                let down = f64::from(workers) * down.bytes_for(range.len()) as f64;
+                let travelling = replicas - if network.own_worker { side_by_side } else { 0 };
+                let up = f64::from(travelling) * up.bytes_for(range.len()) as f64;
+                let down = f64::from(network.remote(workers)) * down.bytes_for(range.len()) as f64;
                 let summing = numbers * (f64::from(replicas) * costs.merge + costs.outer);
                 Piece { ready: computing, up, summing: summing + costs.handling * (up + down), down }
             };
             let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
             let turn = turn(&pieces, computing, network, workers);
             let computing_workers = replicas.min(workers);
-            let worker_up = turn.coordinator_up / f64::from(replicas) * f64::from(side_by_side);
+            let of_replica: f64 =
+                manifest.pieces().iter().map(|range| up.bytes_for(range.len()) as f64).sum();
+            let worker_up = of_replica * f64::from(side_by_side);
             let turn = Turn { steps: span.steps as f64, computing_workers, worker_up, ..turn };
             known.push((key, turn));
             turn

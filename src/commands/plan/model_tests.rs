@@ -21,7 +21,7 @@ pub(in super::super) fn free(layers: &[usize], step: f64) -> Costs {
 
 pub(in super::super) fn network(bytes_a_second: f64) -> Network {
     let (up, down) = (bytes_a_second, bytes_a_second);
-    Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0 }
+    Network { up, down, payload: 1.0, latency: 0.0, worker_speed: 1.0, own_worker: false }
 }
 
 fn manifest(widths: &[usize], batch_size: usize, train_samples: usize, rounds: Option<Rounds>) -> Manifest {
@@ -58,6 +58,11 @@ fn a_synchronous_step_by_hand() {
     // With headers around the same bytes.
     let real = Network { payload: 0.8, ..network(1e6) };
     near(synchronous(&costs, &tree, 2, &real).seconds, found.seconds + 4e-3, 1e-9);
+    // If one of the two is the coordinator's machine, one node travels each way.
+    let own = synchronous(&costs, &tree, 2, &Network { own_worker: true, ..network(1e6) });
+    near(own.seconds, 9e-3 + 4e-3 + 1e-3 + 2e-3 + 4e-3 + OVERHEAD, 1e-9);
+    assert_eq!((own.coordinator_up, own.coordinator_down, own.computing_workers), (4000.0, 4000.0, 2));
+    assert_eq!((own.worker_up, own.worker_down), (4000.0, 4000.0));
     // With latency both ways.
     let far = Network { latency: 1e-3, ..network(1e6) };
     near(synchronous(&costs, &tree, 2, &far).seconds, found.seconds + 2e-3, 1e-9);
@@ -92,11 +97,11 @@ fn a_mini_batch_is_not_divided_if_transfers_cost_more() {
     let fast = synchronous(&costs, &tree, 4, &network(125e9));
     assert_eq!(fast.computing_workers, 4);
     // Thirteen leaves for four workers: the largest share has four, and some shares are several nodes.
-    let (largest, nodes) = shares(&Tree::new(13, 1), 4);
+    let (largest, nodes) = shares(&Tree::new(13, 1), 4, &network(1e6));
     assert_eq!(largest, 4);
     assert!(nodes > 4, "{nodes}");
-    assert_eq!(shares(&Tree::new(16, 2), 4), (4, 4));
-    assert_eq!(shares(&Tree::new(3, 1), 8), (1, 3));
+    assert_eq!(shares(&Tree::new(16, 2), 4, &network(1e6)), (4, 4));
+    assert_eq!(shares(&Tree::new(3, 1), 8, &network(1e6)), (1, 3));
 }
 
 #[test]

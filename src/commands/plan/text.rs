@@ -198,7 +198,10 @@ pub(super) fn warning(outlook: &Outlook) -> Option<String> {
     Some(format!(
         "with {} and a link of {} this run will be slower than one machine: about {} a {of}, bound by {}, and {} on \
          this machine alone; `nn plan` with the same options and --link shows what would help",
-        counted(turn.workers as usize, "worker"),
+        match (turn.workers as usize, outlook.network.own_worker) {
+            (workers, true) => format!("this machine, {}", counted(workers - 1, "worker")),
+            (workers, false) => counted(workers, "worker"),
+        },
         Link(outlook.network.up).in_bits(),
         time(turn.seconds),
         match turn.bound() {
