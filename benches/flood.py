@@ -26,7 +26,7 @@ from pathlib import Path
 
 from programs import FOLDER
 
-TRAINING = "--recipe book --hidden 512,256 --activation relu --batch-size 128 --learning-rate 0.001 --epochs 100000 --eval-every 100000 --log-steps 0 --threads 1 --quiet".split()
+TRAINING = "--recipe book --hidden 512,256 --activation relu --batch-size 128 --learning-rate 0.001 --epochs 100000 --eval-every 100000 --log-steps 0 --threads 0 --quiet".split()
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
 LEAD = 1.5  # seconds of a flood before the window, to use up the burst that the coordinator admits
 TICKS = os.sysconf("SC_CLK_TCK")

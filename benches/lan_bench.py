@@ -176,7 +176,7 @@ class Bench:
         return [self.lan.start(f"w{at}", [*command, "--name", f"w{at}"], env=self.environment, stdout=log, stderr=log) for at in range(number)]
 
     def coordinator(self, least, data, flags, out, log):
-        command = self.command("nn-coord", data, [*flags, "--out", out], "--listen", f"{self.lan.address('c')}:7654", "--insecure")
+        command = self.command("nn-coord", data, [*flags, "--out", out], "--listen", f"{self.lan.address('c')}:7654", "--insecure", "--threads", 0)
         return self.lan.start("c", [*command, "--min-workers", least], env=self.environment, stdout=log, stderr=log)
 
     def cluster(self, number, data, flags, limit):

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from programs import FOLDER
 
-TRAINING = "--recipe book --hidden 1000,500 --batch-size 720 --shard-size 30 --eval-every 100000 --threads 1 --quiet --learning-rate 0.01".split()
+TRAINING = "--recipe book --hidden 1000,500 --batch-size 720 --shard-size 30 --eval-every 100000 --threads 0 --quiet --learning-rate 0.01".split()
 ASIDE = 20  # steps to watch after a fault
 
 
