@@ -9,7 +9,7 @@ use std::path::Path;
 
 use common::{Place, linear_csv};
 use nn_core::reference::{self, Hyperparameters};
-use nn_core::{Activation, Cost, Init, Model, Output};
+use nn_core::{Activation, Cost, Init, Model, Output, Regularization};
 use nn_data::{LoadOptions, Silent};
 use nn_engine::params_sha256;
 
@@ -111,6 +111,20 @@ fn the_law_holds_for_optimizers_penalties_and_schedules() {
         "--epochs 3 --schedule step --step-epochs 1 --step-factor 0.5 --warmup-steps 100",
         "--epochs 3 --schedule cosine --warmup-steps 200 --optimizer adam",
         "--epochs 3 --schedule cosine --cosine-floor 0.1 --optimizer nesterov",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
+fn the_law_holds_for_regularization() {
+    let configurations = [
+        "--epochs 3 --dropout 0.3 --hidden 33,31 --activation relu --cost cross-entropy",
+        "--epochs 3 --input-dropout 0.2 --label-smoothing 0.1 --batch-size 37",
+        "--epochs 3 --activation gelu --cost cross-entropy --optimizer adamw --clip-samples 0.5",
+        "--epochs 3 --activation silu --hidden 20,10 --dropout 0.1 --precision bf16 --batch-size 37",
+        "--epochs 3 --activation leaky-relu --cost huber --output linear",
+        "--epochs 2 --activation gelu --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.2 --clip-samples 1 \
+         --rounds 5 --replicas 4 --batch-size 16",
     ];
     holds(&Place::new(), &configurations, &isas());
 }
@@ -222,6 +236,7 @@ fn the_reference_gives_the_weights_of_the_default_run() {
             shard_size: 2,
             learning_rate: 3.0,
             l2: 0.0,
+            regularization: Regularization::default(),
         },
     );
     assert_eq!(params_sha256(&params), DEFAULT_RUN);
@@ -253,6 +268,11 @@ fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
         "--batch-size 11",
         "--learning-rate 2.9999998",
         "--l2 0.001",
+        "--dropout 0.1",
+        "--input-dropout 0.1",
+        "--label-smoothing 0.1",
+        "--clip-samples 0.01",
+        "--activation leaky-relu",
         "--init normal",
         "--hidden 31",
         "--optimizer adam",

@@ -2,8 +2,8 @@
 
 use nn_core::measure::multiply_adds;
 use nn_core::{
-    Compute, Dataset, Features, Isa, Model, Named as _, Optimizer, OptimizerState, Purpose, StepInputs,
-    Targets, Workspace, initial_parameters, permutation,
+    Compute, Dataset, Features, Isa, Model, Named as _, Optimizer, OptimizerState, Purpose, Samples,
+    StepInputs, Targets, Workspace, initial_parameters, permutation,
 };
 use serde_json::json;
 
@@ -96,7 +96,7 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
                 permutation(1, Purpose::Shuffle, epoch, &mut order);
                 (at, epoch) = (0, epoch + 1);
             }
-            let batch = &order[at..at + config.batch_size];
+            let batch = Samples::first(&order[at..at + config.batch_size]);
             at += config.batch_size;
             let stats = workspace
                 .node_gradient(&params, &data, batch, config.shard_size, &mut gradient)

@@ -23,20 +23,22 @@ pub fn default_shard_size(batch_size: usize, precision: Precision) -> usize {
     }
 }
 
-/// He's initialisation for ReLU, N(0, 1/fan_in) otherwise.
+/// He's initialisation for ReLU and its relatives, N(0, 1/fan_in) otherwise.
 pub fn default_init(activation: Activation) -> Init {
     match activation {
-        Activation::Relu => Init::He,
-        Activation::Sigmoid | Activation::Tanh => Init::Scaled,
+        _ if activation.is_rectifier() => Init::He,
+        _ => Init::Scaled,
     }
 }
 
-/// Linear for regression. For classes the book's sigmoid, but softmax for ReLU or tanh with cross-entropy, the usual
+/// Linear for regression. For classes the book's sigmoid, but softmax for other activations with cross-entropy, the usual
 /// combination.
 pub fn default_output(task: Task, activation: Activation, cost: Cost) -> Output {
     match (task, activation, cost) {
         (Task::Regression, _, _) => Output::Linear,
-        (Task::Classification, Activation::Relu | Activation::Tanh, Cost::CrossEntropy) => Output::Softmax,
+        (Task::Classification, activation, Cost::CrossEntropy) if activation != Activation::Sigmoid => {
+            Output::Softmax
+        }
         (Task::Classification, _, _) => Output::Sigmoid,
     }
 }
@@ -46,7 +48,7 @@ pub fn default_output(task: Task, activation: Activation, cost: Cost) -> Output 
 /// - Adam and AdamW set the size of a step themselves: 0.001.
 /// - Sigmoid neurons with the quadratic cost learn slowly where they are saturated, so Nielsen's η is 3.0; with
 ///   cross-entropy that factor is gone and his η is 0.5.
-/// - ReLU and tanh pass the gradient on undamped: 0.1.
+/// - The other activations pass the gradient on undamped: 0.1.
 /// - The error of linear outputs has no bound, so the steps must be small: 0.01.
 /// - Momentum and Nesterov at μ = 0.9 add up ten steps, so their rate is a tenth of SGD's.
 pub fn default_learning_rate(
@@ -60,7 +62,7 @@ pub fn default_learning_rate(
         (Output::Linear, _, _) => (0.01, 0.001),
         (_, Activation::Sigmoid, Cost::Mse) => (3.0, 0.3),
         (_, Activation::Sigmoid, Cost::CrossEntropy) => (0.5, 0.05),
-        (_, Activation::Relu | Activation::Tanh, _) => (0.1, 0.01),
+        _ => (0.1, 0.01),
     };
     match optimizer {
         OptimizerName::Sgd => sgd,
@@ -92,14 +94,14 @@ pub(super) fn shard_size_in_words() -> String {
 /// [`default_init`] in words.
 pub(super) fn init_in_words() -> String {
     let init = |activation| default_init(activation).name();
-    format!("{}; {} for relu", init(Activation::Sigmoid), init(Activation::Relu))
+    format!("{}; {} for relu and its relatives", init(Activation::Sigmoid), init(Activation::Relu))
 }
 
 /// [`default_output`] in words.
 pub(super) fn output_in_words() -> String {
     let output = |task, activation, cost| default_output(task, activation, cost).name();
     format!(
-        "{}; {} for relu or tanh with cross-entropy; {} for regression",
+        "{}; {} with cross-entropy, but for sigmoid; {} for regression",
         output(Task::Classification, Activation::Sigmoid, Cost::Mse),
         output(Task::Classification, Activation::Relu, Cost::CrossEntropy),
         output(Task::Regression, Activation::Sigmoid, Cost::Mse),
@@ -111,7 +113,7 @@ pub(super) fn learning_rate_in_words() -> String {
     use {Activation as A, OptimizerName as N};
     let rate = default_learning_rate;
     format!(
-        "{:?}; cross-entropy {:?}; relu or tanh {:?}; regression {:?}; momentum or nesterov a tenth of these; \
+        "{:?}; cross-entropy {:?}; other than sigmoid {:?}; regression {:?}; momentum or nesterov a tenth of these; \
          adam or adamw {:?}; with --rounds larger, by the replicas",
         rate(N::Sgd, A::Sigmoid, Cost::Mse, Output::Sigmoid),
         rate(N::Sgd, A::Sigmoid, Cost::CrossEntropy, Output::Sigmoid),

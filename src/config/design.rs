@@ -1,7 +1,8 @@
 //! From the options of a network and its recipe to the network and the recipe, for data of a known task.
 
 use nn_core::{
-    CombinationError, Cost, Model, ModelError, Optimizer, Output, Precision, Schedule, ScheduleShape,
+    CombinationError, Cost, Model, ModelError, Optimizer, Output, Precision, Regularization, Schedule,
+    ScheduleShape,
     check_combination,
 };
 use nn_engine::{EarlyStopping, Recipe, Rounds};
@@ -92,7 +93,10 @@ impl Learn {
             seed,
             early_stopping,
             rounds,
+            regularization,
         } = recipe.clone();
+        // Without `..`, as above.
+        let Regularization { input_dropout, dropout, label_smoothing, clip_samples } = regularization;
         let Schedule { shape, warmup_steps } = schedule;
         let mut learn = Self {
             recipe: self.recipe,
@@ -111,6 +115,10 @@ impl Learn {
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
             seed,
+            input_dropout,
+            dropout,
+            label_smoothing,
+            clip_samples,
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
         learn.optimizer = Some(match optimizer {
@@ -191,6 +199,10 @@ impl Learn {
             epsilon,
             weight_decay,
             l2,
+            dropout,
+            input_dropout,
+            label_smoothing,
+            clip_samples,
             schedule,
             warmup_steps,
             step_epochs,
@@ -214,6 +226,13 @@ impl Learn {
         let warmup_steps = warmup_steps.unwrap_or(defaults.warmup_steps);
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
+        if task == Task::Regression && label_smoothing > 0.0 {
+            let subject = origins.subject("label-smoothing");
+            return Err(Failure::usage(format_args!(
+                "{subject} is for classes, but the answers of this data are numbers"
+            ))
+            .help("remove it, or use --task classification if the numbers are labels"));
+        }
         let recipe = Recipe {
             init: init.unwrap_or_else(|| default_init(activation)),
             optimizer: match optimizer {
@@ -247,6 +266,7 @@ impl Learn {
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             rounds,
+            regularization: Regularization { input_dropout, dropout, label_smoothing, clip_samples },
         };
         Ok(Design { hidden, activation, output, cost, precision, recipe })
     }
@@ -284,6 +304,11 @@ fn check_loss(task: Task, output: Output, cost: Cost, origins: &Origins) -> Resu
             "cost",
             "cross-entropy needs probabilities, which --output linear does not give",
             "use --output softmax, or --cost mse",
+        ),
+        CombinationError::HuberNeedsLinear => (
+            "cost",
+            "huber is for linear outputs, as regression has them",
+            "use --output linear, or --cost cross-entropy for classes",
         ),
         CombinationError::RegressionCrossEntropy => (
             "cost",

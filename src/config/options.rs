@@ -225,6 +225,18 @@ options! {
             /// L2 regularisation λ, which adds λ/(2n) Σw² to the loss for n training samples
             l2: f32 = default(Recipe::book().l2).within(Interval::Closed(0.0, 1e9));
         }
+        "Regularisation" {
+            /// Probability that a hidden unit is left out of a training step
+            ///
+            /// Units that stay are scaled up in proportion, and evaluation uses all of them
+            dropout: f32 = default(0.0).within(Interval::FromZeroBelow(1.0));
+            /// Probability that an input is left out
+            input_dropout: f32 = default(0.0).within(Interval::FromZeroBelow(1.0));
+            /// Part of each class label that is spread over all classes
+            label_smoothing: f32 = default(0.0).within(Interval::FromZeroBelow(1.0));
+            /// Largest norm of a single sample's gradient, against outliers; 0 for no limit
+            clip_samples: f32 = default(0.0).within(Interval::Closed(0.0, 1e9));
+        }
         "Schedule" {
             /// Course of the learning rate over the run
             schedule: Option<ScheduleName> =

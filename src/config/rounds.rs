@@ -98,7 +98,7 @@ pub(super) fn replicas_of(learn: &Learn) -> u32 {
 /// The default rate of plain SGD with so many replicas.
 pub(super) fn learning_rate(replicas: u32, activation: Activation, cost: Cost, output: Output) -> f32 {
     let one = match (output, activation, cost) {
-        (Output::Softmax, Activation::Relu | Activation::Tanh, Cost::CrossEntropy) => RATE,
+        (Output::Softmax, activation, Cost::CrossEntropy) if activation != Activation::Sigmoid => RATE,
         _ => default_learning_rate(OptimizerName::Sgd, activation, cost, output),
     };
     one * Rounds::learning_rate_factor(replicas)

@@ -11,7 +11,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use nn_core::measure::{Bench, multiply_adds};
 use nn_core::{
     Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
-    Purpose, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
+    Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
 };
 
 /// One thread's peak, in 10⁹ floating-point operations a second.
@@ -163,7 +163,7 @@ fn steps(c: &mut Criterion) {
                     b.iter_custom(|iterations| {
                         compute.threads.enter(|| {
                             time(iterations, || {
-                                let samples = &order[at..at + batch];
+                                let samples = Samples::first(&order[at..at + batch]);
                                 at = (at + batch) % (order.len() - batch);
                                 let stats = workspace
                                     .node_gradient(&params, &data, samples, shard, &mut gradient)

@@ -32,7 +32,7 @@
 //! let mut gradient = vec![0.0; params.len()];
 //! for step in 0..500 {
 //!     // The gradient of the mini-batch 0, 1, 2, 3 in leaves of two samples: a sum, of which the step takes the mean.
-//!     let stats = workspace.node_gradient(&params, &data, &[0, 1, 2, 3], 2, &mut gradient)?;
+//!     let stats = workspace.node_gradient(&params, &data, Samples::first(&[0, 1, 2, 3]), 2, &mut gradient)?;
 //!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0 };
 //!     optimizer.step(&compute, &mut params, &gradient, inputs);
 //! }
@@ -54,6 +54,7 @@ mod params;
 mod pass;
 mod random;
 pub mod reference;
+mod regularization;
 mod schedule;
 mod spec;
 mod threads;
@@ -75,6 +76,7 @@ pub use optimizer::{Before, OptimizerState, StepInputs};
 pub use outer::{AfterOuter, BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
+pub use regularization::{Regularization, Samples};
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,

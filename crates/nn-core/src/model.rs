@@ -61,6 +61,8 @@ pub enum CombinationError {
         "cross-entropy needs sigmoid or softmax outputs, not linear ones; use --cost mse or --output softmax"
     )]
     LinearCrossEntropy,
+    #[error("the Huber loss needs linear outputs; use --output linear or another --cost")]
+    HuberNeedsLinear,
     #[error("cross-entropy is for classes, but the targets are numbers; use --cost mse")]
     RegressionCrossEntropy,
     #[error("softmax is for classes, but the targets are numbers; use --output linear")]
@@ -76,9 +78,11 @@ pub fn check_combination(task: Option<Task>, output: Output, cost: Cost) -> Resu
     match (output, cost) {
         (_, Cost::CrossEntropy) if regression => Err(CombinationError::RegressionCrossEntropy),
         (Output::Softmax, _) if regression => Err(CombinationError::RegressionSoftmax),
+        (Output::Sigmoid | Output::Softmax, Cost::Huber) => Err(CombinationError::HuberNeedsLinear),
         (Output::Linear, Cost::CrossEntropy) => Err(CombinationError::LinearCrossEntropy),
         (Output::Sigmoid | Output::Softmax, Cost::CrossEntropy)
-        | (Output::Sigmoid | Output::Softmax | Output::Linear, Cost::Mse) => Ok(()),
+        | (Output::Sigmoid | Output::Softmax | Output::Linear, Cost::Mse)
+        | (Output::Linear, Cost::Huber) => Ok(()),
     }
 }
 

@@ -7,6 +7,8 @@ use crate::kernel::{
 };
 use crate::model::Model;
 use crate::params::LayerLayout;
+use crate::random::{Purpose, epoch_key, sample_key};
+use crate::regularization::{Regularization, Samples, drop_rule};
 use crate::spec::Precision;
 
 /// A thread's working memory for a pass.
@@ -34,7 +36,7 @@ pub(crate) enum Pass {
 pub(crate) struct Batch<'a> {
     pub(crate) params: &'a [f32],
     pub(crate) data: &'a Dataset,
-    pub(crate) samples: &'a [u32],
+    pub(crate) samples: Samples<'a>,
     pub(crate) pass: Pass,
 }
 
@@ -64,8 +66,12 @@ pub(crate) struct Net<'a> {
     pub(crate) stride: usize,
     /// The first lane of deltas in a panel.
     pub(crate) deltas: usize,
+    /// The first lane of slopes in a panel, if they are kept: σ' of each hidden layer, times the dropout's factor.
+    pub(crate) slopes: Option<usize>,
     /// The weights as tiles, if products are computed on them.
     pub(crate) tiles: Option<&'a WeightTiles>,
+    /// What is done to samples in all passes but [`Pass::Forward`], and its seed.
+    pub(crate) regularization: (&'a Regularization, u64),
 }
 
 impl Net<'_> {
@@ -76,18 +82,25 @@ impl Net<'_> {
             return self.backward(batch.params, layer, arena, &mut memory.scratch);
         }
         self.gather(batch, arena);
-        self.forward(batch.params, arena, &mut memory.scratch);
+        self.forward(batch, arena, &mut memory.scratch);
         self.output(batch, arena, losses, correct, &mut memory.targets);
         if batch.pass == Pass::ForwardAndBackward {
             for l in (1..self.geometry.len()).rev() {
                 self.backward(batch.params, l, arena, &mut memory.scratch);
             }
+            if self.regularization.0.clip_samples > 0.0 {
+                self.clip_samples(arena);
+            }
         }
     }
 
     /// Computes the activations of the hidden layers, and z of the output layer without its bias.
-    fn forward(&self, params: &[f32], arena: &mut [Lane], scratch: &mut Scratch) {
+    fn forward(&self, batch: &Batch<'_>, arena: &mut [Lane], scratch: &mut Scratch) {
         let last = self.geometry.len() - 1;
+        let params = batch.params;
+        let (activation, precision) = (self.model.activation(), self.model.precision());
+        let slopes = self.slopes.filter(|_| batch.pass != Pass::Forward);
+        let dropout = Some(self.regularization.0.dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
         for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
             let forward = Product {
                 stride: self.stride,
@@ -102,18 +115,61 @@ impl Net<'_> {
                 tiles: self.tiles.map(|tiles| tiles.of(l, 0)),
             };
             product(self.isa, &forward, arena, scratch);
-            if l < last {
-                let biases = &params[layer.biases.clone()];
-                for panel in arena.chunks_exact_mut(self.stride) {
-                    let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
-                    vector::activate(
-                        self.isa,
-                        self.model.activation(),
-                        self.model.precision(),
-                        lanes,
-                        biases,
-                    );
+            if l == last {
+                break;
+            }
+            let biases = &params[layer.biases.clone()];
+            for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
+                let (panel, deltas) = panel.split_at_mut(self.deltas);
+                let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
+                let Some(slopes) = slopes else {
+                    vector::activate(self.isa, activation, precision, lanes, biases);
+                    continue;
+                };
+                let at = self.slopes_of(slopes, l) - self.deltas;
+                let slopes = &mut deltas[at..at + layer.outputs];
+                vector::activate_with_slopes(self.isa, activation, precision, lanes, slopes, biases);
+                if let Some(p) = dropout {
+                    let first = self.layers[..=l].iter().map(|layer| layer.inputs).sum::<usize>();
+                    self.drop_units(p, Samples { indices: samples, ..batch.samples }, first, lanes, Some(slopes));
                 }
+            }
+        }
+    }
+
+    /// The first lane of a hidden layer's slopes, of which `slopes` is that of all.
+    fn slopes_of(&self, slopes: usize, layer: usize) -> usize {
+        slopes + self.geometry[layer].output_lanes - self.geometry[0].output_lanes
+    }
+
+    /// Leaves out units of up to 16 samples with probability `p`; `first` is the number of the first unit.
+    fn drop_units(
+        &self,
+        p: f32,
+        samples: Samples<'_>,
+        first: usize,
+        lanes: &mut [Lane],
+        slopes: Option<&mut [Lane]>,
+    ) {
+        let epoch = epoch_key(self.regularization.1, Purpose::Dropout, samples.epoch);
+        let mut keys = [[0; 16]; 2];
+        for (i, &sample) in samples.indices.iter().enumerate() {
+            let key = sample_key(epoch, sample);
+            (keys[0][i], keys[1][i]) = (key as u32, (key >> 32) as u32);
+        }
+        let (threshold, factor) = drop_rule(p);
+        let drop = vector::Drop { keys: &keys, first: first as u32, threshold, factor };
+        vector::drop_units(self.isa, drop, self.model.precision(), lanes, slopes);
+    }
+
+    /// Scales down the deltas of samples whose gradients are too large: all of a sample's gradient is linear in them.
+    fn clip_samples(&self, arena: &mut [Lane]) {
+        for panel in arena.chunks_exact_mut(self.stride) {
+            let norms = squared_gradient_norms(self.isa, self.geometry, panel);
+            let factors = Lane(norms.map(|norm| self.regularization.0.clip_factor(norm.sqrt())));
+            for layer in self.geometry {
+                let deltas = &mut panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
+                vector::scale_samples(self.isa, self.model.precision(), deltas, factors);
             }
         }
     }
@@ -134,12 +190,19 @@ impl Net<'_> {
             tiles: self.tiles.map(|tiles| tiles.of(l, 1)),
         };
         product(self.isa, &backward, arena, scratch);
+        let (activation, precision) = (self.model.activation(), self.model.precision());
         for panel in arena.chunks_exact_mut(self.stride) {
+            if let Some(slopes) = self.slopes {
+                let (deltas, slopes) = panel.split_at_mut(slopes);
+                let at = self.slopes_of(0, l - 1);
+                let deltas = &mut deltas[below.delta_lanes..below.delta_lanes + below.outputs];
+                vector::scale(self.isa, precision, deltas, &slopes[at..at + below.outputs]);
+                continue;
+            }
             let (activations, deltas) = panel.split_at_mut(self.deltas);
             let at = below.delta_lanes - self.deltas;
             let deltas = &mut deltas[at..at + below.outputs];
             let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
-            let (activation, precision) = (self.model.activation(), self.model.precision());
             vector::hidden_delta(self.isa, activation, precision, deltas, activations);
         }
     }
@@ -148,10 +211,13 @@ impl Net<'_> {
     fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
         let width = self.model.input_width();
         let source = gather_source(batch.data);
-        for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16)) {
+        let dropout = Some(self.regularization.0.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
+        for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
             let lanes = &mut panel[..width.next_multiple_of(16)];
             gather_panel(self.isa, source, width, samples, lanes);
-            if self.model.precision() == Precision::Bf16 {
+            if let Some(p) = dropout {
+                self.drop_units(p, Samples { indices: samples, ..batch.samples }, 0, &mut lanes[..width], None);
+            } else if self.model.precision() == Precision::Bf16 {
                 bf16::round(self.isa, lanes);
             }
         }
@@ -168,9 +234,13 @@ impl Net<'_> {
     ) {
         let last = self.geometry.len() - 1;
         let (layer, place) = (&self.layers[last], &self.geometry[last]);
-        let panels = arena.chunks_exact_mut(self.stride).zip(batch.samples.chunks(16));
+        let regularization = match batch.pass {
+            Pass::Forward => &Regularization::default(),
+            _ => self.regularization.0,
+        };
+        let panels = arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16));
         for ((panel, samples), (losses, correct)) in panels.zip(losses.iter_mut().zip(correct)) {
-            fill_targets(batch.data.targets(), samples, targets);
+            fill_targets(batch.data.targets(), samples, regularization, targets);
             let (activations, deltas) = panel.split_at_mut(self.deltas);
             let lanes = &mut activations[place.output_lanes..place.output_lanes + layer.outputs];
             let at = place.delta_lanes - self.deltas;
@@ -211,13 +281,36 @@ fn weigh(weights: &[f32], samples: &[u32], losses: &mut [f64; 16], deltas: Optio
     }
 }
 
-/// Writes the targets of up to 16 samples to `lanes`, one lane an output: one-hot for classes.
-fn fill_targets(targets: &Targets, samples: &[u32], lanes: &mut [Lane]) {
-    lanes.fill(Lane::ZERO);
-    for (i, &sample) in samples.iter().enumerate() {
-        match targets {
-            Targets::Classes { labels, .. } => lanes[labels[sample as usize] as usize].0[i] = 1.0,
-            Targets::Values { data, width } => {
+/// The square of the norm of each sample's own gradient, without these gradients: ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow
+/// 2015).
+pub(crate) fn squared_gradient_norms(isa: Isa, geometry: &[LayerGeometry], panel: &[Lane]) -> [f64; 16] {
+    let mut total = [0.0; 16];
+    for layer in geometry {
+        let (mut a, mut d) = ([0.0; 16], [0.0; 16]);
+        let inputs = &panel[layer.input_lanes..layer.input_lanes + layer.inputs];
+        let deltas = &panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
+        vector::squared_norms(isa, inputs, &mut a);
+        vector::squared_norms(isa, deltas, &mut d);
+        for i in 0..16 {
+            total[i] += d[i] * (a[i] + 1.0);
+        }
+    }
+    total
+}
+
+/// Writes the targets of up to 16 samples to `lanes`, one lane an output: one-hot for classes, unless they are smoothed.
+fn fill_targets(targets: &Targets, samples: &[u32], regularization: &Regularization, lanes: &mut [Lane]) {
+    match targets {
+        Targets::Classes { labels, classes } => {
+            let [own, other] = regularization.class_targets(*classes);
+            lanes.fill(Lane([other; 16]));
+            for (i, &sample) in samples.iter().enumerate() {
+                lanes[labels[sample as usize] as usize].0[i] = own;
+            }
+        }
+        Targets::Values { data, width } => {
+            lanes.fill(Lane::ZERO);
+            for (i, &sample) in samples.iter().enumerate() {
                 for (lane, &y) in lanes.iter_mut().zip(&data[sample as usize * width..]) {
                     lane.0[i] = y;
                 }

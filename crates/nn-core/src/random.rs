@@ -22,6 +22,8 @@ pub enum Purpose {
     Split = 3,
     /// The rounding of a replica's difference to four bits.
     Rounding = 4,
+    /// The units that dropout leaves out, by epoch and sample.
+    Dropout = 5,
     /// The values of options that a sweep draws: the run takes the place of the epoch, the option that of the position.
     Sweep = 16,
 }
@@ -45,6 +47,16 @@ pub fn rounding_keys(seed: u64, round: u64, replica: u32) -> [u32; 2] {
     rng.set_word_pos(2 * u128::from(replica));
     let word = rng.next_u64();
     [word as u32, (word >> 32) as u32]
+}
+
+/// 32 well-mixed bits for an index under two keys.
+#[inline(always)]
+pub(crate) fn mixed(keys: [u32; 2], index: u32) -> u32 {
+    // Two multiplications with shifts in between mix 32 bits well (Wellons' search for such functions, 2018).
+    let x = index.wrapping_add(keys[0]);
+    let x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
+    let x = (x ^ x >> 15).wrapping_add(keys[1]).wrapping_mul(0x846c_a68b);
+    x ^ x >> 16
 }
 
 /// Writes a permutation of `0..order.len()` to `order`: the samples of `epoch` in the order of training. It is a

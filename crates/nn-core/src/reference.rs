@@ -13,7 +13,8 @@ use crate::kernel::bf16::{BLOCK, round_to_bf16};
 use crate::math;
 use crate::model::Model;
 use crate::params::layout;
-use crate::random::{Purpose, initial_parameters, permutation};
+use crate::random::{Purpose, epoch_key, initial_parameters, mixed, permutation, sample_key};
+use crate::regularization::{Regularization, Samples};
 use crate::spec::{Activation, Cost, Init, Output, Precision};
 
 /// Trains a network by stochastic gradient descent, and returns its parameters.
@@ -24,7 +25,9 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
     for epoch in 0..hyper.epochs {
         permutation(hyper.seed, Purpose::Shuffle, u64::from(epoch), &mut order);
         for mini_batch in order.chunks(hyper.batch_size) {
-            let (sum, _loss) = batch_gradient(model, &params, data, mini_batch, hyper.shard_size);
+            let samples = Samples { indices: mini_batch, epoch: u64::from(epoch) };
+            let way = (&hyper.regularization, hyper.seed);
+            let (sum, _loss) = batch_gradient(model, &params, data, samples, hyper.shard_size, way);
             let mean = 1.0 / mini_batch.len() as f32;
             let l2 = hyper.l2 / data.len() as f32;
             for layer in layout(model) {
@@ -58,9 +61,12 @@ pub struct Hyperparameters {
     pub learning_rate: f32,
     /// λ of the L2 penalty λ/(2n) Σw², n being the number of training samples.
     pub l2: f32,
+    /// What training does to single samples.
+    pub regularization: Regularization,
 }
 
-/// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree.
+/// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree. `way` is the regularization, and its
+/// seed.
 ///
 /// The samples are cut into leaves of `shard`. A node's left child holds as many leaves as the largest power of two
 /// below the node's own number of leaves, and its right child the rest.
@@ -72,33 +78,39 @@ pub fn batch_gradient(
     model: &Model,
     params: &[f32],
     data: &Dataset,
-    samples: &[u32],
+    samples: Samples<'_>,
     shard: usize,
+    way: (&Regularization, u64),
 ) -> (Vec<f32>, f64) {
-    let leaves = samples.len().div_ceil(shard);
+    let leaves = samples.indices.len().div_ceil(shard);
     if leaves == 1 {
-        return leaf_gradient(model, params, data, samples);
+        return leaf_gradient(model, params, data, samples, way);
     }
-    let (left, right) = samples.split_at(leaves.next_power_of_two() / 2 * shard);
-    let (left, left_loss) = batch_gradient(model, params, data, left, shard);
-    let (right, right_loss) = batch_gradient(model, params, data, right, shard);
+    let (left, right) = samples.indices.split_at(leaves.next_power_of_two() / 2 * shard);
+    let half = |indices| batch_gradient(model, params, data, Samples { indices, ..samples }, shard, way);
+    let (left, left_loss) = half(left);
+    let (right, right_loss) = half(right);
     (add(left, &right), left_loss + right_loss)
 }
 
 /// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ, accumulated sample by sample, in panels as
 /// in [`dot`].
 #[must_use]
-pub fn leaf_gradient(model: &Model, params: &[f32], data: &Dataset, samples: &[u32]) -> (Vec<f32>, f64) {
+pub fn leaf_gradient(
+    model: &Model,
+    params: &[f32],
+    data: &Dataset,
+    samples: Samples<'_>,
+    way: (&Regularization, u64),
+) -> (Vec<f32>, f64) {
     let layers = layout(model);
     let mut loss = 0.0;
     let (size, sums) = panels(model.precision());
-    let panels = samples.chunks(size).map(|panel| {
+    let panels = samples.indices.chunks(size).map(|panel| {
         let mut gradients = vec![vec![0.0; params.len()]; sums];
         for (k, &s) in panel.iter().enumerate() {
             let gradient = &mut gradients[k % sums];
-            let (input, target) = sample(data, s as usize);
-            let weight = data.weights().map_or(1.0, |weights| weights[s as usize]);
-            let trace = weighted(model, params, &input, &target, weight);
+            let trace = train_on(model, params, data, (s, samples.epoch), way);
             for (layer, (a, delta)) in layers.iter().zip(trace.activations.iter().zip(&trace.deltas)) {
                 for j in 0..layer.outputs {
                     for i in 0..layer.inputs {
@@ -136,31 +148,86 @@ pub struct Trace {
 /// Runs one sample forward and backward (Nielsen's equations BP1 and BP2).
 #[must_use]
 pub fn backpropagate(model: &Model, params: &[f32], input: &[f32], target: &[f32]) -> Trace {
-    weighted(model, params, input, target, 1.0)
+    weighted(model, params, input, target, 1.0, &vec![None; model.layers()])
+}
+
+/// [`backpropagate`] as training does it: for a sample of some weight, in an epoch, with regularization and its seed.
+fn train_on(
+    model: &Model,
+    params: &[f32],
+    data: &Dataset,
+    (index, epoch): (u32, u64),
+    (regularization, seed): (&Regularization, u64),
+) -> Trace {
+    let (input, target) = sample(data, index as usize);
+    let weight = data.weights().map_or(1.0, |weights| weights[index as usize]);
+    let target = match data.targets() {
+        Targets::Classes { classes, .. } if regularization.label_smoothing > 0.0 => {
+            let [own, other] = regularization.class_targets(*classes);
+            target.iter().map(|&y| if y == 1.0 { own } else { other }).collect()
+        }
+        _ => target,
+    };
+
+    // Dropout: the inputs and the hidden units have numbers, each with its own random bits.
+    let key = sample_key(epoch_key(seed, Purpose::Dropout, epoch), index);
+    let mut unit = 0;
+    let mut masks = Vec::new();
+    for l in 0..model.layers() {
+        let p = if l == 0 { regularization.input_dropout } else { regularization.dropout };
+        let keep = |unit| f64::from(mixed([key as u32, (key >> 32) as u32], unit) >> 8) / f64::from(1 << 24) >= f64::from(p);
+        let mask = (0..model.widths()[l] as u32).map(|i| if keep(unit + i) { 1.0 / (1.0 - p) } else { 0.0 });
+        masks.push((p > 0.0).then(|| mask.collect()));
+        unit += model.widths()[l] as u32;
+    }
+
+    let mut trace = weighted(model, params, &input, &target, weight, &masks);
+    if regularization.clip_samples > 0.0 {
+        // ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1): the gradient of a weight is δa, that of a bias δ.
+        let square = |x: &[f32]| x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        let layers = trace.deltas.iter().zip(&trace.activations);
+        let norm = layers.map(|(delta, a)| square(delta) * (square(a) + 1.0)).sum::<f64>().sqrt();
+        let factor = regularization.clip_factor(norm);
+        let all = trace.deltas.iter_mut().flatten();
+        all.for_each(|delta| *delta = round(model.precision(), *delta * factor));
+    }
+    trace
 }
 
 /// [`backpropagate`] for a sample that weighs more or less than 1: its loss and δᴸ are multiplied by the weight, and with δᴸ
-/// its whole gradient.
-fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight: f32) -> Trace {
+/// its whole gradient. `masks` has the factors of inputs and hidden units, layer by layer, where there is dropout.
+fn weighted(
+    model: &Model,
+    params: &[f32],
+    input: &[f32],
+    target: &[f32],
+    weight: f32,
+    masks: &[Option<Vec<f32>>],
+) -> Trace {
     let layers = layout(model);
     let last = layers.len() - 1;
-    let precision = model.precision();
+    let (precision, activation) = (model.precision(), model.activation());
     let mut weights = params.to_vec();
     for layer in &layers {
         weights[layer.weights.clone()].iter_mut().for_each(|w| *w = round(precision, *w));
     }
+    let mask = |l: usize, unit: usize| masks[l].as_ref().map_or(1.0, |mask| mask[unit]);
 
     // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ).
-    let mut activations: Vec<Vec<f32>> = vec![input.iter().map(|&x| round(precision, x)).collect()];
+    let mut activations: Vec<Vec<f32>> =
+        vec![input.iter().enumerate().map(|(i, &x)| round(precision, x * mask(0, i))).collect()];
+    let mut slopes: Vec<Vec<f32>> = Vec::new();
     let mut z: Vec<f32> = Vec::new();
     for (l, layer) in layers.iter().enumerate() {
         let (weights, biases) = (layer.weights_of(&weights), layer.biases_of(params));
         z = (0..layer.outputs).map(|j| dot(precision, weights.row(j), &activations[l]) + biases[j]).collect();
-        activations.push(if l < last {
-            z.iter().map(|&z| round(precision, activate(model.activation(), z))).collect()
-        } else {
-            output(model, &z)
-        });
+        if l == last {
+            activations.push(output(model, &z));
+            break;
+        }
+        let a: Vec<f32> = z.iter().map(|&z| round(precision, activate(activation, z))).collect();
+        slopes.push((0..layer.outputs).map(|j| slope(activation, z[j], a[j]) * mask(l + 1, j)).collect());
+        activations.push((0..layer.outputs).map(|j| round(precision, a[j] * mask(l + 1, j))).collect());
     }
     let loss = loss(model, &z, &activations[last + 1], target) * f64::from(weight);
 
@@ -171,10 +238,7 @@ fn weighted(model: &Model, params: &[f32], input: &[f32], target: &[f32], weight
     for (l, layer) in layers.iter().enumerate().skip(1).rev() {
         let weights = layer.weights_of(&weights);
         let delta = (0..layer.inputs)
-            .map(|i| {
-                let sum = dot(precision, weights.column(i), &deltas[0]);
-                round(precision, times_derivative(model.activation(), sum, activations[l][i]))
-            })
+            .map(|i| round(precision, dot(precision, weights.column(i), &deltas[0]) * slopes[l - 1][i]))
             .collect();
         deltas.insert(0, delta);
     }
@@ -239,16 +303,30 @@ fn activate(activation: Activation, z: f32) -> f32 {
         Activation::Relu if z < 0.0 => 0.0,
         Activation::Relu => z, // NaN too
         Activation::Tanh => math::tanh(z),
+        Activation::LeakyRelu if z < 0.0 => Activation::LEAK * z,
+        Activation::LeakyRelu => z,
+        Activation::Gelu => z * math::normal(z).0,
+        Activation::Silu => z * math::sigmoid(z),
     }
 }
 
-/// d · σ'(z), from a = σ(z): see [`Activation`] for the rule.
-fn times_derivative(activation: Activation, d: f32, a: f32) -> f32 {
+/// σ'(z), from z or from the rounded a = σ(z): see [`Activation`] for the rule.
+fn slope(activation: Activation, z: f32, a: f32) -> f32 {
     match activation {
-        Activation::Sigmoid => d * (a * (1.0 - a)),
-        Activation::Relu if a > 0.0 => d,
+        Activation::Sigmoid => a * (1.0 - a),
+        Activation::Relu if a > 0.0 => 1.0,
         Activation::Relu => 0.0,
-        Activation::Tanh => d * (1.0 - a * a),
+        Activation::Tanh => 1.0 - a * a,
+        Activation::LeakyRelu if a > 0.0 => 1.0,
+        Activation::LeakyRelu => Activation::LEAK,
+        Activation::Gelu => {
+            let (distribution, density) = math::normal(z);
+            z.mul_add(density, distribution)
+        }
+        Activation::Silu => {
+            let s = math::sigmoid(z);
+            (z * s).mul_add(1.0 - s, s)
+        }
     }
 }
 
@@ -269,6 +347,7 @@ fn output_delta(model: &Model, a: &[f32], y: &[f32]) -> Vec<f32> {
     let pairs = || a.iter().zip(y);
     match (model.cost(), model.output()) {
         (Cost::CrossEntropy, _) | (Cost::Mse, Output::Linear) => pairs().map(|(a, y)| a - y).collect(),
+        (Cost::Huber, _) => pairs().map(|(a, y)| (a - y).clamp(-1.0, 1.0)).collect(),
         (Cost::Mse, Output::Sigmoid) => pairs().map(|(a, y)| (a - y) * (a * (1.0 - a))).collect(),
         (Cost::Mse, Output::Softmax) => {
             let dot = pairs().fold(0.0_f32, |dot, (a, y)| (a - y).mul_add(*a, dot));
@@ -282,6 +361,7 @@ fn output_delta(model: &Model, a: &[f32], y: &[f32]) -> Vec<f32> {
 fn loss(model: &Model, z: &[f32], a: &[f32], y: &[f32]) -> f64 {
     match (model.cost(), model.output()) {
         (Cost::Mse, _) => 0.5 * a.iter().zip(y).map(|(a, y)| f64::from(a - y).powi(2)).sum::<f64>(),
+        (Cost::Huber, _) => a.iter().zip(y).map(|(a, y)| huber(f64::from(a - y))).sum(),
         (Cost::CrossEntropy, Output::Softmax) => {
             let (shifted, _, sum) = softmax_parts(z);
             let chosen = y.iter().zip(shifted).fold(0.0_f32, |c, (y, z)| y.mul_add(z, c));
@@ -296,6 +376,11 @@ fn loss(model: &Model, z: &[f32], a: &[f32], y: &[f32]) -> f64 {
             })
             .sum(),
     }
+}
+
+/// e²/2, and the line that goes on from there beyond 1 and −1.
+fn huber(e: f64) -> f64 {
+    if e.abs() > 1.0 { e.abs() - 0.5 } else { 0.5 * (e * e) }
 }
 
 /// z − max z, its exponential, and the sum of the exponentials.

@@ -17,21 +17,17 @@ pub fn exact_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::E
 
 /// The activation function σ of the hidden layers.
 ///
-/// **The rule for σ'.** The forward pass overwrites the weighted input z with a = σ(z), so the backward pass computes
-/// σ'(z) from a alone: a(1 − a) for the sigmoid, 1 − a² for tanh, 1 or 0 for ReLU. An activation fits only if its
-/// derivative is a function of its value, as that of leaky ReLU, ELU and softsign is.
+/// **The rule for σ'.** The forward pass overwrites the weighted input z with a = σ(z). Where σ' is a function of a (sigmoid, tanh,
+/// ReLU, leaky ReLU), the backward pass computes it from a. Otherwise (GELU, SiLU) the forward pass keeps σ'(z) as well, in a
+/// second run of lanes for each hidden layer: the *slopes*. So it does with dropout, whose masks are a part of the slope.
 ///
-/// To add one that fits:
+/// To add one:
 /// 1. its function in [`math`](crate::math), if it needs more than arithmetic, with its error bound and pinned bits;
 /// 2. a variant here, with its name;
-/// 3. value and derivative in `kernel/vector.rs` (`activate_body`, `hidden_delta_body`), and once more, one number at a
-///    time, in `reference.rs` (`activate`, `times_derivative`); `tests/exact.rs` holds them together bit for bit;
+/// 3. value and derivative in `kernel/vector.rs`, and once more, one number at a time, in `reference.rs` (`activate`, `slope`);
+///    `tests/exact.rs` holds them together bit for bit;
 /// 4. its PyTorch counterpart in `tests/golden/make_golden.py`, and its formula in `tests/gradients.rs`;
 /// 5. a case in nn-engine's `arithmetic_fingerprint`, whose pinned value changes with it.
-///
-/// One whose derivative needs z (GELU, SiLU) must keep z as well: give every hidden layer a second run of lanes in
-/// `Workspace::with_panels`, let `activate` write z there, and pass those lanes to `hidden_delta` beside a. In the
-/// reference, add z to `Trace`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activation {
@@ -41,9 +37,45 @@ pub enum Activation {
     Relu,
     /// The hyperbolic tangent.
     Tanh,
+    /// z, or [`LEAK`](Self::LEAK)·z below 0 (Maas, Hannun and Ng 2013).
+    LeakyRelu,
+    /// z·Φ(z), Φ being the distribution function of the normal distribution (Hendrycks and Gimpel 2016).
+    Gelu,
+    /// z / (1 + e⁻ᶻ), also called swish (Elfwing, Uchibe and Doya 2018).
+    Silu,
 }
 
-names!(Activation { Sigmoid = "sigmoid", Relu = "relu", Tanh = "tanh" });
+impl Activation {
+    /// The slope of leaky ReLU below 0.
+    pub const LEAK: f32 = 0.01;
+
+    /// Whether σ'(z) is a function of σ(z). If not, a workspace for gradients keeps the slopes.
+    #[must_use]
+    pub fn has_slope_of_value(self) -> bool {
+        match self {
+            Self::Sigmoid | Self::Relu | Self::Tanh | Self::LeakyRelu => true,
+            Self::Gelu | Self::Silu => false,
+        }
+    }
+
+    /// Whether it passes positive inputs on, more or less as they are.
+    #[must_use]
+    pub fn is_rectifier(self) -> bool {
+        match self {
+            Self::Relu | Self::LeakyRelu | Self::Gelu | Self::Silu => true,
+            Self::Sigmoid | Self::Tanh => false,
+        }
+    }
+}
+
+names!(Activation {
+    Sigmoid = "sigmoid",
+    Relu = "relu",
+    Tanh = "tanh",
+    LeakyRelu = "leaky-relu",
+    Gelu = "gelu",
+    Silu = "silu",
+});
 
 /// The precision of the operands of the three matrix products of a step: weights, activations and deltas. Sums, biases,
 /// functions, costs, gradients, moments and the weights that the optimizer changes are `f32` in both.
@@ -91,9 +123,12 @@ pub enum Cost {
     /// With sigmoid outputs C = −1/n Σ Σⱼ [yⱼ ln aⱼ + (1 − yⱼ) ln(1 − aⱼ)] (Nielsen, equation 63); with softmax
     /// outputs C = −1/n Σ ln a_y.
     CrossEntropy,
+    /// C = 1/n Σ Σⱼ h(aⱼ − yⱼ) with h(e) = e²/2 for |e| ≤ 1 and |e| − ½ beyond (Huber 1964), for linear outputs: an outlier pulls no
+    /// harder than an error of 1.
+    Huber,
 }
 
-names!(Cost { Mse = "mse", CrossEntropy = "cross-entropy" });
+names!(Cost { Mse = "mse", CrossEntropy = "cross-entropy", Huber = "huber" });
 
 /// What a network learns from its targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

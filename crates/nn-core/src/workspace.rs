@@ -23,13 +23,13 @@ use thiserror::Error;
 
 use crate::dataset::Dataset;
 use crate::kernel::{
-    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, vector,
-    zeroed_lanes,
+    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, zeroed_lanes,
 };
 
 use crate::model::Model;
 use crate::params::{LayerLayout, layout};
-use crate::pass::{Batch, Net, Pass, PassMemory, Share, gather_source};
+use crate::pass::{Batch, Net, Pass, PassMemory, Share, gather_source, squared_gradient_norms};
+use crate::regularization::{Regularization, Samples};
 use crate::spec::Precision;
 use crate::threads::Threads;
 use crate::tree::tree_sum;
@@ -82,10 +82,14 @@ pub struct Workspace {
     geometry: Vec<LayerGeometry>,
     isa: Isa,
     threads: Arc<Threads>,
-    /// Lanes of one panel: the input, each layer's activations, each layer's deltas.
+    /// Lanes of one panel: the input, each layer's activations, each layer's deltas, and perhaps each hidden layer's slopes.
     stride: usize,
     /// The first lane of deltas in a panel.
     deltas: usize,
+    /// The first lane of slopes in a panel, if they are kept.
+    slopes: Option<usize>,
+    /// What is done to samples in training, and its seed.
+    regularization: (Regularization, u64),
     /// The panels, of sixteen samples each.
     arena: Vec<Lane>,
     losses: Vec<[f64; 16]>,
@@ -102,7 +106,23 @@ impl Workspace {
     /// Memory for nodes of up to `samples` samples.
     #[must_use]
     pub fn new(model: &Model, samples: usize, threads: Arc<Threads>, isa: Isa) -> Self {
-        let mut workspace = Self::with_panels(model, samples.div_ceil(16).max(1), threads, isa);
+        Self::regularized(model, (Regularization::default(), 0), samples, threads, isa)
+    }
+
+    /// Memory for nodes of up to `samples` samples, which are trained on with some regularization and the seed of what is random
+    /// about it.
+    #[must_use]
+    pub fn regularized(
+        model: &Model,
+        regularization: (Regularization, u64),
+        samples: usize,
+        threads: Arc<Threads>,
+        isa: Isa,
+    ) -> Self {
+        let keeps_slopes = !model.activation().has_slope_of_value() || regularization.0.dropout > 0.0;
+        let panels = samples.div_ceil(16).max(1);
+        let mut workspace = Self::with_panels(model, panels, threads, isa, keeps_slopes);
+        workspace.regularization = regularization;
         let panels = workspace.losses.len();
         workspace.scratch = (0..workspace.threads.count()).map(|_| Scratch::new(panels)).collect();
         workspace
@@ -111,10 +131,16 @@ impl Workspace {
     /// Memory only for [`Workspace::evaluate`] and [`Workspace::outputs`].
     #[must_use]
     pub fn for_evaluation(model: &Model, threads: Arc<Threads>, isa: Isa) -> Self {
-        Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa)
+        Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa, false)
     }
 
-    fn with_panels(model: &Model, panels: usize, threads: Arc<Threads>, isa: Isa) -> Self {
+    fn with_panels(
+        model: &Model,
+        panels: usize,
+        threads: Arc<Threads>,
+        isa: Isa,
+        keeps_slopes: bool,
+    ) -> Self {
         let layers = layout(model);
         let padded: Vec<usize> = model.widths().iter().map(|w| w.next_multiple_of(16)).collect();
         let activations: Vec<usize> = offsets(&padded, 0).collect();
@@ -133,8 +159,12 @@ impl Workspace {
                 biases: layer.biases.start,
             })
             .collect();
+        let after_deltas = deltas + padded[1..].iter().sum::<usize>();
+        let slopes = keeps_slopes.then_some(after_deltas);
+        let hidden = &padded[1..padded.len() - 1];
+        let lanes = after_deltas + if keeps_slopes { hidden.iter().sum() } else { 0 };
         // An odd number of lanes: with a multiple of 64, all panels would compete for the same cache sets.
-        let stride = (deltas + padded[1..].iter().sum::<usize>()) | 1;
+        let stride = lanes | 1;
         let pass_memory = (0..threads.count())
             .map(|_| PassMemory { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0) })
             .collect();
@@ -146,6 +176,8 @@ impl Workspace {
             threads,
             stride,
             deltas,
+            slopes,
+            regularization: (Regularization::default(), 0),
             arena: zeroed_lanes(stride * panels),
             losses: vec![[0.0; 16]; panels],
             correct: vec![[false; 16]; panels],
@@ -161,8 +193,7 @@ impl Workspace {
         &self.model
     }
 
-    /// Computes the gradient of one node of the tree: the sum over `samples` (indices into `data`, in the order of the
-    /// mini-batch, cut into leaves of `shard`), along the canonical tree, written to `out` in the order of the
+    /// Computes the gradient of one node of the tree: the sum over `samples` (cut into leaves of `shard`), along the canonical tree, written to `out` in the order of the
     /// parameters. It is a sum; the optimizer step turns the root's sum into the mean.
     ///
     /// # Errors
@@ -175,27 +206,28 @@ impl Workspace {
         &mut self,
         params: &[f32],
         data: &Dataset,
-        samples: &[u32],
+        samples: Samples<'_>,
         shard: usize,
         out: &mut [f32],
     ) -> Result<NodeStats, MismatchError> {
         self.check(params, data)?;
         assert!(out.len() == params.len() && !self.scratch.is_empty());
-        self.pack(params, samples.len(), 1);
+        let count = samples.indices.len();
+        self.pack(params, count, 1);
         self.pass(&Batch { params, data, samples, pass: Pass::ForwardAndBackward });
         let task = NodeGradient {
             layers: &self.geometry,
             arena: &self.arena,
             stride: self.stride,
-            samples: samples.len(),
+            samples: count,
             shard,
             precision: self.model.precision(),
-            origin: Some((gather_source(data), samples)),
+            origin: self.trains_on_inputs_as_they_are().then(|| (gather_source(data), samples.indices)),
         };
-        let workers = self.worth(2 * self.model.parameters() * samples.len());
+        let workers = self.worth(2 * self.model.parameters() * count);
         let memory = (&mut self.scratch[..workers], &mut self.tiles.1);
         let finite = node_gradient(self.isa, &self.threads, &task, memory, out);
-        Ok(self.stats(samples.len(), shard, finite))
+        Ok(self.stats(count, shard, finite))
     }
 
     /// [`Workspace::node_gradient`] in pieces: the forward pass now, and then one layer after another, from the last
@@ -211,15 +243,23 @@ impl Workspace {
         &'a mut self,
         params: &'a [f32],
         data: &'a Dataset,
-        samples: &'a [u32],
+        samples: Samples<'a>,
         shard: usize,
     ) -> Result<LayerGradients<'a>, MismatchError> {
         self.check(params, data)?;
         assert!(shard > 0 && !self.scratch.is_empty());
-        self.pack(params, samples.len(), 1);
-        self.pass(&Batch { params, data, samples, pass: Pass::ForwardToDeltas });
+        self.pack(params, samples.indices.len(), 1);
+        // The norm of a sample's gradient is known only with the deltas of all layers.
+        let has_deltas = self.regularization.0.clip_samples > 0.0;
+        let pass = if has_deltas { Pass::ForwardAndBackward } else { Pass::ForwardToDeltas };
+        self.pass(&Batch { params, data, samples, pass });
         let left = self.geometry.len();
-        Ok(LayerGradients { workspace: self, params, data, samples, shard, left, finite: true })
+        Ok(LayerGradients { workspace: self, params, data, samples, shard, left, has_deltas, finite: true })
+    }
+
+    /// Whether the first layer's inputs in training are those of the data.
+    fn trains_on_inputs_as_they_are(&self) -> bool {
+        self.regularization.0.input_dropout == 0.0
     }
 
     /// The statistics of a node of so many samples, once they have been through the network.
@@ -238,17 +278,7 @@ impl Workspace {
     pub fn sample_gradient_norms(&self, norms: &mut [f64]) {
         assert!(norms.len() <= self.losses.len() * 16);
         for (norms, panel) in norms.chunks_mut(16).zip(self.arena.chunks_exact(self.stride)) {
-            let mut total = [0.0; 16];
-            for layer in &self.geometry {
-                let (mut a, mut d) = ([0.0; 16], [0.0; 16]);
-                let inputs = &panel[layer.input_lanes..layer.input_lanes + layer.inputs];
-                let deltas = &panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
-                vector::squared_norms(self.isa, inputs, &mut a);
-                vector::squared_norms(self.isa, deltas, &mut d);
-                for i in 0..16 {
-                    total[i] += d[i] * (a[i] + 1.0);
-                }
-            }
+            let total = squared_gradient_norms(self.isa, &self.geometry, panel);
             for (norm, total) in norms.iter_mut().zip(total) {
                 *norm = total.sqrt();
             }
@@ -338,7 +368,7 @@ impl Workspace {
         let mut alive: Vec<Vec<bool>> =
             self.geometry[..hidden].iter().map(|layer| vec![false; layer.outputs]).collect();
         for samples in samples.chunks(self.losses.len() * 16) {
-            self.pass(&Batch { params, data, samples, pass: Pass::Forward });
+            self.pass(&Batch { params, data, samples: Samples::first(samples), pass: Pass::Forward });
             for (samples, panel) in samples.chunks(16).zip(self.arena.chunks_exact(self.stride)) {
                 for (layer, alive) in self.geometry[..hidden].iter().zip(&mut alive) {
                     for (unit, alive) in panel[layer.output_lanes..].iter().zip(alive) {
@@ -394,7 +424,7 @@ impl Workspace {
             let end = samples.end.min(start + self.losses.len() * 16);
             ids.clear();
             ids.extend(start as u32..end as u32);
-            self.pass(&Batch { params, data, samples: &ids, pass: Pass::Forward });
+            self.pass(&Batch { params, data, samples: Samples::first(&ids), pass: Pass::Forward });
             done(self, start..end);
             start = end;
         }
@@ -426,9 +456,10 @@ impl Workspace {
 
     /// Runs the network over a batch, with the panels shared among the threads.
     fn pass(&mut self, batch: &Batch<'_>) {
-        let panels = batch.samples.len().div_ceil(16);
+        let samples = batch.samples.indices.len();
+        let panels = samples.div_ceil(16);
         assert!(panels > 0 && panels <= self.losses.len(), "the workspace has room for the samples");
-        let workers = self.worth(2 * self.model.parameters() * batch.samples.len()).min(panels);
+        let workers = self.worth(2 * self.model.parameters() * samples).min(panels);
         // Whole pairs of panels, if there are enough: the kernels are fastest with two at a time.
         let mut group = panels.div_ceil(workers);
         if panels >= 2 * workers {
@@ -441,6 +472,8 @@ impl Workspace {
             isa: self.isa,
             stride: self.stride,
             deltas: self.deltas,
+            slopes: self.slopes,
+            regularization: (&self.regularization.0, self.regularization.1),
             tiles: self.on_tiles().then_some(&self.tiles.0),
         };
         self.threads.shares(
@@ -451,7 +484,7 @@ impl Workspace {
             &mut self.pass_memory,
             |g, arena, losses, correct, memory| {
                 let first = g * group * 16;
-                let samples = &batch.samples[first..batch.samples.len().min(first + group * 16)];
+                let samples = batch.samples.part(first..samples.min(first + group * 16));
                 net.panels(&Batch { samples, ..*batch }, Share { arena, losses, correct, memory });
             },
         );
@@ -464,8 +497,10 @@ pub struct LayerGradients<'a> {
     workspace: &'a mut Workspace,
     params: &'a [f32],
     data: &'a Dataset,
-    samples: &'a [u32],
+    samples: Samples<'a>,
     shard: usize,
+    /// Whether the deltas of all layers are computed.
+    has_deltas: bool,
     /// The number of layers, counted from the first, whose gradients are still to be computed. The deltas of the last
     /// of them are ready.
     left: usize,
@@ -488,7 +523,7 @@ impl LayerGradients<'_> {
         assert!(self.left > 0, "there is a layer left");
         let layer = self.left - 1;
         let w = &mut *self.workspace;
-        if self.left < w.geometry.len() {
+        if self.left < w.geometry.len() && !self.has_deltas {
             let pass = Pass::Below(self.left);
             w.pass(&Batch { params: self.params, data: self.data, samples: self.samples, pass });
         }
@@ -499,12 +534,13 @@ impl LayerGradients<'_> {
             layers: &[LayerGeometry { weights: 0, biases: weights, ..place }],
             arena: &w.arena,
             stride: w.stride,
-            samples: self.samples.len(),
+            samples: self.samples.indices.len(),
             shard: self.shard,
             precision: w.model.precision(),
-            origin: (layer == 0).then(|| (gather_source(self.data), self.samples)),
+            origin: (layer == 0 && w.trains_on_inputs_as_they_are())
+                .then(|| (gather_source(self.data), self.samples.indices)),
         };
-        let workers = w.worth(2 * out.len() * self.samples.len());
+        let workers = w.worth(2 * out.len() * self.samples.indices.len());
         let memory = (&mut w.scratch[..workers], &mut w.tiles.1);
         let finite = node_gradient(w.isa, &w.threads, &task, memory, out);
         self.left = layer;
@@ -515,7 +551,7 @@ impl LayerGradients<'_> {
     /// The statistics of the node; `finite` covers the layers computed so far.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
-        self.workspace.stats(self.samples.len(), self.shard, self.finite)
+        self.workspace.stats(self.samples.indices.len(), self.shard, self.finite)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nn_core::{
     Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
-    StepInputs, Targets, Threads, Workspace, initial_parameters,
+    Samples, StepInputs, Targets, Threads, Workspace, initial_parameters,
 };
 
 struct Counting;
@@ -57,6 +57,7 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
     )
     .unwrap();
     let batch: Vec<u32> = (0..samples as u32).rev().collect();
+    let samples = Samples::first(&batch);
     for count in [1, 2] {
         for optimizer in optimizers {
             let compute = Compute { isa, threads: Arc::new(Threads::new(count).unwrap()) };
@@ -66,7 +67,7 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
             let mut state = OptimizerState::new(optimizer, &model);
             let mut run = |steps| {
                 for step in 0..steps {
-                    let stats = workspace.node_gradient(&params, &data, &batch, 12, &mut gradient).unwrap();
+                    let stats = workspace.node_gradient(&params, &data, samples, 12, &mut gradient).unwrap();
                     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 1e-3, l2: 0.0 };
                     state.step(&compute, &mut params, &gradient, inputs);
                 }

@@ -5,32 +5,55 @@ mod common;
 
 use common::{cases, compute, dataset, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Init, Isa, Model, Output, Precision, Workspace, initial_parameters, reference,
-    round_to_bf16,
+    Activation, Cost, Dataset, Init, Isa, Model, Output, Precision, Regularization, Samples, Workspace,
+    initial_parameters, reference, round_to_bf16,
 };
 use proptest::prelude::*;
 
-/// Compares every precision, instruction set and number of threads with the reference, for one mini-batch.
+/// Compares every precision, instruction set and number of threads with the reference, for one mini-batch, as it is and with
+/// regularization.
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
+    let none = Regularization::default();
+    // The norms of these gradients are around 1, so that some are clipped.
+    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 1.0 };
+    let some = [
+        all,
+        Regularization { dropout: 0.3, ..none },
+        Regularization { input_dropout: 0.1, ..none },
+        Regularization { clip_samples: 0.5, label_smoothing: 0.3, ..none },
+    ];
     for precision in [Precision::F32, Precision::Bf16] {
-        check_one(&model.clone().with_precision(precision), data, batch, shard, thread_counts);
+        let model = model.clone().with_precision(precision);
+        for regularization in [none, some[(batch.len() + shard) % some.len()]] {
+            check_one(&model, regularization, data, batch, shard, thread_counts);
+        }
     }
 }
 
-fn check_one(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
+fn check_one(
+    model: &Model,
+    regularization: Regularization,
+    data: &Dataset,
+    batch: &[u32],
+    shard: usize,
+    thread_counts: &[usize],
+) {
     let params = initial_parameters(model, Init::Scaled, 11);
-    let (want, want_loss) = reference::batch_gradient(model, &params, data, batch, shard);
+    let samples = Samples { indices: batch, epoch: 3 };
+    let (want, want_loss) =
+        reference::batch_gradient(model, &params, data, samples, shard, (&regularization, 5));
     for isa in Isa::available() {
         for &count in thread_counts {
-            let mut workspace = workspace(model, batch.len(), count, isa);
+            let threads = compute(isa, count).threads;
+            let mut workspace = Workspace::regularized(model, (regularization, 5), batch.len(), threads, isa);
             let mut got = vec![f32::NAN; params.len()];
-            let stats = workspace.node_gradient(&params, data, batch, shard, &mut got).unwrap();
+            let stats = workspace.node_gradient(&params, data, samples, shard, &mut got).unwrap();
             let differ = got.iter().zip(&want).position(|(g, w)| g.to_bits() != w.to_bits());
             let at = differ.map(|i| (i, got[i], want[i]));
             assert_eq!(
                 at,
                 None,
-                "{} with {count} threads, {model:?}, {} samples, shard {shard}",
+                "{} with {count} threads, {model:?}, {regularization:?}, {} samples, shard {shard}",
                 isa.name(),
                 batch.len()
             );
@@ -38,7 +61,7 @@ fn check_one(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_
             assert!(stats.finite);
             assert_eq!(stats.samples, batch.len());
 
-            let mut by_layer = workspace.node_gradient_by_layer(&params, data, batch, shard).unwrap();
+            let mut by_layer = workspace.node_gradient_by_layer(&params, data, samples, shard).unwrap();
             let layers = nn_core::layout(model);
             for l in (0..layers.len()).rev() {
                 assert_eq!(by_layer.next_layer(), Some(l));
@@ -121,7 +144,7 @@ fn bf16_operands_that_are_too_large_are_reported() {
             let mut params = initial_parameters(&model, Init::He, 2);
             params[7] = large;
             let mut out = vec![0.0; params.len()];
-            let stats = workspace.node_gradient(&params, &data, &batch, 3, &mut out).unwrap();
+            let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), 3, &mut out).unwrap();
             assert_eq!(stats.finite, finite, "{} with {large}", isa.name());
         }
     }
@@ -147,7 +170,7 @@ fn a_node_of_the_tree_is_the_same_wherever_it_is_computed() {
     let mut workspace = workspace(&model, batch.len(), 1, Isa::best());
     let mut node = |samples: &[u32]| {
         let mut out = vec![0.0; params.len()];
-        workspace.node_gradient(&params, &data, samples, 4, &mut out).unwrap();
+        workspace.node_gradient(&params, &data, Samples::first(samples), 4, &mut out).unwrap();
         out
     };
     let whole = node(&batch);
@@ -193,7 +216,7 @@ fn nan_and_infinity_are_reported() {
                 // 1e38 in one weight overflows only in the layers after it.
                 params[(at + 25) % 180] = bad;
                 let mut out = vec![0.0; params.len()];
-                let stats = workspace.node_gradient(&params, &data, &batch, 3, &mut out).unwrap();
+                let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), 3, &mut out).unwrap();
                 let truth = stats.loss.is_finite() && out.iter().all(|g| g.is_finite());
                 assert_eq!(stats.finite, truth, "{} with {bad} at {at}", isa.name());
                 assert!(bad == 1e38 || !stats.finite);

@@ -10,8 +10,8 @@ mod common;
 
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision, Schedule,
-    StepInputs, Targets, layout, rate_multiplier, reference,
+    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision,
+    Regularization, Samples, Schedule, StepInputs, Targets, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -169,7 +169,7 @@ fn gradients_and_norms_are_pytorchs() {
             for shard in [n, 2, 1] {
                 let what = format!("{} on {}, shard {shard}", case.name, isa.name());
                 let mut sum = vec![f32::NAN; params.len()];
-                let stats = workspace.node_gradient(&params, &data, &batch, shard, &mut sum).unwrap();
+                let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), shard, &mut sum).unwrap();
                 assert!(stats.finite, "{what}");
                 assert_close(&format!("{what}: loss"), &[stats.loss / n as f64], &[case.mean_loss], FORWARD);
 
@@ -256,15 +256,16 @@ fn bf16_has_the_bits_that_exact_fractions_give() {
     let data =
         Dataset::new(Features::F32(floats(&golden.inputs)), model.input_width(), targets, None).unwrap();
     let (params, batch) = (floats(&golden.parameters), (0..data.len() as u32).collect::<Vec<_>>());
+    let samples = Samples::first(&batch);
     let found = |gradient: &[f32], name: &str| {
         let differ = gradient.iter().zip(&golden.gradient).position(|(found, want)| found.to_bits() != *want);
         assert_eq!((gradient.len(), differ), (golden.gradient.len(), None), "{name}");
     };
-    found(&reference::batch_gradient(&model, &params, &data, &batch, golden.shard).0, "reference");
+    found(&reference::batch_gradient(&model, &params, &data, samples, golden.shard, (&Regularization::default(), 0)).0, "reference");
     for isa in Isa::available() {
         let mut workspace = workspace(&model, batch.len(), 2, isa);
         let mut gradient = vec![0.0; params.len()];
-        let _ = workspace.node_gradient(&params, &data, &batch, golden.shard, &mut gradient).unwrap();
+        let _ = workspace.node_gradient(&params, &data, samples, golden.shard, &mut gradient).unwrap();
         found(&gradient, isa.name());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nn_core::{
     Activation, AfterOuter, BLOCK_OF_4, BLOCK_OF_8, BeforeOuter, Compute, Cost, DELTA_BLOCK, Dataset,
     DeltaBits, Features, Init, Isa, Model, Optimizer, OptimizerState, OuterInputs, OuterState, Output,
-    Precision, Purpose, StepInputs, Targets, Threads, Workspace, decode_4, decode_8, encode_4, encode_8,
+    Precision, Purpose, Regularization, Samples, StepInputs, Targets, Threads, Workspace, decode_4, decode_8, encode_4, encode_8,
     initial_parameters, permutation, rounding_keys,
 };
 use sha2::{Digest, Sha256};
@@ -35,14 +35,24 @@ fn update(hash: &mut Sha256, values: &[f32]) {
 pub const ARITHMETIC: &str = "085a7ca9035766891340fca715e84194ed417506c65e8a9e7c5502b091d63b25";
 
 /// The networks of the fixed run. A test says which choices they cover.
-const NETWORKS: [(Activation, Output, Cost, Init, Precision); 6] = [
-    (Activation::Sigmoid, Output::Sigmoid, Cost::Mse, Init::Normal, Precision::F32),
-    (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::F32),
-    (Activation::Tanh, Output::Sigmoid, Cost::CrossEntropy, Init::Xavier, Precision::F32),
-    (Activation::Tanh, Output::Softmax, Cost::Mse, Init::Scaled, Precision::F32),
-    (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::Bf16),
-    (Activation::Tanh, Output::Sigmoid, Cost::Mse, Init::Xavier, Precision::Bf16),
+const NETWORKS: [(Activation, Output, Cost, Init, Precision, Regularization); 9] = [
+    (Activation::Sigmoid, Output::Sigmoid, Cost::Mse, Init::Normal, Precision::F32, NONE),
+    (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::F32, NONE),
+    (Activation::Tanh, Output::Sigmoid, Cost::CrossEntropy, Init::Xavier, Precision::F32, NONE),
+    (Activation::Tanh, Output::Softmax, Cost::Mse, Init::Scaled, Precision::F32, NONE),
+    (Activation::Relu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::Bf16, NONE),
+    (Activation::Tanh, Output::Sigmoid, Cost::Mse, Init::Xavier, Precision::Bf16, NONE),
+    (Activation::Gelu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::F32, ALL),
+    (Activation::Silu, Output::Softmax, Cost::CrossEntropy, Init::He, Precision::Bf16, ALL),
+    (Activation::LeakyRelu, Output::Linear, Cost::Huber, Init::He, Precision::F32, NONE),
 ];
+
+const NONE: Regularization =
+    Regularization { input_dropout: 0.0, dropout: 0.0, label_smoothing: 0.0, clip_samples: 0.0 };
+
+/// The limit clips some of the samples.
+const ALL: Regularization =
+    Regularization { input_dropout: 0.1, dropout: 0.3, label_smoothing: 0.1, clip_samples: 2.0 };
 
 /// The optimizers of the fixed run.
 const OPTIMIZERS: [Optimizer; 3] = [
@@ -57,7 +67,7 @@ const OPTIMIZERS: [Optimizer; 3] = [
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let mut hash = Sha256::new();
-    hash.update(b"nn arithmetic 3");
+    hash.update(b"nn arithmetic 4");
     let threads = match Threads::new(1) {
         Ok(threads) => Arc::new(threads),
         Err(_) => unreachable!("one thread is the calling one"),
@@ -65,7 +75,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let compute = Compute { isa, threads };
     let mut order = vec![0; 24];
     permutation(7, Purpose::Shuffle, 3, &mut order);
-    for (activation, output, cost, init, precision) in NETWORKS {
+    for (activation, output, cost, init, precision, regularization) in NETWORKS {
         let Ok(model) = Model::new(vec![300, 20, 5], activation, output, cost) else {
             unreachable!("the model is fixed")
         };
@@ -75,13 +85,15 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
         let Ok(data) = Dataset::new(Features::U8 { data: bytes, scale: 255.0 }, 300, targets, None) else {
             unreachable!("the data are fixed")
         };
-        let mut workspace = Workspace::new(&model, 24, compute.threads.clone(), isa);
+        let threads = compute.threads.clone();
+        let mut workspace = Workspace::regularized(&model, (regularization, 7), 24, threads, isa);
+        let samples = Samples { indices: &order, epoch: 3 };
         for optimizer in OPTIMIZERS {
             let mut params = initial_parameters(&model, init, 42);
             let mut state = OptimizerState::new(optimizer, &model);
             let mut gradient = vec![0.0; params.len()];
             for step in 0..2 {
-                let Ok(stats) = workspace.node_gradient(&params, &data, &order, 5, &mut gradient) else {
+                let Ok(stats) = workspace.node_gradient(&params, &data, samples, 5, &mut gradient) else {
                     unreachable!("data and model fit")
                 };
                 hash.update(stats.loss.to_bits().to_le_bytes());
@@ -163,19 +175,19 @@ mod tests {
         for &(_, activation) in Activation::NAMES {
             let covered = match activation {
                 Activation::Sigmoid | Activation::Relu | Activation::Tanh => true,
+                Activation::LeakyRelu | Activation::Gelu | Activation::Silu => true,
             };
             assert_eq!(NETWORKS.iter().any(|network| network.0 == activation), covered, "{activation}");
         }
         for &(_, output) in Output::NAMES {
             let covered = match output {
-                Output::Sigmoid | Output::Softmax => true,
-                Output::Linear => false, // the weighted inputs themselves, which the others compute too
+                Output::Sigmoid | Output::Softmax | Output::Linear => true,
             };
             assert_eq!(NETWORKS.iter().any(|network| network.1 == output), covered, "{output}");
         }
         for &(_, cost) in Cost::NAMES {
             let covered = match cost {
-                Cost::Mse | Cost::CrossEntropy => true,
+                Cost::Mse | Cost::CrossEntropy | Cost::Huber => true,
             };
             assert_eq!(NETWORKS.iter().any(|network| network.2 == cost), covered, "{cost}");
         }

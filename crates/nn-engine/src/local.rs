@@ -180,8 +180,7 @@ impl<'a> Worker<'a> {
         let place = if manifest.rounds().is_some() {
             Place::Replicas(Replicas::new(compute))
         } else {
-            let batch = manifest.largest_batch();
-            Place::Node(Workspace::new(manifest.model(), batch, compute.threads, compute.isa))
+            Place::Node(manifest.workspace(compute))
         };
         Self { data, place, order: SampleOrder::new(manifest), free: Vec::new() }
     }
@@ -192,7 +191,7 @@ impl<'a> Worker<'a> {
         let mut gradient = self.free.pop().unwrap_or_else(|| nn_core::zeroed(engine.params().len()));
         let manifest = engine.manifest();
         let batch = self.order.batch(manifest, task.step.0);
-        let samples = &batch[manifest.tree(task.step.0).samples_of(task.node)];
+        let samples = batch.part(manifest.tree(task.step.0).samples_of(task.node));
         let shard = manifest.recipe().shard_size;
         let stats = workspace.node_gradient(engine.params(), self.data, samples, shard, &mut gradient)?;
         Ok(contribution(task, Part::All, Values::Own(gradient), stats.finite, Some(stats)))

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use nn_core::{DELTA_BLOCK, LayerLayout, Model, Purpose, Tree, layout, permutation, rate_multiplier};
+use nn_core::{
+    Compute, DELTA_BLOCK, LayerLayout, Model, Purpose, Samples, Tree, Workspace, layout, permutation, rate_multiplier,
+};
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
@@ -250,10 +252,18 @@ impl Manifest {
         self.rounds().map(|rounds| Encoding::of_bits(rounds.delta_bits))
     }
 
-    /// The most samples that are computed at once, for room in a [`Workspace`](nn_core::Workspace).
+    /// The most samples that are computed at once, for room in a [`Workspace`].
     #[must_use]
     pub fn largest_batch(&self) -> usize {
         self.parts.recipe.batch_size.min(self.parts.train_samples)
+    }
+
+    /// Memory to compute the gradients of a mini-batch in, or of parts of one.
+    #[must_use]
+    pub fn workspace(&self, compute: Compute) -> Workspace {
+        let Recipe { regularization, seed, .. } = self.recipe();
+        let Compute { isa, threads } = compute;
+        Workspace::regularized(self.model(), (*regularization, *seed), self.largest_batch(), threads, isa)
     }
 
     /// The learning rate of a step; of its first sequential step, if it is a round.
@@ -349,13 +359,13 @@ impl SampleOrder {
 
     /// The samples of a step: a mini-batch, or all mini-batches of a round.
     #[must_use]
-    pub fn batch(&mut self, manifest: &Manifest, step: u64) -> &[u32] {
+    pub fn batch(&mut self, manifest: &Manifest, step: u64) -> Samples<'_> {
         let Span { epoch, start, samples, .. } = manifest.span(step);
         if self.epoch != Some(epoch) {
             permutation(self.seed, Purpose::Shuffle, epoch, &mut self.order);
             self.epoch = Some(epoch);
         }
-        &self.order[start..start + samples]
+        Samples { indices: &self.order[start..start + samples], epoch }
     }
 }
 
@@ -366,7 +376,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use nn_core::{Activation, Cost, Init, Optimizer, Output, Schedule, ScheduleShape};
+    use nn_core::{Activation, Cost, Init, Optimizer, Output, Regularization, Schedule, ScheduleShape};
 
     use super::*;
     use crate::recipe::EarlyStopping;
@@ -399,7 +409,7 @@ pub(crate) mod tests {
             let mut seen: Vec<u32> = Vec::new();
             for batch in 0..3 {
                 let step = epoch * 3 + batch;
-                let samples = order.batch(&manifest, step).to_vec();
+                let samples = order.batch(&manifest, step).indices.to_vec();
                 assert_eq!(samples.len(), manifest.samples_in(step));
                 assert_eq!(manifest.place(step), (epoch, batch));
                 seen.extend(samples);
@@ -409,7 +419,7 @@ pub(crate) mod tests {
         }
         // Any step can be asked for by itself.
         let mut other = SampleOrder::new(&manifest);
-        assert_eq!(other.batch(&manifest, 7).to_vec(), order.batch(&manifest, 7).to_vec());
+        assert_eq!(other.batch(&manifest, 7).indices, order.batch(&manifest, 7).indices);
     }
 
     #[test]
@@ -487,6 +497,12 @@ pub(crate) mod tests {
                     outer_momentum: odd,
                     delta_bits: nn_core::DeltaBits::Four,
                 }),
+                regularization: Regularization {
+                    input_dropout: odd,
+                    dropout: odd,
+                    label_smoothing: odd,
+                    clip_samples: odd,
+                },
             };
             let parts = with(recipe);
             let json = serde_json::to_string(&parts).unwrap();
@@ -496,6 +512,8 @@ pub(crate) mod tests {
 
     #[test]
     fn impossible_runs_are_refused() {
+        let none = Regularization::default();
+        let regularized = |regularization| with(Recipe { regularization, ..recipe() });
         let shaped = |shape| with(Recipe { schedule: Schedule { shape, warmup_steps: 0 }, ..recipe() });
         let stopping = |evaluations, every_epochs| {
             with(Recipe { early_stopping: Some(EarlyStopping { evaluations, every_epochs }), ..recipe() })
@@ -510,6 +528,10 @@ pub(crate) mod tests {
             (with(Recipe { learning_rate: 0.0, ..recipe() }), "learning rate"),
             (with(Recipe { learning_rate: f32::NAN, ..recipe() }), "learning rate"),
             (with(Recipe { l2: -1.0, ..recipe() }), "L2"),
+            (regularized(Regularization { dropout: 1.0, ..none }), "dropout"),
+            (regularized(Regularization { input_dropout: f32::NAN, ..none }), "input-dropout"),
+            (regularized(Regularization { label_smoothing: -0.1, ..none }), "label-smoothing"),
+            (regularized(Regularization { clip_samples: f32::INFINITY, ..none }), "clip-samples"),
             (stopping(0, 1), "early stopping"),
             (stopping(1, 0), "early stopping"),
             // These come from peers and files; each would end in a panic or in NaN later on.

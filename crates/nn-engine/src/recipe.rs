@@ -1,6 +1,6 @@
 //! How a network is trained.
 
-use nn_core::{Init, Optimizer, Schedule, ScheduleShape};
+use nn_core::{Init, Optimizer, Regularization, Schedule, ScheduleShape};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ManifestError;
@@ -40,6 +40,9 @@ pub struct Recipe {
     /// Steps of several replicas between two averages; `None` for synchronous steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounds: Option<Rounds>,
+    /// What training does to single samples.
+    #[serde(default, skip_serializing_if = "Regularization::is_none")]
+    pub regularization: Regularization,
 }
 
 /// A run ends once it has been evaluated so many times in a row without a better result on its validation samples, and
@@ -69,6 +72,7 @@ impl Recipe {
             seed: 1,
             early_stopping: None,
             rounds: None,
+            regularization: Regularization::default(),
         }
     }
 
@@ -106,6 +110,9 @@ impl Recipe {
         if let Some(rounds) = &self.rounds {
             rounds.check()?;
         }
+        if let Some((name, value)) = self.regularization.out_of_range() {
+            return Err(ManifestError::Constant { name, value });
+        }
         let constants =
             [optimizer_constants(self.optimizer), schedule_constants(self.schedule.shape)].concat();
         match constants.into_iter().find(|(_, value)| !value.is_finite()) {
@@ -133,6 +140,7 @@ impl Recipe {
             seed,
             early_stopping,
             rounds,
+            regularization,
         } = self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
@@ -161,6 +169,7 @@ impl Recipe {
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
         after.extend(rounds.iter().flat_map(Rounds::fields));
+        after.extend(regularization.fields());
         if epochs_matter {
             after.push(("epochs", epochs.to_string()));
         }

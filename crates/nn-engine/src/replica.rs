@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, Dataset, DeltaBits, MismatchError, Node, NodeStats, OptimizerState, StepInputs,
+    Compute, DELTA_BLOCK, Dataset, DeltaBits, MismatchError, Node, NodeStats, OptimizerState, Samples, StepInputs,
     Threads, Tree, Workspace, encode_4, encode_8, rounding_keys, zeroed,
 };
 
@@ -39,7 +39,7 @@ pub struct Round<'a> {
     /// The number of the round.
     pub step: u64,
     /// Its samples: [`SampleOrder::batch`](crate::SampleOrder::batch).
-    pub samples: &'a [u32],
+    pub samples: Samples<'a>,
 }
 
 impl Replica {
@@ -48,7 +48,7 @@ impl Replica {
     pub fn new(manifest: &Manifest, compute: Compute) -> Self {
         let model = manifest.model();
         Self {
-            workspace: Workspace::new(model, manifest.largest_batch(), compute.threads.clone(), compute.isa),
+            workspace: manifest.workspace(compute.clone()),
             optimizer: OptimizerState::new(manifest.recipe().optimizer, model),
             params: zeroed(model.parameters()),
             gradient: zeroed(model.parameters()),
@@ -70,20 +70,20 @@ impl Replica {
         let Round { manifest, data, public, step, samples } = round;
         let recipe = manifest.recipe();
         let first_step = manifest.span(step).first_step;
-        let slice = &samples[manifest.tree(step).samples_of(Node { level: 0, index: leaf })];
+        let slice = samples.part(manifest.tree(step).samples_of(Node { level: 0, index: leaf }));
         let l2 = recipe.l2 / manifest.parts().train_samples as f32;
         self.params.copy_from_slice(public);
         // The moments of a round before would be state.
         self.optimizer.moments_mut().into_iter().for_each(|moment| moment.fill(0.0));
         let mut all = NodeStats { samples: 0, loss: 0.0, correct: 0, finite: true };
-        for (h, batch) in slice.chunks(recipe.batch_size).enumerate() {
+        for (h, batch) in slice.indices.chunks(recipe.batch_size).enumerate() {
             if !is_wanted() {
                 return Ok(None);
             }
             let stats = self.workspace.node_gradient(
                 &self.params,
                 data,
-                batch,
+                Samples { indices: batch, ..slice },
                 recipe.shard_size,
                 &mut self.gradient,
             )?;

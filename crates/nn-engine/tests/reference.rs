@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::reference::{self, Hyperparameters};
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Output, Targets, Threads,
-    check_combination,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Output, Regularization,
+    Targets, Threads, check_combination,
 };
 use nn_engine::{Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, StepReport, local};
 
@@ -27,10 +27,21 @@ impl local::Observer for Unwatched {
 
 /// The parameters of a whole run of the engine with its in-process worker.
 fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -> Vec<f32> {
-    let &Hyperparameters { init, seed, epochs, batch_size, shard_size, learning_rate, l2 } = hyper;
+    let Hyperparameters { init, seed, epochs, batch_size, shard_size, learning_rate, l2, regularization } =
+        *hyper;
     let manifest = Manifest::new(ManifestParts {
         model: model.clone(),
-        recipe: Recipe { init, learning_rate, l2, batch_size, shard_size, epochs, seed, ..Recipe::book() },
+        recipe: Recipe {
+            init,
+            learning_rate,
+            l2,
+            batch_size,
+            shard_size,
+            epochs,
+            seed,
+            regularization,
+            ..Recipe::book()
+        },
         train_samples: data.len(),
         data_sha256: "00".repeat(32),
         preprocess_sha256: None,
@@ -77,7 +88,11 @@ const HYPER: Hyperparameters = Hyperparameters {
     shard_size: 2,
     learning_rate: 0.1,
     l2: 0.0,
+    regularization: NONE,
 };
+
+const NONE: Regularization =
+    Regularization { input_dropout: 0.0, dropout: 0.0, label_smoothing: 0.0, clip_samples: 0.0 };
 
 #[test]
 fn every_activation_output_and_cost() {
@@ -106,6 +121,30 @@ fn every_setting() {
     }
     for (learning_rate, l2) in [(3.0, 0.0), (0.5, 5.0), (0.01, 0.3)] {
         holds(&model, &data, &Hyperparameters { learning_rate, l2, ..HYPER });
+    }
+}
+
+/// In every epoch other units are left out.
+#[test]
+fn regularization() {
+    let case = |activation, output, cost| {
+        let model = Model::new(vec![13, 9, 7, 3], activation, output, cost).unwrap();
+        let data = samples(&model, 53);
+        (model, data)
+    };
+    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 0.5 };
+    for regularization in [
+        Regularization { input_dropout: 0.1, ..NONE },
+        Regularization { dropout: 0.3, ..NONE },
+        Regularization { clip_samples: 0.2, ..NONE },
+        all,
+    ] {
+        let hyper = Hyperparameters { regularization, ..HYPER };
+        let (model, data) = case(Activation::Gelu, Output::Softmax, Cost::CrossEntropy);
+        holds(&model, &data, &hyper);
+        let (model, data) = case(Activation::Tanh, Output::Linear, Cost::Huber);
+        holds(&model, &data, &hyper);
+        assert_ne!(reference::train(&model, &data, &hyper), reference::train(&model, &data, &HYPER));
     }
 }
 

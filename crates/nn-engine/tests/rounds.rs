@@ -7,7 +7,7 @@ use std::time::Duration;
 use nn_core::reference::batch_gradient;
 use nn_core::{
     Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Precision, Purpose,
-    Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
+    Samples, Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
 };
 use nn_engine::{
     Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Rounds, Snapshot, StepReport, local,
@@ -121,7 +121,8 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
             for (replica, slice) in (0..).zip(&slices) {
                 let mut w = public.clone();
                 for batch in slice.chunks(recipe.batch_size) {
-                    let (sum, _) = batch_gradient(model, &w, data, batch, recipe.shard_size);
+                    let samples = Samples { indices: batch, epoch: epoch.into() };
+                    let (sum, _) = batch_gradient(model, &w, data, samples, recipe.shard_size, (&recipe.regularization, recipe.seed));
                     let mean = 1.0 / batch.len() as f32;
                     let l2 = recipe.l2 / data.len() as f32;
                     for layer in layout(model) {

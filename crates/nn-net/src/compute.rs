@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use nn_core::{Compute, Dataset, LayerLayout, MismatchError, Node, NodeStats, Workspace, layout};
+use nn_core::{Compute, Dataset, LayerLayout, MismatchError, Node, NodeStats, Samples, Workspace, layout};
 use nn_engine::{Computed, Manifest, Part, Replicas, Round, SampleOrder};
 use tokio::time::Instant;
 
@@ -91,12 +91,9 @@ impl<S: Sink> Kernel<S> {
     }
 
     fn run(self, jobs: mpsc::Receiver<Job>) -> Result<(), MismatchError> {
-        let parts = self.manifest.parts();
-        let most = parts.recipe.batch_size.min(parts.train_samples);
-        let Compute { isa, threads } = self.compute.clone();
-        let mut workspace = Workspace::new(&parts.model, most, threads, isa);
+        let mut workspace = self.manifest.workspace(self.compute.clone());
         let mut order = SampleOrder::new(&self.manifest);
-        let layers = layout(&parts.model);
+        let layers = layout(self.manifest.model());
         while let Ok(Job { place, nodes, params }) = jobs.recv() {
             let step = place.step;
             self.counters.step.store(step, Ordering::Relaxed);
@@ -109,7 +106,7 @@ impl<S: Sink> Kernel<S> {
                     continue;
                 }
                 let batch = order.batch(&self.manifest, step);
-                let samples = &batch[tree.samples_of(node)];
+                let samples = batch.part(tree.samples_of(node));
                 // The last node lets go of the weights before its result is out: their owner may write to them then.
                 let params = if nodes.peek().is_some() { params.clone() } else { params.take() };
                 let Some(params) = params else { break };
@@ -232,5 +229,5 @@ struct Task<'a> {
     place: Place,
     node: Node,
     params: Arc<Vec<f32>>,
-    samples: &'a [u32],
+    samples: Samples<'a>,
 }

@@ -13,6 +13,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::names;
+use crate::random::mixed;
 
 /// Numbers in a block.
 pub const DELTA_BLOCK: usize = 256;
@@ -125,11 +126,7 @@ multiversion! {
 /// A random number in (−½, ½) for the number at `index`.
 #[inline(always)]
 fn noise(keys: [u32; 2], index: u32) -> f32 {
-    // Two multiplications with shifts in between mix 32 bits well (Wellons' search for such functions, 2018).
-    let mut x = index.wrapping_add(keys[0]);
-    x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
-    x = (x ^ x >> 15).wrapping_add(keys[1]).wrapping_mul(0x846c_a68b);
-    x ^= x >> 16;
+    let x = mixed(keys, index);
     // Through i32, for which processors have an instruction; 24 bits fit.
     (x >> 8) as i32 as f32 * (1.0 / 16_777_216.0) - (0.5 - 1.0 / 33_554_432.0)
 }

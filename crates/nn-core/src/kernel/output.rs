@@ -49,6 +49,9 @@ fn output_body(
     if cost == Cost::Mse {
         half_squared_errors(lanes, targets, losses);
     }
+    if cost == Cost::Huber {
+        huber(lanes, targets, losses);
+    }
     if let Some(deltas) = deltas {
         output_delta(output, cost, lanes, targets, deltas);
     }
@@ -126,6 +129,17 @@ fn half_squared_errors(lanes: &[Lane], targets: &[Lane], losses: &mut [f64; 16])
     }
 }
 
+/// Σ e²/2 for errors up to 1, and |e| − ½ beyond, for each sample.
+#[inline(always)]
+fn huber(lanes: &[Lane], targets: &[Lane], losses: &mut [f64; 16]) {
+    for (lane, target) in lanes.iter().zip(targets) {
+        for i in 0..16 {
+            let error = f64::from(lane.0[i] - target.0[i]);
+            losses[i] += if error.abs() > 1.0 { error.abs() - 0.5 } else { 0.5 * (error * error) };
+        }
+    }
+}
+
 /// δᴸ = ∇ₐC ⊙ σ'(zᴸ), from the activations.
 #[inline(always)]
 fn output_delta(output: Output, cost: Cost, lanes: &[Lane], targets: &[Lane], deltas: &mut [Lane]) {
@@ -136,6 +150,16 @@ fn output_delta(output: Output, cost: Cost, lanes: &[Lane], targets: &[Lane], de
             for ((delta, a), y) in neurons {
                 for i in 0..16 {
                     delta.0[i] = a.0[i] - y.0[i];
+                }
+            }
+        }
+        // δ = a − y, but no larger than 1. Comparisons, because `min` would swallow NaN.
+        (Cost::Huber, _) => {
+            for ((delta, a), y) in neurons {
+                for i in 0..16 {
+                    let error = a.0[i] - y.0[i];
+                    let error = if error > 1.0 { 1.0 } else { error };
+                    delta.0[i] = if error < -1.0 { -1.0 } else { error };
                 }
             }
         }

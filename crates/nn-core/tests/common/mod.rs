@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Targets, Threads, Workspace,
+    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Samples, Targets, Threads, Workspace,
     check_combination,
 };
 
@@ -32,6 +32,7 @@ pub(crate) fn gradient(
     shard: usize,
 ) -> Vec<f32> {
     let mut out = vec![f32::NAN; params.len()];
+    let batch = Samples::first(batch);
     assert!(workspace.node_gradient(params, data, batch, shard, &mut out).unwrap().finite);
     out
 }

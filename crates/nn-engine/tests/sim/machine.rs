@@ -125,12 +125,7 @@ impl Machine {
             updates: run.manifest.rounds().is_some(),
             place: match run.manifest.rounds() {
                 Some(_) => Place::Replicas(Box::new(Replica::new(&run.manifest, compute))),
-                None => Place::Nodes(Box::new(Workspace::new(
-                    &p.model,
-                    p.recipe.batch_size,
-                    compute.threads,
-                    compute.isa,
-                ))),
+                None => Place::Nodes(Box::new(run.manifest.workspace(compute))),
             },
             order: SampleOrder::new(&run.manifest),
         }
@@ -214,7 +209,8 @@ impl Machine {
             Place::Nodes(workspace) => workspace,
             Place::Replicas(_) => return Ok(self.finish_replica(run, assignment, &weights, noise)),
         };
-        let samples = &self.order.batch(&run.manifest, step.0)[run.manifest.tree(step.0).samples_of(node)];
+        let samples = self.order.batch(&run.manifest, step.0);
+        let samples = samples.part(run.manifest.tree(step.0).samples_of(node));
         let mut gradient = vec![0.0; weights.len()];
         let shard = run.manifest.recipe().shard_size;
         let stats = workspace

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use nn_core::{
     Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, Optimizer, OptimizerState, Output,
-    Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, Workspace, encode_4, encode_4_to_nearest,
+    Samples, Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, encode_4, encode_4_to_nearest,
     encode_8, initial_parameters, rounding_keys,
 };
 use nn_engine::{
@@ -143,7 +143,7 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     let compute = compute();
     let mut params = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
     let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
-    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, compute.threads.clone(), compute.isa);
+    let mut workspace = manifest.workspace(compute.clone());
     let mut order = SampleOrder::new(manifest);
     let mut gradient = vec![0.0; params.len()];
     let mut hashes = vec![params_sha256(&params)];
@@ -151,7 +151,7 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
         let samples = order.batch(manifest, step);
         workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
         let (learning_rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
-        let inputs = StepInputs { samples: samples.len(), step, learning_rate, l2 };
+        let inputs = StepInputs { samples: samples.indices.len(), step, learning_rate, l2 };
         optimizer.step(&compute, &mut params, &gradient, inputs);
         hashes.push(params_sha256(&params));
     }
@@ -165,7 +165,7 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
     let mut public = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
     let n = public.len();
     let (mut velocity, mut residual) = (vec![0.0_f32; n], vec![0.0_f32; n]);
-    let mut workspace = Workspace::new(&p.model, p.recipe.batch_size, compute.threads.clone(), compute.isa);
+    let mut workspace = manifest.workspace(compute.clone());
     let mut order = SampleOrder::new(manifest);
     let mut gradient = vec![0.0; n];
     let mut hashes = vec![params_sha256(&public)];
@@ -174,17 +174,18 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
         let samples = order.batch(manifest, round);
         let mut differences = Vec::new();
         for replica in 0..tree.leaves() {
-            let slice = &samples[tree.samples_of(Node { level: 0, index: replica })];
+            let slice = samples.part(tree.samples_of(Node { level: 0, index: replica }));
             let mut w = public.clone();
             let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
-            for (step, batch) in (0..).zip(slice.chunks(p.recipe.batch_size)) {
-                workspace.node_gradient(&w, data, batch, p.recipe.shard_size, &mut gradient).unwrap();
+            for (step, batch) in (0..).zip(slice.indices.chunks(p.recipe.batch_size)) {
+                let samples = Samples { indices: batch, ..slice };
+                workspace.node_gradient(&w, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
                 let learning_rate = manifest.learning_rate_at(first + step);
                 let l2 = p.recipe.l2 / p.train_samples as f32;
                 let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2 };
                 optimizer.step(&compute, &mut w, &gradient, inputs);
             }
-            let weight = slice.len() as f32 / tree.shard() as f32;
+            let weight = slice.indices.len() as f32 / tree.shard() as f32;
             let difference: Vec<f32> = public.iter().zip(&w).map(|(p, w)| (p - w) * weight).collect();
             let keys = rounding_keys(p.recipe.seed, round, replica);
             differences.push(coded(rounds.delta_bits, Some(keys), &difference));

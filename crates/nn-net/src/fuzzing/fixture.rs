@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use nn_core::{
     Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, NodeStats, Optimizer, Output, Schedule,
-    ScheduleShape, Targets, Threads, Workspace,
+    ScheduleShape, Targets, Threads,
 };
 use nn_engine::local::{self, Observer};
 use nn_engine::{
@@ -125,7 +125,7 @@ impl Fixture {
         local::run(&mut engine, &data, &mut keep).expect("the data fit");
         let mut nodes = BTreeMap::new();
         let mut order = SampleOrder::new(&manifest);
-        let mut workspace = Workspace::new(manifest.model(), 4, compute.threads.clone(), compute.isa);
+        let mut workspace = manifest.workspace(compute.clone());
         for step in 0..manifest.total_steps() {
             let tree = manifest.tree(step);
             if manifest.rounds().is_some() {
@@ -146,7 +146,7 @@ impl Fixture {
             }
             let all = (0..4).flat_map(|level| (0..4).map(move |index| Node { level, index }));
             for node in all.filter(|&node| tree.contains(node)) {
-                let samples = &order.batch(&manifest, step)[tree.samples_of(node)];
+                let samples = order.batch(&manifest, step).part(tree.samples_of(node));
                 let mut gradient = vec![0.0; engine.params().len()];
                 let params = &keep.0[step as usize];
                 let stats = workspace.node_gradient(params, &data, samples, 1, &mut gradient);
