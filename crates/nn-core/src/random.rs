@@ -24,6 +24,8 @@ pub enum Purpose {
     Rounding = 4,
     /// The units that dropout leaves out, by epoch and sample.
     Dropout = 5,
+    /// The distortion of a picture in training.
+    Distortion = 6,
     /// The values of options that a sweep draws: the run takes the place of the epoch, the option that of the position.
     Sweep = 16,
 }
@@ -72,6 +74,31 @@ pub fn permutation(seed: u64, purpose: Purpose, epoch: u64, order: &mut [u32]) {
         let j = ((word * (i as u128 + 1)) >> 64) as usize;
         order.swap(i, j);
     }
+}
+
+/// The key of a purpose in an epoch: one word of the generator, from which [`sample_key`] makes one for each sample.
+#[must_use]
+pub(crate) fn epoch_key(seed: u64, purpose: Purpose, epoch: u64) -> u64 {
+    stream(seed, purpose, epoch).next_u64()
+}
+
+/// The key of a sample among those of an epoch. A block of ChaCha for each sample would take longer than what some uses
+/// do with it; no secret depends on these numbers, so they only need to be well mixed.
+#[inline(always)]
+#[must_use]
+pub(crate) fn sample_key(epoch_key: u64, sample: u32) -> u64 {
+    word(epoch_key, sample)
+}
+
+/// Word `at` of the stream that a key stands for: SplitMix64 (Steele, Lea and Flood 2014), whose state after n steps is its
+/// first one plus n times a constant, so that any word can be computed without those before it.
+#[inline(always)]
+#[must_use]
+pub(crate) fn word(key: u64, at: u32) -> u64 {
+    let mut z = key.wrapping_add((u64::from(at) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
 }
 
 /// The number in [0, 1) at an address, with 53 bits. Neighbouring positions have nothing in common.
@@ -167,6 +194,35 @@ mod tests {
         assert_eq!(seen.len(), 5);
         let mean = (0..10_000).map(|at| uniform(3, Purpose::Sweep, 0, at)).sum::<f64>() / 1e4;
         assert!((mean - 0.5).abs() < 0.02, "{mean}"); // seven standard deviations
+    }
+
+    #[test]
+    fn the_words_of_a_key_are_those_of_splitmix64() {
+        // The first words of Vigna's splitmix64.c from the state 1234567.
+        let want = [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423_u64];
+        assert_eq!([0, 1, 2].map(|at| word(1_234_567, at)), want);
+    }
+
+    #[test]
+    fn a_sample_key_depends_on_its_whole_address_and_on_nothing_else() {
+        let key = |seed, purpose, epoch, sample| sample_key(epoch_key(seed, purpose, epoch), sample);
+        let mut keys = vec![key(2, Purpose::Distortion, 0, 0), key(1, Purpose::Shuffle, 0, 0)];
+        for epoch in 0..20 {
+            keys.extend((0..1000).map(|sample| key(1, Purpose::Distortion, epoch, sample)));
+        }
+        keys.push(key(1, Purpose::Distortion, 0, u32::MAX));
+        assert_eq!(keys[2], key(1, Purpose::Distortion, 0, 0));
+        let all = keys.len();
+        // Every bit is set in half of the keys, and changes with every second sample: 7 deviations of 20,000 throws.
+        for bit in 0..64 {
+            let of = |key: &u64| key >> bit & 1;
+            let ones: u64 = keys.iter().map(of).sum();
+            let changes: u64 = keys.windows(2).map(|pair| of(&pair[0]) ^ of(&pair[1])).sum();
+            assert!(ones.abs_diff(10_000) < 500 && changes.abs_diff(10_000) < 500, "{bit}: {ones} {changes}");
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        assert_eq!(keys.len(), all);
     }
 
     #[test]
