@@ -350,6 +350,11 @@ fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), F
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
     let model = design.model(inputs, outputs).map_err(Failure::usage)?;
+    if !design.recipe.regularization.augmentation.is_none() && splits.train.image().is_none() {
+        return Err(Failure::usage("--augment distorts pictures, but these samples have no height and width").help(
+            "remove it; rows of pixels can be stored with their height and width as IDX or NPY, or as PNG files",
+        ));
+    }
     let options = config.run_file(&design)?;
     let manifest = Manifest::new(ManifestParts {
         model,

@@ -7,6 +7,7 @@ use nn_core::{
 };
 use nn_engine::{EarlyStopping, Recipe, Rounds};
 
+use super::augment::Augment;
 use super::choice::{Choice, OptimizerName, RecipeName, ScheduleName, Task};
 use super::defaults::{default_init, default_learning_rate, default_output, default_shard_size};
 use super::lists::Widths;
@@ -96,7 +97,7 @@ impl Learn {
             regularization,
         } = recipe.clone();
         // Without `..`, as above.
-        let Regularization { input_dropout, dropout, label_smoothing, clip_samples } = regularization;
+        let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } = regularization;
         let Schedule { shape, warmup_steps } = schedule;
         let mut learn = Self {
             recipe: self.recipe,
@@ -119,6 +120,7 @@ impl Learn {
             dropout,
             label_smoothing,
             clip_samples,
+            augment: Augment(augmentation),
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
         learn.optimizer = Some(match optimizer {
@@ -203,6 +205,7 @@ impl Learn {
             input_dropout,
             label_smoothing,
             clip_samples,
+            augment: Augment(augmentation),
             schedule,
             warmup_steps,
             step_epochs,
@@ -266,7 +269,13 @@ impl Learn {
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             rounds,
-            regularization: Regularization { input_dropout, dropout, label_smoothing, clip_samples },
+            regularization: Regularization {
+                input_dropout,
+                dropout,
+                label_smoothing,
+                clip_samples,
+                augmentation,
+            },
         };
         Ok(Design { hidden, activation, output, cost, precision, recipe })
     }

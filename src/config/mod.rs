@@ -12,6 +12,7 @@
 //! To add a training option, write its entry in `options.rs`. The compiler then asks for its use: in `design.rs` if it
 //! decides the weights, in `train.rs` otherwise.
 
+mod augment;
 mod bench;
 mod certs;
 mod choice;

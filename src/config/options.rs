@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use nn_core::{Activation, Cost, DeltaBits, Init, Output, Precision};
+use nn_core::{Activation, Augmentation, Cost, DeltaBits, Init, Output, Precision};
 use nn_data::{ClassWeights, LoadOptions, TEST_FRACTION, Validation};
 use nn_engine::{MAX_REPLICAS, Recipe, Rounds};
 
+use super::augment::Augment;
 use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task};
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
@@ -226,6 +227,11 @@ options! {
             l2: f32 = default(Recipe::book().l2).within(Interval::Closed(0.0, 1e9));
         }
         "Regularisation" {
+            /// Distort pictures at random in training: affine,elastic, or a list such as rotation=10,shift=2
+            ///
+            /// affine is rotation (degrees), scale, shear and shift (pixels of a picture 28 wide); elastic bends; flip mirrors half of
+            /// the pictures. Every sample is distorted anew in every epoch
+            augment: Augment = default(Augment::default()).example(Augment(Augmentation::AFFINE));
             /// Probability that a hidden unit is left out of a training step
             ///
             /// Units that stay are scaled up in proportion, and evaluation uses all of them

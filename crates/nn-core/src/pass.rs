@@ -1,6 +1,8 @@
 //! One pass of the network over a thread's samples: forward, and backward to the deltas.
 
+use crate::augment::Distorter;
 use crate::dataset::{Dataset, Features, Targets};
+use crate::kernel::distort::Canvas;
 use crate::kernel::{
     GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, WeightTiles, bf16, gather_panel, output_layer,
     product, vector,
@@ -17,6 +19,24 @@ pub(crate) struct PassMemory {
     /// The targets of one panel, one lane an output.
     pub(crate) targets: Vec<Lane>,
     pub(crate) scratch: Scratch,
+    /// For distorted pictures.
+    pub(crate) pictures: Option<Pictures>,
+}
+
+/// Memory to distort the pictures of one panel in.
+#[derive(Debug)]
+pub(crate) struct Pictures {
+    canvas: Canvas,
+    /// One sample's features.
+    source: Vec<f32>,
+    /// Those of sixteen, distorted.
+    distorted: Vec<f32>,
+}
+
+impl Pictures {
+    pub(crate) fn new(distorter: &Distorter, width: usize) -> Self {
+        Self { canvas: distorter.canvas(), source: vec![0.0; width], distorted: vec![0.0; 16 * width] }
+    }
 }
 
 /// The extent of a pass.
@@ -72,6 +92,8 @@ pub(crate) struct Net<'a> {
     pub(crate) tiles: Option<&'a WeightTiles>,
     /// What is done to samples in all passes but [`Pass::Forward`], and its seed.
     pub(crate) regularization: (&'a Regularization, u64),
+    /// What distorts pictures, if they are distorted.
+    pub(crate) distorter: Option<&'a Distorter>,
 }
 
 impl Net<'_> {
@@ -81,7 +103,7 @@ impl Net<'_> {
         if let Pass::Below(layer) = batch.pass {
             return self.backward(batch.params, layer, arena, &mut memory.scratch);
         }
-        self.gather(batch, arena);
+        self.gather(batch, arena, memory.pictures.as_mut());
         self.forward(batch, arena, &mut memory.scratch);
         self.output(batch, arena, losses, correct, &mut memory.targets);
         if batch.pass == Pass::ForwardAndBackward {
@@ -208,18 +230,36 @@ impl Net<'_> {
     }
 
     /// Copies the samples' features into the input lanes.
-    fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane]) {
+    fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane], mut pictures: Option<&mut Pictures>) {
         let width = self.model.input_width();
         let source = gather_source(batch.data);
         let dropout = Some(self.regularization.0.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
             let lanes = &mut panel[..width.next_multiple_of(16)];
-            gather_panel(self.isa, source, width, samples, lanes);
+            match (self.distorter, pictures.as_deref_mut()) {
+                (Some(distorter), Some(pictures)) if batch.pass != Pass::Forward => {
+                    self.distort(distorter, batch, samples, pictures);
+                    let rows: [u32; 16] = core::array::from_fn(|i| i as u32);
+                    let source = GatherSource::Floats(&pictures.distorted);
+                    gather_panel(self.isa, source, width, &rows[..samples.len()], lanes);
+                }
+                _ => gather_panel(self.isa, source, width, samples, lanes),
+            }
             if let Some(p) = dropout {
                 self.drop_units(p, Samples { indices: samples, ..batch.samples }, 0, &mut lanes[..width], None);
             } else if self.model.precision() == Precision::Bf16 {
                 bf16::round(self.isa, lanes);
             }
+        }
+    }
+
+    /// Distorts the pictures of up to 16 samples.
+    fn distort(&self, distorter: &Distorter, batch: &Batch<'_>, samples: &[u32], pictures: &mut Pictures) {
+        let Pictures { canvas, source, distorted } = pictures;
+        let epoch = epoch_key(self.regularization.1, Purpose::Distortion, batch.samples.epoch);
+        for (&sample, row) in samples.iter().zip(distorted.chunks_exact_mut(source.len())) {
+            batch.data.input_into(sample as usize, source);
+            distorter.distort(self.isa, sample_key(epoch, sample), source, canvas, row);
         }
     }
 

@@ -7,8 +7,9 @@
 //! Layer l has weights Wˡ `[out][in]` and biases bˡ `[out]`. For one sample, zˡ, aˡ and δˡ = ∂C/∂zˡ are vectors
 //! `[out]`, and a⁰ is the input. Parameters and gradients are one flat buffer: W¹ b¹ W² b² … (see [`layout`]).
 
+use crate::augment::Distorter;
 use crate::dataset::{Dataset, Targets};
-use crate::kernel::K_PANEL;
+use crate::kernel::{Isa, K_PANEL};
 use crate::kernel::bf16::{BLOCK, round_to_bf16};
 use crate::math;
 use crate::model::Model;
@@ -159,7 +160,14 @@ fn train_on(
     (index, epoch): (u32, u64),
     (regularization, seed): (&Regularization, u64),
 ) -> Trace {
-    let (input, target) = sample(data, index as usize);
+    let (mut input, target) = sample(data, index as usize);
+    if let (false, Some(image)) = (regularization.augmentation.is_none(), data.image()) {
+        let distorter = Distorter::new(regularization.augmentation, image);
+        let key = sample_key(epoch_key(seed, Purpose::Distortion, epoch), index);
+        let source = input.clone();
+        // The distortion is defined by its plain code.
+        distorter.distort(Isa::available()[0], key, &source, &mut distorter.canvas(), &mut input);
+    }
     let weight = data.weights().map_or(1.0, |weights| weights[index as usize]);
     let target = match data.targets() {
         Targets::Classes { classes, .. } if regularization.label_smoothing > 0.0 => {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::augment::Augmentation;
 use crate::spec::exact_f32;
 
 /// Means against overfitting that act on single samples. [`Regularization::default`] has none of them.
@@ -26,9 +27,21 @@ pub struct Regularization {
     /// The largest norm of a sample's gradient: a larger gradient is scaled down to it. 0 for no limit.
     #[serde(deserialize_with = "exact_f32")]
     pub clip_samples: f32,
+    /// The distortions of pictures, which precede input dropout.
+    #[serde(skip_serializing_if = "Augmentation::is_none")]
+    pub augmentation: Augmentation,
 }
 
 impl Regularization {
+    /// No regularization, as a constant.
+    pub const NONE: Self = Self {
+        input_dropout: 0.0,
+        dropout: 0.0,
+        label_smoothing: 0.0,
+        clip_samples: 0.0,
+        augmentation: Augmentation::NONE,
+    };
+
     /// Whether there is none.
     #[must_use]
     pub fn is_none(&self) -> bool {
@@ -39,7 +52,11 @@ impl Regularization {
     #[must_use]
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let on = self.constants().into_iter().filter(|(_, value, _)| *value != 0.0);
-        on.map(|(name, value, _)| (name, format!("{value:?}"))).collect()
+        let mut fields: Vec<_> = on.map(|(name, value, _)| (name, format!("{value:?}"))).collect();
+        if self.augmentation.flip {
+            fields.push(("augment-flip", "true".into()));
+        }
+        fields
     }
 
     /// The name and value of the first number that is out of its range.
@@ -49,15 +66,22 @@ impl Regularization {
     }
 
     /// The name and value of each number, and whether it is in its range.
-    fn constants(&self) -> [(&'static str, f32, bool); 4] {
+    fn constants(&self) -> [(&'static str, f32, bool); 9] {
         // Without `..`: one that is not listed must not compile.
-        let Self { input_dropout, dropout, label_smoothing, clip_samples } = *self;
+        let Self { input_dropout, dropout, label_smoothing, clip_samples, augmentation } = *self;
+        let Augmentation { rotation, scale, shear, shift, elastic, flip: _ } = augmentation;
+        let wrong = augmentation.check().err().map(|error| error.field);
         let fraction = |x: f32| (0.0..1.0).contains(&x);
         [
             ("input-dropout", input_dropout, fraction(input_dropout)),
             ("dropout", dropout, fraction(dropout)),
             ("label-smoothing", label_smoothing, fraction(label_smoothing)),
             ("clip-samples", clip_samples, clip_samples >= 0.0 && clip_samples.is_finite()),
+            ("augment-rotation", rotation, wrong != Some("rotation")),
+            ("augment-scale", scale, wrong != Some("scale")),
+            ("augment-shear", shear, wrong != Some("shear")),
+            ("augment-shift", shift, wrong != Some("shift")),
+            ("augment-elastic", elastic, wrong != Some("elastic")),
         ]
     }
 

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use crate::augment::Distorter;
 use crate::dataset::Dataset;
 use crate::kernel::{
     DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, zeroed_lanes,
@@ -28,7 +29,7 @@ use crate::kernel::{
 
 use crate::model::Model;
 use crate::params::{LayerLayout, layout};
-use crate::pass::{Batch, Net, Pass, PassMemory, Share, gather_source, squared_gradient_norms};
+use crate::pass::{Batch, Net, Pass, PassMemory, Pictures, Share, gather_source, squared_gradient_norms};
 use crate::regularization::{Regularization, Samples};
 use crate::spec::Precision;
 use crate::threads::Threads;
@@ -69,6 +70,8 @@ pub enum MismatchError {
     Outputs { model: usize, data: usize },
     #[error("the model has {model} parameters, but {given} were given")]
     Parameters { model: usize, given: usize },
+    #[error("pictures are to be distorted, but the samples are no pictures")]
+    NoPictures,
 }
 
 /// Samples evaluated at a time.
@@ -90,6 +93,8 @@ pub struct Workspace {
     slopes: Option<usize>,
     /// What is done to samples in training, and its seed.
     regularization: (Regularization, u64),
+    /// What distorts pictures of a height and width, once such pictures have come.
+    distorter: Option<((usize, usize), Distorter)>,
     /// The panels, of sixteen samples each.
     arena: Vec<Lane>,
     losses: Vec<[f64; 16]>,
@@ -106,7 +111,7 @@ impl Workspace {
     /// Memory for nodes of up to `samples` samples.
     #[must_use]
     pub fn new(model: &Model, samples: usize, threads: Arc<Threads>, isa: Isa) -> Self {
-        Self::regularized(model, (Regularization::default(), 0), samples, threads, isa)
+        Self::regularized(model, (Regularization::NONE, 0), samples, threads, isa)
     }
 
     /// Memory for nodes of up to `samples` samples, which are trained on with some regularization and the seed of what is random
@@ -166,7 +171,7 @@ impl Workspace {
         // An odd number of lanes: with a multiple of 64, all panels would compete for the same cache sets.
         let stride = lanes | 1;
         let pass_memory = (0..threads.count())
-            .map(|_| PassMemory { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0) })
+            .map(|_| PassMemory { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0), pictures: None })
             .collect();
         Self {
             model: model.clone(),
@@ -177,7 +182,8 @@ impl Workspace {
             stride,
             deltas,
             slopes,
-            regularization: (Regularization::default(), 0),
+            regularization: (Regularization::NONE, 0),
+            distorter: None,
             arena: zeroed_lanes(stride * panels),
             losses: vec![[0.0; 16]; panels],
             correct: vec![[false; 16]; panels],
@@ -211,6 +217,7 @@ impl Workspace {
         out: &mut [f32],
     ) -> Result<NodeStats, MismatchError> {
         self.check(params, data)?;
+        self.prepare_distortion(data)?;
         assert!(out.len() == params.len() && !self.scratch.is_empty());
         let count = samples.indices.len();
         self.pack(params, count, 1);
@@ -247,6 +254,7 @@ impl Workspace {
         shard: usize,
     ) -> Result<LayerGradients<'a>, MismatchError> {
         self.check(params, data)?;
+        self.prepare_distortion(data)?;
         assert!(shard > 0 && !self.scratch.is_empty());
         self.pack(params, samples.indices.len(), 1);
         // The norm of a sample's gradient is known only with the deltas of all layers.
@@ -259,7 +267,24 @@ impl Workspace {
 
     /// Whether the first layer's inputs in training are those of the data.
     fn trains_on_inputs_as_they_are(&self) -> bool {
-        self.regularization.0.input_dropout == 0.0
+        self.regularization.0.input_dropout == 0.0 && self.regularization.0.augmentation.is_none()
+    }
+
+    /// Makes room for the distortion of these pictures, if they are to be distorted.
+    fn prepare_distortion(&mut self, data: &Dataset) -> Result<(), MismatchError> {
+        let augmentation = self.regularization.0.augmentation;
+        if augmentation.is_none() {
+            return Ok(());
+        }
+        let image = data.image().ok_or(MismatchError::NoPictures)?;
+        if self.distorter.as_ref().is_none_or(|(of, _)| *of != image) {
+            let distorter = Distorter::new(augmentation, image);
+            for memory in &mut self.pass_memory {
+                memory.pictures = Some(Pictures::new(&distorter, data.input_width()));
+            }
+            self.distorter = Some((image, distorter));
+        }
+        Ok(())
     }
 
     /// The statistics of a node of so many samples, once they have been through the network.
@@ -474,6 +499,7 @@ impl Workspace {
             deltas: self.deltas,
             slopes: self.slopes,
             regularization: (&self.regularization.0, self.regularization.1),
+            distorter: self.distorter.as_ref().map(|(_, distorter)| distorter),
             tiles: self.on_tiles().then_some(&self.tiles.0),
         };
         self.threads.shares(

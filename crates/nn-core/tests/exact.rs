@@ -15,7 +15,7 @@ use proptest::prelude::*;
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
     let none = Regularization::default();
     // The norms of these gradients are around 1, so that some are clipped.
-    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 1.0 };
+    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 1.0, ..none };
     let some = [
         all,
         Regularization { dropout: 0.3, ..none },

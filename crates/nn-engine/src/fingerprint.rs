@@ -47,12 +47,11 @@ const NETWORKS: [(Activation, Output, Cost, Init, Precision, Regularization); 9]
     (Activation::LeakyRelu, Output::Linear, Cost::Huber, Init::He, Precision::F32, NONE),
 ];
 
-const NONE: Regularization =
-    Regularization { input_dropout: 0.0, dropout: 0.0, label_smoothing: 0.0, clip_samples: 0.0 };
+const NONE: Regularization = Regularization::NONE;
 
 /// The limit clips some of the samples.
 const ALL: Regularization =
-    Regularization { input_dropout: 0.1, dropout: 0.3, label_smoothing: 0.1, clip_samples: 2.0 };
+    Regularization { input_dropout: 0.1, dropout: 0.3, label_smoothing: 0.1, clip_samples: 2.0, ..NONE };
 
 /// The optimizers of the fixed run.
 const OPTIMIZERS: [Optimizer; 3] = [

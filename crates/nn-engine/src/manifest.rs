@@ -502,6 +502,14 @@ pub(crate) mod tests {
                     dropout: odd,
                     label_smoothing: odd,
                     clip_samples: odd,
+                    augmentation: nn_core::Augmentation {
+                        rotation: odd,
+                        scale: odd,
+                        shear: odd,
+                        shift: odd,
+                        elastic: odd,
+                        flip: true,
+                    },
                 },
             };
             let parts = with(recipe);
@@ -531,6 +539,13 @@ pub(crate) mod tests {
             (regularized(Regularization { dropout: 1.0, ..none }), "dropout"),
             (regularized(Regularization { input_dropout: f32::NAN, ..none }), "input-dropout"),
             (regularized(Regularization { label_smoothing: -0.1, ..none }), "label-smoothing"),
+            (
+                regularized(Regularization {
+                    augmentation: nn_core::Augmentation { elastic: 11.0, ..Default::default() },
+                    ..none
+                }),
+                "augment-elastic",
+            ),
             (regularized(Regularization { clip_samples: f32::INFINITY, ..none }), "clip-samples"),
             (stopping(0, 1), "early stopping"),
             (stopping(1, 0), "early stopping"),

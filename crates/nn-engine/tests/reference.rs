@@ -91,8 +91,7 @@ const HYPER: Hyperparameters = Hyperparameters {
     regularization: NONE,
 };
 
-const NONE: Regularization =
-    Regularization { input_dropout: 0.0, dropout: 0.0, label_smoothing: 0.0, clip_samples: 0.0 };
+const NONE: Regularization = Regularization::NONE;
 
 #[test]
 fn every_activation_output_and_cost() {
@@ -132,7 +131,7 @@ fn regularization() {
         let data = samples(&model, 53);
         (model, data)
     };
-    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 0.5 };
+    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 0.5, ..NONE };
     for regularization in [
         Regularization { input_dropout: 0.1, ..NONE },
         Regularization { dropout: 0.3, ..NONE },

@@ -102,7 +102,6 @@ enum Place {
 
 impl Machine {
     pub(crate) fn new(run: &Run, member: u64, noise: &mut Noise) -> Self {
-        let p = run.manifest.parts();
         let compute = compute();
         Self {
             member: Member(member),
