@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use nn_core::measure::{Bench, multiply_adds};
+use nn_core::measure::{Bench, Distortions, multiply_adds};
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState, Output,
-    Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
+    Activation, Augmentation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState,
+    Output, Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
 };
 
 /// One thread's peak, in 10⁹ floating-point operations a second.
@@ -121,6 +121,23 @@ fn updates(c: &mut Criterion) {
     group.finish();
 }
 
+fn distortions(c: &mut Criterion) {
+    let both = Augmentation { elastic: Augmentation::ELASTIC.elastic, ..Augmentation::AFFINE };
+    for isa in Isa::available().into_iter().filter(|isa| isa.name() != "avx2-tiles") {
+        let mut group = c.benchmark_group(format!("distort/{}", isa.name()));
+        group.throughput(Throughput::Elements(1));
+        for (name, augmentation) in [("affine", Augmentation::AFFINE), ("affine and elastic", both)] {
+            let mut pictures = Distortions::new(isa, augmentation, (28, 28));
+            group.bench_function(name, |b| {
+                b.iter(|| {
+                    black_box(pictures.next_sample());
+                });
+            });
+        }
+        group.finish();
+    }
+}
+
 fn steps(c: &mut Criterion) {
     let isa = Isa::best();
     let samples = 10_000;
@@ -195,5 +212,5 @@ fn time(iterations: u64, mut f: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-criterion_group!(benches, products, gradient_by_leaf, activations, updates, steps);
+criterion_group!(benches, products, gradient_by_leaf, activations, updates, distortions, steps);
 criterion_main!(benches);

@@ -8,6 +8,7 @@
 //!   plain values. [`layout`]: the place of each layer's weights and biases in the one flat buffer of parameters.
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
+//! - [`Augmentation`]: random distortions of pictures in training.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
 //! - [`permutation`], [`initial_parameters`]: randomness that is addressed, not drawn.
@@ -40,6 +41,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod augment;
 mod compute;
 mod dataset;
 #[macro_use]
@@ -61,6 +63,7 @@ mod threads;
 mod tree;
 mod workspace;
 
+pub use augment::{Augmentation, AugmentationError};
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::bf16::round_to_bf16;

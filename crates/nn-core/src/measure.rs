@@ -1,9 +1,12 @@
 //! Single kernels for benchmarks: one layer at a time, with nothing around it. The caller holds the clock.
 
+use crate::augment::{Augmentation, Distorter};
+use crate::kernel::distort::Canvas;
 use crate::kernel::{
     self, DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Product, Scratch, WeightTiles, bf16, vector,
     zeroed, zeroed_lanes,
 };
+use crate::random::{Purpose, epoch_key, sample_key};
 use crate::spec::{Activation, Precision};
 use crate::threads::Threads;
 
@@ -157,5 +160,36 @@ impl Bench {
             let lanes = &mut panel[g.output_lanes..g.output_lanes + g.outputs];
             vector::activate(self.isa, activation, self.precision, lanes, &self.weights[g.biases..]);
         }
+    }
+}
+
+/// Pictures under distortions, one after the other, as one thread of a training pass makes them.
+#[derive(Debug)]
+pub struct Distortions {
+    isa: Isa,
+    distorter: Distorter,
+    canvas: Canvas,
+    source: Vec<f32>,
+    out: Vec<f32>,
+    epoch: u64,
+    sample: u32,
+}
+
+impl Distortions {
+    /// Pictures of (height, width).
+    #[must_use]
+    pub fn new(isa: Isa, augmentation: Augmentation, size: (usize, usize)) -> Self {
+        let distorter = Distorter::new(augmentation, size);
+        let source: Vec<f32> = (0..size.0 * size.1).map(|i| (i * 37 % 256) as f32 / 255.0).collect();
+        let epoch = epoch_key(1, Purpose::Distortion, 0);
+        Self { isa, canvas: distorter.canvas(), distorter, out: source.clone(), source, epoch, sample: 0 }
+    }
+
+    /// Distorts the next sample.
+    pub fn next_sample(&mut self) -> &[f32] {
+        let key = sample_key(self.epoch, self.sample);
+        self.sample = self.sample.wrapping_add(1);
+        self.distorter.distort(self.isa, key, &self.source, &mut self.canvas, &mut self.out);
+        &self.out
     }
 }

@@ -39,7 +39,14 @@ impl Regularization {
         dropout: 0.0,
         label_smoothing: 0.0,
         clip_samples: 0.0,
-        augmentation: Augmentation::NONE,
+        augmentation: Augmentation {
+            rotation: 0.0,
+            scale: 0.0,
+            shear: 0.0,
+            shift: 0.0,
+            elastic: 0.0,
+            flip: false,
+        },
     };
 
     /// Whether there is none.
