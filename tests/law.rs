@@ -123,6 +123,9 @@ fn the_law_holds_for_regularization() {
         "--epochs 3 --activation gelu --cost cross-entropy --optimizer adamw --clip-samples 0.5",
         "--epochs 3 --activation silu --hidden 20,10 --dropout 0.1 --precision bf16 --batch-size 37",
         "--epochs 3 --activation leaky-relu --cost huber --output linear",
+        "--epochs 3 --augment affine,elastic --hidden 20",
+        "--epochs 3 --augment rotation=30,flip --precision bf16 --batch-size 37 --dropout 0.2",
+        "--epochs 3 --augment elastic,shift=3 --rounds 3 --replicas 8 --input-dropout 0.1",
         "--epochs 2 --activation gelu --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.2 --clip-samples 1 \
          --rounds 5 --replicas 4 --batch-size 16",
     ];
@@ -273,6 +276,7 @@ fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
         "--label-smoothing 0.1",
         "--clip-samples 0.01",
         "--activation leaky-relu",
+        "--augment shift=1",
         "--init normal",
         "--hidden 31",
         "--optimizer adam",

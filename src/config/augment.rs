@@ -52,11 +52,14 @@ impl FromStr for Augment {
                 }
                 _ => {
                     let mut usual = usual();
-                    let (Some(amount), Some(usual)) = (amount(name, &mut all), amount(name, &mut usual)) else {
+                    let (Some(amount), Some(usual)) = (amount(name, &mut all), amount(name, &mut usual))
+                    else {
                         return Err(format!("expected {}, not {item:?}", Self::expected_text()));
                     };
                     *amount = match value {
-                        Some(value) => value.parse().map_err(|_| format!("{value:?} in {item:?} is not a number"))?,
+                        Some(value) => {
+                            value.parse().map_err(|_| format!("{value:?} in {item:?} is not a number"))?
+                        }
                         None => *usual,
                     };
                 }
@@ -78,7 +81,8 @@ impl Augment {
             names = &AMOUNTS[4..];
         }
         for name in names {
-            let (Some(&mut is), Some(&mut usual)) = (amount(name, &mut self.0), amount(name, &mut usual)) else {
+            let (Some(&mut is), Some(&mut usual)) = (amount(name, &mut self.0), amount(name, &mut usual))
+            else {
                 continue;
             };
             if is == usual {
@@ -134,8 +138,8 @@ impl Value for Augment {
     }
 }
 
-/// The usual amounts, for messages and help.
-pub fn usual_in_words() -> String {
+/// The usual amounts, for messages.
+fn usual_in_words() -> String {
     let Augmentation { rotation, scale, shear, shift, elastic, flip: _ } = usual();
     format!("rotation={rotation},scale={scale},shear={shear},shift={shift},elastic={elastic}")
 }
@@ -162,16 +166,19 @@ mod tests {
             assert_eq!(Augment(means).list(), shortest);
             assert_eq!(shortest.parse(), Ok(Augment(means)), "{shortest}");
         }
-        for wrong in ["", "affine,", "wobble", "rotation=", "rotation=x", "affine=3", "flip=1", "none,affine"] {
+        for wrong in ["", "affine,", "wobble", "rotation=", "rotation=x", "affine=3", "flip=1", "none,affine"]
+        {
             assert!(wrong.parse::<Augment>().is_err(), "{wrong:?}");
         }
     }
 
     #[test]
     fn amounts_have_limits() {
-        for (text, says) in
-            [("rotation=181", "gives rotation an amount of 181"), ("scale=1", "at least 0 and below 1"), ("elastic=nan", "NaN")]
-        {
+        for (text, says) in [
+            ("rotation=181", "gives rotation an amount of 181"),
+            ("scale=1", "at least 0 and below 1"),
+            ("elastic=nan", "NaN"),
+        ] {
             let wrong = text.parse::<Augment>().unwrap().check(None).unwrap_err();
             assert!(wrong.says.contains(says), "{wrong:?}");
         }

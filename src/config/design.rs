@@ -2,8 +2,7 @@
 
 use nn_core::{
     CombinationError, Cost, Model, ModelError, Optimizer, Output, Precision, Regularization, Schedule,
-    ScheduleShape,
-    check_combination,
+    ScheduleShape, check_combination,
 };
 use nn_engine::{EarlyStopping, Recipe, Rounds};
 
@@ -97,7 +96,8 @@ impl Learn {
             regularization,
         } = recipe.clone();
         // Without `..`, as above.
-        let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } = regularization;
+        let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } =
+            regularization;
         let Schedule { shape, warmup_steps } = schedule;
         let mut learn = Self {
             recipe: self.recipe,

@@ -160,7 +160,13 @@ impl Plan {
             format!("--batch-size {BATCH} --shard-size {shards}")
         };
         let precision = if seed % 5 == 2 { " --precision bf16" } else { "" };
-        let training = format!("{batches} --hidden {hidden} {optimizer}{precision}");
+        let regularization = match seed % 5 {
+            3 => {
+                " --augment affine,elastic --dropout 0.1 --input-dropout 0.05 --label-smoothing 0.1 --clip-samples 1"
+            }
+            _ => "",
+        };
+        let training = format!("{batches} --hidden {hidden} {optimizer}{precision}{regularization}");
         Self { seed, workers, min_workers, stay, training, faults }
     }
 

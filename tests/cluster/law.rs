@@ -88,6 +88,16 @@ fn the_law_holds_for_rounds_with_fewer_and_more_workers_than_replicas() {
 }
 
 #[test]
+fn the_law_holds_for_regularization() {
+    let all = "--augment affine,elastic,flip --dropout 0.3 --input-dropout 0.1 --label-smoothing 0.1 --clip-samples 0.5";
+    // The second network's gradients are sent layer by layer.
+    holds(&format!("{all} --epochs 2 --batch-size 61 --activation gelu --cost cross-entropy"), &[1, 3]);
+    holds(&format!("{all} --epochs 1 --batch-size 200 --activation relu --hidden 400,300"), &[2]);
+    holds(&format!("{all} --epochs 2 --rounds 4 --replicas 4 --activation silu --precision bf16"), &[2, 3]);
+    audited(&format!("{all} --epochs 2 --batch-size 100 --shard-size 16"));
+}
+
+#[test]
 fn the_law_holds_for_bf16() {
     let bf16 = "--precision bf16 --activation relu --cost cross-entropy";
     holds(&format!("{bf16} --epochs 2 --batch-size 200"), &[1, 2, 5]);

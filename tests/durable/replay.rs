@@ -95,6 +95,26 @@ fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
 }
 
 #[test]
+fn a_run_with_regularization_is_resumed_and_replayed() {
+    let arguments = "--augment affine,elastic --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.1 --clip-samples 1 \
+                     --activation gelu --cost cross-entropy --optimizer momentum";
+    let place = two_checkpoints(arguments);
+    let _ = place.nn(&format!("train --quiet --out whole --epochs 8 {arguments}")).ok();
+    assert_eq!(place.hash("whole"), place.hash("run"));
+    let ran = place.nn(&format!("replay --checkpoint {}", checkpoint("run", 432))).ok();
+    assert!(ran.stdout.contains("from step 432 to 1152 agree"), "{ran:#?}");
+    // Whoever evaluates knows nothing of it.
+    let evaluated = place.nn("eval --model whole/model.safetensors --data digits --json").ok().json();
+    let last = place.metrics("whole").pop().unwrap();
+    let accuracy = &evaluated["classification"]["accuracy"];
+    assert_eq!((accuracy, &evaluated["loss"]), (&last["test_accuracy"], &last["test_loss"]), "{last:#}");
+    // `--resume` takes up every option of the run.
+    let _ = place.nn("train --quiet --resume --out whole --epochs 9").ok();
+    let _ = place.nn(&format!("train --quiet --out longer --epochs 9 {arguments}")).ok();
+    assert_eq!(place.hash("whole"), place.hash("longer"));
+}
+
+#[test]
 fn a_replay_needs_the_data_of_the_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));

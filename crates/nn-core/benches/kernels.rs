@@ -11,7 +11,8 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use nn_core::measure::{Bench, Distortions, multiply_adds};
 use nn_core::{
     Activation, Augmentation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState,
-    Output, Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation, zeroed,
+    Output, Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation,
+    zeroed,
 };
 
 /// One thread's peak, in 10⁹ floating-point operations a second.

@@ -141,7 +141,8 @@ impl Net<'_> {
                 break;
             }
             let biases = &params[layer.biases.clone()];
-            for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
+            for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16))
+            {
                 let (panel, deltas) = panel.split_at_mut(self.deltas);
                 let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
                 let Some(slopes) = slopes else {
@@ -153,7 +154,13 @@ impl Net<'_> {
                 vector::activate_with_slopes(self.isa, activation, precision, lanes, slopes, biases);
                 if let Some(p) = dropout {
                     let first = self.layers[..=l].iter().map(|layer| layer.inputs).sum::<usize>();
-                    self.drop_units(p, Samples { indices: samples, ..batch.samples }, first, lanes, Some(slopes));
+                    self.drop_units(
+                        p,
+                        Samples { indices: samples, ..batch.samples },
+                        first,
+                        lanes,
+                        Some(slopes),
+                    );
                 }
             }
         }
@@ -233,7 +240,8 @@ impl Net<'_> {
     fn gather(&self, batch: &Batch<'_>, arena: &mut [Lane], mut pictures: Option<&mut Pictures>) {
         let width = self.model.input_width();
         let source = gather_source(batch.data);
-        let dropout = Some(self.regularization.0.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
+        let dropout =
+            Some(self.regularization.0.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
             let lanes = &mut panel[..width.next_multiple_of(16)];
             match (self.distorter, pictures.as_deref_mut()) {
@@ -246,7 +254,13 @@ impl Net<'_> {
                 _ => gather_panel(self.isa, source, width, samples, lanes),
             }
             if let Some(p) = dropout {
-                self.drop_units(p, Samples { indices: samples, ..batch.samples }, 0, &mut lanes[..width], None);
+                self.drop_units(
+                    p,
+                    Samples { indices: samples, ..batch.samples },
+                    0,
+                    &mut lanes[..width],
+                    None,
+                );
             } else if self.model.precision() == Precision::Bf16 {
                 bf16::round(self.isa, lanes);
             }

@@ -9,8 +9,8 @@
 
 use crate::augment::Distorter;
 use crate::dataset::{Dataset, Targets};
-use crate::kernel::{Isa, K_PANEL};
 use crate::kernel::bf16::{BLOCK, round_to_bf16};
+use crate::kernel::{Isa, K_PANEL};
 use crate::math;
 use crate::model::Model;
 use crate::params::layout;
@@ -183,7 +183,9 @@ fn train_on(
     let mut masks = Vec::new();
     for l in 0..model.layers() {
         let p = if l == 0 { regularization.input_dropout } else { regularization.dropout };
-        let keep = |unit| f64::from(mixed([key as u32, (key >> 32) as u32], unit) >> 8) / f64::from(1 << 24) >= f64::from(p);
+        let keep = |unit| {
+            f64::from(mixed([key as u32, (key >> 32) as u32], unit) >> 8) / f64::from(1 << 24) >= f64::from(p)
+        };
         let mask = (0..model.widths()[l] as u32).map(|i| if keep(unit + i) { 1.0 / (1.0 - p) } else { 0.0 });
         masks.push((p > 0.0).then(|| mask.collect()));
         unit += model.widths()[l] as u32;

@@ -144,7 +144,8 @@ mod tests {
     #[test]
     fn targets_add_up_to_one() {
         for (smoothing, classes) in [(0.0, 10), (0.1, 10), (0.3, 2), (0.5, 1)] {
-            let [own, other] = Regularization { label_smoothing: smoothing, ..Default::default() }.class_targets(classes);
+            let [own, other] =
+                Regularization { label_smoothing: smoothing, ..Default::default() }.class_targets(classes);
             assert!((own + other * (classes - 1) as f32 - 1.0).abs() < 1e-6, "{smoothing}");
         }
         assert_eq!(Regularization::default().class_targets(10), [1.0, 0.0]);
@@ -153,7 +154,10 @@ mod tests {
     #[test]
     fn a_norm_is_scaled_down_to_the_limit_and_never_up() {
         let limit = Regularization { clip_samples: 2.0, ..Default::default() };
-        assert_eq!([0.0, 1.0, 2.0, 8.0, f64::INFINITY].map(|norm| limit.clip_factor(norm)), [1.0, 1.0, 1.0, 0.25, 0.0]);
+        assert_eq!(
+            [0.0, 1.0, 2.0, 8.0, f64::INFINITY].map(|norm| limit.clip_factor(norm)),
+            [1.0, 1.0, 1.0, 0.25, 0.0]
+        );
         assert_eq!(limit.clip_factor(f64::NAN), 1.0, "it stays NaN, and the run is found to have diverged");
         assert_eq!(Regularization::default().clip_factor(1e9), 1.0);
     }

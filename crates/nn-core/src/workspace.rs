@@ -171,7 +171,11 @@ impl Workspace {
         // An odd number of lanes: with a multiple of 64, all panels would compete for the same cache sets.
         let stride = lanes | 1;
         let pass_memory = (0..threads.count())
-            .map(|_| PassMemory { targets: vec![Lane::ZERO; model.output_width()], scratch: Scratch::new(0), pictures: None })
+            .map(|_| PassMemory {
+                targets: vec![Lane::ZERO; model.output_width()],
+                scratch: Scratch::new(0),
+                pictures: None,
+            })
             .collect();
         Self {
             model: model.clone(),

@@ -5,8 +5,8 @@ mod common;
 
 use common::{cases, compute, dataset, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Init, Isa, Model, Output, Precision, Regularization, Samples, Workspace,
-    initial_parameters, reference, round_to_bf16,
+    Activation, Augmentation, Cost, Dataset, Init, Isa, MismatchError, Model, Output, Precision,
+    Regularization, Samples, Workspace, initial_parameters, reference, round_to_bf16,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,8 @@ use proptest::prelude::*;
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
     let none = Regularization::default();
     // The norms of these gradients are around 1, so that some are clipped.
-    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 1.0, ..none };
+    let all =
+        Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 1.0, ..none };
     let some = [
         all,
         Regularization { dropout: 0.3, ..none },
@@ -151,6 +152,67 @@ fn bf16_operands_that_are_too_large_are_reported() {
 }
 
 #[test]
+fn distorted_pictures() {
+    let model = Model::new(vec![72, 30, 10], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let batch: Vec<u32> = (0..43).map(|s| (s * 7) % 60).collect();
+    let augmentation = Augmentation { elastic: 1.2, flip: true, ..Augmentation::AFFINE };
+    let alone = Regularization { augmentation, ..Regularization::NONE };
+    for bytes in [false, true] {
+        let flat = dataset(&model, 60, bytes, 7);
+        let data = Dataset::new(flat.features().clone(), 72, flat.targets().clone(), Some((8, 9))).unwrap();
+        for precision in [Precision::F32, Precision::Bf16] {
+            let model = model.clone().with_precision(precision);
+            for regularization in [alone, Regularization { input_dropout: 0.2, dropout: 0.5, ..alone }] {
+                check_one(&model, regularization, &data, &batch, 6, &[1, 2, 3]);
+            }
+        }
+        // Rows of numbers are no pictures.
+        let threads = compute(Isa::best(), 1).threads;
+        let mut workspace = Workspace::regularized(&model, (alone, 5), 43, threads, Isa::best());
+        let params = initial_parameters(&model, Init::Scaled, 11);
+        let mut out = vec![0.0; params.len()];
+        let refused = workspace.node_gradient(&params, &flat, Samples::first(&batch), 6, &mut out);
+        assert_eq!(refused, Err(MismatchError::NoPictures));
+    }
+}
+
+/// Dropout, distortions and the like are for gradients only.
+#[test]
+fn evaluation_knows_no_regularization() {
+    let model = Model::new(vec![33, 20, 7], Activation::Gelu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 50, true, 5);
+    let params = initial_parameters(&model, Init::Scaled, 8);
+    let all = Regularization {
+        input_dropout: 0.2,
+        dropout: 0.5,
+        label_smoothing: 0.1,
+        clip_samples: 1.0,
+        ..Regularization::NONE
+    };
+    let threads = compute(Isa::best(), 1).threads;
+    let mut trainer = Workspace::regularized(&model, (all, 5), 50, threads, Isa::best());
+    let evaluation = trainer.evaluate(&params, &data).unwrap();
+    assert_eq!(evaluation, common::evaluator(&model, Isa::best()).evaluate(&params, &data).unwrap());
+}
+
+/// Other epochs and seeds leave out other units.
+#[test]
+fn dropout_depends_on_seed_and_epoch() {
+    let model = Model::new(vec![33, 20, 7], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = dataset(&model, 50, true, 5);
+    let params = initial_parameters(&model, Init::Scaled, 8);
+    let half = Regularization { dropout: 0.5, ..Regularization::NONE };
+    let gradient = |seed, epoch| {
+        let indices: Vec<u32> = (0..50).collect();
+        let samples = Samples { indices: &indices, epoch };
+        reference::batch_gradient(&model, &params, &data, samples, 8, (&half, seed)).0
+    };
+    let first = gradient(1, 0);
+    assert_eq!(first, gradient(1, 0));
+    assert!(first != gradient(2, 0) && first != gradient(1, 1));
+}
+
+#[test]
 fn enough_work_for_many_threads() {
     let model =
         Model::new(vec![300, 600, 70, 3], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
@@ -216,7 +278,8 @@ fn nan_and_infinity_are_reported() {
                 // 1e38 in one weight overflows only in the layers after it.
                 params[(at + 25) % 180] = bad;
                 let mut out = vec![0.0; params.len()];
-                let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), 3, &mut out).unwrap();
+                let stats =
+                    workspace.node_gradient(&params, &data, Samples::first(&batch), 3, &mut out).unwrap();
                 let truth = stats.loss.is_finite() && out.iter().all(|g| g.is_finite());
                 assert_eq!(stats.finite, truth, "{} with {bad} at {at}", isa.name());
                 assert!(bad == 1e38 || !stats.finite);

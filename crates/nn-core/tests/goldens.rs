@@ -11,7 +11,7 @@ mod common;
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
     Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision,
-    Regularization, Samples, Schedule, StepInputs, Targets, layout, rate_multiplier, reference,
+    Regularization, Samples, Schedule, StepInputs, Targets, Workspace, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -24,6 +24,7 @@ const GRADIENT: f64 = 2e-6;
 struct Golden {
     networks: Vec<Network>,
     cases: Vec<Case>,
+    regularized: Vec<Case>,
     optimizers: Optimizers,
     schedules: Schedules,
 }
@@ -46,6 +47,10 @@ struct Case {
     network: String,
     model: Model,
     target: String,
+    #[serde(default)]
+    label_smoothing: f32,
+    #[serde(default)]
+    clip_samples: f32,
     outputs: Vec<f64>,
     losses: Vec<f64>,
     mean_loss: f64,
@@ -115,7 +120,7 @@ impl Network {
 #[test]
 fn outputs_and_losses_are_pytorchs() {
     let golden = golden();
-    assert_eq!(golden.cases.len(), 40);
+    assert_eq!(golden.cases.len(), 86);
     for case in &golden.cases {
         let network = golden.network(case);
         let (params, data) = (network.parameters(), network.dataset(&case.target));
@@ -158,18 +163,23 @@ fn outputs_and_losses_are_pytorchs() {
 #[test]
 fn gradients_and_norms_are_pytorchs() {
     let golden = golden();
-    for case in &golden.cases {
+    assert_eq!(golden.regularized.len(), 5);
+    for case in golden.cases.iter().chain(&golden.regularized) {
         let network = golden.network(case);
         let (params, data) = (network.parameters(), network.dataset(&case.target));
+        let &Case { label_smoothing, clip_samples, .. } = case;
+        let regularization = Regularization { label_smoothing, clip_samples, ..Regularization::NONE };
         let n = data.len();
         let batch: Vec<u32> = (0..n as u32).collect();
         for isa in Isa::available() {
-            let mut workspace = workspace(&case.model, n, 1, isa);
+            let threads = compute(isa, 1).threads;
+            let mut workspace = Workspace::regularized(&case.model, (regularization, 1), n, threads, isa);
             // One leaf; several, the last of them short; a leaf for each sample.
             for shard in [n, 2, 1] {
                 let what = format!("{} on {}, shard {shard}", case.name, isa.name());
                 let mut sum = vec![f32::NAN; params.len()];
-                let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), shard, &mut sum).unwrap();
+                let stats =
+                    workspace.node_gradient(&params, &data, Samples::first(&batch), shard, &mut sum).unwrap();
                 assert!(stats.finite, "{what}");
                 assert_close(&format!("{what}: loss"), &[stats.loss / n as f64], &[case.mean_loss], FORWARD);
 
@@ -261,7 +271,18 @@ fn bf16_has_the_bits_that_exact_fractions_give() {
         let differ = gradient.iter().zip(&golden.gradient).position(|(found, want)| found.to_bits() != *want);
         assert_eq!((gradient.len(), differ), (golden.gradient.len(), None), "{name}");
     };
-    found(&reference::batch_gradient(&model, &params, &data, samples, golden.shard, (&Regularization::default(), 0)).0, "reference");
+    found(
+        &reference::batch_gradient(
+            &model,
+            &params,
+            &data,
+            samples,
+            golden.shard,
+            (&Regularization::default(), 0),
+        )
+        .0,
+        "reference",
+    );
     for isa in Isa::available() {
         let mut workspace = workspace(&model, batch.len(), 2, isa);
         let mut gradient = vec![0.0; params.len()];

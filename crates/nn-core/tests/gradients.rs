@@ -4,7 +4,8 @@ mod common;
 
 use common::{assert_close, cases, dataset, gradient, noise, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Output, Samples, Targets, Tree, initial_parameters, layout,
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Output, Samples, Targets, Tree,
+    initial_parameters, layout,
 };
 
 /// An independent implementation of the network in f64, from the formulas and `std` alone. Returns the mean loss and
@@ -35,7 +36,9 @@ fn mean_loss(model: &Model, params: &[f64], inputs: &[f64], targets: &[f64]) -> 
                     Activation::Relu => z.iter().map(|z| z.max(0.0)).collect(),
                     Activation::Tanh => z.iter().map(|z| z.tanh()).collect(),
                     Activation::LeakyRelu => z.iter().map(|z| z.max(0.01 * z)).collect(),
-                    Activation::Gelu => z.iter().map(|z| 0.5 * z * (1.0 + libm::erf(z / 2_f64.sqrt()))).collect(),
+                    Activation::Gelu => {
+                        z.iter().map(|z| 0.5 * z * (1.0 + libm::erf(z / 2_f64.sqrt()))).collect()
+                    }
                     Activation::Silu => z.iter().map(|z| z * sigmoid(z)).collect(),
                 }
             } else {
@@ -97,7 +100,10 @@ fn gradients_are_finite_differences() {
             let (loss, nearest) = mean_loss(&model, &moved, &x, &y);
             // A difference across the kink of a ReLU means nothing. Inputs are below about 2, so z moves by less than
             // this.
-            assert!(![Activation::Relu, Activation::LeakyRelu].contains(&activation) || nearest > 10.0 * STEP, "{model:?}: {nearest}");
+            assert!(
+                ![Activation::Relu, Activation::LeakyRelu].contains(&activation) || nearest > 10.0 * STEP,
+                "{model:?}: {nearest}"
+            );
             let want: Vec<f64> = (0..params.len())
                 .map(|p| {
                     let here = moved[p];
@@ -115,7 +121,8 @@ fn gradients_are_finite_differences() {
                 let mut workspace = workspace(&model, 9, 1, isa);
                 let mut sum = vec![f32::NAN; params.len()];
                 let batch = [0, 1, 2, 3, 4, 5, 6, 7, 8];
-                let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), 4, &mut sum).unwrap();
+                let stats =
+                    workspace.node_gradient(&params, &data, Samples::first(&batch), 4, &mut sum).unwrap();
                 let what = format!("{model:?} on {}", isa.name());
                 assert_close(&format!("{what}: loss"), &[stats.loss / 9.0], &[loss], 1e-6);
                 let mean: Vec<f64> = sum.iter().map(|&g| f64::from(g) / 9.0).collect();

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, LayerLayout, Model, Purpose, Samples, Tree, Workspace, layout, permutation, rate_multiplier,
+    Compute, DELTA_BLOCK, LayerLayout, Model, Purpose, Samples, Tree, Workspace, layout, permutation,
+    rate_multiplier,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, Dataset, DeltaBits, MismatchError, Node, NodeStats, OptimizerState, Samples, StepInputs,
-    Threads, Tree, Workspace, encode_4, encode_8, rounding_keys, zeroed,
+    Compute, DELTA_BLOCK, Dataset, DeltaBits, MismatchError, Node, NodeStats, OptimizerState, Samples,
+    StepInputs, Threads, Tree, Workspace, encode_4, encode_8, rounding_keys, zeroed,
 };
 
 use crate::encoding::Encoding;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::reference::{self, Hyperparameters};
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Output, Regularization,
-    Targets, Threads, check_combination,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Output, Regularization, Targets,
+    Threads, check_combination,
 };
 use nn_engine::{Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, StepReport, local};
 
@@ -131,7 +131,8 @@ fn regularization() {
         let data = samples(&model, 53);
         (model, data)
     };
-    let all = Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 0.5, ..NONE };
+    let all =
+        Regularization { input_dropout: 0.2, dropout: 0.5, label_smoothing: 0.1, clip_samples: 0.5, ..NONE };
     for regularization in [
         Regularization { input_dropout: 0.1, ..NONE },
         Regularization { dropout: 0.3, ..NONE },

@@ -122,7 +122,14 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                 let mut w = public.clone();
                 for batch in slice.chunks(recipe.batch_size) {
                     let samples = Samples { indices: batch, epoch: epoch.into() };
-                    let (sum, _) = batch_gradient(model, &w, data, samples, recipe.shard_size, (&recipe.regularization, recipe.seed));
+                    let (sum, _) = batch_gradient(
+                        model,
+                        &w,
+                        data,
+                        samples,
+                        recipe.shard_size,
+                        (&recipe.regularization, recipe.seed),
+                    );
                     let mean = 1.0 / batch.len() as f32;
                     let l2 = recipe.l2 / data.len() as f32;
                     for layer in layout(model) {

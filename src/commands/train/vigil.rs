@@ -210,7 +210,8 @@ fn trivial_loss(train: &Dataset, output: Output, cost: Cost) -> f64 {
             }
             let nats = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
             let loss = |p: f64| match (cost, output) {
-                (Cost::Mse, _) => 0.5 * p * (1.0 - p),
+                // The error of a frequency is at most 1, up to which Huber's loss is half the square.
+                (Cost::Mse | Cost::Huber, _) => 0.5 * p * (1.0 - p),
                 (Cost::CrossEntropy, Output::Softmax) => nats(p),
                 (Cost::CrossEntropy, _) => nats(p) + nats(1.0 - p),
             };
@@ -220,8 +221,11 @@ fn trivial_loss(train: &Dataset, output: Output, cost: Cost) -> f64 {
             .map(|target| {
                 let values = || data.iter().skip(target).step_by(*width).map(|&y| f64::from(y)).enumerate();
                 let mean = values().map(|(sample, y)| weight(sample) * y).sum::<f64>() / total;
-                values().map(|(sample, y)| 0.5 * weight(sample) * (y - mean) * (y - mean)).sum::<f64>()
-                    / total
+                let loss = |e: f64| match cost {
+                    Cost::Huber if e.abs() > 1.0 => e.abs() - 0.5,
+                    Cost::Mse | Cost::CrossEntropy | Cost::Huber => 0.5 * e * e,
+                };
+                values().map(|(sample, y)| weight(sample) * loss(y - mean)).sum::<f64>() / total
             })
             .sum(),
     };

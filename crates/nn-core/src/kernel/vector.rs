@@ -120,7 +120,9 @@ fn slope_body(activation: Activation, deltas: &mut [Lane], activations: &[Lane])
         Activation::Sigmoid => each(deltas, activations, |d, a| d * (a * (1.0 - a))),
         Activation::Relu => each(deltas, activations, |d, a| if a > 0.0 { d } else { 0.0 }),
         Activation::Tanh => each(deltas, activations, |d, a| d * (1.0 - a * a)),
-        Activation::LeakyRelu => each(deltas, activations, |d, a| if a > 0.0 { d } else { d * Activation::LEAK }),
+        Activation::LeakyRelu => {
+            each(deltas, activations, |d, a| if a > 0.0 { d } else { d * Activation::LEAK })
+        }
         Activation::Gelu | Activation::Silu => unreachable!("their slopes are kept"),
     }
 }

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Samples, Targets, Threads, Workspace,
-    check_combination,
+    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Samples, Targets, Threads,
+    Workspace, check_combination,
 };
 
 pub(crate) mod training;

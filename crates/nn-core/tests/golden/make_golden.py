@@ -15,6 +15,7 @@ import argparse
 import json
 import math
 import random
+import statistics
 import sys
 from pathlib import Path
 
@@ -26,13 +27,21 @@ OUT = Path(__file__).with_name("golden.json")
 SEED = 20261123
 DIGITS = 9  # significant decimal digits: enough to restore any float32 exactly
 
-ACTIVATIONS = {"sigmoid": torch.sigmoid, "relu": torch.relu, "tanh": torch.tanh}
+ACTIVATIONS = {
+    "sigmoid": torch.sigmoid,
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "leaky-relu": F.leaky_relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
 OUTPUTS_AND_COSTS = [
     ("sigmoid", "mse"),
     ("softmax", "mse"),
     ("linear", "mse"),
     ("sigmoid", "cross-entropy"),
     ("softmax", "cross-entropy"),
+    ("linear", "huber"),
 ]
 
 
@@ -84,19 +93,21 @@ def forward(weights, biases, x, activation):
     return z, nearest_to_zero
 
 
-def output_and_losses(z, y, labels, output, cost):
+def output_and_losses(z, y, labels, output, cost, smoothing=0.0):
     """The last layer's activations [batch][out], and the loss of each sample [batch]."""
     a = {"sigmoid": torch.sigmoid, "softmax": lambda z: torch.softmax(z, 1), "linear": lambda z: z}[output](z)
     if cost == "mse":  # half the squared distance, summed (not averaged) over the outputs
         losses = F.mse_loss(a, y, reduction="none").sum(1) / 2
+    elif cost == "huber":
+        losses = F.huber_loss(a, y, reduction="none").sum(1)
     elif output == "sigmoid":  # binary, summed over the outputs
         losses = F.binary_cross_entropy_with_logits(z, y, reduction="none").sum(1)
     else:
-        losses = F.cross_entropy(z, torch.tensor(labels), reduction="none")
+        losses = F.cross_entropy(z, torch.tensor(labels), reduction="none", label_smoothing=smoothing)
     return a, losses
 
 
-def case(network, activation, output, cost):
+def case(network, activation, output, cost, smoothing=0.0, clips=False):
     widths, batch = network["widths"], network["batch"]
     weights = [
         tensor(w, o, i).requires_grad_() for w, i, o in zip(network["weights"], widths, widths[1:])
@@ -108,21 +119,32 @@ def case(network, activation, output, cost):
     target = "dense" if output == "linear" else "one-hot"
     flat = network["dense"] if target == "dense" else one_hot(labels, widths[-1])
     y = tensor(flat, batch, widths[-1])
+    smoothing = f32(smoothing)
+    if smoothing:
+        y = y * (1 - smoothing) + smoothing / widths[-1]
 
     z, nearest_to_zero = forward(weights, biases, x, activation)
     # No weighted input of a ReLU may be so close to the kink that float32 falls on the other side.
-    assert activation != "relu" or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
-    a, losses = output_and_losses(z, y, labels, output, cost)
+    assert "relu" not in activation or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
+    a, losses = output_and_losses(z, y, labels, output, cost, smoothing)
     gradients = torch.autograd.grad(losses.mean(), parameters)
 
     # The gradients of one sample at a time: their norms, and their mean as a check on the gradient of the batch.
-    norms, total = [], [torch.zeros_like(p) for p in parameters]
+    norms, owns = [], []
     for n in range(batch):
         z, _ = forward(weights, biases, x[n : n + 1], activation)
-        _, loss = output_and_losses(z, y[n : n + 1], labels[n : n + 1], output, cost)
+        _, loss = output_and_losses(z, y[n : n + 1], labels[n : n + 1], output, cost, smoothing)
         own = torch.autograd.grad(loss.sum(), parameters)
         norms.append(math.sqrt(sum((g * g).sum().item() for g in own)))
-        total = [t + g for t, g in zip(total, own)]
+        owns.append(own)
+    clip = f32(0.9 * statistics.median(norms)) if clips else math.inf  # a limit that clips most, but not all
+    total = [torch.zeros_like(p) for p in parameters]
+    for norm, own in zip(norms, owns):
+        total = [t + g * min(1.0, clip / norm) for t, g in zip(total, own)]
+    if clips:
+        assert min(norms) < clip
+        norms = [min(norm, clip) for norm in norms]
+        gradients = [t / batch for t in total]
     for mean, t in zip(gradients, total):
         torch.testing.assert_close(mean, t / batch, rtol=1e-12, atol=1e-15)
 
@@ -132,6 +154,7 @@ def case(network, activation, output, cost):
         "network": network["name"],
         "model": {"widths": widths, "activation": activation, "output": output, "cost": cost},
         "target": target,
+        **({"label_smoothing": smoothing, "clip_samples": clip if clips else 0.0} if smoothing or clips else {}),
         "outputs": a.flatten().tolist(),
         "losses": losses.tolist(),
         "mean_loss": losses.mean().item(),
@@ -157,7 +180,14 @@ def networks_and_cases(rng):
     cases += [case(bare, "sigmoid", output, cost) for output, cost in OUTPUTS_AND_COSTS]
     cases += [case(single, activation, "linear", "mse") for activation in ACTIVATIONS]
     cases += [case(saturated, "sigmoid", output, "cross-entropy") for output in ("sigmoid", "softmax")]
-    return [small, wide, bare, single, saturated], cases
+    regularized = [
+        case(small, "gelu", "softmax", "cross-entropy", smoothing=0.1),
+        case(wide, "tanh", "sigmoid", "cross-entropy", smoothing=0.3),
+        case(small, "relu", "softmax", "cross-entropy", clips=True),
+        case(wide, "silu", "linear", "huber", clips=True),
+        case(wide, "relu", "softmax", "cross-entropy", smoothing=0.1, clips=True),
+    ]
+    return [small, wide, bare, single, saturated], cases, regularized
 
 
 # --- optimizers -----------------------------------------------------------------------------------------------------
@@ -312,10 +342,11 @@ def main():
 
     torch.set_num_threads(1)
     rng = random.Random(SEED)
-    networks, cases = networks_and_cases(rng)
+    networks, cases, regularized = networks_and_cases(rng)
     golden = {
         "networks": networks,
         "cases": cases,
+        "regularized": regularized,
         "optimizers": optimizers(rng),
         "schedules": schedules(),
     }
