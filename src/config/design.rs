@@ -91,6 +91,7 @@ impl Learn {
             epochs,
             seed,
             early_stopping,
+            clip_norm,
             rounds,
         } = recipe.clone();
         let Schedule { shape, warmup_steps } = schedule;
@@ -110,6 +111,7 @@ impl Learn {
             epochs: Some(epochs),
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
+            clip_norm,
             seed,
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
@@ -191,6 +193,7 @@ impl Learn {
             epsilon,
             weight_decay,
             l2,
+            clip_norm,
             schedule,
             warmup_steps,
             step_epochs,
@@ -246,6 +249,7 @@ impl Learn {
             epochs,
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
+            clip_norm,
             rounds,
         };
         Ok(Design { hidden, activation, output, cost, precision, recipe })

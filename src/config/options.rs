@@ -10,7 +10,7 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
     MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
@@ -224,6 +224,13 @@ options! {
                 .only_with("optimizer", &[OptimizerName::AdamW]);
             /// L2 regularisation λ, which adds λ/(2n) Σw² to the loss for n training samples
             l2: f32 = default(Recipe::book().l2).within(Interval::Closed(0.0, 1e9));
+        }
+        "Regularisation" {
+            /// Largest norm of a mini-batch's gradient, over all weights and biases; a longer one is scaled down to it
+            ///
+            /// The norm is that of the mean gradient of the loss, before the penalty of --l2. With --rounds, each replica clips
+            /// the gradients of its own steps
+            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
         }
         "Schedule" {
             /// Course of the learning rate over the run

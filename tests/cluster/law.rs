@@ -88,6 +88,12 @@ fn the_law_holds_for_rounds_with_fewer_and_more_workers_than_replicas() {
 }
 
 #[test]
+fn the_law_holds_for_clipped_gradients() {
+    holds("--epochs 2 --batch-size 61 --clip-norm 0.2 --optimizer momentum --hidden 70,60", &[1, 3, 5]);
+    holds("--epochs 2 --batch-size 37 --clip-norm 0.2 --rounds 3 --replicas 4", &[2]);
+}
+
+#[test]
 fn the_law_holds_for_bf16() {
     let bf16 = "--precision bf16 --activation relu --cost cross-entropy";
     holds(&format!("{bf16} --epochs 2 --batch-size 200"), &[1, 2, 5]);

@@ -8,6 +8,7 @@
 //!   plain values. [`layout`]: the place of each layer's weights and biases in the one flat buffer of parameters.
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
+//! - [`clip_factor`]: gradient clipping by the global norm.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
 //! - [`permutation`], [`initial_parameters`]: randomness that is addressed, not drawn.
@@ -33,13 +34,14 @@
 //! for step in 0..500 {
 //!     // The gradient of the mini-batch 0, 1, 2, 3 in leaves of two samples: a sum, of which the step takes the mean.
 //!     let stats = workspace.node_gradient(&params, &data, &[0, 1, 2, 3], 2, &mut gradient)?;
-//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0 };
+//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0, clip: 1.0 };
 //!     optimizer.step(&compute, &mut params, &gradient, inputs);
 //! }
 //! assert_eq!(workspace.evaluate(&params, &data)?.correct, 4);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod clip;
 mod compute;
 mod dataset;
 #[macro_use]
@@ -60,6 +62,7 @@ mod threads;
 mod tree;
 mod workspace;
 
+pub use clip::{clip_factor, clip_factor_of, sum_of_squares};
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::bf16::round_to_bf16;
@@ -78,7 +81,7 @@ pub use random::{Purpose, initial_parameters, permutation, rounding_keys, unifor
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,
-    ScheduleShape, Task, exact_f32,
+    ScheduleShape, Task, exact_f32, exact_f32_if_any,
 };
 pub use threads::Threads;
 pub use tree::{Node, Tree, tree_sum};

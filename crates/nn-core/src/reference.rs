@@ -25,7 +25,8 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
         permutation(hyper.seed, Purpose::Shuffle, u64::from(epoch), &mut order);
         for mini_batch in order.chunks(hyper.batch_size) {
             let (sum, _loss) = batch_gradient(model, &params, data, mini_batch, hyper.shard_size);
-            let mean = 1.0 / mini_batch.len() as f32;
+            let clip = hyper.clip_norm.map_or(1.0, |most| clip_factor(model, &sum, mini_batch.len(), most));
+            let mean = 1.0 / mini_batch.len() as f32 * clip;
             let l2 = hyper.l2 / data.len() as f32;
             for layer in layout(model) {
                 for w in layer.weights {
@@ -58,6 +59,29 @@ pub struct Hyperparameters {
     pub learning_rate: f32,
     /// λ of the L2 penalty λ/(2n) Σw², n being the number of training samples.
     pub l2: f32,
+    /// The largest norm of a mini-batch's mean gradient; `None` for any.
+    pub clip_norm: Option<f32>,
+}
+
+/// min(1, X/‖g‖) for X = `most`, which clips the mean g of the gradient `sum` over so many samples by its norm over all
+/// parameters. The squares are added in f64: in blocks of 4096 numbers of a layer, number i of a block to sum i mod 16.
+/// These sums, the blocks and the layers are added in order.
+#[must_use]
+pub fn clip_factor(model: &Model, sum: &[f32], samples: usize, most: f32) -> f32 {
+    let mut squares = 0.0;
+    for layer in layout(model) {
+        let mut of_layer = 0.0;
+        for block in sum[layer.range()].chunks(4096) {
+            let mut sums = [0.0_f64; 16];
+            for (i, &x) in block.iter().enumerate() {
+                sums[i % 16] += f64::from(x) * f64::from(x);
+            }
+            of_layer += sums.iter().fold(0.0, |all, sum| all + sum);
+        }
+        squares += of_layer;
+    }
+    let norm = squares.sqrt() * f64::from(1.0 / samples as f32);
+    if norm > f64::from(most) { (f64::from(most) / norm) as f32 } else { 1.0 }
 }
 
 /// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree.

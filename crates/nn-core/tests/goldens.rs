@@ -10,8 +10,8 @@ mod common;
 
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision, Schedule,
-    StepInputs, Targets, layout, rate_multiplier, reference,
+    Activation, Cost, Dataset, Features, Isa, LayerLayout, Model, Optimizer, OptimizerState, Output,
+    Precision, Schedule, StepInputs, Targets, clip_factor_of, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -68,6 +68,7 @@ struct OptimizerRun {
     optimizer: Optimizer,
     learning_rate: f32,
     l2: f32,
+    clip_norm: Option<f32>,
     parameters: Vec<Vec<f64>>,
 }
 
@@ -198,7 +199,8 @@ fn optimizers_step_as_pytorchs() {
     let Optimizers { weights, biases, start, gradients, runs } = golden().optimizers;
     let widths = vec![weights / biases, biases];
     let model = Model::new(widths, Activation::Sigmoid, Output::Linear, Cost::Mse).unwrap();
-    assert_eq!((model.parameters(), start.len(), runs.len()), (weights + biases, weights + biases, 8));
+    assert_eq!((model.parameters(), start.len(), runs.len()), (weights + biases, weights + biases, 11));
+    let mut clipped = 0;
     for run in &runs {
         for isa in Isa::available() {
             let compute = compute(isa, 1);
@@ -210,7 +212,13 @@ fn optimizers_step_as_pytorchs() {
                 for (t, (gradient, want)) in gradients.iter().zip(&run.parameters).enumerate() {
                     let sum: Vec<f32> = gradient.iter().map(|g| g * samples as f32).collect();
                     let (step, learning_rate, l2) = (t as u64, run.learning_rate, run.l2);
-                    state.step(&compute, &mut params, &sum, StepInputs { samples, step, learning_rate, l2 });
+                    let clip = run.clip_norm.map_or(1.0, |most| {
+                        let layers = layout(&model);
+                        clip_factor_of(&compute, layers.iter().map(LayerLayout::range), &sum, most, samples)
+                    });
+                    clipped += usize::from(clip < 1.0);
+                    let inputs = StepInputs { samples, step, learning_rate, l2, clip };
+                    state.step(&compute, &mut params, &sum, inputs);
                     let what = format!("{what}, step {t}");
                     assert_close(&what, &widen(&params), want, TOLERANCE);
                     // A bias without a gradient does not move.
@@ -219,6 +227,7 @@ fn optimizers_step_as_pytorchs() {
             }
         }
     }
+    assert!(clipped > 12 * 3 * Isa::available().len(), "{clipped}");
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub struct Recipe {
     /// When the run ends before its last epoch; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// The largest norm of a mini-batch's mean gradient over all parameters, before the L2 penalty: positive and finite;
+    /// `None` for any. See [`nn_core::clip_factor`].
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "nn_core::exact_f32_if_any")]
+    pub clip_norm: Option<f32>,
     /// Steps of several replicas between two averages; `None` for synchronous steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounds: Option<Rounds>,
@@ -68,6 +72,7 @@ impl Recipe {
             epochs: 30,
             seed: 1,
             early_stopping: None,
+            clip_norm: None,
             rounds: None,
         }
     }
@@ -103,6 +108,9 @@ impl Recipe {
         {
             return Err(ManifestError::Decay(decay));
         }
+        if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
+            return Err(ManifestError::ClipNorm(most));
+        }
         if let Some(rounds) = &self.rounds {
             rounds.check()?;
         }
@@ -132,6 +140,7 @@ impl Recipe {
             epochs,
             seed,
             early_stopping,
+            clip_norm,
             rounds,
         } = self;
         let Schedule { shape, warmup_steps } = schedule;
@@ -160,6 +169,7 @@ impl Recipe {
             // The last epoch is evaluated although it is not due, which a longer run would not do.
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
+        after.extend(clip_norm.map(|most| ("clip-norm", format!("{most:?}"))));
         after.extend(rounds.iter().flat_map(Rounds::fields));
         if epochs_matter {
             after.push(("epochs", epochs.to_string()));

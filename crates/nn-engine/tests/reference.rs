@@ -27,10 +27,20 @@ impl local::Observer for Unwatched {
 
 /// The parameters of a whole run of the engine with its in-process worker.
 fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -> Vec<f32> {
-    let &Hyperparameters { init, seed, epochs, batch_size, shard_size, learning_rate, l2 } = hyper;
+    let &Hyperparameters { init, seed, epochs, batch_size, shard_size, learning_rate, l2, clip_norm } = hyper;
     let manifest = Manifest::new(ManifestParts {
         model: model.clone(),
-        recipe: Recipe { init, learning_rate, l2, batch_size, shard_size, epochs, seed, ..Recipe::book() },
+        recipe: Recipe {
+            init,
+            learning_rate,
+            l2,
+            batch_size,
+            shard_size,
+            epochs,
+            seed,
+            clip_norm,
+            ..Recipe::book()
+        },
         train_samples: data.len(),
         data_sha256: "00".repeat(32),
         preprocess_sha256: None,
@@ -77,6 +87,7 @@ const HYPER: Hyperparameters = Hyperparameters {
     shard_size: 2,
     learning_rate: 0.1,
     l2: 0.0,
+    clip_norm: None,
 };
 
 #[test]
@@ -107,6 +118,23 @@ fn every_setting() {
     for (learning_rate, l2) in [(3.0, 0.0), (0.5, 5.0), (0.01, 0.3)] {
         holds(&model, &data, &Hyperparameters { learning_rate, l2, ..HYPER });
     }
+}
+
+#[test]
+fn clipped_gradients() {
+    let model = Model::new(vec![20, 11, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = samples(&model, 47);
+    let plain = reference::train(&model, &data, &HYPER);
+    // Every gradient, some of them, and none.
+    for (most, differs) in [(0.01, true), (0.9, true), (1e9, false)] {
+        let hyper = Hyperparameters { l2: 0.3, clip_norm: Some(most), ..HYPER };
+        holds(&model, &data, &hyper);
+        let clipped = reference::train(&model, &data, &Hyperparameters { l2: 0.0, ..hyper });
+        assert_eq!(clipped != plain, differs, "{most}");
+    }
+    // Blocks of squares that end within a layer.
+    let wide = Model::new(vec![70, 90, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    holds(&wide, &samples(&wide, 47), &Hyperparameters { clip_norm: Some(0.3), ..HYPER });
 }
 
 #[test]

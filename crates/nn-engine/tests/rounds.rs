@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_core::reference::batch_gradient;
+use nn_core::reference::{batch_gradient, clip_factor};
 use nn_core::{
     Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Precision, Purpose,
     Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
@@ -122,7 +122,9 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                 let mut w = public.clone();
                 for batch in slice.chunks(recipe.batch_size) {
                     let (sum, _) = batch_gradient(model, &w, data, batch, recipe.shard_size);
-                    let mean = 1.0 / batch.len() as f32;
+                    let clip =
+                        recipe.clip_norm.map_or(1.0, |most| clip_factor(model, &sum, batch.len(), most));
+                    let mean = 1.0 / batch.len() as f32 * clip;
                     let l2 = recipe.l2 / data.len() as f32;
                     for layer in layout(model) {
                         for i in layer.weights {
@@ -186,25 +188,52 @@ fn hold(model: &Model, rounds: &[(u32, u32, f32)]) {
         for &(replicas, steps, outer_momentum) in rounds {
             let rounds =
                 Rounds { replicas, steps: Some(steps), outer_learning_rate: 0.9, outer_momentum, delta_bits };
-            let manifest = manifest(model, rounds, data.len());
-            let want = by_definition(&manifest, &data);
-            assert!(want.iter().all(|x| x.is_finite()));
-            for isa in Isa::available() {
-                for threads in [1, 2, 3, 8] {
-                    let manifest = match threads {
-                        1 => manifest.clone(),
-                        _ => manifest.clone().with_smallest_pieces(),
-                    };
-                    let mut engine = Engine::new(manifest, compute(isa, threads), Duration::ZERO);
-                    let outcome = local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
-                    assert_eq!(outcome, Outcome::Complete);
-                    let differ =
-                        engine.params().iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits());
-                    assert_eq!(differ, None, "{rounds:?} with {} on {threads} threads", isa.name());
-                }
-            }
+            equals_definition(&manifest(model, rounds, data.len()), &data);
         }
     }
+}
+
+/// Fails unless the run is its definition, on every instruction set and any number of threads.
+#[track_caller]
+fn equals_definition(manifest: &Manifest, data: &Dataset) {
+    let want = by_definition(manifest, data);
+    assert!(want.iter().all(|x| x.is_finite()));
+    for isa in Isa::available() {
+        for threads in [1, 2, 3, 8] {
+            let manifest = match threads {
+                1 => manifest.clone(),
+                _ => manifest.clone().with_smallest_pieces(),
+            };
+            let recipe = manifest.recipe().clone();
+            let mut engine = Engine::new(manifest, compute(isa, threads), Duration::ZERO);
+            let outcome = local::run(&mut engine, data, &mut StopAt(0, None)).unwrap();
+            assert_eq!(outcome, Outcome::Complete);
+            let differ = engine.params().iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits());
+            assert_eq!(differ, None, "{recipe:?} with {} on {threads} threads", isa.name());
+        }
+    }
+}
+
+#[test]
+fn replicas_clip_the_gradients_of_their_own_steps() {
+    let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = data(101, 19, 4);
+    let rounds = Rounds {
+        replicas: 4,
+        steps: Some(3),
+        outer_learning_rate: 0.9,
+        outer_momentum: 0.7,
+        delta_bits: DeltaBits::Eight,
+    };
+    let parts = manifest(&model, rounds, data.len()).parts().clone();
+    let mut ends = Vec::new();
+    for clip_norm in [None, Some(0.05), Some(0.8)] {
+        let recipe = Recipe { clip_norm, ..parts.recipe.clone() };
+        let manifest = Manifest::new(ManifestParts { recipe, ..parts.clone() }).unwrap();
+        equals_definition(&manifest, &data);
+        ends.push(by_definition(&manifest, &data));
+    }
+    assert!(ends[0] != ends[1] && ends[0] != ends[2] && ends[1] != ends[2], "some gradients are clipped");
 }
 
 #[test]

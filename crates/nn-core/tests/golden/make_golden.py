@@ -186,6 +186,12 @@ def optimizers(rng):
         (nesterov, 0.1, 0.05),
         ({"name": "adam", **adam}, 0.01, 0.05),
     ]
+    # Gradients that are clipped first, by their norm over weights and biases: all of them, and some.
+    clipped = [
+        (sgd, 0.1, 0.05, 1.0),
+        (momentum, 0.1, 0.0, 3.0),
+        ({"name": "adamw", **adam, "weight_decay": 0.01}, 0.01, 0.0, 0.5),
+    ]
     return {
         "weights": WEIGHTS,
         "biases": BIASES,
@@ -199,11 +205,21 @@ def optimizers(rng):
                 "parameters": optimizer_path(optimizer, rate, l2, start, gradients),
             }
             for optimizer, rate, l2 in runs
+        ]
+        + [
+            {
+                "optimizer": optimizer,
+                "learning_rate": rate,
+                "l2": l2,
+                "clip_norm": most,
+                "parameters": optimizer_path(optimizer, rate, l2, start, gradients, most),
+            }
+            for optimizer, rate, l2, most in clipped
         ],
     }
 
 
-def optimizer_path(optimizer, rate, l2, start, gradients):
+def optimizer_path(optimizer, rate, l2, start, gradients, clip_norm=None):
     """The parameters after each step. The constants are rounded to float32, as in nn."""
     c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
     w = tensor(start[:WEIGHTS], -1).requires_grad_()
@@ -221,6 +237,9 @@ def optimizer_path(optimizer, rate, l2, start, gradients):
     path = []
     for g in gradients:
         w.grad, b.grad = tensor(g[:WEIGHTS], -1), tensor(g[WEIGHTS:], -1)
+        if clip_norm is not None:
+            # PyTorch adds 1e-6 to the norm, which nn does not.
+            torch.nn.utils.clip_grad_norm_([w, b], f32(clip_norm))
         stepper.step()
         path.append(w.tolist() + b.tolist())
     return path

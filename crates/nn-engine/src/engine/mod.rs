@@ -32,6 +32,9 @@
 //!                                                                            Finish
 //! ```
 //!
+//! With `--clip-norm` the layers are stepped only once all of their sums are complete, as the norm of the gradient runs over
+//! all of them.
+//!
 //! Nothing in here reads a clock, draws randomness, or opens a file or a socket. A contribution is validated completely
 //! before anything changes; a bad one leaves no trace but counters and a typed reason. All weights visible from outside
 //! belong to a complete step, except layers that are broadcast ahead.
@@ -41,6 +44,7 @@
 //! | `ids`, `protocol`, `rejection`, `report`, `options` | the vocabulary: events, actions, reasons, reports, choices |
 //! | `workers`, `issues`, `trial`, `round` | state: workers, assigned nodes, a node under audit, the step under way |
 //! | `reduce`, `received`, `weights` | sums along the tree, received numbers, the two buffers |
+//! | `clipping` | sums that wait for all layers, where the gradient is clipped by its norm |
 //! | `plan`, `deadlines`, `clock` | shares of the leaves, each worker's pace, time without jumps |
 //! | `handle` | the control flow: an event is applied, then the run is settled |
 //! | `members` | joining, leaving, release, quarantine |
@@ -49,10 +53,11 @@
 //! | `audit` | nodes that two workers compute before they count |
 //! | `status` | the run for display |
 //!
-//! The files of the first four rows know nothing of [`Engine`]; the others are its `impl` blocks.
+//! The files of the first five rows know nothing of [`Engine`]; the others are its `impl` blocks.
 
 mod assign;
 mod audit;
+mod clipping;
 mod clock;
 mod deadlines;
 mod handle;
@@ -93,6 +98,7 @@ pub use self::report::{EpochReport, EpochSums, Outcome, Snapshot, SnapshotError,
 pub use self::status::{Status, Waiting, WorkerState, WorkerStatus};
 pub use self::workers::Quarantine;
 
+use self::clipping::Clipping;
 use self::clock::Clock;
 use self::reduce::Reduction;
 use self::round::Round;
@@ -114,6 +120,8 @@ pub struct Engine {
     epoch: EpochSums,
     tree: Tree,
     reduction: Reduction,
+    /// `None` where gradients are not clipped: each layer is then stepped as soon as its sum is complete.
+    clipping: Option<Clipping>,
     round: Round,
     workers: Workers,
     snapshot_every: Duration,
@@ -150,6 +158,7 @@ impl Engine {
             epoch: EpochSums::default(),
             tree,
             reduction: Reduction::new(&pieces, tree),
+            clipping: Clipping::of(&manifest),
             pieces,
             round: Round::default(),
             workers: Workers::default(),

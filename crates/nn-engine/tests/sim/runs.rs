@@ -151,7 +151,7 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
         let samples = order.batch(manifest, step);
         workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
         let (learning_rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
-        let inputs = StepInputs { samples: samples.len(), step, learning_rate, l2 };
+        let inputs = StepInputs { samples: samples.len(), step, learning_rate, l2, clip: 1.0 };
         optimizer.step(&compute, &mut params, &gradient, inputs);
         hashes.push(params_sha256(&params));
     }
@@ -181,7 +181,7 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
                 workspace.node_gradient(&w, data, batch, p.recipe.shard_size, &mut gradient).unwrap();
                 let learning_rate = manifest.learning_rate_at(first + step);
                 let l2 = p.recipe.l2 / p.train_samples as f32;
-                let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2 };
+                let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2, clip: 1.0 };
                 optimizer.step(&compute, &mut w, &gradient, inputs);
             }
             let weight = slice.len() as f32 / tree.shard() as f32;
