@@ -92,6 +92,7 @@ impl Learn {
             seed,
             early_stopping,
             clip_norm,
+            ema,
             rounds,
         } = recipe.clone();
         let Schedule { shape, warmup_steps } = schedule;
@@ -112,6 +113,7 @@ impl Learn {
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
             clip_norm,
+            ema,
             seed,
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
@@ -194,6 +196,7 @@ impl Learn {
             weight_decay,
             l2,
             clip_norm,
+            ema,
             schedule,
             warmup_steps,
             step_epochs,
@@ -250,6 +253,7 @@ impl Learn {
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             clip_norm,
+            ema,
             rounds,
         };
         Ok(Design { hidden, activation, output, cost, precision, recipe })

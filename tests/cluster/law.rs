@@ -88,9 +88,10 @@ fn the_law_holds_for_rounds_with_fewer_and_more_workers_than_replicas() {
 }
 
 #[test]
-fn the_law_holds_for_clipped_gradients() {
-    holds("--epochs 2 --batch-size 61 --clip-norm 0.2 --optimizer momentum --hidden 70,60", &[1, 3, 5]);
-    holds("--epochs 2 --batch-size 37 --clip-norm 0.2 --rounds 3 --replicas 4", &[2]);
+fn the_law_holds_for_clipped_gradients_and_averages() {
+    let both = "--clip-norm 0.2 --ema 0.95";
+    holds(&format!("{both} --epochs 2 --batch-size 61 --optimizer momentum --hidden 70,60"), &[1, 3, 5]);
+    holds(&format!("{both} --epochs 2 --batch-size 37 --rounds 3 --replicas 4"), &[2]);
 }
 
 #[test]

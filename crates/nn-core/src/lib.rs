@@ -9,6 +9,7 @@
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
 //! - [`clip_factor`]: gradient clipping by the global norm.
+//! - [`Average`]: the moving average of the weights.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
 //! - [`permutation`], [`initial_parameters`]: randomness that is addressed, not drawn.
@@ -41,6 +42,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod average;
 mod clip;
 mod compute;
 mod dataset;
@@ -62,6 +64,7 @@ mod threads;
 mod tree;
 mod workspace;
 
+pub use average::Average;
 pub use clip::{clip_factor, clip_factor_of, sum_of_squares};
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};

@@ -16,10 +16,12 @@ use crate::params::layout;
 use crate::random::{Purpose, initial_parameters, permutation};
 use crate::spec::{Activation, Cost, Init, Output, Precision};
 
-/// Trains a network by stochastic gradient descent, and returns its parameters.
+/// Trains a network by stochastic gradient descent, and returns its parameters, or the moving average of them.
 #[must_use]
 pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32> {
     let mut params = initial_parameters(model, hyper.init, hyper.seed);
+    let mut average = params.clone();
+    let mut t = 0.0;
     let mut order = vec![0; data.len()];
     for epoch in 0..hyper.epochs {
         permutation(hyper.seed, Purpose::Shuffle, u64::from(epoch), &mut order);
@@ -37,9 +39,14 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
                     params[b] = (-hyper.learning_rate).mul_add(mean * sum[b], params[b]);
                 }
             }
+            if let Some(decay) = hyper.ema {
+                let rate = (1.0 - f64::from(decay).min((1.0 + t) / (10.0 + t))) as f32;
+                average.iter_mut().zip(&params).for_each(|(a, w)| *a = rate.mul_add(w - *a, *a));
+                t += 1.0;
+            }
         }
     }
-    params
+    if hyper.ema.is_some() { average } else { params }
 }
 
 /// The settings of [`train`].
@@ -61,6 +68,9 @@ pub struct Hyperparameters {
     pub l2: f32,
     /// The largest norm of a mini-batch's mean gradient; `None` for any.
     pub clip_norm: Option<f32>,
+    /// X of the moving average a ← d·a + (1 − d)·w, with d = min(X, (1 + t)/(10 + t)) after step t; `None` for the parameters
+    /// themselves.
+    pub ema: Option<f32>,
 }
 
 /// min(1, X/‖g‖) for X = `most`, which clips the mean g of the gradient `sum` over so many samples by its norm over all

@@ -10,7 +10,7 @@ mod common;
 
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, LayerLayout, Model, Optimizer, OptimizerState, Output,
+    Activation, Average, Cost, Dataset, Features, Isa, LayerLayout, Model, Optimizer, OptimizerState, Output,
     Precision, Schedule, StepInputs, Targets, clip_factor_of, layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
@@ -70,6 +70,9 @@ struct OptimizerRun {
     l2: f32,
     clip_norm: Option<f32>,
     parameters: Vec<Vec<f64>>,
+    ema: Option<f32>,
+    #[serde(default)]
+    averages: Vec<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -209,6 +212,7 @@ fn optimizers_step_as_pytorchs() {
                 let what = format!("{:?}, l2 {}, {}, n = {samples}", run.optimizer, run.l2, isa.name());
                 let mut state = OptimizerState::new(run.optimizer, &model);
                 let mut params = start.clone();
+                let mut average = run.ema.map(|decay| Average::new(decay, &start));
                 for (t, (gradient, want)) in gradients.iter().zip(&run.parameters).enumerate() {
                     let sum: Vec<f32> = gradient.iter().map(|g| g * samples as f32).collect();
                     let (step, learning_rate, l2) = (t as u64, run.learning_rate, run.l2);
@@ -221,6 +225,11 @@ fn optimizers_step_as_pytorchs() {
                     state.step(&compute, &mut params, &sum, inputs);
                     let what = format!("{what}, step {t}");
                     assert_close(&what, &widen(&params), want, TOLERANCE);
+                    if let Some(average) = &mut average {
+                        average.take_in(&compute, &params, step, 1);
+                        let what = format!("{what}: average");
+                        assert_close(&what, &widen(average.values()), &run.averages[t], TOLERANCE);
+                    }
                     // A bias without a gradient does not move.
                     assert_eq!(params[weights + 1].to_bits(), start[weights + 1].to_bits(), "{what}");
                 }

@@ -77,6 +77,8 @@ pub enum ManifestError {
     L2(f32),
     #[error("the norm that gradients are clipped to must be a positive, finite number, but is {0}")]
     ClipNorm(f32),
+    #[error("the decay of the average of the weights must be above 0 and below 1, but is {0}")]
+    Ema(f32),
     #[error("the schedule's step-epochs must be at least 1")]
     NoStepEpochs,
     #[error("early stopping needs at least 1 evaluation, and at least 1 epoch between two")]
@@ -440,6 +442,7 @@ pub(crate) mod tests {
             with(Recipe { batch_size: 11, ..recipe() }),
             with(Recipe { l2: 0.1, ..recipe() }),
             with(Recipe { clip_norm: Some(1e9), ..recipe() }),
+            with(Recipe { ema: Some(0.999), ..recipe() }),
             with(Recipe { init: Init::Normal, ..recipe() }),
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
             ManifestParts { data_sha256: "11".repeat(32), ..parts() },
@@ -484,6 +487,7 @@ pub(crate) mod tests {
                 seed: u64::MAX,
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
                 clip_norm: Some(odd),
+                ema: Some(odd),
                 rounds: Some(Rounds {
                     replicas: MAX_REPLICAS,
                     steps: Some(u32::MAX),
@@ -515,6 +519,8 @@ pub(crate) mod tests {
             (with(Recipe { learning_rate: f32::NAN, ..recipe() }), "learning rate"),
             (with(Recipe { l2: -1.0, ..recipe() }), "L2"),
             (with(Recipe { clip_norm: Some(0.0), ..recipe() }), "clipped"),
+            (with(Recipe { ema: Some(1.0), ..recipe() }), "average"),
+            (with(Recipe { ema: Some(f32::NAN), ..recipe() }), "average"),
             (with(Recipe { clip_norm: Some(f32::NAN), ..recipe() }), "clipped"),
             (stopping(0, 1), "early stopping"),
             (stopping(1, 0), "early stopping"),

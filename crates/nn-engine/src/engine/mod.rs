@@ -85,7 +85,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{Compute, Tree, all_finite, initial_parameters};
+use nn_core::{Average, Compute, Tree, all_finite, initial_parameters};
 
 use crate::manifest::Manifest;
 
@@ -114,6 +114,9 @@ pub struct Engine {
     /// The parts of the parameters that are sent, summed and stepped on their own.
     pieces: Vec<Range<usize>>,
     weights: DoubleBuffer,
+    /// The moving average of the weights, if that is the run's model. It takes in the weights of steps that are committed, so
+    /// it needs no second buffer.
+    average: Option<Average>,
     /// Steps done, which is also the index of the step under way.
     step: u64,
     total_steps: u64,
@@ -152,6 +155,7 @@ impl Engine {
         Self {
             compute,
             cluster: Cluster::default(),
+            average: recipe.ema.map(|decay| Average::new(decay, &params)),
             weights: DoubleBuffer::new(params, stepper, pieces.clone()),
             step: 0,
             total_steps: manifest.total_steps(),
@@ -204,8 +208,12 @@ impl Engine {
                 return Err(SnapshotError::Moments { got: theirs.len(), want: mine.len() });
             }
         }
+        let want = self.average().map_or(0, <[f32]>::len);
+        if snapshot.average.len() != want {
+            return Err(SnapshotError::Average { got: snapshot.average.len(), want });
+        }
         let isa = self.compute.isa;
-        let numbers = [&snapshot.params, &snapshot.moments[0], &snapshot.moments[1]];
+        let numbers = [&snapshot.params, &snapshot.moments[0], &snapshot.moments[1], &snapshot.average];
         if !numbers.into_iter().all(|x| all_finite(isa, x)) || !snapshot.epoch.loss.is_finite() {
             return Err(SnapshotError::NonFinite);
         }
@@ -215,6 +223,9 @@ impl Engine {
         self.weights.restore(snapshot.params);
         for (mine, theirs) in self.weights.moments_mut().into_iter().zip(&snapshot.moments) {
             mine.copy_from_slice(theirs);
+        }
+        if let Some(average) = &mut self.average {
+            average.values_mut().copy_from_slice(&snapshot.average);
         }
         self.step = snapshot.step;
         self.epoch = snapshot.epoch;
@@ -247,6 +258,19 @@ impl Engine {
     #[must_use]
     pub fn params(&self) -> &[f32] {
         self.weights.params()
+    }
+
+    /// The moving average of the parameters up to the last complete step; `None` if the run has none.
+    #[must_use]
+    pub fn average(&self) -> Option<&[f32]> {
+        self.average.as_ref().map(Average::values)
+    }
+
+    /// The parameters of the run's model after the last complete step: the average, if the run has one. Gradients are
+    /// computed with [`Engine::params`].
+    #[must_use]
+    pub fn model_params(&self) -> &[f32] {
+        self.average().unwrap_or_else(|| self.params())
     }
 
     /// [`Engine::params`] for a worker in this process, which computes with them where they are. While it holds them, the
@@ -337,6 +361,7 @@ impl Engine {
             step: self.step,
             params: self.params().to_vec(),
             moments: self.weights.moments().map(<[f32]>::to_vec),
+            average: self.average().unwrap_or_default().to_vec(),
             epoch: self.epoch,
         }
     }

@@ -14,6 +14,7 @@ use super::report::{EpochReport, Outcome, StepReport};
 use super::weights::Inputs;
 use super::workers::Standing;
 use crate::replica::mean_of;
+use crate::rounds::Span;
 
 /// Weight of the newest step in the moving average of the transfer time.
 const NEWEST: f64 = 0.1;
@@ -93,8 +94,7 @@ impl Engine {
         let mut constants = self.constants();
         if let Some(clipping) = &self.clipping {
             let samples = self.tree.samples();
-            constants =
-                constants.clipped(clipping.factor_of(&self.compute, &self.pieces, gradient, samples));
+            constants = constants.clipped(clipping.factor_of(&self.compute, &self.pieces, gradient, samples));
         }
         self.weights.step_all(&self.compute, gradient, constants)
     }
@@ -238,7 +238,10 @@ impl Engine {
 
     /// Ends the step: all sums are complete and all layers stepped.
     fn commit(&mut self, now: Duration, stats: NodeStats, actions: &mut Vec<Action>) {
-        let (epoch, batch) = self.manifest.place(self.step);
+        let Span { epoch, index: batch, first_step, steps, .. } = self.manifest.span(self.step);
+        if let Some(average) = &mut self.average {
+            average.take_in(&self.compute, self.weights.params(), first_step, steps);
+        }
         self.epoch.loss += stats.loss;
         self.epoch.correct += stats.correct;
         actions.push(Action::StepDone(StepReport {
