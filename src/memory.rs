@@ -63,9 +63,20 @@ impl Need {
         let batch = parts.recipe.batch_size.min(parts.train_samples) as u64;
         let widths: Vec<u64> = parts.model.widths().iter().map(|&width| width as u64).collect();
         let need = Self::new(&widths, moments, batch, threads as u64);
-        match manifest.rounds() {
+        let need = match manifest.rounds() {
             Some(rounds) => need.in_rounds(u64::from(rounds.replicas), threads as u64),
             None => need,
+        };
+        if parts.recipe.ema.is_some() { need.with_average() } else { need }
+    }
+
+    /// The need of a run that keeps the average of its weights, which has no second buffer; a checkpoint has it, too.
+    fn with_average(self) -> Self {
+        let floats = self.parameters.saturating_mul(FLOAT);
+        Self {
+            state: self.state.saturating_add(floats),
+            checkpoint: self.checkpoint.saturating_add(floats.saturating_mul(2)),
+            ..self
         }
     }
 
@@ -271,6 +282,8 @@ mod tests {
         let need = Need::new(&[3, 4, 2], 2, 10, 1);
         assert_eq!((need.parameters, need.state, need.checkpoint), (26, 26 * 4 * 4, 26 * 4 * 6));
         assert_eq!(need.samples, (3 + 4 + 2 + 4 + 2) * 4 * (16 + 1024) + 16 * 2 * 4);
+        let averaged = need.with_average();
+        assert_eq!((averaged.state, averaged.checkpoint), (26 * 4 * 5, 26 * 4 * 8));
         assert!(!need.is_much());
         // Widths whose product is beyond 64 bits still count.
         assert_eq!(Need::new(&[u64::MAX, u64::MAX], 2, 1, 1).bytes(), u64::MAX);

@@ -81,12 +81,12 @@ pub fn claims(picture: &[u8]) -> Option<u64> {
     frames.map(pixels).max()
 }
 
-fn model(optimizer: Optimizer, state: usize) -> ModelFile {
+fn model(optimizer: Optimizer, state: usize, ema: Option<f32>) -> ModelFile {
     let model = Model::new(vec![2, 3, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy)
         .expect("a small network");
     let manifest = ManifestParts {
         model: model.clone(),
-        recipe: Recipe { init: Init::He, optimizer, batch_size: 4, shard_size: 1, epochs: 2, ..Recipe::book() },
+        recipe: Recipe { init: Init::He, optimizer, batch_size: 4, shard_size: 1, epochs: 2, ema, ..Recipe::book() },
         train_samples: 6,
         data_sha256: "00".repeat(32),
         preprocess_sha256: None,
@@ -112,13 +112,16 @@ fn model(optimizer: Optimizer, state: usize) -> ModelFile {
         best: None,
         unlogged: Vec::new(),
     };
-    ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, epoch: EpochSums::default() })
+    let average = ema.map_or(Vec::new(), |_| params.clone());
+    ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, average, epoch: EpochSums::default() })
 }
 
 /// Model files, each once in the parts that [`sealed`] takes and once whole, after the byte that says which.
 pub fn models() -> Vec<Vec<u8>> {
     let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
-    let files = [model(adam, 2), model(Optimizer::Momentum { momentum: 0.5 }, 1), model(adam, 0)];
+    let momentum = Optimizer::Momentum { momentum: 0.5 };
+    let files =
+        [model(adam, 2, None), model(momentum, 1, None), model(adam, 0, None), model(momentum, 1, Some(0.9))];
     let mut seeds = Vec::new();
     for file in files {
         let bytes = file.to_bytes().expect("a valid file can be written");
@@ -180,6 +183,9 @@ fn try_sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let object = metadata.as_object_mut()?;
     object.insert("params_sha256".into(), params.into());
     object.insert("moments_sha256".into(), Value::Array(moments.into()));
+    if !tensors["average.layers.0.weight"].is_null() {
+        object.insert("average_sha256".into(), numbers("average.").into());
+    }
     let text = metadata.to_string();
     let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     let nn = format!("{{\"metadata_sha256\":\"{hash}\",{}", &text[1..]);

@@ -25,7 +25,7 @@ pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
     let mut outputs = Vec::new();
     // The loss is computed by the same function as that of `nn train`, and so is the same number.
     let evaluation = workspace
-        .evaluate_into(&model.params, test, &mut outputs)
+        .evaluate_into(model.model_params(), test, &mut outputs)
         .map_err(|error| misfit(&model, &splits.name, &error))?;
     let loss = evaluation.loss;
     match Report::of(test, &outputs, OutputKind::of(&model.model), &units) {

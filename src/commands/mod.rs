@@ -162,7 +162,9 @@ fn outputs(
     thread_count: usize,
 ) -> Result<Vec<f32>, Failure> {
     let mut workspace = Workspace::for_evaluation(&model.model, threads(thread_count)?, isa()?);
-    workspace.outputs(&model.params, data, 0..data.len()).map_err(|error| misfit(model, source, &error))
+    workspace
+        .outputs(model.model_params(), data, 0..data.len())
+        .map_err(|error| misfit(model, source, &error))
 }
 
 /// The failure of data that does not have the model's shape; `source` names the data.

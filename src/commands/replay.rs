@@ -52,7 +52,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     };
     // The checkpoint itself must match the log.
     replay.compare(from, Hash::Weights, &WeightsHash::of(&file.params).to_string());
-    replay.compare(from, Hash::Epoch, &params_sha256(&file.params));
+    replay.compare(from, Hash::Epoch, &params_sha256(file.model_params()));
     let mut reached = from;
     if from < until && replay.difference.is_none() {
         tell(config.note.as_deref(), config.json)?;
@@ -139,7 +139,7 @@ fn manifest(file: &ModelFile, until: u64) -> Result<Manifest, Failure> {
 enum Hash {
     /// The [`WeightsHash`] of a step.
     Weights,
-    /// The `params_sha256` of an epoch.
+    /// The `params_sha256` of an epoch: that of the average, in a run whose model is the average of the weights.
     Epoch,
 }
 

@@ -9,6 +9,7 @@ mod log;
 mod meter;
 mod observer;
 mod output;
+mod raw;
 mod recorder;
 mod stage;
 mod vigil;
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use nn_core::{Dataset, Features, Precision, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
+use self::conclusion::Finished;
 pub(in crate::commands) use self::data::Data;
 use self::evaluator::Evaluator;
 use self::log::Log;
 use self::meter::Meter;
+use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
-use self::observer::{Earlier, Finished};
 use self::output::RunFolder;
 use self::recorder::Recorder;
 pub(in crate::commands) use self::stage::Stage;
@@ -417,12 +419,12 @@ fn resume(
         let trouble = match checkpoints.best() {
             Ok(None) => must.then(|| "it is not there".to_owned()),
             Ok(Some((path, best))) => {
-                let theirs = Manifest::new(best.run.manifest).map_err(Failure::data)?;
+                let theirs = Manifest::new(best.run.manifest.clone()).map_err(Failure::data)?;
                 same_run(engine.manifest(), &theirs, &path, folder)?;
                 earlier.best_file = best.run.validation;
                 let epoch = |result: Option<Validation>| result.map_or(0, |result| result.epoch);
                 let (wanted, found) = (epoch(earlier.best.map(|b| b.result)), epoch(earlier.best_file));
-                earlier.best_params = (wanted == found).then_some(best.params);
+                earlier.best_params = (wanted == found).then(|| best.into_model_params());
                 // One of a later epoch was better than all before, and will be again.
                 (must && found < wanted).then(|| format!("{} is of an earlier epoch", path.display()))
             }
@@ -532,6 +534,7 @@ fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: Re
         p.recipe.schedule.shape.name(),
         p.recipe.epochs,
     ) + &in_rounds(manifest)
+        + &averaged(manifest)
 }
 
 /// The rounds of a run as a line of its description; empty without.
@@ -546,6 +549,13 @@ fn in_rounds(manifest: &Manifest) -> String {
         "\nrounds of {steps} steps, {} replicas; differences in {} bits; outer rate {}, momentum {}",
         rounds.replicas, rounds.delta_bits, rounds.outer_learning_rate, rounds.outer_momentum
     )
+}
+
+/// What the run's model is, as a line of its description, if it is not the trained weights themselves.
+fn averaged(manifest: &Manifest) -> String {
+    manifest.recipe().ema.map_or(String::new(), |decay| {
+        format!("\nthe model is the moving average of the weights, {decay} (--ema)")
+    })
 }
 
 /// A multiple of a learning rate, as a person would write it: a tenth of 0.005 is 0.0005, which it is not in f32.

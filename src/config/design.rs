@@ -92,6 +92,8 @@ impl Learn {
             epochs,
             seed,
             early_stopping,
+            clip_norm,
+            ema,
             rounds,
             regularization,
         } = recipe.clone();
@@ -115,6 +117,8 @@ impl Learn {
             epochs: Some(epochs),
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
+            clip_norm,
+            ema,
             seed,
             input_dropout,
             dropout,
@@ -206,6 +210,8 @@ impl Learn {
             label_smoothing,
             clip_samples,
             augment: Augment(augmentation),
+            clip_norm,
+            ema,
             schedule,
             warmup_steps,
             step_epochs,
@@ -268,6 +274,8 @@ impl Learn {
             epochs,
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
+            clip_norm,
+            ema,
             rounds,
             regularization: Regularization {
                 input_dropout,

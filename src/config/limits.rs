@@ -20,6 +20,8 @@ pub(super) const MAX_THREADS: u64 = 4096;
 pub(super) const MAX_CLASSES: u64 = MAX_WIDTH;
 /// The highest learning rate: ten thousand of Nielsen's steps in one.
 pub(super) const MAX_LEARNING_RATE: f64 = 30_000.0;
+/// The largest norm that gradients are clipped to.
+pub(super) const MAX_CLIP_NORM: f64 = 1e9;
 /// The most workers that a coordinator can ask for.
 pub(super) const MAX_WORKERS: u64 = nn_engine::MAX_WORKERS as u64;
 /// The most parts of a cross-validation.

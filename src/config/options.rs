@@ -11,8 +11,8 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS, MAX_STEPS,
-    MAX_THREADS,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS,
+    MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
 use super::option::{default, derived, unset};
@@ -242,6 +242,16 @@ options! {
             label_smoothing: f32 = default(0.0).within(Interval::FromZeroBelow(1.0));
             /// Largest norm of a single sample's gradient, against outliers; 0 for no limit
             clip_samples: f32 = default(0.0).within(Interval::Closed(0.0, 1e9));
+            /// Largest norm of a mini-batch's gradient, over all weights and biases; a longer one is scaled down to it
+            ///
+            /// The norm is that of the mean gradient of the loss, before the penalty of --l2. With --rounds, each replica clips
+            /// the gradients of its own steps
+            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            /// Make the moving average of the weights the model: after each step, X of the average stays
+            ///
+            /// It is over about the last 1/(1 − X) steps, and early in the run over fewer. It is what is evaluated, chosen by
+            /// validation and saved; the accuracy of the weights themselves stands beside it as raw
+            ema: Option<f32> = unset().within(Interval::Inside).example(0.999);
         }
         "Schedule" {
             /// Course of the learning rate over the run

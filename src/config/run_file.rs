@@ -161,6 +161,7 @@ mod tests {
             "optimizer = 'nesterov'\nmomentum = 0.95\nbatch-size = 100\nshard-size = 7\nl2 = 1e-7",
             "activation = 'relu'\noptimizer = 'adam'\nbeta1 = 0.8\nbeta2 = 0.99\nepsilon = 1e-6\nepochs = 77",
             "activation = 'tanh'\ninit = 'xavier'\noptimizer = 'adamw'\nweight-decay = 0.1\nseed = 18446744073709551615",
+            "clip-norm = 0.3\nema = 0.999",
             "schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
             "hidden = [128, 64]\nschedule = 'cosine'\ncosine-floor = 0.01",
         ] {

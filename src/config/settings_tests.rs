@@ -85,6 +85,8 @@ fn constants_reach_the_optimizer_and_the_schedule() {
         design("optimizer = 'adamw'\nbeta1 = 0.8\nbeta2 = 0.9\nepsilon = 1e-6\nweight-decay = 0.1").recipe;
     let adamw = Optimizer::AdamW { beta1: 0.8, beta2: 0.9, epsilon: 1e-6, weight_decay: 0.1 };
     assert_eq!(recipe.optimizer, adamw);
+    let recipe = design("clip-norm = 0.5\nema = 0.99").recipe;
+    assert_eq!((recipe.clip_norm, recipe.ema), (Some(0.5), Some(0.99)));
     let recipe = design("schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.5\nwarmup-steps = 7").recipe;
     let shape = ScheduleShape::Step { every_epochs: 2, factor: 0.5 };
     assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 7 });
@@ -173,6 +175,10 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("optimizer = 'momentum'\nbeta1 = 0.9", "add --optimizer adam or adamw, or remove beta1"),
         ("optimizer = 'adam'\nweight-decay = 0.1", "add --optimizer adamw, or remove weight-decay"),
         ("l2 = -1", "l2 must be a number at least 0"),
+        ("clip-norm = 0", "clip-norm must be a number above 0 and at most 1000000000, not 0"),
+        ("clip-norm = nan", "not NaN"),
+        ("ema = 1", "ema must be a number above 0 and below 1, not 1"),
+        ("ema = 0", "not 0"),
         ("step-epochs = 3", "step-epochs has no effect with --schedule constant"),
         ("schedule = 'cosine'\nstep-factor = 0.5", "step-factor has no effect with --schedule cosine"),
         ("schedule = 'step'\ncosine-floor = 0.5", "add --schedule cosine"),
@@ -272,6 +278,7 @@ fn a_printed_configuration_reads_back_as_itself() {
         "data = 'x.csv'\nclasses = 7\noptimizer = 'nesterov'\nmomentum = 0.95\nlearning-rate = 1e-7",
         "data = 'x.csv'\nbatch-size = 100",
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
+        "clip-norm = 1.5\nema = 0.999",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",
         "activation = 'relu'\ncost = 'cross-entropy'\nbatch-size = 256\nshard-size = 256\neval-every = 3",

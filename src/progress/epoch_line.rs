@@ -18,6 +18,8 @@ pub(crate) struct EpochLine {
     pub(crate) loss: Option<f64>,
     /// As a fraction, 0 to 1.
     pub(crate) accuracy: Option<f64>,
+    /// That of the trained weights, where `accuracy` is that of their average.
+    pub(crate) raw_accuracy: Option<f64>,
     /// The errors of predicted numbers; `None` for classes.
     pub(crate) numbers: Option<NumberFigures>,
     pub(crate) samples_per_second: f64,
@@ -42,6 +44,9 @@ impl EpochLine {
         let again = if form == 0 && set == "test" { "test " } else { "" };
         if let Some(accuracy) = self.accuracy {
             text += &format!("  {again}accuracy {:.2} %", accuracy * 100.0);
+            if let Some(raw) = self.raw_accuracy.filter(|_| form < 3) {
+                text += &format!(" (raw {:.2} %)", raw * 100.0);
+            }
         }
         if let Some(figures) = self.numbers {
             text += &figures.r2.map_or(String::new(), |value| format!("  {again}R² {}", r2(value)));
@@ -80,6 +85,7 @@ mod tests {
             set,
             loss: Some(0.234_567),
             accuracy,
+            raw_accuracy: None,
             numbers: accuracy.is_none().then_some(figures),
             samples_per_second: 123_456.7,
         }
@@ -110,6 +116,9 @@ mod tests {
         let eighty = "epoch  7/30  train loss 0.12346  test loss 0.23457  accuracy 98.77 %  123,456/s";
         assert_eq!(usual.text(usual.fitting(0, 80)), eighty);
         assert_eq!(usual.text(usual.fitting(0, 60)), "epoch  7/30  loss 0.1235 / 0.2346  accuracy 98.77 %");
+        let averaged = EpochLine { raw_accuracy: Some(0.9), ..line("test", 30, Some(0.98765)) };
+        assert!(averaged.text(0).contains("test accuracy 98.77 % (raw 90.00 %)"), "{}", averaged.text(0));
+        assert!(!averaged.text(3).contains("raw"));
         // Once a line was short, the next one is not longer.
         assert_eq!(usual.fitting(2, 200), 2);
     }

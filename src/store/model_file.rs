@@ -1,7 +1,8 @@
 //! The safetensors file of a model or checkpoint.
 //!
 //! Tensors are `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape `[out]`, and so on. Checkpoints add
-//! `optimizer.first.*` and `optimizer.second.*` with the same names. Everything else is JSON in the metadata entry `nn`. Its
+//! `optimizer.first.*` and `optimizer.second.*` with the same names and, in a run whose model is a moving average of the weights,
+//! that average as `average.*`; a finished model has the average in the place of the weights. Everything else is JSON in the metadata entry `nn`. Its
 //! first field is the SHA-256 of its other fields, which include the SHA-256 of the tensors, so that any changed byte is
 //! detected.
 
@@ -113,6 +114,8 @@ pub struct ModelFile {
     pub params: Vec<f32>,
     /// The optimizer's moments, each empty or as long as the parameters; both empty in a finished model.
     pub moments: [Vec<f32>; 2],
+    /// In the checkpoint of a run whose model is the moving average of the weights, that average; empty in all other files.
+    pub average: Vec<f32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -123,6 +126,9 @@ struct Metadata {
     run: RunInfo,
     params_sha256: String,
     moments_sha256: [String; 2],
+    /// Left out without an average, so that other files stay as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    average_sha256: Option<String>,
 }
 
 /// The reason that a file is not a valid model or checkpoint.
@@ -171,8 +177,8 @@ impl View for Tensor<'_> {
     }
 }
 
-/// The prefixes of the tensors' names in each of the three buffers of a file.
-const PREFIXES: [&str; 3] = ["", "optimizer.first.", "optimizer.second."];
+/// The prefixes of the tensors' names in each of the four buffers of a file.
+const PREFIXES: [&str; 4] = ["", "optimizer.first.", "optimizer.second.", "average."];
 
 /// The tensors of a layer: name, range in a buffer, and shape.
 fn shapes(layer: &LayerLayout) -> [(&'static str, std::ops::Range<usize>, Vec<usize>); 2] {
@@ -185,7 +191,18 @@ fn shapes(layer: &LayerLayout) -> [(&'static str, std::ops::Range<usize>, Vec<us
 impl ModelFile {
     /// A checkpoint of a run, or the finished model if `snapshot` has no moments.
     pub fn new(model: Model, input: InputInfo, run: RunInfo, snapshot: Snapshot) -> Self {
-        Self { model, input, run, params: snapshot.params, moments: snapshot.moments }
+        let Snapshot { params, moments, average, .. } = snapshot;
+        Self { model, input, run, params, moments, average }
+    }
+
+    /// The parameters of the network as it is used: the average, if the run has one.
+    pub fn model_params(&self) -> &[f32] {
+        if self.average.is_empty() { &self.params } else { &self.average }
+    }
+
+    /// [`ModelFile::model_params`], taken out.
+    pub fn into_model_params(self) -> Vec<f32> {
+        if self.average.is_empty() { self.params } else { self.average }
     }
 
     /// Reads and verifies a checkpoint, which is a model with the state of the run's optimizer.
@@ -207,7 +224,8 @@ impl ModelFile {
                 state.moments().map(<[f32]>::len)
             }
         };
-        if want != [file.moments[0].len(), file.moments[1].len()] {
+        let average = file.run.manifest.recipe.ema.map_or(0, |_| file.params.len());
+        if want != [file.moments[0].len(), file.moments[1].len()] || file.average.len() != average {
             return Err(ModelFileError::Stateless { path: path.to_owned() });
         }
         Ok(file)
@@ -215,7 +233,8 @@ impl ModelFile {
 
     /// The snapshot from which an engine resumes.
     pub fn snapshot(self) -> Snapshot {
-        Snapshot { step: self.run.step, params: self.params, moments: self.moments, epoch: self.run.epoch }
+        let Self { run, params, moments, average, .. } = self;
+        Snapshot { step: run.step, params, moments, average, epoch: run.epoch }
     }
 
     /// The bytes of the file. The same model always gives the same bytes.
@@ -230,6 +249,7 @@ impl ModelFile {
             run: self.run.clone(),
             params_sha256: params_sha256(&self.params),
             moments_sha256: [params_sha256(&self.moments[0]), params_sha256(&self.moments[1])],
+            average_sha256: hash_if_any(&self.average),
         };
         let mut tensors = Vec::new();
         for (buffer, prefix) in self.buffers().into_iter().zip(PREFIXES) {
@@ -248,8 +268,8 @@ impl ModelFile {
         safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)
     }
 
-    fn buffers(&self) -> [&[f32]; 3] {
-        [&self.params, &self.moments[0], &self.moments[1]]
+    fn buffers(&self) -> [&[f32]; 4] {
+        [&self.params, &self.moments[0], &self.moments[1], &self.average]
     }
 
     /// Writes the file atomically.
@@ -289,7 +309,7 @@ impl ModelFile {
         let text = text.ok_or_else(|| ModelFileError::Foreign { path: path.to_owned() })?;
         let metadata = Metadata::parse(text, path)?;
         let layers = layout(&metadata.model);
-        let mut buffers: [Vec<f32>; 3] = Default::default();
+        let mut buffers: [Vec<f32>; 4] = Default::default();
         for (buffer, prefix) in buffers.iter_mut().zip(PREFIXES) {
             if prefix.is_empty() || tensors.tensor(&format!("{prefix}layers.0.weight")).is_ok() {
                 *buffer = read_buffer(&tensors, prefix, &layers, path)?;
@@ -299,14 +319,21 @@ impl ModelFile {
         if tensors.len() != known {
             return Err(damaged(format!("it has {} tensors instead of {known}", tensors.len())));
         }
-        let [hash, first_hash, second_hash] = buffers.each_ref().map(|buffer| params_sha256(buffer));
-        if hash != metadata.params_sha256 || [first_hash, second_hash] != metadata.moments_sha256 {
+        let [params, first, second, average] = buffers;
+        if params_sha256(&params) != metadata.params_sha256
+            || [params_sha256(&first), params_sha256(&second)] != metadata.moments_sha256
+            || hash_if_any(&average) != metadata.average_sha256
+        {
             return Err(ModelFileError::Hash { path: path.to_owned(), what: "numbers" });
         }
-        let [params, first, second] = buffers;
         let Metadata { model, input, run, .. } = metadata;
-        Ok(Self { model, input, run, params, moments: [first, second] })
+        Ok(Self { model, input, run, params, moments: [first, second], average })
     }
+}
+
+/// The hash of numbers that not every file has.
+fn hash_if_any(numbers: &[f32]) -> Option<String> {
+    (!numbers.is_empty()).then(|| params_sha256(numbers))
 }
 
 impl Metadata {
@@ -427,6 +454,7 @@ pub(super) mod tests {
                 unlogged: vec![serde_json::json!({"epoch": 1, "train_loss": 0.1 + 0.2})],
             },
             moments: [params.iter().map(|x| x * 0.5).collect(), params.iter().map(|x| x * x).collect()],
+            average: Vec::new(),
             params,
             model,
         }
@@ -438,6 +466,10 @@ pub(super) mod tests {
         let bytes = file.to_bytes().unwrap();
         assert_eq!(bytes, file.to_bytes().unwrap());
         assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), file);
+        let mut averaged = file.clone();
+        averaged.average = file.params.iter().map(|x| x * 0.25).collect();
+        let bytes = averaged.to_bytes().unwrap();
+        assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), averaged);
         let model = ModelFile { moments: Default::default(), ..file };
         assert_eq!(ModelFile::from_bytes(&model.to_bytes().unwrap(), Path::new("x")).unwrap(), model);
     }

@@ -98,6 +98,13 @@ fn the_law_holds_for_regularization() {
 }
 
 #[test]
+fn the_law_holds_for_clipped_gradients_and_averages() {
+    let both = "--clip-norm 0.2 --ema 0.95";
+    holds(&format!("{both} --epochs 2 --batch-size 61 --optimizer momentum --hidden 70,60"), &[1, 3, 5]);
+    holds(&format!("{both} --epochs 2 --batch-size 37 --rounds 3 --replicas 4"), &[2]);
+}
+
+#[test]
 fn the_law_holds_for_bf16() {
     let bf16 = "--precision bf16 --activation relu --cost cross-entropy";
     holds(&format!("{bf16} --epochs 2 --batch-size 200"), &[1, 2, 5]);

@@ -64,7 +64,7 @@ pub(crate) fn same_best(place: &Place, run: &str, calm: &str) {
     let [run, calm] = [run, calm].map(|out| {
         let path = place.at(out).join("checkpoints/best.safetensors");
         let file = ModelFile::read_checkpoint(&path).unwrap();
-        (file.run.step, file.run.validation, file.params, file.moments)
+        (file.run.step, file.run.validation, (file.params, file.average), file.moments)
     });
     assert_eq!((run.0, run.1), (calm.0, calm.1));
     assert!((run.2, run.3) == (calm.2, calm.3));

@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use nn::store::{ModelFile, WeightsHash};
+use nn_engine::params_sha256;
 use serde_json::Value;
 
 use crate::common::{Place, linear_csv};
-use crate::{change, checkpoint, two_checkpoints};
+use crate::{change, checkpoint, same, same_best, two_checkpoints};
 
 #[test]
 fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
@@ -72,6 +74,87 @@ fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
     let _ = place.file(&early, &good);
     change(&path, |file| file.run.manifest.recipe.learning_rate *= 2.0);
     replay("").refused(1, &["step 433 is the first that differs"]);
+}
+
+#[test]
+fn an_average_is_resumed_replayed_and_evaluated() {
+    for rounds in ["", "--rounds 6 --replicas 2 --schedule constant --warmup-steps 0"] {
+        let arguments =
+            format!("--ema 0.98 --clip-norm 0.3 --optimizer momentum --validation-fraction 0.1 {rounds}");
+        let place = Place::new();
+        for (out, stops) in [("long", &[8][..]), ("run", &[3, 8])] {
+            for epochs in stops {
+                let _ = place
+                    .nn(&format!("train --quiet --out {out} --epochs {epochs} --resume {arguments}"))
+                    .ok();
+            }
+        }
+        same(&place, "run", "long");
+        same_best(&place, "run", "long");
+        let model = |out: &str| fs::read(place.at(out).join("model.safetensors")).unwrap();
+        assert!(model("run") == model("long"), "the models differ");
+        let (summary, log) = (place.summary("run"), place.metrics("run"));
+        for name in ["raw_test_accuracy", "raw_validation_accuracy", "raw_params_sha256", "raw_test_loss"] {
+            assert!(!summary[name].is_null(), "{name}");
+            assert_eq!(summary[name], place.summary("long")[name], "{name}");
+            assert_eq!(summary[name], log[7][name], "{name}");
+        }
+        assert_ne!(summary["raw_params_sha256"], summary["params_sha256"]);
+
+        // A checkpoint has the trained weights, as the log's lines of steps do, and the average, which is the model.
+        let count = if rounds.is_empty() { "steps" } else { "rounds" };
+        let after = |epoch: usize| checkpoint("run", log[epoch - 1][count].as_u64().unwrap());
+        let last = after(8);
+        let file = ModelFile::read_checkpoint(&place.at(&last)).unwrap();
+        let lines = place.log("run");
+        let step = lines.iter().rfind(|line| line["weights"].is_string()).unwrap();
+        assert_eq!(step["weights"], WeightsHash::of(&file.params).to_string());
+        assert_eq!(summary["raw_params_sha256"], params_sha256(&file.params).as_str());
+        assert_eq!(summary["params_sha256"], params_sha256(&file.average).as_str());
+        let accuracy = |model: &str| {
+            place.nn(&format!("eval --model {model} --json")).ok().json()["classification"]["accuracy"]
+                .clone()
+        };
+        let best = summary["best_epoch"].as_u64().unwrap() as usize;
+        assert_eq!(accuracy(&last), summary["test_accuracy"]);
+        assert_eq!(accuracy("run/model.safetensors"), summary["test_accuracy"]);
+        assert_eq!(accuracy("run/checkpoints/best.safetensors"), log[best - 1]["test_accuracy"]);
+        assert_eq!(log[best - 1]["validation_accuracy"], summary["best_validation_accuracy"]);
+
+        // The replay compares the averages of the epochs, too: one that was altered differs at once or at the next of them.
+        let early = after(3);
+        let replay = || place.nn(&format!("replay --checkpoint {early}"));
+        assert!(replay().ok().stdout.contains("agree"));
+        change(&place.at(&early), |file| file.average[7] += 0.125);
+        replay().refused(1, &["does not match the log at step"]);
+        change(&place.at(&early), |file| file.average.clear());
+        replay().refused(3, &["lacks the state"]);
+        // Another average is another run.
+        place.nn("train --out run --resume --ema 0.9").refused(2, &["ema is 0.9, was 0.98"]);
+        place.nn("train --out run --resume --clip-norm 1").refused(2, &["clip-norm is 1.0, was 0.3"]);
+    }
+}
+
+#[test]
+fn early_stopping_chooses_among_averages() {
+    let place = Place::new();
+    let arguments = "--ema 0.9 --early-stopping 2 --hidden 20 --learning-rate 20 --epochs 60";
+    let _ = place.nn(&format!("train --quiet --out calm {arguments}")).ok();
+    for epochs in [1, 3, 4, 7, 60] {
+        let arguments = arguments.replace("60", &epochs.to_string());
+        let _ = place.nn(&format!("train --quiet --out run --resume {arguments}")).ok();
+    }
+    same(&place, "run", "calm");
+    same_best(&place, "run", "calm");
+    let (summary, calm) = (place.summary("run"), place.summary("calm"));
+    assert_eq!((&summary["outcome"], &calm["outcome"]), (&"early-stopped".into(), &"early-stopped".into()));
+    let line = &place.metrics("run")[summary["best_epoch"].as_u64().unwrap() as usize - 1];
+    let names =
+        ["params_sha256", "test_accuracy", "validation_loss", "raw_params_sha256", "raw_test_accuracy"];
+    for name in names.into_iter().chain(["raw_validation_accuracy"]) {
+        assert!(!line[name].is_null() && summary[name] == line[name], "{name}: {summary:#}");
+        assert_eq!(summary[name], calm[name], "{name}");
+    }
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn updates(c: &mut Criterion) {
     ] {
         let threads = Arc::new(Threads::new(1).expect("the calling thread"));
         let compute = Compute { isa: Isa::best(), threads };
-        let inputs = StepInputs { samples: 32, step: 1, learning_rate: 0.01, l2: 0.0 };
+        let inputs = StepInputs { samples: 32, step: 1, learning_rate: 0.01, l2: 0.0, clip: 1.0 };
         let mut state = OptimizerState::new(optimizer, &model);
         let mut params = zeroed(model.parameters());
         let gradient = zeroed(model.parameters());
@@ -191,6 +191,7 @@ fn steps(c: &mut Criterion) {
                                     step: 0,
                                     learning_rate: 0.01,
                                     l2: 0.0,
+                                    clip: 1.0,
                                 };
                                 state.step(&compute, &mut params, &gradient, inputs);
                                 black_box(stats);

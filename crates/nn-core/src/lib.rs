@@ -9,6 +9,8 @@
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
 //! - [`Augmentation`]: random distortions of pictures in training.
+//! - [`clip_factor`]: gradient clipping by the global norm.
+//! - [`Average`]: the moving average of the weights.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
 //! - [`permutation`], [`initial_parameters`]: randomness that is addressed, not drawn.
@@ -34,7 +36,7 @@
 //! for step in 0..500 {
 //!     // The gradient of the mini-batch 0, 1, 2, 3 in leaves of two samples: a sum, of which the step takes the mean.
 //!     let stats = workspace.node_gradient(&params, &data, Samples::first(&[0, 1, 2, 3]), 2, &mut gradient)?;
-//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0 };
+//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0, clip: 1.0 };
 //!     optimizer.step(&compute, &mut params, &gradient, inputs);
 //! }
 //! assert_eq!(workspace.evaluate(&params, &data)?.correct, 4);
@@ -42,6 +44,8 @@
 //! ```
 
 mod augment;
+mod average;
+mod clip;
 mod compute;
 mod dataset;
 #[macro_use]
@@ -64,6 +68,8 @@ mod tree;
 mod workspace;
 
 pub use augment::{Augmentation, AugmentationError};
+pub use average::Average;
+pub use clip::{clip_factor, clip_factor_of, sum_of_squares};
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::bf16::round_to_bf16;
@@ -83,7 +89,7 @@ pub use regularization::{Regularization, Samples};
 pub use schedule::rate_multiplier;
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,
-    ScheduleShape, Task, exact_f32,
+    ScheduleShape, Task, exact_f32, exact_f32_if_any,
 };
 pub use threads::Threads;
 pub use tree::{Node, Tree, tree_sum};

@@ -22,6 +22,9 @@ pub struct StepInputs {
     /// λ/n of Nielsen's equation 93, n being the number of training samples: the step adds `l2 · w` to the gradient of
     /// each weight, but not of the biases.
     pub l2: f32,
+    /// What the mean gradient is multiplied by before all else: 1, or the factor that clips it
+    /// ([`clip_factor`](crate::clip_factor)). It multiplies 1/samples, once, so it costs nothing.
+    pub clip: f32,
 }
 
 /// The parameters and moments that [`OptimizerState::step_layer`] starts from and leaves unchanged.
@@ -139,11 +142,11 @@ impl OptimizerState {
 
 /// The constants of a step, for weights and for biases.
 fn updates(optimizer: Optimizer, inputs: StepInputs) -> [Update; 2] {
-    let StepInputs { samples, step, learning_rate, l2 } = inputs;
+    let StepInputs { samples, step, learning_rate, l2, clip } = inputs;
     let mut biases = Update {
         optimizer,
         learning_rate,
-        mean: 1.0 / samples as f32,
+        mean: 1.0 / samples as f32 * clip,
         l2: 0.0,
         keep: 1.0,
         step_size: 0.0,

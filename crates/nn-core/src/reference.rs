@@ -18,10 +18,12 @@ use crate::random::{Purpose, epoch_key, initial_parameters, mixed, permutation, 
 use crate::regularization::{Regularization, Samples};
 use crate::spec::{Activation, Cost, Init, Output, Precision};
 
-/// Trains a network by stochastic gradient descent, and returns its parameters.
+/// Trains a network by stochastic gradient descent, and returns its parameters, or the moving average of them.
 #[must_use]
 pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32> {
     let mut params = initial_parameters(model, hyper.init, hyper.seed);
+    let mut average = params.clone();
+    let mut t = 0.0;
     let mut order = vec![0; data.len()];
     for epoch in 0..hyper.epochs {
         permutation(hyper.seed, Purpose::Shuffle, u64::from(epoch), &mut order);
@@ -29,7 +31,8 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
             let samples = Samples { indices: mini_batch, epoch: u64::from(epoch) };
             let way = (&hyper.regularization, hyper.seed);
             let (sum, _loss) = batch_gradient(model, &params, data, samples, hyper.shard_size, way);
-            let mean = 1.0 / mini_batch.len() as f32;
+            let clip = hyper.clip_norm.map_or(1.0, |most| clip_factor(model, &sum, mini_batch.len(), most));
+            let mean = 1.0 / mini_batch.len() as f32 * clip;
             let l2 = hyper.l2 / data.len() as f32;
             for layer in layout(model) {
                 for w in layer.weights {
@@ -40,9 +43,14 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
                     params[b] = (-hyper.learning_rate).mul_add(mean * sum[b], params[b]);
                 }
             }
+            if let Some(decay) = hyper.ema {
+                let rate = (1.0 - f64::from(decay).min((1.0 + t) / (10.0 + t))) as f32;
+                average.iter_mut().zip(&params).for_each(|(a, w)| *a = rate.mul_add(w - *a, *a));
+                t += 1.0;
+            }
         }
     }
-    params
+    if hyper.ema.is_some() { average } else { params }
 }
 
 /// The settings of [`train`].
@@ -64,6 +72,32 @@ pub struct Hyperparameters {
     pub l2: f32,
     /// What training does to single samples.
     pub regularization: Regularization,
+    /// The largest norm of a mini-batch's mean gradient; `None` for any.
+    pub clip_norm: Option<f32>,
+    /// X of the moving average a ← d·a + (1 − d)·w, with d = min(X, (1 + t)/(10 + t)) after step t; `None` for the parameters
+    /// themselves.
+    pub ema: Option<f32>,
+}
+
+/// min(1, X/‖g‖) for X = `most`, which clips the mean g of the gradient `sum` over so many samples by its norm over all
+/// parameters. The squares are added in f64: in blocks of 4096 numbers of a layer, number i of a block to sum i mod 16.
+/// These sums, the blocks and the layers are added in order.
+#[must_use]
+pub fn clip_factor(model: &Model, sum: &[f32], samples: usize, most: f32) -> f32 {
+    let mut squares = 0.0;
+    for layer in layout(model) {
+        let mut of_layer = 0.0;
+        for block in sum[layer.range()].chunks(4096) {
+            let mut sums = [0.0_f64; 16];
+            for (i, &x) in block.iter().enumerate() {
+                sums[i % 16] += f64::from(x) * f64::from(x);
+            }
+            of_layer += sums.iter().fold(0.0, |all, sum| all + sum);
+        }
+        squares += of_layer;
+    }
+    let norm = squares.sqrt() * f64::from(1.0 / samples as f32);
+    if norm > f64::from(most) { (f64::from(most) / norm) as f32 } else { 1.0 }
 }
 
 /// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree. `way` is the regularization, and its

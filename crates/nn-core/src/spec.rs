@@ -15,6 +15,16 @@ pub fn exact_f32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::E
     f64::deserialize(deserializer)?.to_string().parse().map_err(D::Error::custom)
 }
 
+/// [`exact_f32`] for a number that may be missing. Its field needs `#[serde(default)]`.
+///
+/// # Errors
+/// As for [`exact_f32`].
+pub fn exact_f32_if_any<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f32>, D::Error> {
+    #[derive(Deserialize)]
+    struct Exact(#[serde(deserialize_with = "exact_f32")] f32);
+    Ok(Option::<Exact>::deserialize(deserializer)?.map(|Exact(x)| x))
+}
+
 /// The activation function σ of the hidden layers.
 ///
 /// **The rule for σ'.** The forward pass overwrites the weighted input z with a = σ(z). Where σ' is a function of a (sigmoid, tanh,

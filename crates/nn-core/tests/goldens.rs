@@ -10,8 +10,9 @@ mod common;
 
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Isa, Model, Optimizer, OptimizerState, Output, Precision,
-    Regularization, Samples, Schedule, StepInputs, Targets, Workspace, layout, rate_multiplier, reference,
+    Activation, Average, Cost, Dataset, Features, Isa, LayerLayout, Model, Optimizer, OptimizerState, Output,
+    Precision, Regularization, Samples, Schedule, StepInputs, Targets, Workspace, clip_factor_of, layout,
+    rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -73,7 +74,11 @@ struct OptimizerRun {
     optimizer: Optimizer,
     learning_rate: f32,
     l2: f32,
+    clip_norm: Option<f32>,
     parameters: Vec<Vec<f64>>,
+    ema: Option<f32>,
+    #[serde(default)]
+    averages: Vec<Vec<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -208,7 +213,8 @@ fn optimizers_step_as_pytorchs() {
     let Optimizers { weights, biases, start, gradients, runs } = golden().optimizers;
     let widths = vec![weights / biases, biases];
     let model = Model::new(widths, Activation::Sigmoid, Output::Linear, Cost::Mse).unwrap();
-    assert_eq!((model.parameters(), start.len(), runs.len()), (weights + biases, weights + biases, 8));
+    assert_eq!((model.parameters(), start.len(), runs.len()), (weights + biases, weights + biases, 11));
+    let mut clipped = 0;
     for run in &runs {
         for isa in Isa::available() {
             let compute = compute(isa, 1);
@@ -217,18 +223,31 @@ fn optimizers_step_as_pytorchs() {
                 let what = format!("{:?}, l2 {}, {}, n = {samples}", run.optimizer, run.l2, isa.name());
                 let mut state = OptimizerState::new(run.optimizer, &model);
                 let mut params = start.clone();
+                let mut average = run.ema.map(|decay| Average::new(decay, &start));
                 for (t, (gradient, want)) in gradients.iter().zip(&run.parameters).enumerate() {
                     let sum: Vec<f32> = gradient.iter().map(|g| g * samples as f32).collect();
                     let (step, learning_rate, l2) = (t as u64, run.learning_rate, run.l2);
-                    state.step(&compute, &mut params, &sum, StepInputs { samples, step, learning_rate, l2 });
+                    let clip = run.clip_norm.map_or(1.0, |most| {
+                        let layers = layout(&model);
+                        clip_factor_of(&compute, layers.iter().map(LayerLayout::range), &sum, most, samples)
+                    });
+                    clipped += usize::from(clip < 1.0);
+                    let inputs = StepInputs { samples, step, learning_rate, l2, clip };
+                    state.step(&compute, &mut params, &sum, inputs);
                     let what = format!("{what}, step {t}");
                     assert_close(&what, &widen(&params), want, TOLERANCE);
+                    if let Some(average) = &mut average {
+                        average.take_in(&compute, &params, step, 1);
+                        let what = format!("{what}: average");
+                        assert_close(&what, &widen(average.values()), &run.averages[t], TOLERANCE);
+                    }
                     // A bias without a gradient does not move.
                     assert_eq!(params[weights + 1].to_bits(), start[weights + 1].to_bits(), "{what}");
                 }
             }
         }
     }
+    assert!(clipped > 12 * 3 * Isa::available().len(), "{clipped}");
 }
 
 #[test]

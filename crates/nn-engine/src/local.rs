@@ -22,7 +22,10 @@ pub trait Observer {
     fn weights(&mut self, _report: &StepReport, _params: &[f32]) {}
     /// A step is complete. `Break` stops the run.
     fn step(&mut self, report: &StepReport) -> ControlFlow<()>;
-    /// An epoch is complete, with these parameters.
+    /// An epoch is complete, with these trained weights, of which the run's model is the average. Called before
+    /// [`Observer::epoch`], which gets the average, in runs that have one.
+    fn trained(&mut self, _report: &EpochReport, _params: &[f32]) {}
+    /// An epoch is complete, with these parameters of the run's model.
     fn epoch(&mut self, report: &EpochReport, params: &[f32]);
     /// Whether to keep the run as it is after this epoch, even if no checkpoint is due. Called after
     /// [`Observer::epoch`]; if true, [`Observer::snapshot`] follows.
@@ -123,7 +126,10 @@ impl<O: Observer> Driver<'_, O> {
                     }
                 }
                 Action::EpochDone(report) => {
-                    self.observer.epoch(&report, self.engine.params());
+                    if self.engine.average().is_some() {
+                        self.observer.trained(&report, self.engine.params());
+                    }
+                    self.observer.epoch(&report, self.engine.model_params());
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
                     }

@@ -78,6 +78,10 @@ pub enum ManifestError {
     LearningRate(f32),
     #[error("the L2 penalty must be a finite number and not negative, but is {0}")]
     L2(f32),
+    #[error("the norm that gradients are clipped to must be a positive, finite number, but is {0}")]
+    ClipNorm(f32),
+    #[error("the decay of the average of the weights must be above 0 and below 1, but is {0}")]
+    Ema(f32),
     #[error("the schedule's step-epochs must be at least 1")]
     NoStepEpochs,
     #[error("early stopping needs at least 1 evaluation, and at least 1 epoch between two")]
@@ -448,6 +452,8 @@ pub(crate) mod tests {
             with(Recipe { shard_size: 3, ..recipe() }),
             with(Recipe { batch_size: 11, ..recipe() }),
             with(Recipe { l2: 0.1, ..recipe() }),
+            with(Recipe { clip_norm: Some(1e9), ..recipe() }),
+            with(Recipe { ema: Some(0.999), ..recipe() }),
             with(Recipe { init: Init::Normal, ..recipe() }),
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
             ManifestParts { data_sha256: "11".repeat(32), ..parts() },
@@ -491,6 +497,8 @@ pub(crate) mod tests {
                 epochs: u32::MAX,
                 seed: u64::MAX,
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
+                clip_norm: Some(odd),
+                ema: Some(odd),
                 rounds: Some(Rounds {
                     replicas: MAX_REPLICAS,
                     steps: Some(u32::MAX),
@@ -548,6 +556,10 @@ pub(crate) mod tests {
                 "augment-elastic",
             ),
             (regularized(Regularization { clip_samples: f32::INFINITY, ..none }), "clip-samples"),
+            (with(Recipe { clip_norm: Some(0.0), ..recipe() }), "clipped"),
+            (with(Recipe { ema: Some(1.0), ..recipe() }), "average"),
+            (with(Recipe { ema: Some(f32::NAN), ..recipe() }), "average"),
+            (with(Recipe { clip_norm: Some(f32::NAN), ..recipe() }), "clipped"),
             (stopping(0, 1), "early stopping"),
             (stopping(1, 0), "early stopping"),
             // These come from peers and files; each would end in a panic or in NaN later on.

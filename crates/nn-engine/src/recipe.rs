@@ -37,6 +37,22 @@ pub struct Recipe {
     /// When the run ends before its last epoch; `None` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub early_stopping: Option<EarlyStopping>,
+    /// The largest norm of a mini-batch's mean gradient over all parameters, before the L2 penalty: positive and finite;
+    /// `None` for any. See [`nn_core::clip_factor`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "nn_core::exact_f32_if_any"
+    )]
+    pub clip_norm: Option<f32>,
+    /// X of the moving average of the weights that is the run's model, above 0 and below 1; `None` for the weights
+    /// themselves. See [`nn_core::Average`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "nn_core::exact_f32_if_any"
+    )]
+    pub ema: Option<f32>,
     /// Steps of several replicas between two averages; `None` for synchronous steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rounds: Option<Rounds>,
@@ -71,6 +87,8 @@ impl Recipe {
             epochs: 30,
             seed: 1,
             early_stopping: None,
+            clip_norm: None,
+            ema: None,
             rounds: None,
             regularization: Regularization::default(),
         }
@@ -107,6 +125,12 @@ impl Recipe {
         {
             return Err(ManifestError::Decay(decay));
         }
+        if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
+            return Err(ManifestError::ClipNorm(most));
+        }
+        if let Some(decay) = self.ema.filter(|&decay| !(decay > 0.0 && decay < 1.0)) {
+            return Err(ManifestError::Ema(decay));
+        }
         if let Some(rounds) = &self.rounds {
             rounds.check()?;
         }
@@ -139,6 +163,8 @@ impl Recipe {
             epochs,
             seed,
             early_stopping,
+            clip_norm,
+            ema,
             rounds,
             regularization,
         } = self;
@@ -168,6 +194,8 @@ impl Recipe {
             // The last epoch is evaluated although it is not due, which a longer run would not do.
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
+        after.extend(clip_norm.map(|most| ("clip-norm", format!("{most:?}"))));
+        after.extend(ema.map(|decay| ("ema", format!("{decay:?}"))));
         after.extend(rounds.iter().flat_map(Rounds::fields));
         after.extend(regularization.fields());
         if epochs_matter {

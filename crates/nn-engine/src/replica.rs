@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, Dataset, DeltaBits, MismatchError, Node, NodeStats, OptimizerState, Samples,
-    StepInputs, Threads, Tree, Workspace, encode_4, encode_8, rounding_keys, zeroed,
+    Compute, DELTA_BLOCK, Dataset, DeltaBits, LayerLayout, MismatchError, Node, NodeStats, OptimizerState,
+    Samples, StepInputs, Threads, Tree, Workspace, clip_factor_of, encode_4, encode_8, layout, rounding_keys,
+    zeroed,
 };
 
 use crate::encoding::Encoding;
@@ -22,6 +23,7 @@ pub struct Replica {
     workspace: Workspace,
     compute: Compute,
     optimizer: OptimizerState,
+    layers: Vec<LayerLayout>,
     /// w, the replica's own weights.
     params: Vec<f32>,
     gradient: Vec<f32>,
@@ -50,6 +52,7 @@ impl Replica {
         Self {
             workspace: manifest.workspace(compute.clone()),
             optimizer: OptimizerState::new(manifest.recipe().optimizer, model),
+            layers: layout(model),
             params: zeroed(model.parameters()),
             gradient: zeroed(model.parameters()),
             compute,
@@ -87,11 +90,16 @@ impl Replica {
                 recipe.shard_size,
                 &mut self.gradient,
             )?;
+            let clip = recipe.clip_norm.map_or(1.0, |most| {
+                let layers = self.layers.iter().map(LayerLayout::range);
+                clip_factor_of(&self.compute, layers, &self.gradient, most, stats.samples)
+            });
             let inputs = StepInputs {
                 samples: stats.samples,
                 step: h as u64,
                 learning_rate: manifest.learning_rate_at(first_step + h as u64),
                 l2,
+                clip,
             };
             self.optimizer.step(&self.compute, &mut self.params, &self.gradient, inputs);
             all.samples += stats.samples;

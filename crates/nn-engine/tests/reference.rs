@@ -27,8 +27,18 @@ impl local::Observer for Unwatched {
 
 /// The parameters of a whole run of the engine with its in-process worker.
 fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -> Vec<f32> {
-    let Hyperparameters { init, seed, epochs, batch_size, shard_size, learning_rate, l2, regularization } =
-        *hyper;
+    let Hyperparameters {
+        init,
+        seed,
+        epochs,
+        batch_size,
+        shard_size,
+        learning_rate,
+        l2,
+        regularization,
+        clip_norm,
+        ema,
+    } = *hyper;
     let manifest = Manifest::new(ManifestParts {
         model: model.clone(),
         recipe: Recipe {
@@ -40,6 +50,8 @@ fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -
             epochs,
             seed,
             regularization,
+            clip_norm,
+            ema,
             ..Recipe::book()
         },
         train_samples: data.len(),
@@ -50,7 +62,7 @@ fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -
     let compute = Compute { isa, threads: Arc::new(Threads::new(2).unwrap()) };
     let mut engine = Engine::new(manifest, compute, Duration::ZERO);
     assert_eq!(local::run(&mut engine, data, &mut Unwatched).unwrap(), Outcome::Complete);
-    engine.params().to_vec()
+    engine.model_params().to_vec()
 }
 
 /// Fails unless both trainings give the same bits, on every instruction set.
@@ -89,6 +101,8 @@ const HYPER: Hyperparameters = Hyperparameters {
     learning_rate: 0.1,
     l2: 0.0,
     regularization: NONE,
+    clip_norm: None,
+    ema: None,
 };
 
 const NONE: Regularization = Regularization::NONE;
@@ -145,6 +159,39 @@ fn regularization() {
         let (model, data) = case(Activation::Tanh, Output::Linear, Cost::Huber);
         holds(&model, &data, &hyper);
         assert_ne!(reference::train(&model, &data, &hyper), reference::train(&model, &data, &HYPER));
+    }
+}
+
+#[test]
+fn clipped_gradients() {
+    let model = Model::new(vec![20, 11, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = samples(&model, 47);
+    let plain = reference::train(&model, &data, &HYPER);
+    // Every gradient, some of them, and none.
+    for (most, differs) in [(0.01, true), (0.9, true), (1e9, false)] {
+        let hyper = Hyperparameters { l2: 0.3, clip_norm: Some(most), ..HYPER };
+        holds(&model, &data, &hyper);
+        let clipped = reference::train(&model, &data, &Hyperparameters { l2: 0.0, ..hyper });
+        assert_eq!(clipped != plain, differs, "{most}");
+    }
+    // Blocks of squares that end within a layer.
+    let wide = Model::new(vec![70, 90, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    holds(&wide, &samples(&wide, 47), &Hyperparameters { clip_norm: Some(0.3), ..HYPER });
+}
+
+#[test]
+fn averages_of_the_weights() {
+    let model = Model::new(vec![20, 11, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = samples(&model, 47);
+    // X itself, the ramp before it, and both; 20 steps.
+    for ema in [0.05, 0.999, 0.5] {
+        let hyper = Hyperparameters { l2: 0.3, ema: Some(ema), ..HYPER };
+        holds(&model, &data, &hyper);
+        holds(&model, &data, &Hyperparameters { clip_norm: Some(0.3), ..hyper });
+        assert_ne!(
+            reference::train(&model, &data, &hyper),
+            reference::train(&model, &data, &Hyperparameters { ema: None, ..hyper })
+        );
     }
 }
 

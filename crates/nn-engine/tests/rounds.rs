@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_core::reference::batch_gradient;
+use nn_core::reference::{batch_gradient, clip_factor};
 use nn_core::{
     Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Precision, Purpose,
     Samples, Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
@@ -99,13 +99,15 @@ fn noise(keys: [u32; 2], index: u32) -> f32 {
     (x >> 8) as f32 / 16_777_216.0 - (0.5 - 1.0 / 33_554_432.0)
 }
 
-/// The whole run with a fixed number of steps a round: the definition.
-fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
+/// The whole run with a fixed number of steps a round: the definition. The public weights and, if the run has one, their
+/// average.
+fn by_definition(manifest: &Manifest, data: &Dataset) -> [Vec<f32>; 2] {
     let (recipe, model) = (manifest.recipe(), manifest.model());
     let rounds = recipe.rounds.unwrap();
     let (replicas, steps) = (rounds.replicas as usize, rounds.steps.unwrap() as usize);
     let mut public = initial_parameters(model, recipe.init, recipe.seed);
     let (mut velocity, mut residual) = (vec![0.0_f32; public.len()], vec![0.0_f32; public.len()]);
+    let (mut average, mut done) = (public.clone(), 0);
     let mut order = vec![0; data.len()];
     let mut round = 0;
     for epoch in 0..recipe.epochs {
@@ -130,7 +132,9 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                         recipe.shard_size,
                         (&recipe.regularization, recipe.seed),
                     );
-                    let mean = 1.0 / batch.len() as f32;
+                    let clip =
+                        recipe.clip_norm.map_or(1.0, |most| clip_factor(model, &sum, batch.len(), most));
+                    let mean = 1.0 / batch.len() as f32 * clip;
                     let l2 = recipe.l2 / data.len() as f32;
                     for layer in layout(model) {
                         for i in layer.weights {
@@ -172,10 +176,31 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> Vec<f32> {
                 public[i] += said[i];
                 residual[i] = wanted[i] - said[i];
             }
+            if let Some(decay) = recipe.ema {
+                let t = f64::from(done);
+                let taken = each / recipe.batch_size;
+                let d = power(f64::from(decay).min((1.0 + t) / (10.0 + t)), taken);
+                let rate = (1.0 - d) as f32;
+                average.iter_mut().zip(&public).for_each(|(a, w)| *a = rate.mul_add(w - *a, *a));
+                done += taken as u32;
+            }
             round += 1;
         }
     }
-    public
+    if recipe.ema.is_none() {
+        average.clone_from(&public);
+    }
+    [public, average]
+}
+
+/// xⁿ by repeated squaring, the lowest bit of n first.
+fn power(mut x: f64, mut n: usize) -> f64 {
+    let mut y = 1.0;
+    while n > 0 {
+        y *= if n % 2 == 1 { x } else { 1.0 };
+        (x, n) = (x * x, n / 2);
+    }
+    y
 }
 
 #[test]
@@ -194,25 +219,55 @@ fn hold(model: &Model, rounds: &[(u32, u32, f32)]) {
         for &(replicas, steps, outer_momentum) in rounds {
             let rounds =
                 Rounds { replicas, steps: Some(steps), outer_learning_rate: 0.9, outer_momentum, delta_bits };
-            let manifest = manifest(model, rounds, data.len());
-            let want = by_definition(&manifest, &data);
-            assert!(want.iter().all(|x| x.is_finite()));
-            for isa in Isa::available() {
-                for threads in [1, 2, 3, 8] {
-                    let manifest = match threads {
-                        1 => manifest.clone(),
-                        _ => manifest.clone().with_smallest_pieces(),
-                    };
-                    let mut engine = Engine::new(manifest, compute(isa, threads), Duration::ZERO);
-                    let outcome = local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
-                    assert_eq!(outcome, Outcome::Complete);
-                    let differ =
-                        engine.params().iter().zip(&want).position(|(a, b)| a.to_bits() != b.to_bits());
-                    assert_eq!(differ, None, "{rounds:?} with {} on {threads} threads", isa.name());
-                }
-            }
+            equals_definition(&manifest(model, rounds, data.len()), &data);
         }
     }
+}
+
+/// Fails unless the run is its definition, on every instruction set and any number of threads.
+#[track_caller]
+fn equals_definition(manifest: &Manifest, data: &Dataset) {
+    let [public, want] = by_definition(manifest, data);
+    assert!(want.iter().all(|x| x.is_finite()));
+    for isa in Isa::available() {
+        for threads in [1, 2, 3, 8] {
+            let manifest = match threads {
+                1 => manifest.clone(),
+                _ => manifest.clone().with_smallest_pieces(),
+            };
+            let recipe = manifest.recipe().clone();
+            let mut engine = Engine::new(manifest, compute(isa, threads), Duration::ZERO);
+            let outcome = local::run(&mut engine, data, &mut StopAt(0, None)).unwrap();
+            assert_eq!(outcome, Outcome::Complete);
+            let same = |a: &[f32], b: &[f32]| a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()));
+            let same = [same(engine.params(), &public), same(engine.model_params(), &want)];
+            assert_eq!(same, [true; 2], "{recipe:?} with {} on {threads} threads", isa.name());
+        }
+    }
+}
+
+#[test]
+fn replicas_clip_the_gradients_of_their_own_steps_and_rounds_are_averaged() {
+    let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = data(101, 19, 4);
+    let rounds = Rounds {
+        replicas: 4,
+        steps: Some(3),
+        outer_learning_rate: 0.9,
+        outer_momentum: 0.7,
+        delta_bits: DeltaBits::Eight,
+    };
+    let parts = manifest(&model, rounds, data.len()).parts().clone();
+    let mut ends = Vec::new();
+    for (clip_norm, ema) in [(None, Some(0.3)), (Some(0.05), None), (Some(0.8), Some(0.999))] {
+        let recipe = Recipe { clip_norm, ema, ..parts.recipe.clone() };
+        let manifest = Manifest::new(ManifestParts { recipe, ..parts.clone() }).unwrap();
+        equals_definition(&manifest, &data);
+        ends.push(by_definition(&manifest, &data));
+        assert_eq!(ends[ends.len() - 1][0] != ends[ends.len() - 1][1], ema.is_some());
+    }
+    let [none, all, some] = [0, 1, 2].map(|i| &ends[i][0]);
+    assert!(none != all && none != some && all != some, "some gradients are clipped");
 }
 
 #[test]
@@ -227,11 +282,13 @@ fn a_run_resumed_after_any_round_ends_with_the_same_weights() {
             outer_momentum: 0.5,
             delta_bits: DeltaBits::Four,
         };
-        let manifest = manifest(&model, rounds, data.len());
+        let parts = manifest(&model, rounds, data.len()).parts().clone();
+        let recipe = Recipe { ema: Some(0.9), ..parts.recipe };
+        let manifest = Manifest::new(ManifestParts { recipe, ..parts }).unwrap();
         let whole = {
             let mut engine = Engine::new(manifest.clone(), compute(Isa::best(), 2), Duration::ZERO);
             local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
-            engine.params().to_vec()
+            [engine.params().to_vec(), engine.model_params().to_vec()]
         };
         for at in 1..manifest.total_steps() {
             let mut first = StopAt(at, None);
@@ -240,7 +297,12 @@ fn a_run_resumed_after_any_round_ends_with_the_same_weights() {
             let mut engine = Engine::new(manifest.clone(), compute(Isa::best(), 2), Duration::ZERO);
             engine.restore(first.1.unwrap()).unwrap();
             local::run(&mut engine, &data, &mut StopAt(0, None)).unwrap();
-            assert_eq!(engine.params(), whole, "resumed after {at} of {}", manifest.total_steps());
+            assert_eq!(
+                [engine.params(), engine.model_params()],
+                whole,
+                "resumed after {at} of {}",
+                manifest.total_steps()
+            );
         }
     }
 }

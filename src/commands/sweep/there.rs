@@ -197,8 +197,8 @@ impl Counter {
                 .saturating_add(self.plan.epochs(run).saturating_mul(1 << 16))
                 .saturating_add(ROOM),
             SUMMARY => ROOM,
-            // Weights and two moments.
-            _ => (manifest.model().parameters() as u64).saturating_mul(12).saturating_add(ROOM),
+            // Weights, two moments and an average.
+            _ => (manifest.model().parameters() as u64).saturating_mul(16).saturating_add(ROOM),
         }
     }
 

@@ -3,11 +3,35 @@
 use nn_core::{Activation, Optimizer, Output};
 use nn_engine::Manifest;
 
-use super::observer::{Ending, Finished};
 use super::times;
 use crate::config::RecipeName;
 use crate::metrics::{Baseline, Figures};
 use crate::show::{Names, Style, number, r2};
+use crate::store::ModelFile;
+
+/// How a run with early stopping ended: with the weights of its best evaluation.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::commands) struct Ending {
+    /// Whether it ended before its last epoch.
+    pub(in crate::commands) early: bool,
+    /// The epoch of the weights, counted from 1.
+    pub(in crate::commands) epoch: u64,
+    /// Steps done.
+    pub(in crate::commands) last: u64,
+    /// The evaluations without improvement that end the run.
+    pub(in crate::commands) evaluations: u32,
+}
+
+/// A run that is over, and how good its network is on the test samples.
+pub(in crate::commands) struct Finished {
+    /// The network after the last step, or that of the best evaluation.
+    pub(in crate::commands) model: ModelFile,
+    /// How a run with early stopping ended; `None` for other runs, and for one that can still go on.
+    pub(in crate::commands) ending: Option<Ending>,
+    pub(in crate::commands) figures: Figures,
+    /// The trivial answer, to compare with.
+    pub(in crate::commands) baseline: Baseline,
+}
 
 impl Ending {
     /// How the run ended, in one line.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nn_core::{Dataset, Evaluation, Targets, Workspace};
 use serde_json::Value;
 
+use super::raw::Aside;
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, OutputKind, Report, Units};
 use crate::store::Validation;
@@ -122,6 +123,17 @@ impl Evaluator {
         let test = self.test.results(workspace, params, kind)?;
         self.last = Some((epoch, test.evaluation));
         Ok(Evaluated { test, validation })
+    }
+
+    /// Evaluates other parameters than those of the run's model, and remembers nothing.
+    ///
+    /// # Errors
+    /// As for [`Evaluator::evaluate`].
+    pub(super) fn aside(&mut self, params: &[f32]) -> Result<Aside, Failure> {
+        let workspace = &mut self.workspace;
+        let mut on = |set: &Set| workspace.evaluate(params, &set.data).map_err(Failure::data);
+        let validation = self.validation.as_ref().map(&mut on).transpose()?;
+        Ok(Aside { test: on(&self.test)?, validation })
     }
 
     /// The reports on `params`, the parameters at the end of the run; `epoch` if they are those after a whole epoch. Those

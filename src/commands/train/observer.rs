@@ -11,15 +11,17 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choice::Choice;
+use super::conclusion::{Ending, Finished};
 use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
 use super::meter::Meter;
+use super::raw::{Aside, Raw};
 use super::recorder::Recorder;
 use super::vigil::{SAMPLES, Seen, Vigil};
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, Report};
 use crate::progress::{EpochLine, Progress, warn};
 use crate::signals::StopFlag;
-use crate::store::{BestSoFar, ModelFile, Validation};
+use crate::store::{BestSoFar, Validation};
 
 /// So few training samples say nothing about dead units.
 const FEW_SAMPLES: usize = 64;
@@ -36,6 +38,11 @@ pub(in crate::commands) struct Watch {
     /// Steps done.
     done: u64,
     last_epoch: Option<EpochReport>,
+    /// Where the model is an average: the results of the trained weights of the last epoch, and of the best.
+    raw: Option<Raw>,
+    best_raw: Option<Raw>,
+    /// What is to be said about the epoch that is just over.
+    said: Option<String>,
     /// The line of the last epoch in the log.
     last_line: Value,
     /// The first failure, which ends the run.
@@ -55,6 +62,7 @@ impl Watch {
         (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, last_line, trouble, cluster) = (None, Value::Null, None, None);
+        let (raw, best_raw, said) = (None, None, None);
         let choice = Choice::new(recorder.manifest().recipe().early_stopping);
         let mut watch = Self {
             stop,
@@ -66,6 +74,9 @@ impl Watch {
             recorder,
             done,
             last_epoch,
+            raw,
+            best_raw,
+            said,
             last_line,
             trouble,
             cluster,
@@ -90,6 +101,10 @@ impl Watch {
                 self.vigil.recall(train_loss);
             }
             self.evaluator.recall(epoch, line);
+            self.raw = Raw::of_line(epoch, line);
+            if earlier.best.is_some_and(|best| best.result.epoch == epoch) {
+                self.best_raw.clone_from(&self.raw);
+            }
         }
     }
 
@@ -135,6 +150,7 @@ impl Watch {
         let ending = self.restore(&mut snapshot, outcome);
         let manifest = self.recorder.manifest();
         let (epoch, batch) = manifest.place(snapshot.step);
+        self.average(&mut snapshot, epoch, batch == 0)?;
         let reports = self.evaluator.report(epoch, batch == 0, &snapshot.params)?;
         let untouched = self.recorder.has_not_begun();
         let summary = self.summary(engine, &snapshot, &reports, (outcome, ending), rate, threads);
@@ -165,9 +181,42 @@ impl Watch {
         let ending =
             Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
         let step = self.recorder.manifest().steps_until(best.result.epoch);
-        *last = Snapshot { step, params, moments: Default::default(), epoch: EpochSums::default() };
+        let (moments, average) = Default::default();
+        *last = Snapshot { step, params, moments, average, epoch: EpochSums::default() };
+        self.raw = self.best_raw.take();
         self.last_epoch = self.choice.report().or(self.last_epoch);
         Some(ending)
+    }
+
+    /// Puts the average of the weights in their place, if it is the run's model, and sees to it that their own results are
+    /// known. `epoch` and `whole` are as for [`Evaluator::report`].
+    fn average(&mut self, last: &mut Snapshot, epoch: u64, whole: bool) -> Result<(), Failure> {
+        let average = std::mem::take(&mut last.average);
+        if average.is_empty() {
+            return Ok(());
+        }
+        let trained = std::mem::replace(&mut last.params, average);
+        if !(whole && self.raw.as_ref().is_some_and(|raw| raw.epoch == epoch && raw.is_evaluated())) {
+            let results = self.evaluator.aside(&trained)?;
+            self.raw = Some(self.raw_of(epoch, &trained, Some(results)));
+        }
+        Ok(())
+    }
+
+    fn raw_of(&self, epoch: u64, trained: &[f32], results: Option<Aside>) -> Raw {
+        let of = (self.evaluator.chooses(), self.recorder.input().classes.is_some());
+        Raw::new(epoch, params_sha256(trained), results, of)
+    }
+
+    /// Looks for a run that stands still, by the trained weights of an epoch.
+    fn watch_over(&mut self, report: &EpochReport, trained: &[f32]) {
+        let manifest = self.recorder.manifest();
+        let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
+        let seen = Seen { epoch: report.epoch + 1, loss: report.train_loss, rate, params: trained };
+        // Of few samples, many units are 0 by chance.
+        let few = manifest.parts().train_samples < FEW_SAMPLES;
+        let dead = || if few { Vec::new() } else { self.evaluator.dead_units(trained, SAMPLES) };
+        self.said = self.vigil.look(&seen, dead);
     }
 
     fn summary(
@@ -214,6 +263,9 @@ impl Watch {
         });
         if manifest.rounds().is_some() {
             summary["rounds"] = json!(last.step);
+        }
+        if let Some(raw) = &self.raw {
+            raw.add_to(&mut summary);
         }
         if let Some(ending) = ending {
             summary["stopped_at_step"] = json!(manifest.sequential_steps(ending.last));
@@ -276,6 +328,17 @@ impl local::Observer for Watch {
         }
     }
 
+    fn trained(&mut self, report: &EpochReport, params: &[f32]) {
+        let epoch = report.epoch + 1;
+        let mut results = None;
+        if self.evaluator.is_due(epoch, self.recorder.manifest().recipe().epochs) {
+            results =
+                self.evaluator.aside(params).map_err(|failure| self.trouble.get_or_insert(failure)).ok();
+        }
+        self.raw = Some(self.raw_of(epoch, params, results));
+        self.watch_over(report, params);
+    }
+
     fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
         let training_stopped = self.meter.now();
         let rate = self.meter.epoch_rate();
@@ -285,7 +348,9 @@ impl local::Observer for Watch {
         let on_validation = evaluated.and_then(|evaluated| evaluated.validation);
         if let Some(results) = &on_validation {
             let result = validation(epoch, &results.evaluation);
-            self.choice.consider(result, report, params);
+            if self.choice.consider(result, report, params) {
+                self.best_raw.clone_from(&self.raw);
+            }
             self.recorder.consider(result, self.choice.best());
         }
         let classes = self.recorder.input().classes.is_some();
@@ -294,13 +359,15 @@ impl local::Observer for Watch {
         let test_accuracy = test.and_then(|t| self.evaluator.accuracy(&t));
         // What the run chooses by is what its user should look at.
         let shown = on_validation.or(evaluated.map(|evaluated| evaluated.test));
+        let set = if self.evaluator.chooses() { "validation" } else { "test" };
         self.progress.epoch(&EpochLine {
             epoch,
             epochs,
             train_loss: report.train_loss,
-            set: if self.evaluator.chooses() { "validation" } else { "test" },
+            set,
             loss: shown.map(|results| results.evaluation.loss),
             accuracy: shown.and_then(|results| self.evaluator.accuracy(&results.evaluation)),
+            raw_accuracy: self.raw.as_ref().and_then(|raw| raw.accuracy(set)),
             numbers: shown.and_then(|results| results.figures.numbers()),
             samples_per_second: rate,
         });
@@ -326,18 +393,19 @@ impl local::Observer for Watch {
             let figures = on_validation.map_or(Figures::unknown(classes), |results| results.figures);
             add(&mut line, "validation", &figures);
         }
+        if let Some(raw) = &self.raw {
+            raw.add_to(&mut line);
+        }
         self.last_line = line.clone();
         if let Err(broken) = self.recorder.epoch(report.steps, line) {
             self.trouble.get_or_insert(broken);
         }
         self.recorder.flush(training_stopped);
-        let manifest = self.recorder.manifest();
-        let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
-        let seen = Seen { epoch, loss: report.train_loss, rate, params };
-        // Of few samples, many units are 0 by chance.
-        let few = manifest.parts().train_samples < FEW_SAMPLES;
-        let dead = || if few { Vec::new() } else { self.evaluator.dead_units(params, SAMPLES) };
-        if let Some(said) = self.vigil.look(&seen, dead) {
+        // An average moves little, and its units die late.
+        if self.raw.is_none() {
+            self.watch_over(report, params);
+        }
+        if let Some(said) = self.said.take() {
             warn(said);
         }
         self.last_epoch = Some(*report);
@@ -370,30 +438,6 @@ pub(super) struct Earlier {
     pub(super) best: Option<BestSoFar>,
     /// The weights that had it, if the best checkpoint has them.
     pub(super) best_params: Option<Vec<f32>>,
-}
-
-/// How a run with early stopping ended: with the weights of its best evaluation.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::commands) struct Ending {
-    /// Whether it ended before its last epoch.
-    pub(in crate::commands) early: bool,
-    /// The epoch of the weights, counted from 1.
-    pub(in crate::commands) epoch: u64,
-    /// Steps done.
-    pub(in crate::commands) last: u64,
-    /// The evaluations without improvement that end the run.
-    pub(in crate::commands) evaluations: u32,
-}
-
-/// A run that is over, and how good its network is on the test samples.
-pub(in crate::commands) struct Finished {
-    /// The network after the last step, or that of the best evaluation.
-    pub(in crate::commands) model: ModelFile,
-    /// How a run with early stopping ended; `None` for other runs, and for one that can still go on.
-    pub(in crate::commands) ending: Option<Ending>,
-    pub(in crate::commands) figures: Figures,
-    /// The trivial answer, to compare with.
-    pub(in crate::commands) baseline: Baseline,
 }
 
 /// Adds all figures on the data set `set` to the summary.

@@ -190,9 +190,9 @@ impl Recorder {
         (self.writer.take().map_or(Ok(()), Writer::finish), self.log.finish(now))
     }
 
-    /// The network after the last step, as an exported model: without the optimizer's state.
+    /// The network after the last step, as an exported model: without the optimizer's state. `last` has the model's parameters.
     pub(super) fn model(&self, mut last: Snapshot) -> ModelFile {
-        last.moments = Default::default();
+        (last.moments, last.average) = Default::default();
         self.file(last)
     }
 

@@ -80,6 +80,10 @@ impl<F: FnMut(u64, &Value)> local::Observer for Observed<F> {
         if self.pause.is_some_and(|pause| report.step.0 + 1 >= pause) { ControlFlow::Break(()) } else { flow }
     }
 
+    fn trained(&mut self, report: &EpochReport, params: &[f32]) {
+        self.watch.trained(report, params);
+    }
+
     fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
         let Self { watch, label, .. } = self;
         about(label, || watch.epoch(report, params));

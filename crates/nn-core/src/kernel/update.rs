@@ -7,7 +7,7 @@ use crate::spec::Optimizer;
 pub(crate) struct Update {
     pub(crate) optimizer: Optimizer,
     pub(crate) learning_rate: f32,
-    /// 1/n, which turns the gradient sum into the mean.
+    /// 1/n, which turns the gradient sum into the mean; times the factor of clipping.
     pub(crate) mean: f32,
     /// λ/n of the L2 penalty; 0 for biases.
     pub(crate) l2: f32,

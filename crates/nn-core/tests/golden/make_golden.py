@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.optim.swa_utils import AveragedModel
 
 OUT = Path(__file__).with_name("golden.json")
 SEED = 20261123
@@ -216,6 +217,14 @@ def optimizers(rng):
         (nesterov, 0.1, 0.05),
         ({"name": "adam", **adam}, 0.01, 0.05),
     ]
+    # Gradients that are clipped first, by their norm over weights and biases: all of them, and some.
+    clipped = [
+        (sgd, 0.1, 0.05, 1.0),
+        (momentum, 0.1, 0.0, 3.0),
+        ({"name": "adamw", **adam, "weight_decay": 0.01}, 0.01, 0.0, 0.5),
+    ]
+    # Their moving averages: at first by (1 + t)/(10 + t), which is less than these, and later, but for the last, by these.
+    averaged = [0.2, 0.3, 0.999]
     return {
         "weights": WEIGHTS,
         "biases": BIASES,
@@ -229,11 +238,24 @@ def optimizers(rng):
                 "parameters": optimizer_path(optimizer, rate, l2, start, gradients),
             }
             for optimizer, rate, l2 in runs
+        ]
+        + [
+            {
+                "optimizer": optimizer,
+                "learning_rate": rate,
+                "l2": l2,
+                "clip_norm": most,
+                "parameters": path,
+                "ema": ema,
+                "averages": averages(start, path, ema),
+            }
+            for (optimizer, rate, l2, most), ema in zip(clipped, averaged)
+            for path in [optimizer_path(optimizer, rate, l2, start, gradients, most)]
         ],
     }
 
 
-def optimizer_path(optimizer, rate, l2, start, gradients):
+def optimizer_path(optimizer, rate, l2, start, gradients, clip_norm=None):
     """The parameters after each step. The constants are rounded to float32, as in nn."""
     c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
     w = tensor(start[:WEIGHTS], -1).requires_grad_()
@@ -251,9 +273,35 @@ def optimizer_path(optimizer, rate, l2, start, gradients):
     path = []
     for g in gradients:
         w.grad, b.grad = tensor(g[:WEIGHTS], -1), tensor(g[WEIGHTS:], -1)
+        if clip_norm is not None:
+            # PyTorch adds 1e-6 to the norm, which nn does not.
+            torch.nn.utils.clip_grad_norm_([w, b], f32(clip_norm))
         stepper.step()
         path.append(w.tolist() + b.tolist())
     return path
+
+
+class Parameters(torch.nn.Module):
+    def __init__(self, values):
+        super().__init__()
+        self.values = torch.nn.Parameter(tensor(values, -1))
+
+
+def averages(start, path, ema):
+    """The moving average of the parameters after each step, with the decay min(X, (1 + t)/(10 + t))."""
+
+    def average(averaged, current, count):
+        t = float(count) - 1  # the initial parameters are counted
+        decay = min(f32(ema), (1 + t) / (10 + t))
+        return decay * averaged + (1 - decay) * current
+
+    model = AveragedModel(Parameters(start), avg_fn=average)
+    model.update_parameters(Parameters(start))  # the first call copies
+    averages = []
+    for parameters in path:
+        model.update_parameters(Parameters(parameters))
+        averages.append(model.module.values.tolist())
+    return averages
 
 
 # --- learning-rate schedules ----------------------------------------------------------------------------------------

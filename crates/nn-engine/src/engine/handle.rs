@@ -189,6 +189,9 @@ impl Engine {
         self.outcome = Some(outcome);
         self.weights.abandon();
         self.reduction.reset(self.tree);
+        if let Some(clipping) = &mut self.clipping {
+            clipping.clear();
+        }
         self.round.clear();
         let reason = Release::Over(outcome);
         actions.extend(self.workers.iter().map(|(worker, _)| Action::Release { worker, reason }));

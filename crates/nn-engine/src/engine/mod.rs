@@ -32,6 +32,9 @@
 //!                                                                            Finish
 //! ```
 //!
+//! With `--clip-norm` the layers are stepped only once all of their sums are complete, as the norm of the gradient runs over
+//! all of them.
+//!
 //! Nothing in here reads a clock, draws randomness, or opens a file or a socket. A contribution is validated completely
 //! before anything changes; a bad one leaves no trace but counters and a typed reason. All weights visible from outside
 //! belong to a complete step, except layers that are broadcast ahead.
@@ -41,6 +44,7 @@
 //! | `ids`, `protocol`, `rejection`, `report`, `options` | the vocabulary: events, actions, reasons, reports, choices |
 //! | `workers`, `issues`, `trial`, `round` | state: workers, assigned nodes, a node under audit, the step under way |
 //! | `reduce`, `received`, `weights` | sums along the tree, received numbers, the two buffers |
+//! | `clipping` | sums that wait for all layers, where the gradient is clipped by its norm |
 //! | `plan`, `deadlines`, `clock` | shares of the leaves, each worker's pace, time without jumps |
 //! | `handle` | the control flow: an event is applied, then the run is settled |
 //! | `members` | joining, leaving, release, quarantine |
@@ -49,10 +53,11 @@
 //! | `audit` | nodes that two workers compute before they count |
 //! | `status` | the run for display |
 //!
-//! The files of the first four rows know nothing of [`Engine`]; the others are its `impl` blocks.
+//! The files of the first five rows know nothing of [`Engine`]; the others are its `impl` blocks.
 
 mod assign;
 mod audit;
+mod clipping;
 mod clock;
 mod deadlines;
 mod handle;
@@ -80,7 +85,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{Compute, Tree, all_finite, initial_parameters};
+use nn_core::{Average, Compute, Tree, all_finite, initial_parameters};
 
 use crate::manifest::Manifest;
 
@@ -93,6 +98,7 @@ pub use self::report::{EpochReport, EpochSums, Outcome, Snapshot, SnapshotError,
 pub use self::status::{Status, Waiting, WorkerState, WorkerStatus};
 pub use self::workers::Quarantine;
 
+use self::clipping::Clipping;
 use self::clock::Clock;
 use self::reduce::Reduction;
 use self::round::Round;
@@ -108,12 +114,17 @@ pub struct Engine {
     /// The parts of the parameters that are sent, summed and stepped on their own.
     pieces: Vec<Range<usize>>,
     weights: DoubleBuffer,
+    /// The moving average of the weights, if that is the run's model. It takes in the weights of steps that are committed, so
+    /// it needs no second buffer.
+    average: Option<Average>,
     /// Steps done, which is also the index of the step under way.
     step: u64,
     total_steps: u64,
     epoch: EpochSums,
     tree: Tree,
     reduction: Reduction,
+    /// `None` where gradients are not clipped: each layer is then stepped as soon as its sum is complete.
+    clipping: Option<Clipping>,
     round: Round,
     workers: Workers,
     snapshot_every: Duration,
@@ -144,12 +155,14 @@ impl Engine {
         Self {
             compute,
             cluster: Cluster::default(),
+            average: recipe.ema.map(|decay| Average::new(decay, &params)),
             weights: DoubleBuffer::new(params, stepper, pieces.clone()),
             step: 0,
             total_steps: manifest.total_steps(),
             epoch: EpochSums::default(),
             tree,
             reduction: Reduction::new(&pieces, tree),
+            clipping: Clipping::of(&manifest),
             pieces,
             round: Round::default(),
             workers: Workers::default(),
@@ -195,8 +208,12 @@ impl Engine {
                 return Err(SnapshotError::Moments { got: theirs.len(), want: mine.len() });
             }
         }
+        let want = self.average().map_or(0, <[f32]>::len);
+        if snapshot.average.len() != want {
+            return Err(SnapshotError::Average { got: snapshot.average.len(), want });
+        }
         let isa = self.compute.isa;
-        let numbers = [&snapshot.params, &snapshot.moments[0], &snapshot.moments[1]];
+        let numbers = [&snapshot.params, &snapshot.moments[0], &snapshot.moments[1], &snapshot.average];
         if !numbers.into_iter().all(|x| all_finite(isa, x)) || !snapshot.epoch.loss.is_finite() {
             return Err(SnapshotError::NonFinite);
         }
@@ -206,6 +223,9 @@ impl Engine {
         self.weights.restore(snapshot.params);
         for (mine, theirs) in self.weights.moments_mut().into_iter().zip(&snapshot.moments) {
             mine.copy_from_slice(theirs);
+        }
+        if let Some(average) = &mut self.average {
+            average.values_mut().copy_from_slice(&snapshot.average);
         }
         self.step = snapshot.step;
         self.epoch = snapshot.epoch;
@@ -238,6 +258,19 @@ impl Engine {
     #[must_use]
     pub fn params(&self) -> &[f32] {
         self.weights.params()
+    }
+
+    /// The moving average of the parameters up to the last complete step; `None` if the run has none.
+    #[must_use]
+    pub fn average(&self) -> Option<&[f32]> {
+        self.average.as_ref().map(Average::values)
+    }
+
+    /// The parameters of the run's model after the last complete step: the average, if the run has one. Gradients are
+    /// computed with [`Engine::params`].
+    #[must_use]
+    pub fn model_params(&self) -> &[f32] {
+        self.average().unwrap_or_else(|| self.params())
     }
 
     /// [`Engine::params`] for a worker in this process, which computes with them where they are. While it holds them, the
@@ -328,6 +361,7 @@ impl Engine {
             step: self.step,
             params: self.params().to_vec(),
             moments: self.weights.moments().map(<[f32]>::to_vec),
+            average: self.average().unwrap_or_default().to_vec(),
             epoch: self.epoch,
         }
     }

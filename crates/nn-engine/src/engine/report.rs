@@ -73,6 +73,8 @@ pub struct Snapshot {
     pub params: Vec<f32>,
     /// Moments of the optimizer; empty if it has none.
     pub moments: [Vec<f32>; 2],
+    /// The moving average of the parameters; empty if the run has none.
+    pub average: Vec<f32>,
     /// Sums over the epoch so far.
     pub epoch: EpochSums,
 }
@@ -94,6 +96,8 @@ pub enum SnapshotError {
     Parameters { got: usize, want: usize },
     #[error("its optimizer state has {got} numbers instead of {want}")]
     Moments { got: usize, want: usize },
+    #[error("its average of the weights has {got} numbers instead of {want}")]
+    Average { got: usize, want: usize },
     #[error("it contains NaN or infinity")]
     NonFinite,
     #[error("it is at step {got}, but the run has only {want} steps; ask for more --epochs")]

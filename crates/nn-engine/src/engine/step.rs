@@ -14,6 +14,7 @@ use super::report::{EpochReport, Outcome, StepReport};
 use super::weights::Inputs;
 use super::workers::Standing;
 use crate::replica::mean_of;
+use crate::rounds::Span;
 
 /// Weight of the newest step in the moving average of the transfer time.
 const NEWEST: f64 = 0.1;
@@ -73,7 +74,7 @@ impl Engine {
         if let (Values::Own(gradient), Part::All, Some(stats)) = (&c.values, c.part, c.stats)
             && node == self.tree.root()
             && self.reduction.is_untouched()
-            && self.weights.step_all(&self.compute, gradient, self.constants())
+            && self.step_all(gradient)
         {
             actions.push(Action::Counted { worker, step, node, part: Part::All });
             self.broadcast(Part::All, actions);
@@ -86,6 +87,16 @@ impl Engine {
             Some(stats) if self.weights.commit() => Ok(Some(stats)),
             _ => Ok(None),
         }
+    }
+
+    /// Steps all layers by the gradient sum of the whole mini-batch, in place. False if this needs one sum for each piece.
+    fn step_all(&mut self, gradient: &[f32]) -> bool {
+        let mut constants = self.constants();
+        if let Some(clipping) = &self.clipping {
+            let samples = self.tree.samples();
+            constants = constants.clipped(clipping.factor_of(&self.compute, &self.pieces, gradient, samples));
+        }
+        self.weights.step_all(&self.compute, gradient, constants)
     }
 
     /// Adds those layers of a contribution that have not been counted.
@@ -148,7 +159,8 @@ impl Engine {
         self.add_layer(layer, node, Sum::Buffer(buffer), self.constants(), actions)
     }
 
-    /// Adds a node's sum of one layer; once the layer's sum is complete, steps the layer.
+    /// Adds a node's sum of one layer; once the layer's sum is complete, steps the layer. Where the gradient is clipped, the
+    /// layers are stepped together, once the sums of all are complete: the norm runs over all of them.
     fn add_layer(
         &mut self,
         layer: usize,
@@ -159,6 +171,26 @@ impl Engine {
     ) -> Result<(), Diverged> {
         let threads = &self.compute.threads;
         let Some(gradient) = self.reduction.add_layer(threads, layer, node, sum) else { return Ok(()) };
+        let Some(clipping) = &mut self.clipping else {
+            return self.step_layer(layer, gradient, constants, actions);
+        };
+        clipping.hold(&self.compute, layer, self.pieces[layer].len(), gradient);
+        let Some((factor, sums)) = clipping.release(self.tree.samples()) else { return Ok(()) };
+        // The last layer first, as its gradients arrive.
+        for (layer, gradient) in sums.into_iter().enumerate().rev() {
+            self.step_layer(layer, gradient, constants.clipped(factor), actions)?;
+        }
+        Ok(())
+    }
+
+    /// Steps a layer by its complete sum, and sends it ahead.
+    fn step_layer(
+        &mut self,
+        layer: usize,
+        gradient: Sum,
+        constants: Inputs,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Diverged> {
         let finite = self.weights.step_layer(&self.compute, layer, &gradient, constants);
         self.reduction.give_back(layer, gradient);
         if !finite {
@@ -193,6 +225,7 @@ impl Engine {
             step: self.step,
             learning_rate: self.manifest.learning_rate(self.step),
             l2: parts.recipe.l2 / parts.train_samples as f32,
+            clip: 1.0,
         })
     }
 
@@ -205,7 +238,10 @@ impl Engine {
 
     /// Ends the step: all sums are complete and all layers stepped.
     fn commit(&mut self, now: Duration, stats: NodeStats, actions: &mut Vec<Action>) {
-        let (epoch, batch) = self.manifest.place(self.step);
+        let Span { epoch, index: batch, first_step, steps, .. } = self.manifest.span(self.step);
+        if let Some(average) = &mut self.average {
+            average.take_in(&self.compute, self.weights.params(), first_step, steps);
+        }
         self.epoch.loss += stats.loss;
         self.epoch.correct += stats.correct;
         actions.push(Action::StepDone(StepReport {

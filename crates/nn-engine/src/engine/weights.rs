@@ -63,6 +63,16 @@ pub(super) enum Inputs {
     Differences(OuterInputs),
 }
 
+impl Inputs {
+    /// The same for a gradient that is clipped by this factor.
+    pub(super) fn clipped(self, clip: f32) -> Self {
+        match self {
+            Self::Gradients(inputs) => Self::Gradients(StepInputs { clip, ..inputs }),
+            Self::Differences(_) => self,
+        }
+    }
+}
+
 /// Parameters and moments after a step.
 #[derive(Debug, Clone)]
 struct State {

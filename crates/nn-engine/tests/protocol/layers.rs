@@ -1,5 +1,7 @@
 //! Layers that arrive one by one, nodes that arrive in part, and sums that overflow.
 
+use nn_engine::{Manifest, ManifestParts, Recipe};
+
 use crate::script::*;
 
 #[test]
@@ -25,6 +27,34 @@ fn layers_are_stepped_and_broadcast_while_others_still_arrive() {
     assert_eq!(script.engine.steps_done(), 1);
     assert_eq!(script.engine.weights(Step(1), Part::Layer(1)), Some(&ahead[..]));
     assert_eq!(assigned(&actions, 1).len(), 1);
+}
+
+#[test]
+fn layers_of_a_clipped_gradient_wait_for_each_other() {
+    let parts = manifest().parts().clone();
+    let recipe = Recipe { clip_norm: Some(0.1), ..parts.recipe };
+    let clipping = Manifest::new(ManifestParts { recipe, ..parts }).unwrap();
+    let mut script = Script::of(clipping.clone(), cluster());
+    let task = assigned(&script.join(1), 1)[0];
+    let before = script.engine.snapshot();
+    let actions = script.send(answer(task, Part::Layer(1), 1.0));
+    assert!(!has(&actions, |a| matches!(a, Action::Broadcast { .. })));
+    assert_eq!(script.engine.weights(Step(1), Part::Layer(1)), None);
+    let actions = script.send(answer(task, Part::Layer(0), 1.0));
+    for layer in 0..2 {
+        let part = Part::Layer(layer);
+        assert!(has(&actions, |a| matches!(a, Action::Broadcast { part: to, .. } if *to == part)));
+    }
+    // The mean has the norm √23/12, which is 0.4; clipped, each of its 23 numbers is 0.1/√23.
+    let step = 0.5 * 0.1 / 23.0_f32.sqrt();
+    let after = script.engine.params().iter().zip(&before.params);
+    assert!(after.clone().all(|(new, old)| (old - new - step).abs() < 1e-6), "{after:?}");
+    // A step that is stopped leaves nothing behind.
+    let mut script = Script::of(clipping, cluster());
+    let task = assigned(&script.join(1), 1)[0];
+    script.send(answer(task, Part::Layer(1), 1.0));
+    let actions = script.event(Event::StopRequested);
+    assert_eq!((outcome(&actions), script.engine.snapshot()), (Some(Outcome::Stopped), before));
 }
 
 #[test]

@@ -41,8 +41,13 @@ pub(crate) fn manifest() -> Manifest {
 
 impl Script {
     pub(crate) fn new(cluster: Cluster) -> Self {
+        Self::of(manifest(), cluster)
+    }
+
+    /// A script of a run whose steps and layers are those of [`manifest`].
+    pub(crate) fn of(manifest: Manifest, cluster: Cluster) -> Self {
         let compute = Compute { isa: Isa::best(), threads: Arc::new(Threads::new(1).unwrap()) };
-        let engine = Engine::new(manifest(), compute, Duration::from_secs(100)).with_cluster(cluster);
+        let engine = Engine::new(manifest, compute, Duration::from_secs(100)).with_cluster(cluster);
         Self { engine, now: Duration::ZERO }
     }
 

@@ -90,11 +90,13 @@ impl Disk {
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let Snapshot { step, params, moments, epoch } = snapshot;
+    let Snapshot { step, params, moments, average, epoch } = snapshot;
     for word in [*step, epoch.loss.to_bits(), epoch.correct as u64] {
         bytes.extend(word.to_le_bytes());
     }
-    for numbers in [params, &moments[0], &moments[1]] {
+    // Without an average, nothing: damage falls on the bytes that there are.
+    let average = Some(average).filter(|average| !average.is_empty());
+    for numbers in [params, &moments[0], &moments[1]].into_iter().chain(average) {
         bytes.extend((numbers.len() as u64).to_le_bytes());
         bytes.extend(numbers.iter().flat_map(|x| x.to_le_bytes()));
     }
@@ -123,7 +125,8 @@ fn decode(bytes: &[u8]) -> Option<Snapshot> {
         Some(numbers.as_chunks::<4>().0.iter().map(|x| f32::from_le_bytes(*x)).collect::<Vec<f32>>())
     };
     let (params, moments) = (numbers()?, [numbers()?, numbers()?]);
-    Some(Snapshot { step, params, moments, epoch: EpochSums { loss, correct } })
+    let average = numbers().unwrap_or_default();
+    Some(Snapshot { step, params, moments, average, epoch: EpochSums { loss, correct } })
 }
 
 /// Time between checkpoints; zero for a final one only.

@@ -321,7 +321,10 @@ impl<O: Observer> Driver<O> {
                     }
                 }
                 Action::EpochDone(report) => {
-                    self.observer.epoch(&report, self.engine.params());
+                    if self.engine.average().is_some() {
+                        self.observer.trained(&report, self.engine.params());
+                    }
+                    self.observer.epoch(&report, self.engine.model_params());
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
                     }
@@ -444,7 +447,7 @@ impl<O: Observer> Driver<O> {
         let over = pb::RunOver {
             outcome: convert::outcome(outcome).into(),
             steps: self.engine.steps_done(),
-            params_sha256: params_sha256(self.engine.params()),
+            params_sha256: params_sha256(self.engine.model_params()),
         };
         let place = Place { generation: self.facts.generation, step: over.steps, attempt: 0 };
         let message = frame(&place.to_worker(Body::RunOver(over)));
