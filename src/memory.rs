@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use indicatif::HumanBytes;
-use nn_core::Optimizer;
+use nn_core::{Isa, Optimizer, Precision};
 use nn_engine::Manifest;
 
 use crate::cgroup;
@@ -62,12 +62,36 @@ impl Need {
         };
         let batch = parts.recipe.batch_size.min(parts.train_samples) as u64;
         let widths: Vec<u64> = parts.model.widths().iter().map(|&width| width as u64).collect();
-        let need = Self::new(&widths, moments, batch, threads as u64);
+        let mut need = Self::new(&widths, moments, batch, threads as u64);
+        if !parts.model.activation().has_slope_of_value() || parts.recipe.regularization.dropout > 0.0 {
+            need = need.with_slopes(&widths, batch);
+        }
+        if parts.model.precision() == Precision::Bf16 && Isa::best().name() == "amx" {
+            need = need.with_tiles();
+        }
         let need = match manifest.rounds() {
             Some(rounds) => need.in_rounds(u64::from(rounds.replicas), threads as u64),
             None => need,
         };
         if parts.recipe.ema.is_some() { need.with_average() } else { need }
+    }
+
+    /// The need of a run whose forward pass keeps the slopes of the hidden layers.
+    fn with_slopes(self, widths: &[u64], batch: u64) -> Self {
+        let hidden = widths.get(1..widths.len() - 1).unwrap_or_default();
+        let of_sample =
+            hidden.iter().fold(0, |sum: u64, &width| sum.saturating_add(width)).saturating_mul(FLOAT);
+        let slopes = of_sample.saturating_mul(batch.next_multiple_of(16));
+        Self {
+            samples: self.samples.saturating_add(slopes),
+            batch: self.batch.saturating_add(slopes),
+            ..self
+        }
+    }
+
+    /// The need of a run on a matrix unit, for which the weights are packed twice, as two bytes each.
+    fn with_tiles(self) -> Self {
+        Self { state: self.state.saturating_add(self.parameters.saturating_mul(FLOAT)), ..self }
     }
 
     /// The need of a run that keeps the average of its weights, which has no second buffer; a checkpoint has it, too.
@@ -282,6 +306,9 @@ mod tests {
         let need = Need::new(&[3, 4, 2], 2, 10, 1);
         assert_eq!((need.parameters, need.state, need.checkpoint), (26, 26 * 4 * 4, 26 * 4 * 6));
         assert_eq!(need.samples, (3 + 4 + 2 + 4 + 2) * 4 * (16 + 1024) + 16 * 2 * 4);
+        let sloped = need.with_slopes(&[3, 4, 2], 10);
+        assert_eq!((sloped.samples - need.samples, sloped.batch - need.batch), (4 * 4 * 16, 4 * 4 * 16));
+        assert_eq!(need.with_tiles().state - need.state, 26 * 4);
         let averaged = need.with_average();
         assert_eq!((averaged.state, averaged.checkpoint), (26 * 4 * 5, 26 * 4 * 8));
         assert!(!need.is_much());

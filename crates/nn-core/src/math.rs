@@ -108,7 +108,7 @@ pub fn normal(x: f32) -> (f32, f32) {
     let p = p.mul_add(t, -0.284_496_74);
     let p = p.mul_add(t, 0.254_829_6);
     let tail = 0.5 * (p * t) * e;
-    (if x < 0.0 { tail } else { 1.0 - tail }, 0.398_942_28 * e)
+    (if x < 0.0 { tail } else { 1.0 - tail }, 0.398_942_3 * e)
 }
 
 /// xⁿ by repeated squaring: the platform's `powi` guarantees no particular bits.

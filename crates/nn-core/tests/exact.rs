@@ -329,7 +329,7 @@ fn evaluation_and_outputs_agree_with_the_reference() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn any_shape_equals_the_reference(
         widths in prop::collection::vec(1_usize..70, 2..5),

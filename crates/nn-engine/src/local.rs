@@ -171,9 +171,9 @@ struct Worker<'a> {
 /// Where the worker computes.
 enum Place {
     /// Nodes of a mini-batch.
-    Node(Workspace),
+    Node(Box<Workspace>),
     /// Replicas of a round.
-    Replicas(Replicas),
+    Replicas(Box<Replicas>),
 }
 
 /// A replica's result: its leaf, its figures, and its difference piece by piece, each with whether it is finite.
@@ -184,9 +184,9 @@ impl<'a> Worker<'a> {
         let manifest = engine.manifest();
         let compute = engine.compute().clone();
         let place = if manifest.rounds().is_some() {
-            Place::Replicas(Replicas::new(compute))
+            Place::Replicas(Box::new(Replicas::new(compute)))
         } else {
-            Place::Node(manifest.workspace(compute))
+            Place::Node(Box::new(manifest.workspace(compute)))
         };
         Self { data, place, order: SampleOrder::new(manifest), free: Vec::new() }
     }
