@@ -167,18 +167,27 @@ fn help_and_version_are_no_errors() {
 fn the_help_of_train_is_grouped_and_shows_defaults() {
     let help = stdout(&nn(&["train", "--help"]));
     let words = words(&help);
-    for heading in ["Data:", "Network:", "Training:", "Optimizer:", "Schedule:", "Run:", "Configuration:"] {
+    for heading in [
+        "Data:",
+        "Network:",
+        "Training:",
+        "Optimizer:",
+        "Regularisation:",
+        "Schedule:",
+        "Run:",
+        "Configuration:",
+    ] {
         assert!(help.lines().any(|line| line == heading), "{heading} is missing:\n{help}");
     }
     for part in [
         "--data <DATA>",
         "[default: digits]",
         "[default: 30; auto: 100 for small tables, else 128,64]",
-        "sigmoid, relu, tanh [default: sigmoid; auto: relu]",
+        "sigmoid, relu, tanh, leaky-relu, gelu, silu [default: sigmoid; auto: relu]",
         "only with --optimizer momentum or nesterov [default: 0.9]",
         "[default: 2: an eighth of the batch",
         "[default: 3.0; cross-entropy 0.5;",
-        "[default: scaled; he for relu]",
+        "[default: scaled; he for relu and its relatives]",
         "[default: all of the machine's]",
         "[default: runs/digits, named after the data]",
         "NN_BATCH_SIZE for --batch-size",

@@ -132,7 +132,7 @@ mod tests {
         for (name, value, says) in [
             ("NN_EPOCHS", "many", "NN_EPOCHS must be a whole number"),
             ("NN_EPOCHS", "-3", "NN_EPOCHS must be a whole number that is not negative, not \"-3\""),
-            ("NN_COST", "mes", "NN_COST must be \"mse\" or \"cross-entropy\""),
+            ("NN_COST", "mes", "NN_COST must be \"mse\", \"cross-entropy\" or \"huber\""),
             ("NN_QUIET", "perhaps", "NN_QUIET must be true or false"),
             ("NN_HIDDEN", "3,,4", "NN_HIDDEN must be widths such as 30 or 128,64, or none"),
         ] {

@@ -207,7 +207,10 @@ mod tests {
             ("epochs = -3", &["epochs must be a whole number that is not negative, not the number -3"]),
             ("epochs = 2.5", &["not the number 2.5"]),
             ("learning-rate = true", &["learning-rate must be a number, not true"]),
-            ("activation = 'sigmiod'", &["\"sigmoid\", \"relu\" or \"tanh\"", "did you mean \"sigmoid\"?"]),
+            (
+                "activation = 'sigmiod'",
+                &["\"sigmoid\", \"relu\", \"tanh\"", "or \"silu\"", "did you mean \"sigmoid\"?"],
+            ),
             ("hidden = [30, -1]", &["hidden must be a list of widths"]),
             ("hidden = [30, 'x']", &["hidden must be a list of widths"]),
             ("quiet = 1", &["quiet must be true or false"]),
