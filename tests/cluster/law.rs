@@ -151,12 +151,12 @@ fn the_law_holds_for_a_large_network() {
     workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
     let summary = place.summary("net");
     assert_eq!((&summary["parameters"], &summary["steps"]), (&11_972_510.into(), &3.into()));
-    // Both workers made the initial weights, and were sent those of the two steps after them; at least one gradient was
-    // received for each step.
+    // Both workers made the initial weights, and were sent those of the two steps after them, unless one was so late that the
+    // run ended without it; at least one gradient was received for each step.
     let (cluster, parameters) = (&summary["cluster"], 11_972_510 * 4);
     assert_eq!(cluster["steps"], 3);
     let sent = cluster["bytes_sent"].as_u64().unwrap();
-    assert!((2 * 2 * parameters..5 * parameters).contains(&sent), "{cluster:#}");
+    assert!((2 * parameters..5 * parameters).contains(&sent), "{cluster:#}");
     assert!(cluster["bytes_received"].as_u64() >= Some(3 * parameters), "{cluster:#}");
     let seconds = |what: &str| cluster[format!("{what}_seconds")].as_f64().unwrap();
     let parts = ["compute", "wire", "reduce", "wait", "observe"].map(seconds);
