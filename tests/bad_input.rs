@@ -360,3 +360,24 @@ fn a_refused_run_leaves_the_files_of_an_earlier_one_alone() {
         assert_eq!(place.files().len(), before.len(), "{arguments}");
     }
 }
+
+#[test]
+fn regularization_that_does_not_suit_the_data_is_refused() {
+    let place = Place::new();
+    let _ = place.file("line.csv", linear_csv(60));
+    for (options, says) in [
+        ("--data line.csv --augment affine", "--augment distorts pictures"),
+        ("--data line.csv --label-smoothing 0.1", "--label-smoothing is for classes"),
+        ("--augment wobble", "affine, rotation, scale, shear, shift, elastic or flip"),
+        ("--augment rotation=181", "from 0 to 180 degrees"),
+        ("--augment scale=x", "is not a number"),
+        ("--dropout 1", "at least 0 and below 1"),
+        ("--input-dropout -0.1", "at least 0 and below 1"),
+        ("--clip-samples nan", "--clip-samples"),
+        ("--clip-norm 0", "--clip-norm"),
+        ("--ema 1", "--ema"),
+        ("--cost huber", "is for linear outputs"),
+    ] {
+        place.nn(&format!("train --out run {options}")).refused(2, &[says]);
+    }
+}
