@@ -25,9 +25,10 @@ fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_coun
     ];
     for precision in [Precision::F32, Precision::Bf16] {
         let model = model.clone().with_precision(precision);
-        for regularization in [none, some[(batch.len() + shard) % some.len()]] {
-            check_one(&model, regularization, data, batch, shard, thread_counts);
-        }
+        check_one(&model, none, data, batch, shard, thread_counts);
+        // It acts on single samples, so one number of threads will do.
+        let regularization = some[(batch.len() + shard) % some.len()];
+        check_one(&model, regularization, data, batch, shard, &thread_counts[..1]);
     }
 }
 
