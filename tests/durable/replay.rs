@@ -157,23 +157,29 @@ fn early_stopping_chooses_among_averages() {
     }
 }
 
-#[test]
-fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
-    let arguments = "--precision bf16 --activation relu --cost cross-entropy --optimizer momentum";
+/// A run that was resumed after three epochs, which ends as `whole`, which was not; is replayed; and has a model that whoever
+/// uses it finds as good as the run did.
+#[track_caller]
+fn resumed_replayed_and_evaluated(arguments: &str) -> Place {
     let place = two_checkpoints(arguments);
-    // It was resumed after three epochs, and ends as if it had not been.
     let _ = place.nn(&format!("train --quiet --out whole --epochs 8 {arguments}")).ok();
     assert_eq!(place.hash("whole"), place.hash("run"));
-    let f32 = arguments.replace("bf16", "f32");
-    let _ = place.nn(&format!("train --quiet --out other --epochs 8 {f32}")).ok();
-    assert_ne!(place.hash("whole"), place.hash("other"));
     let ran = place.nn(&format!("replay --checkpoint {}", checkpoint("run", 432))).ok();
     assert!(ran.stdout.contains("from step 432 to 1152 agree"), "{ran:#?}");
-    // The model file has the precision, so that whoever uses it gets the accuracy of the training run.
     let evaluated = place.nn("eval --model whole/model.safetensors --data digits --json").ok().json();
     let last = place.metrics("whole").pop().unwrap();
     let accuracy = &evaluated["classification"]["accuracy"];
     assert_eq!((accuracy, &evaluated["loss"]), (&last["test_accuracy"], &last["test_loss"]), "{last:#}");
+    place
+}
+
+#[test]
+fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
+    let arguments = "--precision bf16 --activation relu --cost cross-entropy --optimizer momentum";
+    let place = resumed_replayed_and_evaluated(arguments);
+    let f32 = arguments.replace("bf16", "f32");
+    let _ = place.nn(&format!("train --quiet --out other --epochs 8 {f32}")).ok();
+    assert_ne!(place.hash("whole"), place.hash("other"));
     let _ = place.nn("predict --model whole/model.safetensors --data digits --count 3").ok();
 }
 
@@ -181,16 +187,7 @@ fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
 fn a_run_with_regularization_is_resumed_and_replayed() {
     let arguments = "--augment affine,elastic --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.1 --clip-samples 1 \
                      --activation gelu --cost cross-entropy --optimizer momentum";
-    let place = two_checkpoints(arguments);
-    let _ = place.nn(&format!("train --quiet --out whole --epochs 8 {arguments}")).ok();
-    assert_eq!(place.hash("whole"), place.hash("run"));
-    let ran = place.nn(&format!("replay --checkpoint {}", checkpoint("run", 432))).ok();
-    assert!(ran.stdout.contains("from step 432 to 1152 agree"), "{ran:#?}");
-    // Whoever evaluates knows nothing of it.
-    let evaluated = place.nn("eval --model whole/model.safetensors --data digits --json").ok().json();
-    let last = place.metrics("whole").pop().unwrap();
-    let accuracy = &evaluated["classification"]["accuracy"];
-    assert_eq!((accuracy, &evaluated["loss"]), (&last["test_accuracy"], &last["test_loss"]), "{last:#}");
+    let place = resumed_replayed_and_evaluated(arguments);
     // `--resume` takes up every option of the run.
     let _ = place.nn("train --quiet --resume --out whole --epochs 9").ok();
     let _ = place.nn(&format!("train --quiet --out longer --epochs 9 {arguments}")).ok();

@@ -9,7 +9,7 @@ use crate::kernel::{
 };
 use crate::model::Model;
 use crate::params::LayerLayout;
-use crate::random::{Purpose, epoch_key, sample_key};
+use crate::random::sample_key;
 use crate::regularization::{Regularization, Samples, drop_rule};
 use crate::spec::Precision;
 
@@ -90,8 +90,10 @@ pub(crate) struct Net<'a> {
     pub(crate) slopes: Option<usize>,
     /// The weights as tiles, if products are computed on them.
     pub(crate) tiles: Option<&'a WeightTiles>,
-    /// What is done to samples in all passes but [`Pass::Forward`], and its seed.
-    pub(crate) regularization: (&'a Regularization, u64),
+    /// What is done to samples in all passes but [`Pass::Forward`].
+    pub(crate) regularization: &'a Regularization,
+    /// The keys of this epoch for dropout and for distortions.
+    pub(crate) epoch_keys: [u64; 2],
     /// What distorts pictures, if they are distorted.
     pub(crate) distorter: Option<&'a Distorter>,
 }
@@ -110,7 +112,7 @@ impl Net<'_> {
             for l in (1..self.geometry.len()).rev() {
                 self.backward(batch.params, l, arena, &mut memory.scratch);
             }
-            if self.regularization.0.clip_samples > 0.0 {
+            if self.regularization.clip_samples > 0.0 {
                 self.clip_samples(arena);
             }
         }
@@ -122,7 +124,7 @@ impl Net<'_> {
         let params = batch.params;
         let (activation, precision) = (self.model.activation(), self.model.precision());
         let slopes = self.slopes.filter(|_| batch.pass != Pass::Forward);
-        let dropout = Some(self.regularization.0.dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
+        let dropout = Some(self.regularization.dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
         for (l, (layer, place)) in self.layers.iter().zip(self.geometry).enumerate() {
             let forward = Product {
                 stride: self.stride,
@@ -154,13 +156,7 @@ impl Net<'_> {
                 vector::activate_with_slopes(self.isa, activation, precision, lanes, slopes, biases);
                 if let Some(p) = dropout {
                     let first = self.layers[..=l].iter().map(|layer| layer.inputs).sum::<usize>();
-                    self.drop_units(
-                        p,
-                        Samples { indices: samples, ..batch.samples },
-                        first,
-                        lanes,
-                        Some(slopes),
-                    );
+                    self.drop_units(p, samples, first, lanes, Some(slopes));
                 }
             }
         }
@@ -175,15 +171,14 @@ impl Net<'_> {
     fn drop_units(
         &self,
         p: f32,
-        samples: Samples<'_>,
+        samples: &[u32],
         first: usize,
         lanes: &mut [Lane],
         slopes: Option<&mut [Lane]>,
     ) {
-        let epoch = epoch_key(self.regularization.1, Purpose::Dropout, samples.epoch);
         let mut keys = [[0; 16]; 2];
-        for (i, &sample) in samples.indices.iter().enumerate() {
-            let key = sample_key(epoch, sample);
+        for (i, &sample) in samples.iter().enumerate() {
+            let key = sample_key(self.epoch_keys[0], sample);
             (keys[0][i], keys[1][i]) = (key as u32, (key >> 32) as u32);
         }
         let (threshold, factor) = drop_rule(p);
@@ -195,7 +190,7 @@ impl Net<'_> {
     fn clip_samples(&self, arena: &mut [Lane]) {
         for panel in arena.chunks_exact_mut(self.stride) {
             let norms = squared_gradient_norms(self.isa, self.geometry, panel);
-            let factors = Lane(norms.map(|norm| self.regularization.0.clip_factor(norm.sqrt())));
+            let factors = Lane(norms.map(|norm| self.regularization.clip_factor(norm.sqrt())));
             for layer in self.geometry {
                 let deltas = &mut panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
                 vector::scale_samples(self.isa, self.model.precision(), deltas, factors);
@@ -241,7 +236,7 @@ impl Net<'_> {
         let width = self.model.input_width();
         let source = gather_source(batch.data);
         let dropout =
-            Some(self.regularization.0.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
+            Some(self.regularization.input_dropout).filter(|&p| p > 0.0 && batch.pass != Pass::Forward);
         for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16)) {
             let lanes = &mut panel[..width.next_multiple_of(16)];
             match (self.distorter, pictures.as_deref_mut()) {
@@ -254,13 +249,7 @@ impl Net<'_> {
                 _ => gather_panel(self.isa, source, width, samples, lanes),
             }
             if let Some(p) = dropout {
-                self.drop_units(
-                    p,
-                    Samples { indices: samples, ..batch.samples },
-                    0,
-                    &mut lanes[..width],
-                    None,
-                );
+                self.drop_units(p, samples, 0, &mut lanes[..width], None);
             } else if self.model.precision() == Precision::Bf16 {
                 bf16::round(self.isa, lanes);
             }
@@ -270,10 +259,9 @@ impl Net<'_> {
     /// Distorts the pictures of up to 16 samples.
     fn distort(&self, distorter: &Distorter, batch: &Batch<'_>, samples: &[u32], pictures: &mut Pictures) {
         let Pictures { canvas, source, distorted } = pictures;
-        let epoch = epoch_key(self.regularization.1, Purpose::Distortion, batch.samples.epoch);
         for (&sample, row) in samples.iter().zip(distorted.chunks_exact_mut(source.len())) {
             batch.data.input_into(sample as usize, source);
-            distorter.distort(self.isa, sample_key(epoch, sample), source, canvas, row);
+            distorter.distort(self.isa, sample_key(self.epoch_keys[1], sample), source, canvas, row);
         }
     }
 
@@ -289,8 +277,8 @@ impl Net<'_> {
         let last = self.geometry.len() - 1;
         let (layer, place) = (&self.layers[last], &self.geometry[last]);
         let regularization = match batch.pass {
-            Pass::Forward => &Regularization::default(),
-            _ => self.regularization.0,
+            Pass::Forward => &Regularization::NONE,
+            _ => self.regularization,
         };
         let panels = arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16));
         for ((panel, samples), (losses, correct)) in panels.zip(losses.iter_mut().zip(correct)) {

@@ -30,6 +30,7 @@ use crate::kernel::{
 use crate::model::Model;
 use crate::params::{LayerLayout, layout};
 use crate::pass::{Batch, Net, Pass, PassMemory, Pictures, Share, gather_source, squared_gradient_norms};
+use crate::random::{Purpose, epoch_key};
 use crate::regularization::{Regularization, Samples};
 use crate::spec::Precision;
 use crate::threads::Threads;
@@ -494,6 +495,7 @@ impl Workspace {
         if panels >= 2 * workers {
             group = group.next_multiple_of(2);
         }
+        let (regularization, seed) = &self.regularization;
         let net = Net {
             model: &self.model,
             layers: &self.layers,
@@ -502,7 +504,12 @@ impl Workspace {
             stride: self.stride,
             deltas: self.deltas,
             slopes: self.slopes,
-            regularization: (&self.regularization.0, self.regularization.1),
+            regularization,
+            epoch_keys: [Purpose::Dropout, Purpose::Distortion].map(|purpose| match batch.pass {
+                Pass::Forward | Pass::Below(_) => 0, // nothing is drawn
+                _ if regularization.is_none() => 0,
+                _ => epoch_key(*seed, purpose, batch.samples.epoch),
+            }),
             distorter: self.distorter.as_ref().map(|(_, distorter)| distorter),
             tiles: self.on_tiles().then_some(&self.tiles.0),
         };
