@@ -28,6 +28,7 @@ pub mod failure;
 mod memory;
 mod metrics;
 pub mod picture;
+mod privacy;
 mod progress;
 mod show;
 mod signals;

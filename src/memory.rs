@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use indicatif::HumanBytes;
-use nn_core::{Isa, Optimizer, Precision};
+use nn_core::{Isa, Optimizer, Precision, waiting_sums};
 use nn_engine::Manifest;
 
 use crate::cgroup;
@@ -60,7 +60,7 @@ impl Need {
             Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => 1,
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => 2,
         };
-        let batch = parts.recipe.batch_size.min(parts.train_samples) as u64;
+        let batch = manifest.samples_at_once() as u64;
         let widths: Vec<u64> = parts.model.widths().iter().map(|&width| width as u64).collect();
         let mut need = Self::new(&widths, moments, batch, threads as u64);
         if !parts.model.activation().has_slope_of_value() || parts.recipe.regularization.dropout > 0.0 {
@@ -69,6 +69,7 @@ impl Need {
         if parts.model.precision() == Precision::Bf16 && Isa::best().name() == "amx" {
             need = need.with_tiles();
         }
+        let need = need.with_waiting(waiting_sums(manifest.largest_batch(), parts.recipe.shard_size));
         let need = match manifest.rounds() {
             Some(rounds) => need.in_rounds(u64::from(rounds.replicas), threads as u64),
             None => need,
@@ -87,6 +88,12 @@ impl Need {
             batch: self.batch.saturating_add(slopes),
             ..self
         }
+    }
+
+    /// The need of a run whose mini-batches are summed in parts, so many sums of which wait at once.
+    fn with_waiting(self, sums: usize) -> Self {
+        let sums = self.parameters.saturating_mul(FLOAT).saturating_mul(sums as u64);
+        Self { samples: self.samples.saturating_add(sums), batch: self.batch.saturating_add(sums), ..self }
     }
 
     /// The need of a run on a matrix unit, for which the weights are packed twice, as two bytes each.

@@ -127,6 +127,10 @@ fn the_law_holds_for_regularization() {
         "--epochs 3 --activation silu --hidden 20,10 --dropout 0.1 --precision bf16 --batch-size 37",
         "--epochs 3 --activation leaky-relu --cost huber --output linear",
         "--epochs 3 --augment affine,elastic --hidden 20",
+        "--epochs 3 --augment affine --hidden 20 --standardize yes --input-dropout 0.1",
+        "--epochs 2 --hidden 20 --standardize yes --precision bf16 --rounds 4 --replicas 4",
+        "--epochs 2 --dp-noise 1.3 --dp-clip 0.5 --seed 90210 --optimizer adam --batch-size 37 --hidden 70,60",
+        "--epochs 2 --dp-noise 0.7 --dp-clip 2 --seed 90210 --hidden 515,257 --batch-size 97 --ema 0.9",
         "--epochs 3 --augment rotation=30,flip --precision bf16 --batch-size 37 --dropout 0.2",
         "--epochs 3 --augment elastic,shift=3 --rounds 3 --replicas 8 --input-dropout 0.1",
         "--epochs 2 --activation gelu --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.2 --clip-samples 1 \

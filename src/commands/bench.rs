@@ -102,8 +102,14 @@ fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
                 .node_gradient(&params, &data, batch, config.shard_size, &mut gradient)
                 .map_err(Failure::failed)?;
             // The rate is so small that weights stay bounded on synthetic data.
-            let inputs =
-                StepInputs { samples: stats.samples, step: 0, learning_rate: 1e-4, l2: 0.0, clip: 1.0 };
+            let inputs = StepInputs {
+                samples: stats.samples,
+                step: 0,
+                learning_rate: 1e-4,
+                l2: 0.0,
+                clip: 1.0,
+                noise: None,
+            };
             optimizer.step(&compute, &mut params, &gradient, inputs);
         }
         Ok::<(), Failure>(())

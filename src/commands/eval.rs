@@ -1,8 +1,9 @@
 //! `nn eval`: evaluate a model on a test set.
 
-use nn_core::{Dataset, Targets, Workspace};
-use serde_json::json;
+use nn_core::{Compute, Dataset, Targets, Workspace};
+use serde_json::{Value, json};
 
+use super::hardest::{hardest, in_words as hardest_in_words};
 use super::{isa, load_data, misfit, names, options_for, pixels, read_model, style, tell, threads};
 use crate::config::EvalConfig;
 use crate::failure::{Failure, write_stdout};
@@ -28,19 +29,65 @@ pub(crate) fn eval(config: &EvalConfig) -> Result<(), Failure> {
         .evaluate_into(model.model_params(), test, &mut outputs)
         .map_err(|error| misfit(&model, &splits.name, &error))?;
     let loss = evaluation.loss;
-    match Report::of(test, &outputs, OutputKind::of(&model.model), &units) {
-        Report::Classes(report) => classes(config, &model, test, &report, &outputs, loss),
-        Report::Numbers(report) if config.json => {
-            let text = json!({ "samples": test.len(), "loss": loss, "regression": report });
-            write_stdout(format!("{text}\n"))
+    let hard = match config.hardest {
+        (_, 0) => None,
+        asked => {
+            let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+            let hard = hardest(&model, &splits.train, &splits.origins, compute, asked);
+            Some(hard.map_err(|error| misfit(&model, &splits.name, &error))?)
         }
-        Report::Numbers(report) => write_stdout(format!(
+    };
+    let report = Report::of(test, &outputs, OutputKind::of(&model.model), &units);
+    if config.json {
+        let mut text = match report {
+            Report::Classes(report) => classes_as_json(config, &model, test, &report, &outputs, loss),
+            Report::Numbers(report) => json!({ "samples": test.len(), "loss": loss, "regression": report }),
+        };
+        if let Some(hard) = hard {
+            text["hardest"] = json!(hard);
+        }
+        return write_stdout(format!("{text}\n"));
+    }
+    let (names, style) = (names(&model), style());
+    let mut text = match report {
+        Report::Classes(report) => classes(config, &model, test, &report, &outputs, loss),
+        Report::Numbers(report) => format!(
             "{} test samples of {}, loss {loss:.5}\n\n{}\n",
             test.len(),
             splits.name,
-            show::regression_table(&report, &names(&model), &style())
-        )),
+            show::regression_table(&report, &names, &style)
+        ),
+    };
+    if let Some(hard) = hard {
+        text += &hardest_in_words(&hard, &model, &splits.train, config.hardest.0, &names, &style);
     }
+    write_stdout(text)
+}
+
+/// The most confidently wrong answers that are asked for.
+fn misses(config: &EvalConfig, test: &Dataset, outputs: &[f32], classes: usize) -> Vec<metrics::Miss> {
+    match test.targets() {
+        Targets::Classes { labels, .. } => metrics::confidently_wrong(labels, outputs, classes, config.wrong),
+        Targets::Values { .. } => Vec::new(),
+    }
+}
+
+fn classes_as_json(
+    config: &EvalConfig,
+    model: &ModelFile,
+    test: &Dataset,
+    report: &ClassReport,
+    outputs: &[f32],
+    loss: f64,
+) -> Value {
+    let (names, count) = (names(model), model.model.output_width());
+    let classes: Vec<String> = (0..count).map(|c| names.name(c)).collect();
+    json!({
+        "classes": classes,
+        "loss": loss,
+        "classification": report,
+        "confidently_wrong": misses(config, test, outputs, count),
+    })
 }
 
 fn classes(
@@ -50,23 +97,9 @@ fn classes(
     report: &ClassReport,
     outputs: &[f32],
     loss: f64,
-) -> Result<(), Failure> {
-    let count = model.model.output_width();
-    let misses = match test.targets() {
-        Targets::Classes { labels, .. } => metrics::confidently_wrong(labels, outputs, count, config.wrong),
-        Targets::Values { .. } => Vec::new(),
-    };
+) -> String {
+    let misses = misses(config, test, outputs, model.model.output_width());
     let names = names(model);
-    if config.json {
-        let classes: Vec<String> = (0..count).map(|c| names.name(c)).collect();
-        let text = json!({
-            "classes": classes,
-            "loss": loss,
-            "classification": report,
-            "confidently_wrong": misses,
-        });
-        return write_stdout(format!("{text}\n"));
-    }
     let (style, kind) = (style(), OutputKind::of(&model.model));
     let mut text = format!(
         "{:.2} % of {} test samples are correct ({} wrong)\n\n{}\n\n{}\n\n{}\n",
@@ -106,5 +139,5 @@ fn classes(
             }
         }
     }
-    write_stdout(text)
+    text
 }

@@ -7,6 +7,7 @@ mod data;
 mod doctor;
 mod eval;
 mod fetch;
+mod hardest;
 mod plan;
 mod predict;
 mod replay;

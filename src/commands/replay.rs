@@ -36,6 +36,13 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
         ))
         .help("start from an older checkpoint"));
     }
+    if until > from && file.run.manifest.recipe.dp_noise.is_some() && file.run.generation.is_none() {
+        return Err(Failure::usage(format_args!(
+            "{} was trained with --dp-noise and has no seed, so that it can be given away",
+            config.checkpoint.display()
+        ))
+        .help("give a file of the run's folder checkpoints with --checkpoint"));
+    }
     let manifest = manifest(&file, until)?;
     let mut replay = Replay {
         clock,

@@ -7,6 +7,7 @@ mod data;
 mod evaluator;
 mod log;
 mod meter;
+mod noise;
 mod observer;
 mod output;
 mod raw;
@@ -18,7 +19,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, Precision, Workspace};
+use nn_core::{Dataset, Features, InputScale, Precision, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
 use self::conclusion::Finished;
@@ -26,6 +27,7 @@ pub(in crate::commands) use self::data::Data;
 use self::evaluator::Evaluator;
 use self::log::Log;
 use self::meter::Meter;
+use self::noise::NoiseMeter;
 use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
 use self::output::RunFolder;
@@ -38,6 +40,7 @@ use crate::config::{Choice as _, Facts, RecipeName, Task, TrainConfig};
 use crate::failure::Failure;
 use crate::memory;
 use crate::metrics::{OutputKind, Units, predicted};
+use crate::privacy::Privacy;
 use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
@@ -163,7 +166,8 @@ impl Job {
         // The generation shows which contributions were sent to the run before it was resumed.
         let cluster = Cluster { generation: Generation(earlier.generation), ..engine.cluster().clone() };
         engine = engine.with_cluster(cluster);
-        say.say(&description(&manifest, &splits, &compute, config.recipe_for(&facts(&splits))));
+        let recipe = config.recipe_for(&facts(&splits));
+        say.say(&description(&manifest, &splits, &compute, recipe, config.dp_delta()));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done()).counting(&manifest);
@@ -191,12 +195,14 @@ impl Job {
             None if !config.resume => folder.begin(&options)?,
             None => {}
         }
+        let noise =
+            config.noise_scale.then(|| NoiseMeter::new(&manifest, train.clone(), compute.clone())).flatten();
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
             (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
-            recorder,
+            (recorder, Privacy::of(&manifest, config.dp_delta()), noise),
             (engine.steps_done(), earlier),
         );
         Ok(Self {
@@ -351,7 +357,8 @@ pub(in crate::commands) fn planned(config: &TrainConfig, data: &Data) -> Result<
 fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), Failure> {
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
-    let model = design.model(inputs, outputs).map_err(Failure::usage)?;
+    let scale = if config.standardizes_pictures() { input_scale(splits)? } else { None };
+    let model = design.model(inputs, outputs).map_err(Failure::usage)?.with_input_scale(scale);
     if !design.recipe.regularization.augmentation.is_none() && splits.train.image().is_none() {
         return Err(Failure::usage("--augment distorts pictures, but these samples have no height and width").help(
             "remove it; rows of pixels can be stored with their height and width as IDX or NPY, or as PNG files",
@@ -367,6 +374,20 @@ fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), F
     })
     .map_err(Failure::usage)?;
     Ok((manifest, options))
+}
+
+/// The mean and deviation of the pixels of all training pictures; `None` if the samples are no pictures, whose columns have their
+/// own.
+fn input_scale(splits: &Data) -> Result<Option<InputScale>, Failure> {
+    if splits.train.image().is_none() || splits.preparation.is_some() {
+        return Ok(None);
+    }
+    let (mean, deviation) = splits.train.features().moments();
+    let scale = InputScale::new(mean as f32, deviation as f32).map_err(|_| {
+        Failure::data("the pictures cannot be standardised: all pixels of all training pictures are the same")
+            .help("leave out --standardize yes, and look whether the pictures are what they should be")
+    })?;
+    Ok(Some(scale))
 }
 
 /// What is known about the data.
@@ -502,7 +523,13 @@ fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path, folder: &RunFolder)
     }))
 }
 
-fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: RecipeName) -> String {
+fn description(
+    manifest: &Manifest,
+    splits: &Data,
+    compute: &Compute,
+    recipe: RecipeName,
+    delta: Option<f32>,
+) -> String {
     let p = manifest.parts();
     let widths: Vec<String> = p.model.widths().iter().map(ToString::to_string).collect();
     let count = |set: &Dataset, what: &str| format!("{} {what}", set.len());
@@ -535,6 +562,18 @@ fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: Re
         p.recipe.epochs,
     ) + &in_rounds(manifest)
         + &averaged(manifest)
+        + &private(manifest, delta)
+}
+
+/// The privacy of a run as lines of its description; empty without.
+fn private(manifest: &Manifest, delta: Option<f32>) -> String {
+    let Some(privacy) = Privacy::of(manifest, delta) else { return String::new() };
+    format!(
+        "\ndifferential privacy (--dp-noise): at the end ε = {:.2} for δ = {:e} (--dp-delta), against those who do not know the \
+         seed\nonly model.safetensors is for them: the other files of the run have the seed, or follow from the samples",
+        privacy.epsilon(manifest.total_steps()),
+        privacy.delta
+    )
 }
 
 /// The rounds of a run as a line of its description; empty without.

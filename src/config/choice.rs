@@ -39,6 +39,19 @@ pub enum Tri {
     No,
 }
 
+/// What makes a sample hard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HardestBy {
+    /// Its loss.
+    Loss,
+    /// The norm of its own gradient.
+    Gradient,
+}
+
+impl Choice for HardestBy {
+    const NAMES: &'static [(&'static str, Self)] = &[("loss", Self::Loss), ("gradient", Self::Gradient)];
+}
+
 /// Where the defaults of a network and its training come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RecipeName {

@@ -13,6 +13,7 @@ use super::lists::Widths;
 use super::option::OnlyWith;
 use super::options::{Learn, LearnOptions};
 use super::origins::{Origin, Origins};
+use super::privacy;
 use super::recipes::{self, Facts};
 use super::rounds::{self, RoundSteps};
 use super::table::Options as _;
@@ -96,6 +97,7 @@ impl Learn {
             ema,
             rounds,
             regularization,
+            dp_noise,
         } = recipe.clone();
         // Without `..`, as above.
         let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } =
@@ -119,11 +121,14 @@ impl Learn {
             early_stopping: early_stopping.map(|rule| rule.evaluations),
             clip_norm,
             ema,
+            dp_noise,
+            // Both are the limit on samples' gradients.
+            dp_clip: dp_noise.map(|_| clip_samples),
             seed,
             input_dropout,
             dropout,
             label_smoothing,
-            clip_samples,
+            clip_samples: if dp_noise.is_some() { 0.0 } else { clip_samples },
             augment: Augment(augmentation),
             ..self.clone() // constants of optimizers and schedules, of which the design has those in use
         };
@@ -180,6 +185,7 @@ impl Learn {
         let task = facts.task;
         let completed = self.with_defaults(facts);
         check_selected(&completed, origins)?;
+        privacy::check(&completed, origins)?;
         let defaults = recipes::defaults(self.recipe_for(facts), facts, self.batch_size, self.epochs);
         let rounds = rounds::rounds(&completed, origins)?;
         // Without `..`: an option that is not used must not compile.
@@ -212,6 +218,9 @@ impl Learn {
             augment: Augment(augmentation),
             clip_norm,
             ema,
+            dp_noise,
+            dp_clip,
+            dp_delta: _, // it decides only what is said
             schedule,
             warmup_steps,
             step_epochs,
@@ -224,6 +233,7 @@ impl Learn {
             outer_learning_rate: _,
             outer_momentum: _,
         } = completed;
+        let clip_samples = dp_clip.unwrap_or(clip_samples);
         let hidden = hidden.map_or(defaults.hidden, |widths| widths.0);
         let activation = activation.unwrap_or(defaults.activation);
         let cost = cost.unwrap_or(defaults.cost);
@@ -284,6 +294,7 @@ impl Learn {
                 clip_samples,
                 augmentation,
             },
+            dp_noise,
         };
         Ok(Design { hidden, activation, output, cost, precision, recipe })
     }

@@ -34,6 +34,7 @@ mod options;
 mod origins;
 mod plan;
 mod print;
+mod privacy;
 mod recipes;
 mod rounds;
 pub(crate) mod run_file;
@@ -46,7 +47,7 @@ mod value;
 
 pub use bench::{BenchArgs, BenchConfig};
 pub use certs::{CertsArgs, CertsConfig};
-pub use choice::{Choice, Header, OptimizerName, RecipeName, ScheduleName, Task, Tri};
+pub use choice::{Choice, HardestBy, Header, OptimizerName, RecipeName, ScheduleName, Task, Tri};
 pub use cluster::{
     CoordArgs, CoordConfig, CoordOptions, StatusArgs, StatusConfig, WorkerConfig, WorkerOptions,
 };
@@ -65,6 +66,7 @@ pub use origins::{Origin, Origins};
 pub(crate) use plan::LATENCY;
 pub use plan::{Latency, Link, LinkSource, PlanArgs, PlanConfig, PlanOptions};
 pub use print::print;
+pub(crate) use privacy::default_delta;
 pub use recipes::Facts;
 pub(crate) use rounds::REPLICAS;
 pub use security::{

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::choice::{Tri, choice};
+use super::choice::{HardestBy, Tri, choice};
 use super::numbers::{check_range, check_threads};
 use super::options::{DataFormat, DataOptions};
 use super::origins::Origins;
@@ -30,6 +30,12 @@ pub struct EvalArgs {
     /// Most confidently wrong answers to show
     #[arg(long, value_name = "N", value_parser = whole, default_value = "10", allow_negative_numbers = true)]
     wrong: u64,
+    /// Hardest training samples to show, with their places in the files; wrong labels are often among them
+    #[arg(long, value_name = "N", value_parser = whole, default_value = "0", allow_negative_numbers = true)]
+    hardest: u64,
+    /// What makes a sample hard: its loss, or the norm of its own gradient
+    #[arg(long, value_name = "WHAT", value_parser = choice::<HardestBy>(), default_value = "loss")]
+    hardest_by: HardestBy,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -53,6 +59,8 @@ pub struct EvalConfig {
     pub threads: NonZeroUsize,
     /// The number of wrong answers to show.
     pub wrong: usize,
+    /// The number of hardest training samples to show, and what makes them hard.
+    pub hardest: (HardestBy, usize),
     /// Whether to print JSON on standard output.
     pub json: bool,
 }
@@ -74,6 +82,7 @@ impl EvalArgs {
             note,
             threads: check_threads(self.threads)?,
             wrong: check_range("wrong", self.wrong, 0..=10_000)?,
+            hardest: (self.hardest_by, check_range("hardest", self.hardest, 0..=10_000)?),
             model: self.model,
             data,
             json: self.json,

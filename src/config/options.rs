@@ -11,11 +11,12 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_SECONDS,
-    MAX_STEPS, MAX_THREADS,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
+    MAX_SECONDS, MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
 use super::option::{default, derived, unset};
+use super::privacy;
 use super::recipes;
 use super::rounds::{self, RoundSteps};
 use super::table::options;
@@ -69,6 +70,8 @@ options! {
             /// Column with the weight of each sample
             weight_column: Option<String> = unset().takes("COLUMN").example("weight".into());
             /// Whether to standardise numbers to a mean of 0 and a standard deviation of 1; auto: in tables, not in pictures
+            ///
+            /// A table has them for each column, and pictures for all pixels together
             standardize: Standardize = default(Standardize::Auto).takes("WHETHER");
             /// Character between cells
             delimiter: Option<Delimiter> = derived("decided by the data").example(Delimiter(b';'));
@@ -172,7 +175,8 @@ options! {
             early_stopping: Option<u32> = unset().within(1..=MAX_EPOCHS).example(5);
             /// Samples per mini-batch
             ///
-            /// Each mini-batch updates the weights once
+            /// Each mini-batch updates the weights once. Beyond 2048 samples it is computed in parts: the memory for activations
+            /// stays that of 2048 samples, and the sums of the parts take a few times that of the weights
             batch_size: Option<usize> = derived(recipes::batch_size_in_words())
                 .takes("B")
                 .within(1..=MAX_BATCH_SIZE)
@@ -252,6 +256,17 @@ options! {
             /// It is over about the last 1/(1 − X) steps, and early in the run over fewer. It is what is evaluated, chosen by
             /// validation and saved; the accuracy of the weights themselves stands beside it as raw
             ema: Option<f32> = unset().within(Interval::Inside).example(0.999);
+        }
+        "Privacy" {
+            /// Train with differential privacy (DP-SGD): noise of σ times --dp-clip on each number of a mini-batch's gradient
+            ///
+            /// The run says after each epoch how much privacy is spent, as epsilon for --dp-delta. Who knows the seed can take the
+            /// noise away, so it must be one that nobody can guess, and it is left out of the finished model
+            dp_noise: Option<f32> = unset().takes("σ").within(Interval::Positive(MAX_DP_NOISE)).example(1.0);
+            /// Largest norm of a single sample's gradient with --dp-noise; a longer one is scaled down to it
+            dp_clip: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            /// Probability δ that the promise of epsilon does not hold
+            dp_delta: Option<f32> = derived(privacy::delta_in_words()).within(Interval::Inside).example(1e-5);
         }
         "Schedule" {
             /// Course of the learning rate over the run
@@ -336,6 +351,10 @@ options! {
                 .common();
             /// Evaluate on the validation and test samples every N epochs, and after the last one
             eval_every: u32 = default(1).within(1..=MAX_EPOCHS);
+            /// Measure the gradient noise scale after each epoch: the size up to which larger mini-batches pay
+            ///
+            /// From the norms of single samples' gradients, of up to 2048 training samples. It changes nothing in the run
+            noise_scale: bool = default(false);
             /// Print only warnings and errors
             quiet: bool = default(false).of_command();
         }

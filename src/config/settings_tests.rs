@@ -87,6 +87,8 @@ fn constants_reach_the_optimizer_and_the_schedule() {
     assert_eq!(recipe.optimizer, adamw);
     let recipe = design("clip-norm = 0.5\nema = 0.99").recipe;
     assert_eq!((recipe.clip_norm, recipe.ema), (Some(0.5), Some(0.99)));
+    let recipe = design("dp-noise = 1.5\ndp-clip = 0.5\nseed = 77").recipe;
+    assert_eq!((recipe.dp_noise, recipe.regularization.clip_samples), (Some(1.5), 0.5));
     let recipe = design("schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.5\nwarmup-steps = 7").recipe;
     let shape = ScheduleShape::Step { every_epochs: 2, factor: 0.5 };
     assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 7 });
@@ -179,6 +181,15 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("clip-norm = nan", "not NaN"),
         ("ema = 1", "ema must be a number above 0 and below 1, not 1"),
         ("ema = 0", "not 0"),
+        ("dp-noise = 1\nseed = 7", "dp-noise needs a limit on each sample's gradient"),
+        ("dp-noise = 1\ndp-clip = 1", "add --seed with a secret number"),
+        ("dp-clip = 1", "dp-clip has no effect without --dp-noise"),
+        ("dp-delta = 1e-5", "add --dp-noise"),
+        ("dp-noise = 0\ndp-clip = 1\nseed = 7", "dp-noise must be a number above 0"),
+        ("dp-noise = 1\ndp-clip = 1\nseed = 7\nclip-samples = 1", "remove --clip-samples"),
+        ("dp-noise = 1\ndp-clip = 1\nseed = 7\nclip-norm = 1", "remove --clip-norm"),
+        ("dp-noise = 1\ndp-clip = 1\nseed = 7\nrounds = 'auto'", "remove --rounds"),
+        ("dp-noise = 1\ndp-clip = 1\nseed = 7\nprecision = 'bf16'", "use --precision f32"),
         ("step-epochs = 3", "step-epochs has no effect with --schedule constant"),
         ("schedule = 'cosine'\nstep-factor = 0.5", "step-factor has no effect with --schedule cosine"),
         ("schedule = 'step'\ncosine-floor = 0.5", "add --schedule cosine"),
@@ -279,6 +290,7 @@ fn a_printed_configuration_reads_back_as_itself() {
         "data = 'x.csv'\nbatch-size = 100",
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
         "clip-norm = 1.5\nema = 0.999",
+        "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",
         "activation = 'relu'\ncost = 'cross-entropy'\nbatch-size = 256\nshard-size = 256\neval-every = 3",

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::choice::{OptimizerName, RecipeName};
+use super::choice::{OptimizerName, RecipeName, Standardize};
 use super::defaults::{available_threads, default_out};
 use super::design::Design;
 use super::environment::Environment;
@@ -109,6 +109,8 @@ pub struct TrainConfig {
     pub format: DataFormat,
     /// Epochs between two evaluations, at least 1.
     pub eval_every: u32,
+    /// Whether to measure the gradient noise scale.
+    pub noise_scale: bool,
     /// Threads to compute with: all of the machine's, if none are asked for.
     pub threads: NonZeroUsize,
     /// Threads were asked for by number; 0 for a coordinator that only coordinates. `None` by default.
@@ -152,6 +154,7 @@ impl From<Settings> for TrainConfig {
             overwrite,
             threads,
             eval_every,
+            noise_scale,
             quiet,
             checkpoint_seconds,
             checkpoint_steps,
@@ -168,6 +171,7 @@ impl From<Settings> for TrainConfig {
             threads: NonZeroUsize::new(threads).unwrap_or_else(available_threads),
             given_threads: (settings.origins.of("threads") != Origin::Default).then_some(threads),
             eval_every,
+            noise_scale,
             quiet,
             is_of_coordinator: false,
             is_of_sweep: false,
@@ -205,6 +209,18 @@ impl TrainConfig {
             rule.every_epochs = self.eval_every;
         }
         Ok(design)
+    }
+
+    /// δ for which privacy is counted, if it is given.
+    #[must_use]
+    pub fn dp_delta(&self) -> Option<f32> {
+        self.settings.options.learn.dp_delta
+    }
+
+    /// Whether pictures are standardised.
+    #[must_use]
+    pub fn standardizes_pictures(&self) -> bool {
+        self.settings.options.format.standardize == Standardize::Yes
     }
 
     /// The time for the training in seconds, if the number of epochs is to follow from it.

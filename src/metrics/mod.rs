@@ -30,7 +30,7 @@ pub(crate) use baseline::Baseline;
 pub(crate) use classes::class_report;
 pub(crate) use classes::{ClassReport, OutputKind};
 pub(crate) use confusion::{Confusion, predicted};
-pub(crate) use misses::confidently_wrong;
+pub(crate) use misses::{Miss, confidently_wrong};
 #[cfg(test)]
 pub(crate) use numbers::regression;
 pub(crate) use numbers::{NumberFigures, Regression, Units};

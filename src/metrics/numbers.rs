@@ -32,7 +32,7 @@ impl Units {
     }
 
     /// The column `target` of `values`, row-major `[samples][width]`, in its own unit.
-    pub(super) fn column(&self, values: &[f32], target: usize, width: usize) -> Vec<f64> {
+    pub(crate) fn column(&self, values: &[f32], target: usize, width: usize) -> Vec<f64> {
         let Unit { mean, std } = self.of(target);
         values.iter().skip(target).step_by(width).map(|&x| f64::from(x) * std + mean).collect()
     }

@@ -22,6 +22,10 @@ pub(crate) struct EpochLine {
     pub(crate) raw_accuracy: Option<f64>,
     /// The errors of predicted numbers; `None` for classes.
     pub(crate) numbers: Option<NumberFigures>,
+    /// The gradient noise scale in samples, if it is measured.
+    pub(crate) noise_scale: Option<f64>,
+    /// The privacy spent, with differential privacy.
+    pub(crate) epsilon: Option<f64>,
     pub(crate) samples_per_second: f64,
 }
 
@@ -53,6 +57,12 @@ impl EpochLine {
             if form < 3 {
                 text += &figures.rmse.map_or(String::new(), |rmse| format!("  RMSE {}", number(rmse)));
             }
+        }
+        if let Some(scale) = self.noise_scale.filter(|_| form < 3) {
+            text += &format!("  noise scale {}", HumanCount(scale.round() as u64));
+        }
+        if let Some(epsilon) = self.epsilon.filter(|_| form < 4) {
+            text += &format!("  ε {epsilon:.2}");
         }
         let speed = HumanCount(self.samples_per_second as u64);
         match form {
@@ -87,6 +97,8 @@ mod tests {
             accuracy,
             raw_accuracy: None,
             numbers: accuracy.is_none().then_some(figures),
+            noise_scale: None,
+            epsilon: None,
             samples_per_second: 123_456.7,
         }
     }
@@ -119,6 +131,18 @@ mod tests {
         let averaged = EpochLine { raw_accuracy: Some(0.9), ..line("test", 30, Some(0.98765)) };
         assert!(averaged.text(0).contains("test accuracy 98.77 % (raw 90.00 %)"), "{}", averaged.text(0));
         assert!(!averaged.text(3).contains("raw"));
+        let noisy = EpochLine { noise_scale: Some(1234.5), ..usual };
+        assert!(noisy.text(1).contains("accuracy 98.77 %  noise scale 1,235  "), "{}", noisy.text(1));
+        let private = EpochLine { epsilon: Some(2.345), ..usual };
+        assert_eq!(
+            private.text(private.fitting(0, 60)),
+            "epoch  7/30  loss 0.1235 / 0.2346  accuracy 98.77 %"
+        );
+        assert!(
+            private.text(private.fitting(0, 80)).ends_with("accuracy 98.77 %  ε 2.35"),
+            "{}",
+            private.text(3)
+        );
         // Once a line was short, the next one is not longer.
         assert_eq!(usual.fitting(2, 200), 2);
     }

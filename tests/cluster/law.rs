@@ -98,6 +98,16 @@ fn the_law_holds_for_regularization() {
 }
 
 #[test]
+fn the_law_holds_for_private_training_and_standardised_pictures() {
+    let private = "--dp-noise 1.1 --dp-clip 0.5 --seed 90210 --standardize yes";
+    holds(&format!("{private} --epochs 2 --batch-size 61 --optimizer adamw"), &[1, 3]);
+    // Layer by layer.
+    holds(&format!("{private} --epochs 1 --batch-size 200 --activation relu --hidden 400,300"), &[2]);
+    holds("--standardize yes --augment affine --epochs 2 --rounds 4 --replicas 4 --batch-size 16", &[2]);
+    audited(&format!("{private} --epochs 2 --batch-size 100 --shard-size 16"));
+}
+
+#[test]
 fn the_law_holds_for_clipped_gradients_and_averages() {
     let both = "--clip-norm 0.2 --ema 0.95";
     holds(&format!("{both} --epochs 2 --batch-size 61 --optimizer momentum --hidden 70,60"), &[1, 3, 5]);

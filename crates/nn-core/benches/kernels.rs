@@ -108,7 +108,8 @@ fn updates(c: &mut Criterion) {
     ] {
         let threads = Arc::new(Threads::new(1).expect("the calling thread"));
         let compute = Compute { isa: Isa::best(), threads };
-        let inputs = StepInputs { samples: 32, step: 1, learning_rate: 0.01, l2: 0.0, clip: 1.0 };
+        let inputs =
+            StepInputs { samples: 32, step: 1, learning_rate: 0.01, l2: 0.0, clip: 1.0, noise: None };
         let mut state = OptimizerState::new(optimizer, &model);
         let mut params = zeroed(model.parameters());
         let gradient = zeroed(model.parameters());
@@ -192,6 +193,7 @@ fn steps(c: &mut Criterion) {
                                     learning_rate: 0.01,
                                     l2: 0.0,
                                     clip: 1.0,
+                                    noise: None,
                                 };
                                 state.step(&compute, &mut params, &gradient, inputs);
                                 black_box(stats);

@@ -19,6 +19,32 @@ pub enum Features {
     F32(Vec<f32>),
 }
 
+impl Features {
+    /// The mean and the (population) standard deviation of all numbers, in f64: of bytes from exact sums, of floats in two passes.
+    /// Numbers that are all alike, as the pixels of pictures are, can be standardised by them.
+    #[must_use]
+    pub fn moments(&self) -> (f64, f64) {
+        match self {
+            Self::U8 { data, scale } => {
+                let mut counts = [0_u64; 256];
+                data.iter().for_each(|&byte| counts[usize::from(byte)] += 1);
+                let sum = |power: u32| -> f64 {
+                    (0_u64..256).zip(counts).map(|(byte, n)| n * byte.pow(power)).sum::<u64>() as f64
+                };
+                let (n, scale) = (data.len() as f64, f64::from(*scale));
+                let mean = sum(1) / n;
+                (mean / scale, (sum(2) / n - mean * mean).max(0.0).sqrt() / scale)
+            }
+            Self::F32(data) => {
+                let n = data.len() as f64;
+                let mean = data.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+                let squares = data.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>();
+                (mean, (squares / n).sqrt())
+            }
+        }
+    }
+}
+
 /// The targets of all samples.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Targets {

@@ -9,7 +9,8 @@
 //! - [`Workspace`]: forward and backward; the gradient of a node of the canonical [`Tree`].
 //! - [`OptimizerState`]: the step from a gradient sum to the next weights.
 //! - [`Augmentation`]: random distortions of pictures in training.
-//! - [`clip_factor`]: gradient clipping by the global norm.
+//! - [`clip_factor`]: gradient clipping by the global norm. [`GradientNoise`]: the noise of differential privacy.
+//! - [`SampleStats`], [`NoiseScale`]: what single samples' gradients say.
 //! - [`Average`]: the moving average of the weights.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
@@ -36,7 +37,7 @@
 //! for step in 0..500 {
 //!     // The gradient of the mini-batch 0, 1, 2, 3 in leaves of two samples: a sum, of which the step takes the mean.
 //!     let stats = workspace.node_gradient(&params, &data, Samples::first(&[0, 1, 2, 3]), 2, &mut gradient)?;
-//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0, clip: 1.0 };
+//!     let inputs = StepInputs { samples: stats.samples, step, learning_rate: 0.5, l2: 0.0, clip: 1.0, noise: None };
 //!     optimizer.step(&compute, &mut params, &gradient, inputs);
 //! }
 //! assert_eq!(workspace.evaluate(&params, &data)?.correct, 4);
@@ -54,10 +55,14 @@ pub mod math;
 pub mod measure;
 mod model;
 mod names;
+mod noise;
+mod noise_scale;
 mod optimizer;
 mod outer;
 mod params;
+mod parts;
 mod pass;
+mod per_sample;
 mod random;
 pub mod reference;
 mod regularization;
@@ -79,11 +84,15 @@ pub use kernel::delta::{
 };
 pub use kernel::vector::{add_assign, all_finite, all_finite_le};
 pub use kernel::{Isa, set_float_mode, zeroed};
-pub use model::{CombinationError, MAX_PARAMETERS, Model, ModelError, check_combination};
+pub use model::{CombinationError, InputScale, MAX_PARAMETERS, Model, ModelError, check_combination};
 pub use names::Named;
+pub use noise::GradientNoise;
+pub use noise_scale::NoiseScale;
 pub use optimizer::{Before, OptimizerState, StepInputs};
 pub use outer::{AfterOuter, BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
+pub use parts::{MOST_SAMPLES_AT_ONCE, samples_at_once, waiting_sums};
+pub use per_sample::SampleStats;
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use regularization::{Regularization, Samples};
 pub use schedule::rate_multiplier;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::spec::{Activation, Cost, Output, Precision, Task};
+use crate::spec::{Activation, Cost, Output, Precision, Task, exact_f32};
 
 /// The network: widths, functions and cost. [`Model::new`] checks it, and so does deserialisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,64 @@ pub struct Model {
     cost: Cost,
     #[serde(skip_serializing_if = "Precision::is_default")]
     precision: Precision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_scale: Option<InputScale>,
+}
+
+/// The standardisation of inputs that are all alike, such as pixels: each input x becomes (x − mean) · (1/deviation), with both
+/// operations and the quotient rounded to f32. It belongs to the network, which has it in training and afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "UncheckedInputScale")]
+pub struct InputScale {
+    mean: f32,
+    deviation: f32,
+}
+
+#[derive(Deserialize)]
+struct UncheckedInputScale {
+    #[serde(deserialize_with = "exact_f32")]
+    mean: f32,
+    #[serde(deserialize_with = "exact_f32")]
+    deviation: f32,
+}
+
+impl TryFrom<UncheckedInputScale> for InputScale {
+    type Error = ModelError;
+
+    fn try_from(scale: UncheckedInputScale) -> Result<Self, ModelError> {
+        Self::new(scale.mean, scale.deviation)
+    }
+}
+
+// Its numbers are finite.
+impl Eq for InputScale {}
+
+impl InputScale {
+    /// # Errors
+    /// A mean that is not finite, or a deviation that is not positive or has no finite reciprocal.
+    pub fn new(mean: f32, deviation: f32) -> Result<Self, ModelError> {
+        let good =
+            mean.is_finite() && deviation > 0.0 && deviation.is_finite() && (1.0 / deviation).is_finite();
+        if good { Ok(Self { mean, deviation }) } else { Err(ModelError::InputScale) }
+    }
+
+    /// What is subtracted from an input.
+    #[must_use]
+    pub fn mean(&self) -> f32 {
+        self.mean
+    }
+
+    /// What the difference is divided by, by a multiplication with the reciprocal.
+    #[must_use]
+    pub fn deviation(&self) -> f32 {
+        self.deviation
+    }
+
+    /// The input as the network sees it.
+    #[must_use]
+    pub fn apply(&self, x: f32) -> f32 {
+        (x - self.mean) * (1.0 / self.deviation)
+    }
 }
 
 #[derive(Deserialize)]
@@ -25,6 +83,8 @@ struct UncheckedModel {
     cost: Cost,
     #[serde(default)]
     precision: Precision,
+    #[serde(default)]
+    input_scale: Option<InputScale>,
 }
 
 impl TryFrom<UncheckedModel> for Model {
@@ -32,7 +92,7 @@ impl TryFrom<UncheckedModel> for Model {
 
     fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
         let model = Self::new(m.widths, m.activation, m.output, m.cost)?;
-        Ok(model.with_precision(m.precision))
+        Ok(model.with_precision(m.precision).with_input_scale(m.input_scale))
     }
 }
 
@@ -51,6 +111,8 @@ pub enum ModelError {
     TooLarge { limit: usize },
     #[error(transparent)]
     Combination(#[from] CombinationError),
+    #[error("inputs cannot be standardised by this mean and deviation")]
+    InputScale,
 }
 
 /// The reason why an output function, a cost and a task cannot be combined.
@@ -112,13 +174,19 @@ impl Model {
                 return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
             }
         }
-        Ok(Self { widths, activation, output, cost, precision: Precision::default() })
+        Ok(Self { widths, activation, output, cost, precision: Precision::default(), input_scale: None })
     }
 
     /// The same network with products of this precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
+    }
+
+    /// The same network with this standardisation of its inputs, or with none.
+    #[must_use]
+    pub fn with_input_scale(self, input_scale: Option<InputScale>) -> Self {
+        Self { input_scale, ..self }
     }
 
     /// The widths of all layers, input first.
@@ -144,6 +212,11 @@ impl Model {
     /// The precision of the products' operands.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// The standardisation of its inputs, if they have one.
+    pub fn input_scale(&self) -> Option<InputScale> {
+        self.input_scale
     }
 
     /// The width of the input layer.

@@ -7,6 +7,7 @@ use crate::kernel::update::{Update, update};
 use crate::kernel::{Isa, zeroed};
 use crate::math::power;
 use crate::model::Model;
+use crate::noise::GradientNoise;
 use crate::params::{LayerLayout, layout};
 use crate::spec::Optimizer;
 
@@ -25,6 +26,8 @@ pub struct StepInputs {
     /// What the mean gradient is multiplied by before all else: 1, or the factor that clips it
     /// ([`clip_factor`](crate::clip_factor)). It multiplies 1/samples, once, so it costs nothing.
     pub clip: f32,
+    /// Noise that is added to the gradient sum before all else.
+    pub noise: Option<GradientNoise>,
 }
 
 /// The parameters and moments that [`OptimizerState::step_layer`] starts from and leaves unchanged.
@@ -129,7 +132,14 @@ impl OptimizerState {
     ) {
         assert!(params.len() == range.len());
         let [weights, biases] = updates(self.optimizer, inputs);
-        let step = RangeStep { isa: compute.isa, layers: &self.layers, start: range.start, weights, biases };
+        let step = RangeStep {
+            isa: compute.isa,
+            layers: &self.layers,
+            start: range.start,
+            weights,
+            biases,
+            noise: inputs.noise,
+        };
         let (first, second) = (part_of_mut(&mut self.first, &range), part_of_mut(&mut self.second, &range));
         if compute.threads.count() == 1 || range.len() < 16 * CHUNK {
             step.run(&source, 0, params, first, second);
@@ -142,7 +152,7 @@ impl OptimizerState {
 
 /// The constants of a step, for weights and for biases.
 fn updates(optimizer: Optimizer, inputs: StepInputs) -> [Update; 2] {
-    let StepInputs { samples, step, learning_rate, l2, clip } = inputs;
+    let StepInputs { samples, step, learning_rate, l2, clip, noise: _ } = inputs;
     let mut biases = Update {
         optimizer,
         learning_rate,
@@ -172,6 +182,7 @@ struct RangeStep<'a> {
     start: usize,
     weights: Update,
     biases: Update,
+    noise: Option<GradientNoise>,
 }
 
 /// The origin of weights, moments and gradient of a range.
@@ -213,8 +224,22 @@ impl RangeStep<'_> {
         }
     }
 
-    /// Updates weights and biases in place; the first of them is number `at` of the range.
+    /// Updates weights and biases in place, with noise if there is any; the first of them is number `at` of the range.
     fn update(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]) {
+        let Some(noise) = self.noise else { return self.update_by(at, w, m, v, gradient) };
+        let mut noisy = [0.0; BLOCK];
+        for from in (0..w.len()).step_by(BLOCK) {
+            let here = from..w.len().min(from + BLOCK);
+            let noisy = &mut noisy[..here.len()];
+            noisy.copy_from_slice(&gradient[here.clone()]);
+            noise.add(self.start + at + from, noisy);
+            let (m, v) = (part_of_mut(m, &here), part_of_mut(v, &here));
+            self.update_by(at + from, &mut w[here], m, v, noisy);
+        }
+    }
+
+    /// Updates weights and biases by this gradient.
+    fn update_by(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]) {
         let start = self.start + at;
         let end = start + w.len();
         for layer in self.layers {

@@ -248,6 +248,9 @@ impl Net<'_> {
                 }
                 _ => gather_panel(self.isa, source, width, samples, lanes),
             }
+            if let Some(scale) = self.model.input_scale() {
+                vector::standardize(self.isa, &mut lanes[..width], scale.mean(), 1.0 / scale.deviation());
+            }
             if let Some(p) = dropout {
                 self.drop_units(p, samples, 0, &mut lanes[..width], None);
             } else if self.model.precision() == Precision::Bf16 {

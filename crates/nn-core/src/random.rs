@@ -26,6 +26,8 @@ pub enum Purpose {
     Dropout = 5,
     /// The distortion of a picture in training.
     Distortion = 6,
+    /// The noise of differentially private training, by step and parameter.
+    PrivacyNoise = 7,
     /// The values of options that a sweep draws: the run takes the place of the epoch, the option that of the position.
     Sweep = 16,
 }

@@ -258,8 +258,9 @@ fn weighted(
     let mask = |l: usize, unit: usize| masks[l].as_ref().map_or(1.0, |mask| mask[unit]);
 
     // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ).
+    let scaled = |x: f32| model.input_scale().map_or(x, |scale| scale.apply(x));
     let mut activations: Vec<Vec<f32>> =
-        vec![input.iter().enumerate().map(|(i, &x)| round(precision, x * mask(0, i))).collect()];
+        vec![input.iter().enumerate().map(|(i, &x)| round(precision, scaled(x) * mask(0, i))).collect()];
     let mut slopes: Vec<Vec<f32>> = Vec::new();
     let mut z: Vec<f32> = Vec::new();
     for (l, layer) in layers.iter().enumerate() {

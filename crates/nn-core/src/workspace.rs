@@ -24,11 +24,14 @@ use thiserror::Error;
 use crate::augment::Distorter;
 use crate::dataset::Dataset;
 use crate::kernel::{
-    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, zeroed_lanes,
+    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, zeroed,
+    zeroed_lanes,
 };
 
+use crate::kernel::vector::all_finite;
 use crate::model::Model;
 use crate::params::{LayerLayout, layout};
+use crate::parts::Partial;
 use crate::pass::{Batch, Net, Pass, PassMemory, Pictures, Share, gather_source, squared_gradient_norms};
 use crate::random::{Purpose, epoch_key};
 use crate::regularization::{Regularization, Samples};
@@ -78,7 +81,8 @@ pub enum MismatchError {
 /// Samples evaluated at a time.
 const EVALUATION_BLOCK: usize = 1024;
 
-/// The memory to compute gradients in, for nodes of up to a given number of samples. Computing allocates nothing more.
+/// The memory to compute gradients in, with room for the activations of a given number of samples. Nodes of no more samples
+/// allocate nothing when they are computed; larger ones are computed in parts, see `parts.rs`.
 #[derive(Debug)]
 pub struct Workspace {
     model: Model,
@@ -106,16 +110,18 @@ pub struct Workspace {
     scratch: Vec<Scratch>,
     /// The weights of the last pass and the deltas of the last gradient as tiles, with a matrix unit.
     tiles: (WeightTiles, DeltaTiles),
+    /// Gradients of parts of a node that is larger than the room.
+    pub(crate) partial: Partial,
 }
 
 impl Workspace {
-    /// Memory for nodes of up to `samples` samples.
+    /// Memory for `samples` samples at a time.
     #[must_use]
     pub fn new(model: &Model, samples: usize, threads: Arc<Threads>, isa: Isa) -> Self {
         Self::regularized(model, (Regularization::NONE, 0), samples, threads, isa)
     }
 
-    /// Memory for nodes of up to `samples` samples, which are trained on with some regularization and the seed of what is random
+    /// Memory for `samples` samples at a time, which are trained on with some regularization and the seed of what is random
     /// about it.
     #[must_use]
     pub fn regularized(
@@ -195,6 +201,7 @@ impl Workspace {
             pass_memory,
             scratch: Vec::new(),
             tiles: Default::default(),
+            partial: Partial::default(),
         }
     }
 
@@ -211,7 +218,7 @@ impl Workspace {
     /// If data, model and parameters do not match.
     ///
     /// # Panics
-    /// If there are no samples or more than the workspace has room for, one of them is not in `data`, `shard` is 0, or
+    /// If there are no samples, one of them is not in `data`, `shard` is 0 or more than the workspace has room for, or
     /// `out` is not of the size of the parameters.
     pub fn node_gradient(
         &mut self,
@@ -224,8 +231,34 @@ impl Workspace {
         self.check(params, data)?;
         self.prepare_distortion(data)?;
         assert!(out.len() == params.len() && !self.scratch.is_empty());
+        self.pack(params, samples.indices.len(), 1);
+        Ok(if samples.indices.len() <= self.room() {
+            self.part_gradient(params, data, samples, shard, out)
+        } else {
+            self.gradient_of_parts(params, data, samples, shard, out)
+        })
+    }
+
+    /// The samples whose activations there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.losses.len() * 16
+    }
+
+    /// The threads and instruction set.
+    pub(crate) fn compute(&self) -> (&Arc<Threads>, Isa) {
+        (&self.threads, self.isa)
+    }
+
+    /// [`Workspace::node_gradient`] of a node for which there is room, once all has been checked and packed.
+    pub(crate) fn part_gradient(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        samples: Samples<'_>,
+        shard: usize,
+        out: &mut [f32],
+    ) -> NodeStats {
         let count = samples.indices.len();
-        self.pack(params, count, 1);
         self.pass(&Batch { params, data, samples, pass: Pass::ForwardAndBackward });
         let task = NodeGradient {
             layers: &self.geometry,
@@ -239,7 +272,7 @@ impl Workspace {
         let workers = self.worth(2 * self.model.parameters() * count);
         let memory = (&mut self.scratch[..workers], &mut self.tiles.1);
         let finite = node_gradient(self.isa, &self.threads, &task, memory, out);
-        Ok(self.stats(count, shard, finite))
+        self.stats(count, shard, finite)
     }
 
     /// [`Workspace::node_gradient`] in pieces: the forward pass now, and then one layer after another, from the last
@@ -261,18 +294,49 @@ impl Workspace {
         self.check(params, data)?;
         self.prepare_distortion(data)?;
         assert!(shard > 0 && !self.scratch.is_empty());
+        let left = self.geometry.len();
+        if samples.indices.len() > self.room() {
+            // The deltas of one part make way for those of the next, so all layers come at once.
+            let mut whole = zeroed(params.len());
+            let stats = self.node_gradient(params, data, samples, shard, &mut whole)?;
+            let whole = Some((whole, stats));
+            let finite = true;
+            return Ok(LayerGradients {
+                workspace: self,
+                params,
+                data,
+                samples,
+                shard,
+                left,
+                has_deltas: true,
+                finite,
+                whole,
+            });
+        }
         self.pack(params, samples.indices.len(), 1);
         // The norm of a sample's gradient is known only with the deltas of all layers.
         let has_deltas = self.regularization.0.clip_samples > 0.0;
         let pass = if has_deltas { Pass::ForwardAndBackward } else { Pass::ForwardToDeltas };
         self.pass(&Batch { params, data, samples, pass });
-        let left = self.geometry.len();
-        Ok(LayerGradients { workspace: self, params, data, samples, shard, left, has_deltas, finite: true })
+        let whole = None;
+        Ok(LayerGradients {
+            workspace: self,
+            params,
+            data,
+            samples,
+            shard,
+            left,
+            has_deltas,
+            finite: true,
+            whole,
+        })
     }
 
     /// Whether the first layer's inputs in training are those of the data.
     fn trains_on_inputs_as_they_are(&self) -> bool {
-        self.regularization.0.input_dropout == 0.0 && self.regularization.0.augmentation.is_none()
+        self.model.input_scale().is_none()
+            && self.regularization.0.input_dropout == 0.0
+            && self.regularization.0.augmentation.is_none()
     }
 
     /// Makes room for the distortion of these pictures, if they are to be distorted.
@@ -411,7 +475,7 @@ impl Workspace {
     }
 
     /// Copies the outputs of the last pass to `rows`, row-major, a row for each of its first samples.
-    fn copy_outputs(&self, rows: &mut [f32]) {
+    pub(crate) fn copy_outputs(&self, rows: &mut [f32]) {
         let width = self.model.output_width();
         let lanes = self.geometry[self.geometry.len() - 1].output_lanes;
         for (i, row) in rows.chunks_exact_mut(width).enumerate() {
@@ -423,7 +487,7 @@ impl Workspace {
     }
 
     /// Checks that data, model and parameters match.
-    fn check(&self, params: &[f32], data: &Dataset) -> Result<(), MismatchError> {
+    pub(crate) fn check(&self, params: &[f32], data: &Dataset) -> Result<(), MismatchError> {
         let model = &self.model;
         if data.input_width() != model.input_width() {
             return Err(MismatchError::Inputs { model: model.input_width(), data: data.input_width() });
@@ -466,6 +530,11 @@ impl Workspace {
         self.correct.as_flattened()[..samples].iter().filter(|&&c| c).count()
     }
 
+    /// The loss of sample `i` of the last pass, and whether its answer is right.
+    pub(crate) fn result_of(&self, i: usize) -> (f64, bool) {
+        (self.losses.as_flattened()[i], self.correct.as_flattened()[i])
+    }
+
     /// The number of threads that pays for so many operations.
     fn worth(&self, operations: usize) -> usize {
         (operations / self.threads.operations_per_thread()).clamp(1, self.threads.count())
@@ -477,7 +546,7 @@ impl Workspace {
 
     /// Writes the weights as tiles for the passes that follow, if there is a matrix unit for them; those of backward products from
     /// layer `backward` on. A pass over `samples` samples decides how many threads pay.
-    fn pack(&mut self, params: &[f32], samples: usize, backward: usize) {
+    pub(crate) fn pack(&mut self, params: &[f32], samples: usize, backward: usize) {
         if self.on_tiles() {
             let workers = self.worth(2 * self.model.parameters() * samples);
             self.tiles.0.pack(self.isa, (&self.threads, workers), &self.geometry, params, backward);
@@ -485,7 +554,7 @@ impl Workspace {
     }
 
     /// Runs the network over a batch, with the panels shared among the threads.
-    fn pass(&mut self, batch: &Batch<'_>) {
+    pub(crate) fn pass(&mut self, batch: &Batch<'_>) {
         let samples = batch.samples.indices.len();
         let panels = samples.div_ceil(16);
         assert!(panels > 0 && panels <= self.losses.len(), "the workspace has room for the samples");
@@ -542,6 +611,8 @@ pub struct LayerGradients<'a> {
     /// of them are ready.
     left: usize,
     finite: bool,
+    /// The gradient of all layers and the statistics, of a node that is computed in parts.
+    whole: Option<(Vec<f32>, NodeStats)>,
 }
 
 impl LayerGradients<'_> {
@@ -560,6 +631,13 @@ impl LayerGradients<'_> {
         assert!(self.left > 0, "there is a layer left");
         let layer = self.left - 1;
         let w = &mut *self.workspace;
+        if let Some((whole, _)) = &self.whole {
+            out.copy_from_slice(&whole[w.layers[layer].range()]);
+            let finite = all_finite(w.isa, out);
+            self.left = layer;
+            self.finite &= finite;
+            return finite;
+        }
         if self.left < w.geometry.len() && !self.has_deltas {
             let pass = Pass::Below(self.left);
             w.pass(&Batch { params: self.params, data: self.data, samples: self.samples, pass });
@@ -588,6 +666,9 @@ impl LayerGradients<'_> {
     /// The statistics of the node; `finite` covers the layers computed so far.
     #[must_use]
     pub fn stats(&self) -> NodeStats {
+        if let Some((_, stats)) = &self.whole {
+            return NodeStats { finite: self.finite && stats.loss.is_finite(), ..*stats };
+        }
         self.workspace.stats(self.samples.indices.len(), self.shard, self.finite)
     }
 }

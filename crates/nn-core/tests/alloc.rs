@@ -68,8 +68,14 @@ fn a_training_step_allocates_nothing_in_the_steady_state() {
             let mut run = |steps| {
                 for step in 0..steps {
                     let stats = workspace.node_gradient(&params, &data, samples, 12, &mut gradient).unwrap();
-                    let inputs =
-                        StepInputs { samples: stats.samples, step, learning_rate: 1e-3, l2: 0.0, clip: 1.0 };
+                    let inputs = StepInputs {
+                        samples: stats.samples,
+                        step,
+                        learning_rate: 1e-3,
+                        l2: 0.0,
+                        clip: 1.0,
+                        noise: None,
+                    };
                     state.step(&compute, &mut params, &gradient, inputs);
                 }
             };

@@ -232,7 +232,7 @@ fn optimizers_step_as_pytorchs() {
                         clip_factor_of(&compute, layers.iter().map(LayerLayout::range), &sum, most, samples)
                     });
                     clipped += usize::from(clip < 1.0);
-                    let inputs = StepInputs { samples, step, learning_rate, l2, clip };
+                    let inputs = StepInputs { samples, step, learning_rate, l2, clip, noise: None };
                     state.step(&compute, &mut params, &sum, inputs);
                     let what = format!("{what}, step {t}");
                     assert_close(&what, &widen(&params), want, TOLERANCE);

@@ -89,8 +89,14 @@ fn an_optimizer_step_over_many_parameters_has_the_same_bits_everywhere() {
                 let mut state = OptimizerState::new(optimizer, &model);
                 let mut params = start.clone();
                 for (t, gradient) in gradients.iter().enumerate() {
-                    let inputs =
-                        StepInputs { samples: 33, step: t as u64, learning_rate: 0.01, l2: 1e-3, clip: 1.0 };
+                    let inputs = StepInputs {
+                        samples: 33,
+                        step: t as u64,
+                        learning_rate: 0.01,
+                        l2: 1e-3,
+                        clip: 1.0,
+                        noise: None,
+                    };
                     state.step(&compute, &mut params, gradient, inputs);
                 }
                 let [m, v] = state.moments();

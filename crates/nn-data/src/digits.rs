@@ -12,7 +12,7 @@ const SEED: u64 = 0;
 pub(crate) const FILE: &str = "the embedded digits";
 
 /// Loads the digits, split by class into a training and a test set ([`TEST_FRACTION`] unless given).
-pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset), DataError> {
+pub(crate) fn load(test_fraction: Option<f64>) -> Result<(Dataset, Dataset, Vec<usize>), DataError> {
     let all = whole()?;
     let samples = all.len();
     split(&all, test_fraction.unwrap_or(TEST_FRACTION), SEED)
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn golden_split() {
-        let (train, test) = load(None).unwrap();
+        let (train, test, _) = load(None).unwrap();
         assert_eq!((train.len(), test.len()), (1438, 359));
         assert_eq!(counts(&test), [36, 36, 35, 37, 36, 36, 36, 36, 35, 36]);
         assert_eq!(

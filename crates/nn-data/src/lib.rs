@@ -67,6 +67,7 @@ pub use load::{Splits, load};
 pub use nn_core::Task;
 pub use parquet::PARQUET_THREAD;
 pub use progress::{LoadProgress, Silent};
+pub use raw::Origins;
 pub use source::{DEFAULT_MAX_BYTES, Header, LoadOptions, Prepare, Source, Standardize, Validation};
 pub use split::TEST_FRACTION;
 pub use survey::{ColumnSurvey, Survey};

@@ -15,7 +15,7 @@ use crate::fetch::{Mirrors, Remote, default_cache_dir, fetch};
 use crate::fingerprint::{fingerprint, with_more};
 use crate::members::{self, Contents, Found};
 use crate::progress::LoadProgress;
-use crate::raw::{Samples, pixel_rule};
+use crate::raw::{Origins, Places, Samples, pixel_rule};
 use crate::source::{LoadOptions, Prepare, Source, Standardize, Validation};
 use crate::split::{TEST_FRACTION, hold_out_validation, split};
 use crate::survey::Survey;
@@ -48,6 +48,8 @@ pub struct Splits {
     pub survey: Option<Survey>,
     /// Whether the samples were picture files of their own, whose greys are used as they are.
     pub picture_files: bool,
+    /// Where the training samples are in the files.
+    pub origins: Origins,
     /// Decisions made about the data where no option decided, one sentence each, for people to read.
     pub notes: Vec<String>,
 }
@@ -93,12 +95,13 @@ pub fn load(
                 });
             }
             progress.report("reading the embedded digits", 0, None);
-            let (train, test) = digits::load(options.test_fraction)?;
+            let (train, test, rows) = digits::load(options.test_fraction)?;
+            let origins = Origins::new(digits::FILE.to_owned(), Places::Samples, rows);
             let classes = Some((0..10).map(|digit| digit.to_string()).collect());
             if let Validation::File(path) = &options.validation {
                 return Err(DataError::ValidationNotATable { file: path.display().to_string() });
             }
-            let sets = Sets { train, test, validation: None, notes: Vec::new() };
+            let sets = Sets { train, test, origins, validation: None, notes: Vec::new() };
             sets.finish(source.to_string(), classes, digits::FILE, options)
         }
         Source::Mnist => remote(Remote::Mnist, options, progress),
@@ -356,9 +359,13 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
         Dataset::new(features, width, targets, image).map_err(|source| DataError::Unusable { file, source })
     };
     let has_test = test.is_some();
+    let places = train.labels.places.clone();
     let train = dataset(train)?;
-    let (train, test) = match test {
-        Some(test) => (train, dataset(test)?),
+    let (train, test, rows) = match test {
+        Some(test) => {
+            let rows = (0..train.len()).collect();
+            (train, dataset(test)?, rows)
+        }
         None => {
             let fraction = options.test_fraction.unwrap_or(TEST_FRACTION);
             let samples = train.len();
@@ -375,13 +382,16 @@ fn assemble(found: Found, name: String, options: &LoadOptions) -> Result<Splits,
             train.len() + test.len()
         ));
     }
-    Sets { train, test, validation: None, notes }.finish(name, decoder.names(), &file, options)
+    let origins = Origins::new(file.clone(), places, rows);
+    Sets { train, test, origins, validation: None, notes }.finish(name, decoder.names(), &file, options)
 }
 
 /// The sets of a data set that needs no preparation.
 struct Sets {
     train: Dataset,
     test: Dataset,
+    /// Where the training samples are.
+    origins: Origins,
     validation: Option<Dataset>,
     notes: Vec<String>,
 }
@@ -395,13 +405,14 @@ impl Sets {
         file: &str,
         options: &LoadOptions,
     ) -> Result<Splits, DataError> {
-        let Self { mut train, test, mut validation, mut notes } = self;
+        let Self { mut train, test, mut origins, mut validation, mut notes } = self;
         let samples = train.len();
         let all: Vec<usize> = (0..samples).collect();
         let parts = hold_out_validation(train.targets(), &all, &options.validation, options.seed)
             .map_err(|_| DataError::TooFewSamples { file: file.into(), samples })?;
         if let Some((kept, held)) = parts {
             notes.push(format!("{} more are held out for validation", held.len()));
+            origins = origins.select(&kept);
             (train, validation) = (train.select(&kept), Some(train.select(&held)));
         }
         tabular::refuse_one_class(train.targets(), classes.as_deref(), options, file)?;
@@ -416,6 +427,7 @@ impl Sets {
             name,
             classes,
             sha256,
+            origins,
             notes,
             oddities,
             preparation,

@@ -142,7 +142,11 @@ impl Reader<'_> {
         let (height, width) = self.size.as_ref().map_or((0, 0), |&(height, width, _)| (height, width));
         let file = container.name();
         let answers = Answers::Text(members.iter().map(|member| member.class.to_owned()).collect());
-        let labels = Labels { file: file.clone(), answers, places: Places::Samples };
+        let labels = Labels {
+            file: file.clone(),
+            answers,
+            places: Places::Files(names.iter().map(|&name| container.display(name)).collect()),
+        };
         let inputs = Inputs {
             file,
             values: Values::Bytes(data),

@@ -69,12 +69,45 @@ pub(crate) enum Places {
     Samples,
     /// The line of each row of a CSV.
     Lines(Vec<u64>),
+    /// The file of each sample.
+    Files(Vec<String>),
+}
+
+/// Where the samples of a set are in the user's files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Origins {
+    file: String,
+    places: Places,
+    /// The position in the file of each sample of the set.
+    rows: Vec<usize>,
+}
+
+impl Origins {
+    pub(crate) fn new(file: String, places: Places, rows: Vec<usize>) -> Self {
+        Self { file, places, rows }
+    }
+
+    /// Those of some of the samples, by their positions in the set.
+    pub(crate) fn select(self, kept: &[usize]) -> Self {
+        Self { rows: kept.iter().map(|&at| self.rows[at]).collect(), ..self }
+    }
+
+    /// The file and the place in it, in words: `line 17 of iris.csv`, `sample 3 of digits` (counted from 0) or the path of a picture.
+    #[must_use]
+    pub fn of(&self, sample: usize) -> String {
+        let Some(&row) = self.rows.get(sample) else { return format!("sample {sample}") };
+        match &self.places {
+            Places::Files(files) => files.get(row).cloned().unwrap_or_else(|| self.places.of(row)),
+            Places::Samples | Places::Lines(_) => format!("{} of {}", self.places.of(row), self.file),
+        }
+    }
 }
 
 impl Places {
     pub(crate) fn of(&self, sample: usize) -> String {
         match self {
             Self::Lines(lines) => lines.get(sample).map(|line| format!("line {line}")),
+            Self::Files(files) => files.get(sample).cloned(),
             Self::Samples => None,
         }
         .unwrap_or_else(|| format!("sample {sample}"))

@@ -104,7 +104,7 @@ pub enum Standardize {
     /// Tables are, pictures are not.
     #[default]
     Auto,
-    /// Tables are.
+    /// Tables are, and pictures by the mean and deviation of all their pixels.
     Yes,
     /// Numbers stay as they are.
     No,

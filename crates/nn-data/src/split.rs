@@ -31,10 +31,11 @@ const VALIDATION: u64 = 0x7661_6c69_6461_7465; // "validate"
 pub(crate) type Parts = (Vec<usize>, Vec<usize>);
 
 /// Splits samples into a training and a test set, class by class for classification, so that both have the same mix of
-/// classes. Both sets keep the original order. `None` for fewer than two samples.
-pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dataset, Dataset)> {
+/// classes. Both sets keep the original order, and the last value has the positions of the training samples in it. `None` for fewer
+/// than two samples.
+pub(crate) fn split(all: &Dataset, test_fraction: f64, seed: u64) -> Option<(Dataset, Dataset, Vec<usize>)> {
     let (train, test) = hold_out(all.targets(), (0..all.len()).collect(), test_fraction, seed)?;
-    Some((all.select(&train), all.select(&test)))
+    Some((all.select(&train), all.select(&test), train))
 }
 
 /// Holds out the samples for validation that are part of the training samples `rows`; `Ok(None)` if there are none.
@@ -143,7 +144,7 @@ mod tests {
     #[test]
     fn every_class_is_divided_alike() {
         let labels: Vec<u32> = (0..1000).map(|i| u32::from(i % 10 == 0)).collect();
-        let (train, test) = split(&data(labels, 2), 0.2, 0).unwrap();
+        let (train, test, _) = split(&data(labels, 2), 0.2, 0).unwrap();
         let ones = |set: &Dataset| (0..set.len()).filter(|&i| set.label(i) == Some(1)).count();
         assert_eq!((train.len(), test.len(), ones(&train), ones(&test)), (800, 200, 80, 20));
     }
@@ -152,7 +153,7 @@ mod tests {
     #[test]
     fn small_classes_are_divided_together() {
         let all = data((0..40).collect(), 40);
-        let (train, test) = split(&all, 0.2, 0).unwrap();
+        let (train, test, _) = split(&all, 0.2, 0).unwrap();
         assert_eq!((train.len(), test.len()), (32, 8));
     }
 

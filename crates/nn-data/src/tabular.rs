@@ -12,7 +12,7 @@ use crate::columns::{Column, Encoding, Kind, Preparation, Target};
 use crate::error::DataError;
 use crate::fingerprint::{add_targets, hex, with_more};
 use crate::load::Splits;
-use crate::raw::{Answers, Inputs, Labels, PIXELS, Places, Samples, Values};
+use crate::raw::{Answers, Inputs, Labels, Origins, PIXELS, Places, Samples, Values};
 use crate::sheet::{Layout, Sheet};
 use crate::source::{LoadOptions, Prepare, Standardize};
 use crate::split::{TEST_FRACTION, hold_out, hold_out_validation};
@@ -185,6 +185,8 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
     }
     sets.insert(0, Chosen { sheet: &train, targets: &train_targets, rows: kept });
     let names = decoder.names();
+    let places = train.labels.as_ref().map_or(Places::Samples, |labels| labels.places.clone());
+    let origins = Origins::new(file.clone(), places, sets[0].rows.clone());
     refuse_one_class(&select(&train_targets, &sets[0].rows, &[]), names.as_deref(), options, &file)?;
 
     let preparation = match &options.prepare {
@@ -225,6 +227,7 @@ fn assemble(parts: Parts, options: &LoadOptions) -> Result<Splits, DataError> {
         name,
         classes: names,
         sha256,
+        origins,
         notes,
         oddities: unusual,
         preparation: Some(preparation),

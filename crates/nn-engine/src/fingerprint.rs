@@ -103,8 +103,14 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
                 };
                 hash.update(stats.loss.to_bits().to_le_bytes());
                 update(&mut hash, &gradient);
-                let inputs =
-                    StepInputs { samples: stats.samples, step, learning_rate: 0.05, l2: 1e-3, clip: 1.0 };
+                let inputs = StepInputs {
+                    samples: stats.samples,
+                    step,
+                    learning_rate: 0.05,
+                    l2: 1e-3,
+                    clip: 1.0,
+                    noise: None,
+                };
                 state.step(&compute, &mut params, &gradient, inputs);
             }
             update(&mut hash, &params);

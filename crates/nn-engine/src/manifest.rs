@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, LayerLayout, Model, Purpose, Samples, Tree, Workspace, layout, permutation,
-    rate_multiplier,
+    Compute, DELTA_BLOCK, LayerLayout, Model, Precision, Purpose, Samples, Tree, Workspace, layout,
+    permutation, rate_multiplier, samples_at_once,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -82,6 +82,14 @@ pub enum ManifestError {
     ClipNorm(f32),
     #[error("the decay of the average of the weights must be above 0 and below 1, but is {0}")]
     Ema(f32),
+    #[error("the noise multiplier must be a positive, finite number, but is {0}")]
+    PrivacyNoise(f32),
+    #[error("private training needs a limit on the norm of each sample's gradient")]
+    NoiseWithoutClip,
+    #[error("private training cannot be combined with {0}")]
+    NoiseWith(&'static str),
+    #[error("private training needs f32: bf16 would round a clipped gradient to more than its limit")]
+    NoiseInBf16,
     #[error("the schedule's step-epochs must be at least 1")]
     NoStepEpochs,
     #[error("early stopping needs at least 1 evaluation, and at least 1 epoch between two")]
@@ -107,6 +115,9 @@ impl Manifest {
     /// Names the first part that does not.
     pub fn new(parts: ManifestParts) -> Result<Self, ManifestError> {
         parts.recipe.check()?;
+        if parts.recipe.dp_noise.is_some() && parts.model.precision() != Precision::F32 {
+            return Err(ManifestError::NoiseInBf16);
+        }
         if parts.train_samples == 0 {
             return Err(ManifestError::NoSamples);
         }
@@ -257,10 +268,16 @@ impl Manifest {
         self.rounds().map(|rounds| Encoding::of_bits(rounds.delta_bits))
     }
 
-    /// The most samples that are computed at once, for room in a [`Workspace`].
+    /// The most samples of a mini-batch.
     #[must_use]
     pub fn largest_batch(&self) -> usize {
         self.parts.recipe.batch_size.min(self.parts.train_samples)
+    }
+
+    /// The most samples whose activations are kept at once: a larger mini-batch is summed in parts.
+    #[must_use]
+    pub fn samples_at_once(&self) -> usize {
+        samples_at_once(self.largest_batch(), self.recipe().shard_size)
     }
 
     /// Memory to compute the gradients of a mini-batch in, or of parts of one.
@@ -268,7 +285,7 @@ impl Manifest {
     pub fn workspace(&self, compute: Compute) -> Workspace {
         let Recipe { regularization, seed, .. } = self.recipe();
         let Compute { isa, threads } = compute;
-        Workspace::regularized(self.model(), (*regularization, *seed), self.largest_batch(), threads, isa)
+        Workspace::regularized(self.model(), (*regularization, *seed), self.samples_at_once(), threads, isa)
     }
 
     /// The learning rate of a step; of its first sequential step, if it is a round.
@@ -342,6 +359,10 @@ fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
     // Left out at its default, so that older runs keep their hash.
     if !model.precision().is_default() {
         fields.push(("precision", model.precision().to_string()));
+    }
+    if let Some(scale) = model.input_scale() {
+        fields.push(("input-mean", format!("{:?}", scale.mean())));
+        fields.push(("input-deviation", format!("{:?}", scale.deviation())));
     }
     fields
 }
@@ -499,6 +520,7 @@ pub(crate) mod tests {
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
                 clip_norm: Some(odd),
                 ema: Some(odd),
+                dp_noise: None, // which goes without rounds and clip_norm
                 rounds: Some(Rounds {
                     replicas: MAX_REPLICAS,
                     steps: Some(u32::MAX),
@@ -545,6 +567,17 @@ pub(crate) mod tests {
             (with(Recipe { learning_rate: 0.0, ..recipe() }), "learning rate"),
             (with(Recipe { learning_rate: f32::NAN, ..recipe() }), "learning rate"),
             (with(Recipe { l2: -1.0, ..recipe() }), "L2"),
+            (with(Recipe { dp_noise: Some(1.0), ..recipe() }), "limit on the norm"),
+            (with(Recipe { dp_noise: Some(f32::NAN), ..recipe() }), "multiplier"),
+            (
+                with(Recipe {
+                    dp_noise: Some(1.0),
+                    clip_norm: Some(1.0),
+                    regularization: Regularization { clip_samples: 1.0, ..none },
+                    ..recipe()
+                }),
+                "global norm",
+            ),
             (regularized(Regularization { dropout: 1.0, ..none }), "dropout"),
             (regularized(Regularization { input_dropout: f32::NAN, ..none }), "input-dropout"),
             (regularized(Regularization { label_smoothing: -0.1, ..none }), "label-smoothing"),

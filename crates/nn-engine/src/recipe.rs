@@ -1,6 +1,6 @@
 //! How a network is trained.
 
-use nn_core::{Init, Optimizer, Regularization, Schedule, ScheduleShape};
+use nn_core::{GradientNoise, Init, Optimizer, Regularization, Schedule, ScheduleShape};
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::ManifestError;
@@ -59,6 +59,14 @@ pub struct Recipe {
     /// What training does to single samples.
     #[serde(default, skip_serializing_if = "Regularization::is_none")]
     pub regularization: Regularization,
+    /// σ of differentially private training: the noise's deviation as a multiple of the largest norm of a sample's gradient,
+    /// `regularization.clip_samples`, which it needs; positive and finite; `None` for no noise. See [`GradientNoise`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "nn_core::exact_f32_if_any"
+    )]
+    pub dp_noise: Option<f32>,
 }
 
 /// A run ends once it has been evaluated so many times in a row without a better result on its validation samples, and
@@ -91,7 +99,15 @@ impl Recipe {
             ema: None,
             rounds: None,
             regularization: Regularization::default(),
+            dp_noise: None,
         }
+    }
+
+    /// The noise of a step, if there is any.
+    #[must_use]
+    pub fn noise(&self, step: u64) -> Option<GradientNoise> {
+        let multiplier = self.dp_noise?;
+        Some(GradientNoise::new(multiplier, self.regularization.clip_samples, self.seed, step))
     }
 
     /// Checks every part.
@@ -134,6 +150,18 @@ impl Recipe {
         if let Some(rounds) = &self.rounds {
             rounds.check()?;
         }
+        if let Some(noise) = self.dp_noise {
+            if !(noise.is_finite() && noise > 0.0) {
+                return Err(ManifestError::PrivacyNoise(noise));
+            }
+            if self.regularization.clip_samples <= 0.0 {
+                return Err(ManifestError::NoiseWithoutClip);
+            }
+            if self.clip_norm.is_some() || self.rounds.is_some() {
+                let what = if self.rounds.is_some() { "rounds" } else { "clipping by the global norm" };
+                return Err(ManifestError::NoiseWith(what));
+            }
+        }
         if let Some((name, value)) = self.regularization.out_of_range() {
             return Err(ManifestError::Constant { name, value });
         }
@@ -167,6 +195,7 @@ impl Recipe {
             ema,
             rounds,
             regularization,
+            dp_noise,
         } = self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
@@ -198,6 +227,7 @@ impl Recipe {
         after.extend(ema.map(|decay| ("ema", format!("{decay:?}"))));
         after.extend(rounds.iter().flat_map(Rounds::fields));
         after.extend(regularization.fields());
+        after.extend(dp_noise.map(|noise| ("dp-noise", format!("{noise:?}"))));
         if epochs_matter {
             after.push(("epochs", epochs.to_string()));
         }

@@ -100,6 +100,7 @@ impl Replica {
                 learning_rate: manifest.learning_rate_at(first_step + h as u64),
                 l2,
                 clip,
+                noise: None,
             };
             self.optimizer.step(&self.compute, &mut self.params, &self.gradient, inputs);
             all.samples += stats.samples;

@@ -116,6 +116,7 @@ impl From<Splits> for Data {
             oddities,
             preparation,
             survey: _,
+            origins: _,
             picture_files,
             notes,
         } = splits;

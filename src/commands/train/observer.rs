@@ -14,11 +14,13 @@ use super::choice::Choice;
 use super::conclusion::{Ending, Finished};
 use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
 use super::meter::Meter;
+use super::noise::NoiseMeter;
 use super::raw::{Aside, Raw};
 use super::recorder::Recorder;
 use super::vigil::{SAMPLES, Seen, Vigil};
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, Report};
+use crate::privacy::Privacy;
 use crate::progress::{EpochLine, Progress, warn};
 use crate::signals::StopFlag;
 use crate::store::{BestSoFar, Validation};
@@ -43,6 +45,10 @@ pub(in crate::commands) struct Watch {
     best_raw: Option<Raw>,
     /// What is to be said about the epoch that is just over.
     said: Option<String>,
+    /// What measures the noise in the gradient, if it is to be measured.
+    noise: Option<NoiseMeter>,
+    /// How privacy is counted, with differential privacy.
+    privacy: Option<Privacy>,
     /// The line of the last epoch in the log.
     last_line: Value,
     /// The first failure, which ends the run.
@@ -58,7 +64,7 @@ impl Watch {
         progress: Progress,
         meter: Meter,
         (evaluator, vigil): (Evaluator, Vigil),
-        recorder: Recorder,
+        (recorder, privacy, noise): (Recorder, Option<Privacy>, Option<NoiseMeter>),
         (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, last_line, trouble, cluster) = (None, Value::Null, None, None);
@@ -77,6 +83,8 @@ impl Watch {
             raw,
             best_raw,
             said,
+            noise,
+            privacy,
             last_line,
             trouble,
             cluster,
@@ -208,6 +216,13 @@ impl Watch {
         Raw::new(epoch, params_sha256(trained), results, of)
     }
 
+    /// Measures the noise in the gradient at the trained weights of an epoch, if it is to be measured.
+    fn measure_noise(&mut self, report: &EpochReport, trained: &[f32]) {
+        if let Some(noise) = &mut self.noise {
+            noise.measure(report.epoch, trained);
+        }
+    }
+
     /// Looks for a run that stands still, by the trained weights of an epoch.
     fn watch_over(&mut self, report: &EpochReport, trained: &[f32]) {
         let manifest = self.recorder.manifest();
@@ -263,6 +278,13 @@ impl Watch {
         });
         if manifest.rounds().is_some() {
             summary["rounds"] = json!(last.step);
+        }
+        if let Some(noise) = &self.noise {
+            summary["noise_scale"] = json!(noise.value());
+        }
+        if let Some(privacy) = self.privacy {
+            summary["epsilon"] = json!(privacy.epsilon(last.step));
+            summary["delta"] = json!(privacy.delta);
         }
         if let Some(raw) = &self.raw {
             raw.add_to(&mut summary);
@@ -336,12 +358,16 @@ impl local::Observer for Watch {
                 self.evaluator.aside(params).map_err(|failure| self.trouble.get_or_insert(failure)).ok();
         }
         self.raw = Some(self.raw_of(epoch, params, results));
+        self.measure_noise(report, params);
         self.watch_over(report, params);
     }
 
     fn epoch(&mut self, report: &EpochReport, params: &[f32]) {
         let training_stopped = self.meter.now();
         let rate = self.meter.epoch_rate();
+        if self.raw.is_none() {
+            self.measure_noise(report, params);
+        }
         let (epoch, epochs) = (report.epoch + 1, self.recorder.manifest().recipe().epochs);
         let evaluated =
             if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
@@ -369,6 +395,8 @@ impl local::Observer for Watch {
             accuracy: shown.and_then(|results| self.evaluator.accuracy(&results.evaluation)),
             raw_accuracy: self.raw.as_ref().and_then(|raw| raw.accuracy(set)),
             numbers: shown.and_then(|results| results.figures.numbers()),
+            noise_scale: self.noise.as_ref().and_then(NoiseMeter::value),
+            epsilon: self.privacy.map(|privacy| privacy.epsilon(report.steps)),
             samples_per_second: rate,
         });
         let mut line = json!({
@@ -386,6 +414,12 @@ impl local::Observer for Watch {
         });
         if self.recorder.manifest().rounds().is_some() {
             line["rounds"] = json!(report.steps);
+        }
+        if let Some(noise) = &self.noise {
+            line["noise_scale"] = json!(noise.value());
+        }
+        if let Some(privacy) = self.privacy {
+            line["epsilon"] = json!(privacy.epsilon(report.steps));
         }
         add(&mut line, "test", &figures);
         if self.evaluator.chooses() {

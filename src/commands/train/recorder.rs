@@ -190,10 +190,19 @@ impl Recorder {
         (self.writer.take().map_or(Ok(()), Writer::finish), self.log.finish(now))
     }
 
-    /// The network after the last step, as an exported model: without the optimizer's state. `last` has the model's parameters.
+    /// The network after the last step, as an exported model: without the optimizer's state, and after private training without the
+    /// seed. `last` has the model's parameters.
     pub(super) fn model(&self, mut last: Snapshot) -> ModelFile {
         (last.moments, last.average) = Default::default();
-        self.file(last)
+        let mut model = self.file(last);
+        if model.run.manifest.recipe.dp_noise.is_some() {
+            // The model may be given away, and who knows the seed can take the noise away.
+            model.run.manifest.recipe.seed = 0;
+            if let Ok(without) = Manifest::new(model.run.manifest.clone()) {
+                model.run.config_hash = without.hash();
+            }
+        }
+        model
     }
 
     /// Writes `model.safetensors`.

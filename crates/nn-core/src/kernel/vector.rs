@@ -186,6 +186,20 @@ multiversion! {
     pub(crate) fn scale_samples(precision: Precision, lanes: &mut [Lane], factors: Lane) = scale_samples_body
 }
 
+#[inline(always)]
+fn standardize_body(lanes: &mut [Lane], mean: f32, factor: f32) {
+    for lane in lanes.iter_mut() {
+        for x in &mut lane.0 {
+            *x = (*x - mean) * factor;
+        }
+    }
+}
+
+multiversion! {
+    /// x ← (x − mean) · factor, for inputs that are all alike.
+    pub(crate) fn standardize(lanes: &mut [Lane], mean: f32, factor: f32) = standardize_body
+}
+
 /// The dropout of a run of units: see [`drop_units`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Drop<'a> {

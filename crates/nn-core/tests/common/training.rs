@@ -47,7 +47,8 @@ pub(crate) fn train(model: &Model, data: &Dataset, plan: &Plan, threads: usize, 
             let sum = gradient(&mut workspace, &params, data, batch, plan.shard);
             let multiplier = rate_multiplier(&plan.schedule, step, steps_per_epoch, plan.epochs);
             let learning_rate = (f64::from(plan.learning_rate) * multiplier) as f32;
-            let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2: plan.l2, clip: 1.0 };
+            let inputs =
+                StepInputs { samples: batch.len(), step, learning_rate, l2: plan.l2, clip: 1.0, noise: None };
             state.step(&compute, &mut params, &sum, inputs);
             step += 1;
         }

@@ -226,6 +226,7 @@ impl Engine {
             learning_rate: self.manifest.learning_rate(self.step),
             l2: parts.recipe.l2 / parts.train_samples as f32,
             clip: 1.0,
+            noise: parts.recipe.noise(self.step),
         })
     }
 

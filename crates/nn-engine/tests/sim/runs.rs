@@ -152,7 +152,7 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
         workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
         let (learning_rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
         let samples = samples.indices.len();
-        let inputs = StepInputs { samples, step, learning_rate, l2, clip: 1.0 };
+        let inputs = StepInputs { samples, step, learning_rate, l2, clip: 1.0, noise: None };
         optimizer.step(&compute, &mut params, &gradient, inputs);
         hashes.push(params_sha256(&params));
     }
@@ -183,7 +183,8 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
                 workspace.node_gradient(&w, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
                 let learning_rate = manifest.learning_rate_at(first + step);
                 let l2 = p.recipe.l2 / p.train_samples as f32;
-                let inputs = StepInputs { samples: batch.len(), step, learning_rate, l2, clip: 1.0 };
+                let inputs =
+                    StepInputs { samples: batch.len(), step, learning_rate, l2, clip: 1.0, noise: None };
                 optimizer.step(&compute, &mut w, &gradient, inputs);
             }
             let weight = slice.indices.len() as f32 / tree.shard() as f32;
