@@ -18,7 +18,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, Precision, Workspace};
+use nn_core::{Dataset, Features, Normalization, Precision, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
 use self::conclusion::Finished;
@@ -520,7 +520,11 @@ fn description(manifest: &Manifest, splits: &Data, compute: &Compute, recipe: Re
         others.join(", "),
         widths.join("-"),
         indicatif::HumanCount(p.model.parameters() as u64),
-        if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
+        [
+            if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
+            if p.model.normalization() == Normalization::Layer { ", layer normalisation" } else { "" },
+        ]
+        .concat(),
         p.recipe.batch_size,
         compute.threads.count(),
         if compute.threads.count() == 1 { "" } else { "s" },
