@@ -18,25 +18,37 @@ from safetensors.torch import load_file
 from programs import FOLDER
 
 NN = FOLDER / "nn"
-FUNCTIONS = {"sigmoid": torch.nn.Sigmoid, "relu": torch.nn.ReLU, "tanh": torch.nn.Tanh, "linear": torch.nn.Identity}
+FUNCTIONS = {
+    "sigmoid": torch.nn.Sigmoid,
+    "relu": torch.nn.ReLU,
+    "tanh": torch.nn.Tanh,
+    "leaky-relu": torch.nn.LeakyReLU,
+    "gelu": torch.nn.GELU,
+    "silu": torch.nn.SiLU,
+    "linear": torch.nn.Identity,
+}
 
 
 def load(path):
-    """The network, as a `torch.nn.Sequential` of linear layers and activation functions."""
+    """The network, as a `torch.nn.Sequential` of linear layers, layer normalisations and activation functions."""
     with safe_open(path, "pt") as file:
         model = json.loads(file.metadata()["nn"])["model"]
-    widths, modules = model["widths"], []
+    widths, modules, places = model["widths"], [], {}
     for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
         last = layer == len(widths) - 2
         function = model["output"] if last else model["activation"]
+        places[f"layers.{layer}"] = len(modules)
         modules.append(torch.nn.Linear(inputs, outputs))
+        if model.get("normalization") == "layer" and not last:
+            places[f"layers.{layer}.norm"] = len(modules)
+            modules.append(torch.nn.LayerNorm(outputs))
         modules.append(torch.nn.Softmax(dim=1) if function == "softmax" else FUNCTIONS[function]())
     network = torch.nn.Sequential(*modules)
-    # Rename the keys: layer l is module 2l of the Sequential, because a function follows each layer.
+    # Rename the keys: the Sequential numbers its modules.
     state = {}
     for name, tensor in load_file(path).items():
-        _, layer, kind = name.split(".")
-        state[f"{2 * int(layer)}.{kind}"] = tensor
+        module, kind = name.rsplit(".", 1)
+        state[f"{places[module]}.{kind}"] = tensor
     network.load_state_dict(state)
     return network
 

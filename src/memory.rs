@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use indicatif::HumanBytes;
-use nn_core::{Isa, Optimizer, Precision, waiting_sums};
+use nn_core::{Isa, Normalization, Optimizer, Precision, waiting_sums};
 use nn_engine::Manifest;
 
 use crate::cgroup;
@@ -41,6 +41,12 @@ pub(crate) struct Need {
     moments: u64,
 }
 
+/// The units of all hidden layers.
+fn hidden_units(widths: &[u64]) -> u64 {
+    let hidden = widths.get(1..widths.len() - 1).unwrap_or_default();
+    hidden.iter().fold(0, |sum: u64, &width| sum.saturating_add(width))
+}
+
 /// What limits the memory that is left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Left {
@@ -66,6 +72,9 @@ impl Need {
         if !parts.model.activation().has_slope_of_value() || parts.recipe.regularization.dropout > 0.0 {
             need = need.with_slopes(&widths, batch);
         }
+        if parts.model.normalization() == Normalization::Layer {
+            need = need.with_normalization(&widths, batch);
+        }
         if parts.model.precision() == Precision::Bf16 && Isa::best().name() == "amx" {
             need = need.with_tiles();
         }
@@ -79,10 +88,7 @@ impl Need {
 
     /// The need of a run whose forward pass keeps the slopes of the hidden layers.
     fn with_slopes(self, widths: &[u64], batch: u64) -> Self {
-        let hidden = widths.get(1..widths.len() - 1).unwrap_or_default();
-        let of_sample =
-            hidden.iter().fold(0, |sum: u64, &width| sum.saturating_add(width)).saturating_mul(FLOAT);
-        let slopes = of_sample.saturating_mul(batch.next_multiple_of(16));
+        let slopes = hidden_units(widths).saturating_mul(FLOAT).saturating_mul(batch.next_multiple_of(16));
         Self {
             samples: self.samples.saturating_add(slopes),
             batch: self.batch.saturating_add(slopes),
@@ -94,6 +100,20 @@ impl Need {
     fn with_waiting(self, sums: usize) -> Self {
         let sums = self.parameters.saturating_mul(FLOAT).saturating_mul(sums as u64);
         Self { samples: self.samples.saturating_add(sums), batch: self.batch.saturating_add(sums), ..self }
+    }
+
+    /// The need of a run whose hidden layers are normalised: two more parameters for each unit, and two more numbers for each unit and
+    /// sample.
+    fn with_normalization(self, widths: &[u64], batch: u64) -> Self {
+        let twice = self.with_slopes(widths, batch).with_slopes(widths, batch);
+        let more = hidden_units(widths).saturating_mul(2);
+        let floats = more.saturating_mul(FLOAT);
+        Self {
+            parameters: self.parameters.saturating_add(more),
+            state: self.state.saturating_add(floats.saturating_mul(2 + self.moments)),
+            checkpoint: self.checkpoint.saturating_add(floats.saturating_mul(2 * (1 + self.moments))),
+            ..twice
+        }
     }
 
     /// The need of a run on a matrix unit, for which the weights are packed twice, as two bytes each.
@@ -315,6 +335,10 @@ mod tests {
         assert_eq!(need.samples, (3 + 4 + 2 + 4 + 2) * 4 * (16 + 1024) + 16 * 2 * 4);
         let sloped = need.with_slopes(&[3, 4, 2], 10);
         assert_eq!((sloped.samples - need.samples, sloped.batch - need.batch), (4 * 4 * 16, 4 * 4 * 16));
+        let normalized = need.with_normalization(&[3, 4, 2], 10);
+        assert_eq!((normalized.samples - need.samples, normalized.batch - need.batch), (2 * 256, 2 * 256));
+        assert_eq!((normalized.parameters, normalized.state), (34, 34 * 4 * 4));
+        assert_eq!(normalized.checkpoint, 34 * 4 * 6);
         assert_eq!(need.with_tiles().state - need.state, 26 * 4);
         let averaged = need.with_average();
         assert_eq!((averaged.state, averaged.checkpoint), (26 * 4 * 5, 26 * 4 * 8));

@@ -377,6 +377,8 @@ fn regularization_that_does_not_suit_the_data_is_refused() {
         ("--clip-norm 0", "--clip-norm"),
         ("--ema 1", "--ema"),
         ("--cost huber", "is for linear outputs"),
+        ("--normalization layer --hidden 20,1", "layer 2 has one unit"),
+        ("--normalization batch", "none, layer"),
     ] {
         place.nn(&format!("train --out run {options}")).refused(2, &[says]);
     }

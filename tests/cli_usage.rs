@@ -184,6 +184,7 @@ fn the_help_of_train_is_grouped_and_shows_defaults() {
         "[default: digits]",
         "[default: 30; auto: 100 for small tables, else 128,64]",
         "sigmoid, relu, tanh, leaky-relu, gelu, silu [default: sigmoid; auto: relu]",
+        "before their activation: none, or layer. With layer, ",
         "only with --optimizer momentum or nesterov [default: 0.9]",
         "[default: 2: an eighth of the batch",
         "[default: 3.0; cross-entropy 0.5;",

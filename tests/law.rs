@@ -140,6 +140,21 @@ fn the_law_holds_for_regularization() {
 }
 
 #[test]
+fn the_law_holds_for_layer_normalisation() {
+    let configurations = [
+        "--epochs 3 --normalization layer",
+        "--epochs 3 --normalization layer --hidden 33,31,2 --activation relu --cost cross-entropy --optimizer adamw \
+         --weight-decay 0.1 --batch-size 37 --shard-size 7",
+        "--epochs 2 --normalization layer --hidden 20,10 --activation silu --precision bf16 --dropout 0.2 --clip-samples 0.5",
+        "--epochs 2 --normalization layer --hidden 40,30 --activation gelu --augment affine --clip-norm 0.3 --ema 0.9 --l2 2",
+        "--epochs 2 --normalization layer --rounds 5 --replicas 4 --delta-bits 4 --batch-size 16 --activation relu \
+         --cost cross-entropy",
+        "--epochs 1 --normalization layer --hidden 515,257 --batch-size 97 --precision bf16",
+    ];
+    holds(&Place::new(), &configurations, &isas());
+}
+
+#[test]
 fn the_law_holds_for_rounds() {
     let configurations = [
         "--epochs 3 --rounds auto",
@@ -287,6 +302,7 @@ fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
         "--clip-samples 0.01",
         "--activation leaky-relu",
         "--augment shift=1",
+        "--normalization layer",
         "--clip-norm 0.1",
         "--ema 0.99",
         "--init normal",

@@ -70,7 +70,7 @@ fn the_hardest_numbers_and_pictures_have_places_too() {
 
     for (class, grey) in [("dark", 40), ("light", 200)] {
         for i in 0..12_u8 {
-            let pixels: Vec<u8> = (0..64).map(|p| grey + (p * 7 + i) % 30).collect();
+            let pixels: Vec<u8> = (0..64_u32).map(|p| grey + ((p * 7 + u32::from(i)) % 30) as u8).collect();
             let _ = place.file(format!("set/{class}/{i}.png"), png(8, 8, &pixels));
         }
     }

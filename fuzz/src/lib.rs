@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use nn::store::{InputInfo, ModelFile, RunInfo};
-use nn_core::{Activation, Cost, Init, Model, Optimizer, Output, initial_parameters};
+use nn_core::{Activation, Cost, Init, Model, Normalization, Optimizer, Output, initial_parameters};
 use nn_engine::{EpochSums, Manifest, ManifestParts, Recipe, Snapshot, params_sha256};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -81,8 +81,9 @@ pub fn claims(picture: &[u8]) -> Option<u64> {
     frames.map(pixels).max()
 }
 
-fn model(optimizer: Optimizer, state: usize, ema: Option<f32>) -> ModelFile {
+fn model(optimizer: Optimizer, state: usize, ema: Option<f32>, normalization: Normalization) -> ModelFile {
     let model = Model::new(vec![2, 3, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy)
+        .and_then(|model| model.with_normalization(normalization))
         .expect("a small network");
     let manifest = ManifestParts {
         model: model.clone(),
@@ -120,8 +121,12 @@ fn model(optimizer: Optimizer, state: usize, ema: Option<f32>) -> ModelFile {
 pub fn models() -> Vec<Vec<u8>> {
     let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
     let momentum = Optimizer::Momentum { momentum: 0.5 };
-    let files =
-        [model(adam, 2, None), model(momentum, 1, None), model(adam, 0, None), model(momentum, 1, Some(0.9))];
+    let files = [
+        model(adam, 2, None, Normalization::None),
+        model(momentum, 1, None, Normalization::None),
+        model(adam, 0, None, Normalization::None),
+        model(momentum, 1, Some(0.9), Normalization::Layer),
+    ];
     let mut seeds = Vec::new();
     for file in files {
         let bytes = file.to_bytes().expect("a valid file can be written");

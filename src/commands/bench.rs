@@ -68,8 +68,8 @@ fn operations(layers: &[usize], batch: usize) -> f64 {
 /// Microseconds per step, one figure per repetition: gathering by a random permutation, forward, backward, SGD.
 fn steps(config: &BenchConfig, isa: Isa) -> Result<Vec<f64>, Failure> {
     let model = Model::new(config.layers.clone(), config.activation, config.output, config.cost)
-        .map_err(Failure::usage)?
-        .with_precision(config.precision);
+        .and_then(|model| model.with_precision(config.precision).with_normalization(config.normalization))
+        .map_err(Failure::usage)?;
     let inputs = model.input_width();
     let samples = SAMPLES.max(config.batch_size);
     let mut noise = 1_u64;

@@ -19,7 +19,7 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, InputScale, Precision, Workspace};
+use nn_core::{Dataset, Features, InputScale, Normalization, Precision, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
 use self::conclusion::Finished;
@@ -547,7 +547,11 @@ fn description(
         others.join(", "),
         widths.join("-"),
         indicatif::HumanCount(p.model.parameters() as u64),
-        if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
+        [
+            if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
+            if p.model.normalization() == Normalization::Layer { ", layer normalisation" } else { "" },
+        ]
+        .concat(),
         p.recipe.batch_size,
         compute.threads.count(),
         if compute.threads.count() == 1 { "" } else { "s" },

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use nn_core::{Activation, Cost, Output, Precision};
+use nn_core::{Activation, Cost, Normalization, Output, Precision};
 
 use super::choice::{Task, choice};
 use super::defaults;
@@ -28,6 +28,9 @@ pub struct BenchArgs {
     /// Activation of the hidden layers
     #[arg(long, value_name = "NAME", value_parser = choice::<Activation>(), default_value = "sigmoid")]
     activation: Activation,
+    /// Normalisation of the hidden layers before their activation
+    #[arg(long, value_name = "NAME", value_parser = choice::<Normalization>(), default_value = "none")]
+    normalization: Normalization,
     /// Loss to minimise
     #[arg(long, value_name = "NAME", value_parser = choice::<Cost>(), default_value = "mse")]
     cost: Cost,
@@ -66,6 +69,8 @@ pub struct BenchConfig {
     pub shard_size: usize,
     /// The activation of the hidden layers.
     pub activation: Activation,
+    /// The normalisation of the hidden layers.
+    pub normalization: Normalization,
     /// The loss to minimise.
     pub cost: Cost,
     /// The precision of the products' operands.
@@ -106,6 +111,7 @@ impl BenchArgs {
             batch_size,
             shard_size,
             activation: self.activation,
+            normalization: self.normalization,
             cost: self.cost,
             precision: self.precision,
             output: self.output.unwrap_or_else(|| {

@@ -1,7 +1,7 @@
 //! Options whose value is one of a few names: one table of names for each type.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use nn_core::{Activation, Cost, Init, Named, Output, Precision};
+use nn_core::{Activation, Cost, Init, Named, Normalization, Output, Precision};
 pub use nn_core::{OptimizerName, ScheduleName, Task};
 pub use nn_data::Header;
 pub(super) use nn_data::{Decimal, Encoding, Standardize};
@@ -87,7 +87,7 @@ macro_rules! named {
         })+
     };
 }
-named!(Activation, Output, Cost, Init, Precision, OptimizerName, ScheduleName, Task);
+named!(Activation, Normalization, Output, Cost, Init, Precision, OptimizerName, ScheduleName, Task);
 
 impl Choice for Tri {
     const NAMES: &'static [(&'static str, Self)] =

@@ -1,8 +1,8 @@
 //! From the options of a network and its recipe to the network and the recipe, for data of a known task.
 
 use nn_core::{
-    CombinationError, Cost, Model, ModelError, Optimizer, Output, Precision, Regularization, Schedule,
-    ScheduleShape, check_combination,
+    CombinationError, Cost, Model, ModelError, Normalization, Optimizer, Output, Precision, Regularization,
+    Schedule, ScheduleShape, check_combination,
 };
 use nn_engine::{EarlyStopping, Recipe, Rounds};
 
@@ -26,6 +26,8 @@ pub struct Design {
     pub hidden: Vec<usize>,
     /// The activation of the hidden layers.
     pub activation: nn_core::Activation,
+    /// The normalisation of the hidden layers.
+    pub normalization: Normalization,
     /// The activation of the output layer.
     pub output: Output,
     /// The loss to minimise.
@@ -40,10 +42,11 @@ impl Design {
     /// The network between inputs and outputs of these widths.
     ///
     /// # Errors
-    /// What [`Model::new`] refuses.
+    /// What [`Model::new`] and [`Model::with_normalization`] refuse.
     pub fn model(&self, inputs: usize, outputs: usize) -> Result<Model, ModelError> {
         let widths = [&[inputs][..], &self.hidden, &[outputs]].concat();
-        Ok(Model::new(widths, self.activation, self.output, self.cost)?.with_precision(self.precision))
+        let model = Model::new(widths, self.activation, self.output, self.cost)?;
+        model.with_precision(self.precision).with_normalization(self.normalization)
     }
 }
 
@@ -81,7 +84,7 @@ impl Learn {
     /// defaults are then.
     pub(super) fn completed(&self, design: &Design) -> Self {
         // Without `..`: a part that is not stored must not compile.
-        let Design { hidden, activation, output, cost, precision, recipe } = design;
+        let Design { hidden, activation, normalization, output, cost, precision, recipe } = design;
         let Recipe {
             init,
             optimizer,
@@ -107,6 +110,7 @@ impl Learn {
             recipe: self.recipe,
             hidden: Some(Widths(hidden.clone())),
             activation: Some(*activation),
+            normalization: *normalization,
             output: Some(*output),
             cost: Some(*cost),
             precision: *precision,
@@ -193,6 +197,7 @@ impl Learn {
             recipe: _, // it has decided the others
             hidden,
             activation,
+            normalization,
             output,
             cost,
             precision,
@@ -296,7 +301,7 @@ impl Learn {
             },
             dp_noise,
         };
-        Ok(Design { hidden, activation, output, cost, precision, recipe })
+        Ok(Design { hidden, activation, normalization, output, cost, precision, recipe })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nn_core::{Activation, Augmentation, Cost, DeltaBits, Init, Output, Precision};
+use nn_core::{Activation, Augmentation, Cost, DeltaBits, Init, Normalization, Output, Precision};
 use nn_data::{ClassWeights, LoadOptions, TEST_FRACTION, Validation};
 use nn_engine::{MAX_REPLICAS, Recipe, Rounds};
 
@@ -151,6 +151,11 @@ options! {
             hidden: Option<Widths> = derived(recipes::hidden_in_words()).example(Widths(vec![128, 64])).common();
             /// Activation of the hidden layers
             activation: Option<Activation> = derived("sigmoid; auto: relu").example(Activation::Relu).common();
+            /// Normalisation of the hidden layers before their activation: none, or layer
+            ///
+            /// With layer, the weighted inputs of a layer's units are brought to a mean of 0 and a variance of 1 for each sample,
+            /// and then scaled and shifted by what each unit learns. It allows higher learning rates
+            normalization: Normalization = default(Normalization::None);
             /// Activation of the output layer
             output: Option<Output> = derived(defaults::output_in_words()).example(Output::Linear);
             /// Loss to minimise

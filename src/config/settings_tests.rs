@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nn_core::{Activation, Cost, Init, Optimizer, Output, Precision, Schedule, ScheduleShape};
+use nn_core::{Activation, Cost, Init, Normalization, Optimizer, Output, Precision, Schedule, ScheduleShape};
 
 use super::*;
 use crate::config::choice::{Choice as _, Header, OptimizerName, ScheduleName};
@@ -61,10 +61,11 @@ fn with_no_options_it_is_nielsens_first_network_on_the_digits() {
     assert_eq!(config.data, "digits");
     assert_eq!(config.out.to_str(), Some("runs/digits"));
     assert!(!config.resume && !config.quiet);
-    let Design { hidden, activation, output, cost, precision, recipe } =
+    let Design { hidden, activation, normalization, output, cost, precision, recipe } =
         config.for_data(&Facts::DIGITS).unwrap();
     assert_eq!(recipe, nn_engine::Recipe::book());
     assert_eq!((hidden.as_slice(), activation), (&[30][..], Activation::Sigmoid));
+    assert_eq!(normalization, Normalization::None);
     assert_eq!((output, cost, precision), (Output::Sigmoid, Cost::Mse, Precision::F32));
 }
 
@@ -85,6 +86,7 @@ fn constants_reach_the_optimizer_and_the_schedule() {
         design("optimizer = 'adamw'\nbeta1 = 0.8\nbeta2 = 0.9\nepsilon = 1e-6\nweight-decay = 0.1").recipe;
     let adamw = Optimizer::AdamW { beta1: 0.8, beta2: 0.9, epsilon: 1e-6, weight_decay: 0.1 };
     assert_eq!(recipe.optimizer, adamw);
+    assert_eq!(design("normalization = 'layer'").normalization, Normalization::Layer);
     let recipe = design("clip-norm = 0.5\nema = 0.99").recipe;
     assert_eq!((recipe.clip_norm, recipe.ema), (Some(0.5), Some(0.99)));
     let recipe = design("dp-noise = 1.5\ndp-clip = 0.5\nseed = 77").recipe;
@@ -291,6 +293,7 @@ fn a_printed_configuration_reads_back_as_itself() {
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
         "clip-norm = 1.5\nema = 0.999",
         "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
+        "normalization = 'layer'\nhidden = [20, 10]",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",
         "activation = 'relu'\ncost = 'cross-entropy'\nbatch-size = 256\nshard-size = 256\neval-every = 3",

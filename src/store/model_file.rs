@@ -1,6 +1,7 @@
 //! The safetensors file of a model or checkpoint.
 //!
-//! Tensors are `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape `[out]`, and so on. Checkpoints add
+//! Tensors are `layers.0.weight` of shape `[out, in]`, `layers.0.bias` of shape `[out]`, and so on. A normalised layer also has
+//! `layers.0.norm.weight` (γ) and `layers.0.norm.bias` (β), as PyTorch's `LayerNorm` names them. Checkpoints add
 //! `optimizer.first.*` and `optimizer.second.*` with the same names and, in a run whose model is a moving average of the weights,
 //! that average as `average.*`; a finished model has the average in the place of the weights. Everything else is JSON in the metadata entry `nn`. Its
 //! first field is the SHA-256 of its other fields, which include the SHA-256 of the tensors, so that any changed byte is
@@ -110,7 +111,7 @@ pub struct ModelFile {
     pub input: InputInfo,
     /// The run that it comes from.
     pub run: RunInfo,
-    /// Weights and biases, layer by layer.
+    /// The parameters, layer by layer.
     pub params: Vec<f32>,
     /// The optimizer's moments, each empty or as long as the parameters; both empty in a finished model.
     pub moments: [Vec<f32>; 2],
@@ -180,12 +181,17 @@ impl View for Tensor<'_> {
 /// The prefixes of the tensors' names in each of the four buffers of a file.
 const PREFIXES: [&str; 4] = ["", "optimizer.first.", "optimizer.second.", "average."];
 
-/// The tensors of a layer: name, range in a buffer, and shape.
-fn shapes(layer: &LayerLayout) -> [(&'static str, std::ops::Range<usize>, Vec<usize>); 2] {
-    [
+/// The tensors of a layer, in the order of its parameters: name, range in a buffer, and shape.
+fn shapes(layer: &LayerLayout) -> Vec<(&'static str, std::ops::Range<usize>, Vec<usize>)> {
+    let mut shapes = vec![
         ("weight", layer.weights.clone(), vec![layer.outputs, layer.inputs]),
         ("bias", layer.biases.clone(), vec![layer.outputs]),
-    ]
+    ];
+    if !layer.gains.is_empty() {
+        shapes.push(("norm.weight", layer.gains.clone(), vec![layer.outputs]));
+        shapes.push(("norm.bias", layer.shifts.clone(), vec![layer.outputs]));
+    }
+    shapes
 }
 
 impl ModelFile {
@@ -315,7 +321,8 @@ impl ModelFile {
                 *buffer = read_buffer(&tensors, prefix, &layers, path)?;
             }
         }
-        let known = buffers.iter().filter(|buffer| !buffer.is_empty()).count() * layers.len() * 2;
+        let of_buffer: usize = layers.iter().map(|layer| shapes(layer).len()).sum();
+        let known = buffers.iter().filter(|buffer| !buffer.is_empty()).count() * of_buffer;
         if tensors.len() != known {
             return Err(damaged(format!("it has {} tensors instead of {known}", tensors.len())));
         }
@@ -409,7 +416,7 @@ fn read_buffer(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use nn_core::{Activation, Cost, Init, Optimizer, Output, initial_parameters};
+    use nn_core::{Activation, Cost, Init, Normalization, Optimizer, Output, initial_parameters};
     use nn_engine::{Manifest, Recipe};
 
     use super::*;
@@ -472,6 +479,25 @@ pub(super) mod tests {
         assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), averaged);
         let model = ModelFile { moments: Default::default(), ..file };
         assert_eq!(ModelFile::from_bytes(&model.to_bytes().unwrap(), Path::new("x")).unwrap(), model);
+    }
+
+    #[test]
+    fn a_normalised_network_survives_writing_and_reading() {
+        let mut file = example(5);
+        file.model = file.model.with_normalization(Normalization::Layer).unwrap();
+        file.run.manifest.model = file.model.clone();
+        let count = file.model.parameters() as u8;
+        file.params = (0..count).map(f32::from).collect();
+        file.moments = [file.params.iter().map(|x| x * 0.5).collect(), file.params.clone()];
+        let bytes = file.to_bytes().unwrap();
+        assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), file);
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        // 4·3 weights and 3 biases come before γ and β of the first layer.
+        for (name, first) in [("layers.0.norm.weight", 15.0_f32), ("layers.0.norm.bias", 18.0)] {
+            let tensor = tensors.tensor(name).unwrap();
+            assert_eq!((tensor.shape(), &tensor.data()[..4]), (&[3][..], &first.to_le_bytes()[..]), "{name}");
+        }
+        assert!(tensors.tensor("layers.1.norm.weight").is_err(), "outputs are not normalised");
     }
 
     #[test]

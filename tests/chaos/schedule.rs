@@ -166,7 +166,9 @@ impl Plan {
             }
             _ => "",
         };
-        let training = format!("{batches} --hidden {hidden} {optimizer}{precision}{regularization}");
+        let normalization = if seed % 5 == 1 { " --normalization layer" } else { "" };
+        let training =
+            format!("{batches} --hidden {hidden} {optimizer}{precision}{regularization}{normalization}");
         Self { seed, workers, min_workers, stay, training, faults }
     }
 

@@ -108,6 +108,16 @@ fn the_law_holds_for_private_training_and_standardised_pictures() {
 }
 
 #[test]
+fn the_law_holds_for_layer_normalisation() {
+    let normalized = "--normalization layer --activation relu --cost cross-entropy";
+    holds(&format!("{normalized} --epochs 2 --batch-size 61 --optimizer adam --hidden 40,30"), &[1, 3]);
+    // The gradients are sent layer by layer.
+    holds(&format!("{normalized} --epochs 1 --batch-size 200 --hidden 400,300 --clip-samples 1"), &[2]);
+    holds(&format!("{normalized} --epochs 2 --rounds 4 --replicas 4 --precision bf16"), &[2, 3]);
+    audited(&format!("{normalized} --epochs 2 --batch-size 100 --shard-size 16"));
+}
+
+#[test]
 fn the_law_holds_for_clipped_gradients_and_averages() {
     let both = "--clip-norm 0.2 --ema 0.95";
     holds(&format!("{both} --epochs 2 --batch-size 61 --optimizer momentum --hidden 70,60"), &[1, 3, 5]);

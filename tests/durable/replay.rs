@@ -195,6 +195,24 @@ fn a_run_with_regularization_is_resumed_and_replayed() {
 }
 
 #[test]
+fn a_run_with_layer_normalisation_is_resumed_replayed_evaluated_and_used() {
+    let arguments = "--normalization layer --hidden 20,15 --activation relu --cost cross-entropy --optimizer adam \
+                     --learning-rate 0.01 --ema 0.9";
+    let place = resumed_replayed_and_evaluated(arguments);
+    let _ = place.nn("train --quiet --resume --out whole --epochs 9").ok();
+    let _ = place.nn(&format!("train --quiet --out longer --epochs 9 {arguments}")).ok();
+    assert_eq!(place.hash("whole"), place.hash("longer"));
+    let plain = arguments.replace("--normalization layer", "");
+    let _ = place.nn(&format!("train --quiet --out other --epochs 9 {plain}")).ok();
+    assert_ne!(place.hash("longer"), place.hash("other"));
+    let _ = place.nn("predict --model whole/model.safetensors --data digits --count 3").ok();
+    // A run goes on as the network that it began with.
+    place
+        .nn("train --out whole --resume --epochs 10 --normalization none")
+        .refused(2, &["normalization is not used, was layer"]);
+}
+
+#[test]
 fn a_replay_needs_the_data_of_the_run() {
     let place = Place::new();
     let _ = place.file("line.csv", linear_csv(300));

@@ -97,8 +97,8 @@ pub use random::{Purpose, initial_parameters, permutation, rounding_keys, unifor
 pub use regularization::{Regularization, Samples};
 pub use schedule::rate_multiplier;
 pub use spec::{
-    Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,
-    ScheduleShape, Task, exact_f32, exact_f32_if_any,
+    Activation, Cost, Init, Normalization, Optimizer, OptimizerName, Output, Precision, Schedule,
+    ScheduleName, ScheduleShape, Task, exact_f32, exact_f32_if_any,
 };
 pub use threads::Threads;
 pub use tree::{Node, Tree, tree_sum};

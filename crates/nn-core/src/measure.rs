@@ -46,6 +46,7 @@ impl Bench {
             delta_lanes: 2 * a,
             weights: 0,
             biases: inputs * outputs,
+            normalized: None,
         };
         let (stride, panels) = ((2 * a + d) | 1, samples.div_ceil(16));
         let parameters = (inputs + 1) * outputs;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::spec::{Activation, Cost, Output, Precision, Task, exact_f32};
+use crate::spec::{Activation, Cost, Normalization, Output, Precision, Task, exact_f32};
 
 /// The network: widths, functions and cost. [`Model::new`] checks it, and so does deserialisation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub struct Model {
     cost: Cost,
     #[serde(skip_serializing_if = "Precision::is_default")]
     precision: Precision,
+    #[serde(skip_serializing_if = "Normalization::is_default")]
+    normalization: Normalization,
     #[serde(skip_serializing_if = "Option::is_none")]
     input_scale: Option<InputScale>,
 }
@@ -84,6 +86,8 @@ struct UncheckedModel {
     #[serde(default)]
     precision: Precision,
     #[serde(default)]
+    normalization: Normalization,
+    #[serde(default)]
     input_scale: Option<InputScale>,
 }
 
@@ -92,7 +96,10 @@ impl TryFrom<UncheckedModel> for Model {
 
     fn try_from(m: UncheckedModel) -> Result<Self, ModelError> {
         let model = Self::new(m.widths, m.activation, m.output, m.cost)?;
-        Ok(model.with_precision(m.precision).with_input_scale(m.input_scale))
+        Ok(model
+            .with_precision(m.precision)
+            .with_normalization(m.normalization)?
+            .with_input_scale(m.input_scale))
     }
 }
 
@@ -109,6 +116,11 @@ pub enum ModelError {
     ZeroWidth { layer: usize },
     #[error("the network would have more than {limit} parameters; use narrower or fewer hidden layers")]
     TooLarge { limit: usize },
+    #[error(
+        "layer {layer} has one unit, which is its own mean: layer normalisation would make it the same for all samples; \
+         give the layer more units, or leave the normalisation out"
+    )]
+    NormalizedUnit { layer: usize },
     #[error(transparent)]
     Combination(#[from] CombinationError),
     #[error("inputs cannot be standardised by this mean and deviation")]
@@ -174,7 +186,8 @@ impl Model {
                 return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
             }
         }
-        Ok(Self { widths, activation, output, cost, precision: Precision::default(), input_scale: None })
+        let (precision, normalization) = (Precision::default(), Normalization::default());
+        Ok(Self { widths, activation, output, cost, precision, normalization, input_scale: None })
     }
 
     /// The same network with products of this precision.
@@ -187,6 +200,24 @@ impl Model {
     #[must_use]
     pub fn with_input_scale(self, input_scale: Option<InputScale>) -> Self {
         Self { input_scale, ..self }
+    }
+
+    /// The same network with its hidden layers normalised so, which adds parameters to it.
+    ///
+    /// # Errors
+    /// A hidden layer of one unit, or more than [`MAX_PARAMETERS`].
+    pub fn with_normalization(self, normalization: Normalization) -> Result<Self, ModelError> {
+        let hidden = &self.widths[1..self.widths.len() - 1];
+        if normalization == Normalization::Layer
+            && let Some(layer) = hidden.iter().position(|&width| width == 1)
+        {
+            return Err(ModelError::NormalizedUnit { layer: layer + 1 });
+        }
+        let model = Self { normalization, ..self };
+        if model.parameters() > MAX_PARAMETERS {
+            return Err(ModelError::TooLarge { limit: MAX_PARAMETERS });
+        }
+        Ok(model)
     }
 
     /// The widths of all layers, input first.
@@ -219,6 +250,11 @@ impl Model {
         self.input_scale
     }
 
+    /// The normalisation of the hidden layers.
+    pub fn normalization(&self) -> Normalization {
+        self.normalization
+    }
+
     /// The width of the input layer.
     pub fn input_width(&self) -> usize {
         self.widths[0]
@@ -234,9 +270,14 @@ impl Model {
         self.widths.len() - 1
     }
 
-    /// The number of weights and biases.
+    /// The number of weights and biases, and of γ and β where layers are normalised.
     pub fn parameters(&self) -> usize {
-        self.widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
+        let hidden: usize = self.widths[1..self.layers()].iter().sum();
+        let normalized = match self.normalization {
+            Normalization::None => 0,
+            Normalization::Layer => 2 * hidden,
+        };
+        self.widths.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum::<usize>() + normalized
     }
 }
 
@@ -258,6 +299,36 @@ mod tests {
         let says = new(&[3, 2], Output::Linear, Cost::CrossEntropy);
         assert_eq!(says, ModelError::Combination(CombinationError::LinearCrossEntropy));
         assert!(says.to_string().contains("not linear ones"), "{says}");
+    }
+
+    #[test]
+    fn normalised_networks_have_two_more_parameters_a_unit_and_no_layer_of_one_unit() {
+        let model = |widths: &[usize]| {
+            let model = Model::new(widths.to_vec(), Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+            (model.parameters(), model.with_normalization(Normalization::Layer))
+        };
+        let (plain, normalized) = model(&[3, 4, 5, 1]);
+        assert_eq!(normalized.unwrap().parameters(), plain + 2 * (4 + 5));
+        let (plain, normalized) = model(&[1, 2]);
+        assert_eq!(normalized.unwrap().parameters(), plain, "inputs and outputs are not normalised");
+        let (_, refused) = model(&[3, 4, 1, 1]);
+        assert_eq!(refused, Err(ModelError::NormalizedUnit { layer: 2 }));
+        let (_, refused) = model(&[(1 << 15) - 3, 1 << 16, 1]);
+        assert_eq!(refused, Err(ModelError::TooLarge { limit: MAX_PARAMETERS }));
+    }
+
+    #[test]
+    fn a_model_keeps_its_json_unless_it_is_normalised() {
+        let model = Model::new(vec![3, 4, 2], Activation::Relu, Output::Linear, Cost::Mse).unwrap();
+        let json = r#"{"widths":[3,4,2],"activation":"relu","output":"linear","cost":"mse"}"#;
+        assert_eq!(serde_json::to_string(&model).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Model>(json).unwrap(), model);
+        let normalized = model.with_normalization(Normalization::Layer).unwrap();
+        let json = json.replace('}', r#","normalization":"layer"}"#);
+        assert_eq!(serde_json::to_string(&normalized).unwrap(), json);
+        assert_eq!(serde_json::from_str::<Model>(&json).unwrap(), normalized);
+        let refused = serde_json::from_str::<Model>(&json.replace("[3,4,2]", "[3,1,2]")).unwrap_err();
+        assert!(refused.to_string().contains("layer 1 has one unit"), "{refused}");
     }
 
     #[test]

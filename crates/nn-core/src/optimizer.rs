@@ -21,7 +21,7 @@ pub struct StepInputs {
     /// η of this step, after the schedule.
     pub learning_rate: f32,
     /// λ/n of Nielsen's equation 93, n being the number of training samples: the step adds `l2 · w` to the gradient of
-    /// each weight, but not of the biases.
+    /// each weight, but not of biases, nor of γ and β of normalised layers.
     pub l2: f32,
     /// What the mean gradient is multiplied by before all else: 1, or the factor that clips it
     /// ([`clip_factor`](crate::clip_factor)). It multiplies 1/samples, once, so it costs nothing.
@@ -118,7 +118,7 @@ impl OptimizerState {
 
     /// The number of parameters.
     fn parameters(&self) -> usize {
-        self.layers[self.layers.len() - 1].biases.end
+        self.layers[self.layers.len() - 1].range().end
     }
 
     /// Steps a range of the parameters, shared among the threads if it is long; `source` and `params` are that range.
@@ -131,13 +131,13 @@ impl OptimizerState {
         inputs: StepInputs,
     ) {
         assert!(params.len() == range.len());
-        let [weights, biases] = updates(self.optimizer, inputs);
+        let [weights, others] = updates(self.optimizer, inputs);
         let step = RangeStep {
             isa: compute.isa,
             layers: &self.layers,
             start: range.start,
             weights,
-            biases,
+            others,
             noise: inputs.noise,
         };
         let (first, second) = (part_of_mut(&mut self.first, &range), part_of_mut(&mut self.second, &range));
@@ -150,10 +150,10 @@ impl OptimizerState {
     }
 }
 
-/// The constants of a step, for weights and for biases.
+/// The constants of a step, for weights and for all other parameters, which have no penalty.
 fn updates(optimizer: Optimizer, inputs: StepInputs) -> [Update; 2] {
     let StepInputs { samples, step, learning_rate, l2, clip, noise: _ } = inputs;
-    let mut biases = Update {
+    let mut others = Update {
         optimizer,
         learning_rate,
         mean: 1.0 / samples as f32 * clip,
@@ -165,13 +165,13 @@ fn updates(optimizer: Optimizer, inputs: StepInputs) -> [Update; 2] {
     let mut decay = 0.0;
     if let Optimizer::Adam { beta1, beta2, .. } | Optimizer::AdamW { beta1, beta2, .. } = optimizer {
         let correction = |beta: f32| 1.0 - power(f64::from(beta), step + 1);
-        biases.step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
-        biases.root_correction = (1.0 / correction(beta2).sqrt()) as f32;
+        others.step_size = (f64::from(learning_rate) / correction(beta1)) as f32;
+        others.root_correction = (1.0 / correction(beta2).sqrt()) as f32;
     }
     if let Optimizer::AdamW { weight_decay, .. } = optimizer {
         decay = learning_rate * weight_decay;
     }
-    [Update { l2, keep: 1.0 - decay, ..biases }, biases]
+    [Update { l2, keep: 1.0 - decay, ..others }, others]
 }
 
 /// A step of a range of the parameters.
@@ -181,7 +181,8 @@ struct RangeStep<'a> {
     /// The first parameter of the range.
     start: usize,
     weights: Update,
-    biases: Update,
+    /// All but the weights.
+    others: Update,
     noise: Option<GradientNoise>,
 }
 
@@ -224,7 +225,7 @@ impl RangeStep<'_> {
         }
     }
 
-    /// Updates weights and biases in place, with noise if there is any; the first of them is number `at` of the range.
+    /// Updates the parameters in place, with noise if there is any; the first of them is number `at` of the range.
     fn update(&self, at: usize, w: &mut [f32], m: &mut [f32], v: &mut [f32], gradient: &[f32]) {
         let Some(noise) = self.noise else { return self.update_by(at, w, m, v, gradient) };
         let mut noisy = [0.0; BLOCK];
@@ -243,7 +244,8 @@ impl RangeStep<'_> {
         let start = self.start + at;
         let end = start + w.len();
         for layer in self.layers {
-            for (kind, constants) in [(&layer.weights, self.weights), (&layer.biases, self.biases)] {
+            let others = layer.unpenalized();
+            for (kind, constants) in [(&layer.weights, self.weights), (&others, self.others)] {
                 let (from, to) = (kind.start.max(start), kind.end.min(end));
                 if from < to {
                     let here = from - start..to - start;

@@ -1,6 +1,6 @@
-//! All weights and biases in one flat buffer, with typed views.
+//! All parameters in one flat buffer, with typed views.
 //!
-//! Layer by layer: the weights row-major `[out][in]`, then the biases `[out]`. Gradients, optimizer state, the wire and
+//! Layer by layer: the weights row-major `[out][in]`, then the biases `[out]`, and in a normalised layer γ `[out]` and β `[out]`. Gradients, optimizer state, the wire and
 //! checkpoints use the same order, so each of them is one operation on one slice.
 
 use std::ops::Range;
@@ -8,6 +8,7 @@ use std::ops::Range;
 use ndarray::{ArrayView1, ArrayView2};
 
 use crate::model::Model;
+use crate::spec::Normalization;
 
 /// The place of a layer's numbers in the flat buffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,23 @@ pub struct LayerLayout {
     pub weights: Range<usize>,
     /// `[outputs]`
     pub biases: Range<usize>,
+    /// γ of layer normalisation, `[outputs]`; empty without.
+    pub gains: Range<usize>,
+    /// β of layer normalisation, `[outputs]`; empty without.
+    pub shifts: Range<usize>,
 }
 
 impl LayerLayout {
-    /// The layer's weights and biases together.
+    /// All parameters of the layer together.
     #[must_use]
     pub fn range(&self) -> Range<usize> {
-        self.weights.start..self.biases.end
+        self.weights.start..self.shifts.end
+    }
+
+    /// All but the weights: what neither weight decay nor the L2 penalty acts on.
+    #[must_use]
+    pub fn unpenalized(&self) -> Range<usize> {
+        self.biases.start..self.shifts.end
     }
 
     /// The weights as a matrix of shape `[outputs, inputs]`.
@@ -56,15 +67,21 @@ impl LayerLayout {
 #[must_use]
 pub fn layout(model: &Model) -> Vec<LayerLayout> {
     let mut at = 0;
+    let last = model.layers() - 1;
     model
         .widths()
         .windows(2)
-        .map(|pair| {
+        .enumerate()
+        .map(|(l, pair)| {
             let (inputs, outputs) = (pair[0], pair[1]);
             let weights = at..at + inputs * outputs;
             let biases = weights.end..weights.end + outputs;
-            at = biases.end;
-            LayerLayout { inputs, outputs, weights, biases }
+            let normalized = model.normalization() == Normalization::Layer && l < last;
+            let of_unit = if normalized { outputs } else { 0 };
+            let gains = biases.end..biases.end + of_unit;
+            let shifts = gains.end..gains.end + of_unit;
+            at = shifts.end;
+            LayerLayout { inputs, outputs, weights, biases, gains, shifts }
         })
         .collect()
 }

@@ -3,9 +3,10 @@
 use crate::augment::Distorter;
 use crate::dataset::{Dataset, Features, Targets};
 use crate::kernel::distort::Canvas;
+use crate::kernel::normalize::{Gradients, Kept, normalization_gradients, normalize};
 use crate::kernel::{
-    GatherSource, Isa, Lane, LayerGeometry, Product, Scratch, WeightTiles, bf16, gather_panel, output_layer,
-    product, vector,
+    GatherSource, Isa, Lane, LayerGeometry, NormalizedLanes, Product, Scratch, WeightTiles, bf16,
+    gather_panel, output_layer, product, vector,
 };
 use crate::model::Model;
 use crate::params::LayerLayout;
@@ -142,9 +143,14 @@ impl Net<'_> {
             if l == last {
                 break;
             }
-            let biases = &params[layer.biases.clone()];
+            let normalizes = !layer.gains.is_empty();
+            // The normalisation adds the biases itself, and the activation what is added after it.
+            let biases = &params[if normalizes { &layer.shifts } else { &layer.biases }.clone()];
             for (panel, samples) in arena.chunks_exact_mut(self.stride).zip(batch.samples.indices.chunks(16))
             {
+                if normalizes {
+                    self.normalize(batch, l, panel);
+                }
                 let (panel, deltas) = panel.split_at_mut(self.deltas);
                 let lanes = &mut panel[place.output_lanes..place.output_lanes + layer.outputs];
                 let Some(slopes) = slopes else {
@@ -160,6 +166,21 @@ impl Net<'_> {
                 }
             }
         }
+    }
+
+    /// Normalises z of a hidden layer, to which its biases are still to be added, and its γ is multiplied in.
+    fn normalize(&self, batch: &Batch<'_>, l: usize, panel: &mut [Lane]) {
+        let (layer, place) = (&self.layers[l], &self.geometry[l]);
+        let (biases, gains) = (&batch.params[layer.biases.clone()], &batch.params[layer.gains.clone()]);
+        let lanes = |from: usize| from..from + layer.outputs;
+        let Some(at) = place.normalized.filter(|_| batch.pass != Pass::Forward) else {
+            return normalize(self.isa, &mut panel[lanes(place.output_lanes)], biases, gains, None);
+        };
+        let places = [lanes(place.output_lanes), lanes(at.gains), at.inverse..at.inverse + 1];
+        let Ok([lanes, normalized, inverse]) = panel.get_disjoint_mut(places) else {
+            unreachable!("the lanes of a panel do not overlap")
+        };
+        normalize(self.isa, lanes, biases, gains, Some(Kept { normalized, inverse: &mut inverse[0] }));
     }
 
     /// The first lane of a hidden layer's slopes, of which `slopes` is that of all.
@@ -192,8 +213,15 @@ impl Net<'_> {
             let norms = squared_gradient_norms(self.isa, self.geometry, panel);
             let factors = Lane(norms.map(|norm| self.regularization.clip_factor(norm.sqrt())));
             for layer in self.geometry {
-                let deltas = &mut panel[layer.delta_lanes..layer.delta_lanes + layer.outputs];
-                vector::scale_samples(self.isa, self.model.precision(), deltas, factors);
+                let mut scale = |precision, from: usize| {
+                    let lanes = &mut panel[from..from + layer.outputs];
+                    vector::scale_samples(self.isa, precision, lanes, factors);
+                };
+                scale(self.model.precision(), layer.delta_lanes);
+                if let Some(NormalizedLanes { gains, shifts, .. }) = layer.normalized {
+                    scale(Precision::F32, gains);
+                    scale(Precision::F32, shifts);
+                }
             }
         }
     }
@@ -214,21 +242,43 @@ impl Net<'_> {
             tiles: self.tiles.map(|tiles| tiles.of(l, 1)),
         };
         product(self.isa, &backward, arena, scratch);
-        let (activation, precision) = (self.model.activation(), self.model.precision());
+        let activation = self.model.activation();
+        // Only what is multiplied next is rounded: with a normalisation not ∂C/∂y, but ∂C/∂z.
+        let precision = match below.normalized {
+            Some(_) => Precision::F32,
+            None => self.model.precision(),
+        };
         for panel in arena.chunks_exact_mut(self.stride) {
             if let Some(slopes) = self.slopes {
                 let (deltas, slopes) = panel.split_at_mut(slopes);
                 let at = self.slopes_of(0, l - 1);
                 let deltas = &mut deltas[below.delta_lanes..below.delta_lanes + below.outputs];
                 vector::scale(self.isa, precision, deltas, &slopes[at..at + below.outputs]);
-                continue;
+            } else {
+                let (activations, deltas) = panel.split_at_mut(self.deltas);
+                let at = below.delta_lanes - self.deltas;
+                let deltas = &mut deltas[at..at + below.outputs];
+                let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
+                vector::hidden_delta(self.isa, activation, precision, deltas, activations);
             }
-            let (activations, deltas) = panel.split_at_mut(self.deltas);
-            let at = below.delta_lanes - self.deltas;
-            let deltas = &mut deltas[at..at + below.outputs];
-            let activations = &activations[below.output_lanes..below.output_lanes + below.outputs];
-            vector::hidden_delta(self.isa, activation, precision, deltas, activations);
+            if let Some(at) = below.normalized {
+                self.normalization_gradients(params, l - 1, at, panel);
+            }
         }
+    }
+
+    /// Turns the deltas of a hidden layer's normalised z into those of z itself, and keeps each sample's gradients of γ and β.
+    fn normalization_gradients(&self, params: &[f32], l: usize, at: NormalizedLanes, panel: &mut [Lane]) {
+        let (layer, place) = (&self.layers[l], &self.geometry[l]);
+        let inverse = panel[at.inverse];
+        let lanes = |from: usize| from..from + layer.outputs;
+        let places = [lanes(place.delta_lanes), lanes(at.gains), lanes(at.shifts)];
+        let Ok([deltas, gains, shifts]) = panel.get_disjoint_mut(places) else {
+            unreachable!("the lanes of a panel do not overlap")
+        };
+        let lanes = Gradients { deltas, gains, shifts };
+        let gains = &params[layer.gains.clone()];
+        normalization_gradients(self.isa, self.model.precision(), lanes, inverse, gains);
     }
 
     /// Copies the samples' features into the input lanes.
@@ -326,8 +376,8 @@ fn weigh(weights: &[f32], samples: &[u32], losses: &mut [f64; 16], deltas: Optio
     }
 }
 
-/// The square of the norm of each sample's own gradient, without these gradients: ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow
-/// 2015).
+/// The square of the norm of each sample's own gradient, without that of the weights: ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow
+/// 2015), and in normalised layers the squares of those of γ and β.
 pub(crate) fn squared_gradient_norms(isa: Isa, geometry: &[LayerGeometry], panel: &[Lane]) -> [f64; 16] {
     let mut total = [0.0; 16];
     for layer in geometry {
@@ -338,6 +388,14 @@ pub(crate) fn squared_gradient_norms(isa: Isa, geometry: &[LayerGeometry], panel
         vector::squared_norms(isa, deltas, &mut d);
         for i in 0..16 {
             total[i] += d[i] * (a[i] + 1.0);
+        }
+        if let Some(NormalizedLanes { gains, shifts, .. }) = layer.normalized {
+            for from in [gains, shifts] {
+                vector::squared_norms(isa, &panel[from..from + layer.outputs], &mut d);
+                for i in 0..16 {
+                    total[i] += d[i];
+                }
+            }
         }
     }
     total

@@ -112,7 +112,7 @@ pub fn uniform(seed: u64, purpose: Purpose, epoch: u64, position: u32) -> f64 {
 }
 
 /// The initial weights and biases of a model, in the order of the flat buffer. Each layer has its own stream, so its
-/// weights do not depend on the layers before it.
+/// weights do not depend on the layers before it. γ of a normalised layer is 1, and β is 0.
 #[must_use]
 pub fn initial_parameters(model: &Model, init: Init, seed: u64) -> Vec<f32> {
     let mut params = vec![0.0; model.parameters()];
@@ -128,6 +128,7 @@ pub fn initial_parameters(model: &Model, init: Init, seed: u64) -> Vec<f32> {
         for w in &mut params[layer.weights] {
             *w = (normals.next() * deviation) as f32;
         }
+        params[layer.gains].fill(1.0);
         if matches!(init, Init::Normal | Init::Scaled) {
             for b in &mut params[layer.biases] {
                 *b = normals.next() as f32;

@@ -5,7 +5,8 @@
 //! and never the product, because it is a thousand times slower.
 //!
 //! Layer l has weights Wˡ `[out][in]` and biases bˡ `[out]`. For one sample, zˡ, aˡ and δˡ = ∂C/∂zˡ are vectors
-//! `[out]`, and a⁰ is the input. Parameters and gradients are one flat buffer: W¹ b¹ W² b² … (see [`layout`]).
+//! `[out]`, and a⁰ is the input. Parameters and gradients are one flat buffer: W¹ b¹ W² b² … (see [`layout`]). With layer
+//! normalisation a hidden layer also has γˡ and βˡ `[out]`.
 
 use crate::augment::Distorter;
 use crate::dataset::{Dataset, Targets};
@@ -17,6 +18,11 @@ use crate::params::layout;
 use crate::random::{Purpose, epoch_key, initial_parameters, mixed, permutation, sample_key};
 use crate::regularization::{Regularization, Samples};
 use crate::spec::{Activation, Cost, Init, Output, Precision};
+
+mod normalization;
+
+pub use normalization::Normalized;
+use normalization::{normalization_gradients, normalize};
 
 /// Trains a network by stochastic gradient descent, and returns its parameters, or the moving average of them.
 #[must_use]
@@ -35,11 +41,11 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
             let mean = 1.0 / mini_batch.len() as f32 * clip;
             let l2 = hyper.l2 / data.len() as f32;
             for layer in layout(model) {
-                for w in layer.weights {
+                for w in layer.weights.clone() {
                     let gradient = l2.mul_add(params[w], mean * sum[w]);
                     params[w] = (-hyper.learning_rate).mul_add(gradient, params[w]);
                 }
-                for b in layer.biases {
+                for b in layer.unpenalized() {
                     params[b] = (-hyper.learning_rate).mul_add(mean * sum[b], params[b]);
                 }
             }
@@ -128,8 +134,8 @@ pub fn batch_gradient(
     (add(left, &right), left_loss + right_loss)
 }
 
-/// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ, accumulated sample by sample, in panels as
-/// in [`dot`].
+/// The gradient and the loss of a leaf: ∂C/∂Wˡ = δˡ (aˡ⁻¹)ᵀ and ∂C/∂bˡ = δˡ (and those of γˡ and βˡ), accumulated sample by sample, in
+/// panels as in [`dot`].
 #[must_use]
 pub fn leaf_gradient(
     model: &Model,
@@ -155,6 +161,12 @@ pub fn leaf_gradient(
                     gradient[layer.biases.start + j] += delta[j];
                 }
             }
+            for (layer, of_sample) in layers.iter().zip(&trace.normalizations) {
+                for j in 0..layer.gains.len() {
+                    gradient[layer.gains.start + j] += of_sample.gains[j];
+                    gradient[layer.shifts.start + j] += of_sample.shifts[j];
+                }
+            }
             loss += trace.loss;
         }
         gradients.into_iter().reduce(|even, odd| add(even, &odd)).unwrap_or_default()
@@ -176,6 +188,8 @@ pub struct Trace {
     pub activations: Vec<Vec<f32>>,
     /// δ¹ to δᴸ.
     pub deltas: Vec<Vec<f32>>,
+    /// What each hidden layer's normalisation keeps, and its gradients; empty without one.
+    pub normalizations: Vec<Normalized>,
     /// The sample's loss, without the cost's average over n.
     pub loss: f64,
 }
@@ -227,13 +241,22 @@ fn train_on(
 
     let mut trace = weighted(model, params, &input, &target, weight, &masks);
     if regularization.clip_samples > 0.0 {
-        // ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1): the gradient of a weight is δa, that of a bias δ.
+        // ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) + ‖∂C/∂γˡ‖² + ‖∂C/∂βˡ‖²: the gradient of a weight is δa, that of a bias δ.
         let square = |x: &[f32]| x.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
         let layers = trace.deltas.iter().zip(&trace.activations);
-        let norm = layers.map(|(delta, a)| square(delta) * (square(a) + 1.0)).sum::<f64>().sqrt();
-        let factor = regularization.clip_factor(norm);
+        let nothing = Normalized::default();
+        let normalizations = trace.normalizations.iter().chain(std::iter::repeat(&nothing));
+        let norm = layers.zip(normalizations).fold(0.0, |sum, ((delta, a), of_sample)| {
+            sum + square(delta) * (square(a) + 1.0) + square(&of_sample.gains) + square(&of_sample.shifts)
+        });
+        let factor = regularization.clip_factor(norm.sqrt());
         let all = trace.deltas.iter_mut().flatten();
         all.for_each(|delta| *delta = round(model.precision(), *delta * factor));
+        let all = trace
+            .normalizations
+            .iter_mut()
+            .flat_map(|of_sample| [&mut of_sample.gains, &mut of_sample.shifts]);
+        all.flatten().for_each(|gradient| *gradient *= factor);
     }
     trace
 }
@@ -257,11 +280,12 @@ fn weighted(
     }
     let mask = |l: usize, unit: usize| masks[l].as_ref().map_or(1.0, |mask| mask[unit]);
 
-    // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ).
+    // Forward: zˡ = Wˡ aˡ⁻¹ + bˡ, aˡ = σ(zˡ). With a normalisation zˡ is normalised first.
     let scaled = |x: f32| model.input_scale().map_or(x, |scale| scale.apply(x));
     let mut activations: Vec<Vec<f32>> =
         vec![input.iter().enumerate().map(|(i, &x)| round(precision, scaled(x) * mask(0, i))).collect()];
     let mut slopes: Vec<Vec<f32>> = Vec::new();
+    let mut normalizations = Vec::new();
     let mut z: Vec<f32> = Vec::new();
     for (l, layer) in layers.iter().enumerate() {
         let (weights, biases) = (layer.weights_of(&weights), layer.biases_of(params));
@@ -270,24 +294,32 @@ fn weighted(
             activations.push(output(model, &z));
             break;
         }
+        let mut of_sample = Normalized::default();
+        if !layer.gains.is_empty() {
+            (z, of_sample) = normalize(layer, params, &z);
+        }
+        normalizations.push(of_sample);
         let a: Vec<f32> = z.iter().map(|&z| round(precision, activate(activation, z))).collect();
         slopes.push((0..layer.outputs).map(|j| slope(activation, z[j], a[j]) * mask(l + 1, j)).collect());
         activations.push((0..layer.outputs).map(|j| round(precision, a[j] * mask(l + 1, j))).collect());
     }
     let loss = loss(model, &z, &activations[last + 1], target) * f64::from(weight);
 
-    // Backward: δᴸ = ∇ₐC ⊙ σ'(zᴸ), δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ).
+    // Backward: δᴸ = ∇ₐC ⊙ σ'(zᴸ), δˡ = (Wˡ⁺¹)ᵀ δˡ⁺¹ ⊙ σ'(zˡ), and back through the normalisation.
     let delta = output_delta(model, &activations[last + 1], target);
     let mut deltas: Vec<Vec<f32>> =
         vec![delta.iter().map(|delta| round(precision, delta * weight)).collect()];
     for (l, layer) in layers.iter().enumerate().skip(1).rev() {
-        let weights = layer.weights_of(&weights);
-        let delta = (0..layer.inputs)
-            .map(|i| round(precision, dot(precision, weights.column(i), &deltas[0]) * slopes[l - 1][i]))
+        let (weights, below) = (layer.weights_of(&weights), &layers[l - 1]);
+        let mut delta: Vec<f32> = (0..layer.inputs)
+            .map(|i| dot(precision, weights.column(i), &deltas[0]) * slopes[l - 1][i])
             .collect();
-        deltas.insert(0, delta);
+        if !below.gains.is_empty() {
+            delta = normalization_gradients(&params[below.gains.clone()], delta, &mut normalizations[l - 1]);
+        }
+        deltas.insert(0, delta.into_iter().map(|delta| round(precision, delta)).collect());
     }
-    Trace { activations, deltas, loss }
+    Trace { activations, deltas, normalizations, loss }
 }
 
 /// Σ aₖbₖ, accumulated over k in ascending order by fused multiply-adds that start from +0. Every 256 terms make a

@@ -87,6 +87,31 @@ names!(Activation {
     Silu = "silu",
 });
 
+/// The normalisation of the hidden layers' weighted inputs z, before the activation.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Normalization {
+    /// None: a = σ(z).
+    #[default]
+    None,
+    /// Layer normalisation (Ba, Kiros and Hinton 2016): a = σ(γ ⊙ (z − m)/√(v + [`EPSILON`](Self::EPSILON)) + β), m and v being the mean and the
+    /// variance of z over the units of the layer, for each sample by itself. Each unit has its own γ and β, which are learnt.
+    Layer,
+}
+
+impl Normalization {
+    /// What is added to the variance: PyTorch's default.
+    pub const EPSILON: f32 = 1e-5;
+
+    /// Whether this is the default, which is left out where a network is written.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+names!(Normalization { None = "none", Layer = "layer" });
+
 /// The precision of the operands of the three matrix products of a step: weights, activations and deltas. Sums, biases,
 /// functions, costs, gradients, moments and the weights that the optimizer changes are `f32` in both.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -348,6 +373,8 @@ mod tests {
         names_are_serdes::<Output>();
         names_are_serdes::<Cost>();
         names_are_serdes::<Init>();
+        names_are_serdes::<Normalization>();
+        names_are_serdes::<Precision>();
 
         let (momentum, beta1, beta2, epsilon, weight_decay) = (0.9, 0.9, 0.999, 1e-8, 0.01);
         for optimizer in [
@@ -382,6 +409,8 @@ mod tests {
         holds::<Cost>();
         holds::<Task>();
         holds::<Init>();
+        holds::<Normalization>();
+        holds::<Precision>();
         holds::<OptimizerName>();
         holds::<ScheduleName>();
     }

@@ -12,6 +12,8 @@
 //! In a network of [`Precision::Bf16`](crate::Precision) every a and δ is rounded as it comes into being, a⁰ included, and
 //! W wherever it is multiplied.
 //!
+//! In a network with [`Normalization::Layer`](crate::Normalization) the hidden layers' z are normalised first (see `kernel::normalize`).
+//!
 //! (Nielsen, *Neural Networks and Deep Learning*, equations BP1 to BP4.) Sixteen samples travel together, one in each
 //! place of a lane. Threads share the forward and backward pass by samples, and the gradient by weights; neither
 //! changes the result. `reference.rs` has the same in plain code, one sample at a time.
@@ -24,8 +26,8 @@ use thiserror::Error;
 use crate::augment::Distorter;
 use crate::dataset::Dataset;
 use crate::kernel::{
-    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, Scratch, WeightTiles, node_gradient, zeroed,
-    zeroed_lanes,
+    DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, NormalizedLanes, Scratch, WeightTiles, node_gradient,
+    zeroed, zeroed_lanes,
 };
 
 use crate::kernel::vector::all_finite;
@@ -35,7 +37,7 @@ use crate::parts::Partial;
 use crate::pass::{Batch, Net, Pass, PassMemory, Pictures, Share, gather_source, squared_gradient_norms};
 use crate::random::{Purpose, epoch_key};
 use crate::regularization::{Regularization, Samples};
-use crate::spec::Precision;
+use crate::spec::{Normalization, Precision};
 use crate::threads::Threads;
 use crate::tree::tree_sum;
 
@@ -90,7 +92,8 @@ pub struct Workspace {
     geometry: Vec<LayerGeometry>,
     isa: Isa,
     threads: Arc<Threads>,
-    /// Lanes of one panel: the input, each layer's activations, each layer's deltas, and perhaps each hidden layer's slopes.
+    /// Lanes of one panel: the input, each layer's activations, each layer's deltas, perhaps each hidden layer's slopes, and what
+    /// normalised layers have more.
     stride: usize,
     /// The first lane of deltas in a panel.
     deltas: usize,
@@ -133,7 +136,7 @@ impl Workspace {
     ) -> Self {
         let keeps_slopes = !model.activation().has_slope_of_value() || regularization.0.dropout > 0.0;
         let panels = samples.div_ceil(16).max(1);
-        let mut workspace = Self::with_panels(model, panels, threads, isa, keeps_slopes);
+        let mut workspace = Self::with_panels(model, panels, threads, isa, Some(keeps_slopes));
         workspace.regularization = regularization;
         let panels = workspace.losses.len();
         workspace.scratch = (0..workspace.threads.count()).map(|_| Scratch::new(panels)).collect();
@@ -143,20 +146,36 @@ impl Workspace {
     /// Memory only for [`Workspace::evaluate`] and [`Workspace::outputs`].
     #[must_use]
     pub fn for_evaluation(model: &Model, threads: Arc<Threads>, isa: Isa) -> Self {
-        Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa, false)
+        Self::with_panels(model, EVALUATION_BLOCK / 16, threads, isa, None)
     }
 
+    /// `keeps_slopes` is `None` if there are only forward passes.
     fn with_panels(
         model: &Model,
         panels: usize,
         threads: Arc<Threads>,
         isa: Isa,
-        keeps_slopes: bool,
+        keeps_slopes: Option<bool>,
     ) -> Self {
         let layers = layout(model);
         let padded: Vec<usize> = model.widths().iter().map(|w| w.next_multiple_of(16)).collect();
         let activations: Vec<usize> = offsets(&padded, 0).collect();
         let deltas = padded.iter().sum();
+        let after_deltas = deltas + padded[1..].iter().sum::<usize>();
+        let hidden = &padded[1..padded.len() - 1];
+        let hidden_lanes: usize = hidden.iter().sum();
+        let slopes = (keeps_slopes == Some(true)).then_some(after_deltas);
+        let after_slopes = after_deltas + if slopes.is_some() { hidden_lanes } else { 0 };
+        let normalizes = keeps_slopes.is_some() && model.normalization() == Normalization::Layer;
+        let normalized: Vec<NormalizedLanes> = offsets(hidden, after_slopes)
+            .enumerate()
+            .filter(|_| normalizes)
+            .map(|(l, gains)| NormalizedLanes {
+                gains,
+                shifts: gains + hidden_lanes,
+                inverse: after_slopes + 2 * hidden_lanes + l,
+            })
+            .collect();
         let geometry: Vec<LayerGeometry> = layers
             .iter()
             .enumerate()
@@ -169,12 +188,10 @@ impl Workspace {
                 delta_lanes,
                 weights: layer.weights.start,
                 biases: layer.biases.start,
+                normalized: normalized.get(l).copied(),
             })
             .collect();
-        let after_deltas = deltas + padded[1..].iter().sum::<usize>();
-        let slopes = keeps_slopes.then_some(after_deltas);
-        let hidden = &padded[1..padded.len() - 1];
-        let lanes = after_deltas + if keeps_slopes { hidden.iter().sum() } else { 0 };
+        let lanes = normalized.last().map_or(after_slopes, |last| last.inverse + 1);
         // An odd number of lanes: with a multiple of 64, all panels would compete for the same cache sets.
         let stride = lanes | 1;
         let pass_memory = (0..threads.count())
@@ -364,8 +381,8 @@ impl Workspace {
         NodeStats { samples, loss, correct: self.count_correct(samples), finite: finite && loss.is_finite() }
     }
 
-    /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], computed without these
-    /// gradients: ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow 2015).
+    /// The norm of each sample's own gradient in the last [`Workspace::node_gradient`], computed without that of the weights:
+    /// ‖g‖² = Σₗ ‖δˡ‖²·(‖aˡ⁻¹‖² + 1) (Goodfellow 2015), and in normalised layers the squares of those of γ and β.
     ///
     /// # Panics
     /// If `norms` has more numbers than the node had samples.
@@ -622,8 +639,8 @@ impl LayerGradients<'_> {
         self.left.checked_sub(1)
     }
 
-    /// Computes the gradient of [`LayerGradients::next_layer`]: weights row-major `[out][in]`, then biases. False if
-    /// any of it is NaN or infinite.
+    /// Computes the gradient of [`LayerGradients::next_layer`], in the order of the parameters. False if any of it is NaN or
+    /// infinite.
     ///
     /// # Panics
     /// If all layers have been computed, or `out` is not of the layer's size.
@@ -644,7 +661,7 @@ impl LayerGradients<'_> {
         }
         let place = w.geometry[layer];
         let weights = place.inputs * place.outputs;
-        assert!(out.len() == weights + place.outputs);
+        assert!(out.len() == w.layers[layer].range().len());
         let task = NodeGradient {
             layers: &[LayerGeometry { weights: 0, biases: weights, ..place }],
             arena: &w.arena,

@@ -3,15 +3,15 @@
 
 mod common;
 
-use common::{cases, compute, dataset, workspace};
+use common::{cases, compute, dataset, normalized, parameters, workspace};
 use nn_core::{
     Activation, Augmentation, Cost, Dataset, Init, Isa, MismatchError, Model, Output, Precision,
     Regularization, Samples, Workspace, initial_parameters, reference, round_to_bf16,
 };
 use proptest::prelude::*;
 
-/// Compares every precision, instruction set and number of threads with the reference, for one mini-batch, as it is and with
-/// regularization.
+/// Compares every precision, instruction set and number of threads with the reference, for one mini-batch, as it is, with
+/// regularization, and with normalised layers, where they can be.
 fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_counts: &[usize]) {
     let none = Regularization::default();
     // The norms of these gradients are around 1, so that some are clipped.
@@ -29,6 +29,10 @@ fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_coun
         // It acts on single samples, so one number of threads will do.
         let regularization = some[(batch.len() + shard) % some.len()];
         check_one(&model, regularization, data, batch, shard, &thread_counts[..1]);
+        if let Some(model) = normalized(&model) {
+            let either = if batch.len().is_multiple_of(3) { none } else { regularization };
+            check_one(&model, either, data, batch, shard, thread_counts);
+        }
     }
 }
 
@@ -40,7 +44,7 @@ fn check_one(
     shard: usize,
     thread_counts: &[usize],
 ) {
-    let params = initial_parameters(model, Init::Scaled, 11);
+    let params = parameters(model, Init::Scaled, 11);
     let samples = Samples { indices: batch, epoch: 3 };
     let (want, want_loss) =
         reference::batch_gradient(model, &params, data, samples, shard, (&regularization, 5));
@@ -291,16 +295,37 @@ fn nan_and_infinity_are_reported() {
     }
 }
 
+/// 1/√∞ is 0, and normalised units would all be 0 without a sign of it.
+#[test]
+fn a_variance_that_is_too_large_is_reported() {
+    let model = Model::new(vec![20, 9, 4], Activation::Tanh, Output::Linear, Cost::Mse).unwrap();
+    let model = normalized(&model).unwrap();
+    let data = dataset(&model, 20, false, 9);
+    let batch: Vec<u32> = (0..20).collect();
+    for isa in Isa::available() {
+        let mut workspace = workspace(&model, 20, 1, isa);
+        for (large, finite) in [(1e17, true), (1e22, false), (f32::NAN, false)] {
+            let mut params = parameters(&model, Init::Xavier, 2);
+            params[7] = large;
+            let mut out = vec![0.0; params.len()];
+            let stats = workspace.node_gradient(&params, &data, Samples::first(&batch), 3, &mut out).unwrap();
+            assert_eq!(stats.finite, finite, "{} with {large}", isa.name());
+        }
+    }
+}
+
 #[test]
 fn evaluation_and_outputs_agree_with_the_reference() {
-    let both = [Precision::F32, Precision::Bf16];
-    for ((activation, output, cost), precision) in
-        cases().into_iter().flat_map(|case| both.map(|p| (case, p)))
-    {
-        let model = Model::new(vec![33, 20, 7], activation, output, cost).unwrap().with_precision(precision);
+    let models = cases().into_iter().flat_map(|(activation, output, cost)| {
+        let model = Model::new(vec![33, 20, 7], activation, output, cost).unwrap();
+        let narrow = model.clone().with_precision(Precision::Bf16);
+        let both = [normalized(&model).unwrap(), normalized(&narrow).unwrap()];
+        [model, narrow].into_iter().chain(both)
+    });
+    for model in models {
         // More samples than one block of evaluation, and not a multiple of 16.
         let data = dataset(&model, 1101, true, 5);
-        let params = initial_parameters(&model, Init::Scaled, 8);
+        let params = parameters(&model, Init::Scaled, 8);
         let traces: Vec<_> = (0..data.len())
             .map(|s| {
                 let (input, target) = reference::sample(&data, s);
@@ -319,7 +344,7 @@ fn evaluation_and_outputs_agree_with_the_reference() {
             let mut all = vec![9.0; 3];
             assert_eq!(workspace.evaluate_into(&params, &data, &mut all).unwrap(), evaluation);
             assert_eq!((all.len(), &all[5 * 7..]), (1101 * 7, &outputs[..]));
-            if output != Output::Linear {
+            if model.output() != Output::Linear {
                 let right = traces.iter().enumerate().filter(|(s, t)| {
                     let a = &t.activations[2];
                     let best = (0..7).rev().max_by(|&x, &y| a[x].total_cmp(&a[y])).unwrap();

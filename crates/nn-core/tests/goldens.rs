@@ -26,6 +26,7 @@ struct Golden {
     networks: Vec<Network>,
     cases: Vec<Case>,
     regularized: Vec<Case>,
+    normalized: Vec<Case>,
     optimizers: Optimizers,
     schedules: Schedules,
 }
@@ -55,8 +56,17 @@ struct Case {
     outputs: Vec<f64>,
     losses: Vec<f64>,
     mean_loss: f64,
+    /// Those of each hidden layer that is normalised.
+    #[serde(default)]
+    gains: Vec<Vec<f32>>,
+    #[serde(default)]
+    shifts: Vec<Vec<f32>>,
     weight_gradients: Vec<Vec<f64>>,
     bias_gradients: Vec<Vec<f64>>,
+    #[serde(default)]
+    gain_gradients: Vec<Vec<f64>>,
+    #[serde(default)]
+    shift_gradients: Vec<Vec<f64>>,
     sample_gradient_norms: Vec<f64>,
 }
 
@@ -105,8 +115,15 @@ impl Golden {
 }
 
 impl Network {
-    fn parameters(&self) -> Vec<f32> {
-        self.weights.iter().zip(&self.biases).flat_map(|(w, b)| w.iter().chain(b)).copied().collect()
+    fn parameters(&self, case: &Case) -> Vec<f32> {
+        let mut params = Vec::new();
+        for (l, (weights, biases)) in self.weights.iter().zip(&self.biases).enumerate() {
+            params.extend(weights);
+            params.extend(biases);
+            params.extend(case.gains.get(l).into_iter().flatten());
+            params.extend(case.shifts.get(l).into_iter().flatten());
+        }
+        params
     }
 
     fn dataset(&self, target: &str) -> Dataset {
@@ -125,13 +142,14 @@ impl Network {
 #[test]
 fn outputs_and_losses_are_pytorchs() {
     let golden = golden();
-    assert_eq!(golden.cases.len(), 86);
-    for case in &golden.cases {
+    assert_eq!((golden.cases.len(), golden.normalized.len()), (86, 14));
+    for case in golden.cases.iter().chain(&golden.normalized) {
         let network = golden.network(case);
-        let (params, data) = (network.parameters(), network.dataset(&case.target));
+        let (params, data) = (network.parameters(case), network.dataset(&case.target));
         let m = &case.model;
         // Reading a model is the same as making it.
-        assert_eq!(&Model::new(m.widths().to_vec(), m.activation(), m.output(), m.cost()).unwrap(), m);
+        let made = Model::new(m.widths().to_vec(), m.activation(), m.output(), m.cost()).unwrap();
+        assert_eq!(&made.with_normalization(m.normalization()).unwrap(), m);
 
         let (mut outputs, mut losses) = (Vec::new(), Vec::new());
         for s in 0..data.len() {
@@ -169,9 +187,9 @@ fn outputs_and_losses_are_pytorchs() {
 fn gradients_and_norms_are_pytorchs() {
     let golden = golden();
     assert_eq!(golden.regularized.len(), 5);
-    for case in golden.cases.iter().chain(&golden.regularized) {
+    for case in golden.cases.iter().chain(&golden.regularized).chain(&golden.normalized) {
         let network = golden.network(case);
-        let (params, data) = (network.parameters(), network.dataset(&case.target));
+        let (params, data) = (network.parameters(case), network.dataset(&case.target));
         let &Case { label_smoothing, clip_samples, .. } = case;
         let regularization = Regularization { label_smoothing, clip_samples, ..Regularization::NONE };
         let n = data.len();
@@ -194,6 +212,11 @@ fn gradients_and_norms_are_pytorchs() {
                     let what = format!("{what}, layer {l}");
                     assert_close(&format!("{what}: weights"), &mean[layer.weights], w, GRADIENT);
                     assert_close(&format!("{what}: biases"), &mean[layer.biases], b, GRADIENT);
+                    if !layer.gains.is_empty() {
+                        let (gains, shifts) = (&case.gain_gradients[l], &case.shift_gradients[l]);
+                        assert_close(&format!("{what}: gains"), &mean[layer.gains], gains, GRADIENT);
+                        assert_close(&format!("{what}: shifts"), &mean[layer.shifts], shifts, GRADIENT);
+                    }
                 }
 
                 let mut norms = vec![f64::NAN; n];

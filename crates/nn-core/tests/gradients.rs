@@ -2,14 +2,14 @@
 
 mod common;
 
-use common::{assert_close, cases, dataset, gradient, noise, widen, workspace};
+use common::{assert_close, cases, dataset, gradient, noise, normalized, parameters, widen, workspace};
 use nn_core::{
-    Activation, Cost, Dataset, Features, Init, Isa, Model, Output, Samples, Targets, Tree,
-    initial_parameters, layout,
+    Activation, Cost, Dataset, Features, Init, Isa, Model, Normalization, Output, Samples, Targets, Tree,
+    layout,
 };
 
 /// An independent implementation of the network in f64, from the formulas and `std` alone. Returns the mean loss and
-/// the smallest |z| of a hidden neuron.
+/// the smallest |z| of a hidden neuron, normalised if it is.
 fn mean_loss(model: &Model, params: &[f64], inputs: &[f64], targets: &[f64]) -> (f64, f64) {
     let (widths, mut nearest) = (model.widths(), f64::INFINITY);
     let mut total = 0.0;
@@ -26,6 +26,17 @@ fn mean_loss(model: &Model, params: &[f64], inputs: &[f64], targets: &[f64]) -> 
             for j in 0..widths[l] {
                 for i in 0..widths[l - 1] {
                     z[j] += weights[j * widths[l - 1] + i] * a[i];
+                }
+            }
+            if l < widths.len() - 1 && model.normalization() == Normalization::Layer {
+                let (gains, after) = rest.split_at(widths[l]);
+                let (shifts, after) = after.split_at(widths[l]);
+                rest = after;
+                let n = widths[l] as f64;
+                let mean = z.iter().sum::<f64>() / n;
+                let variance = z.iter().map(|z| (z - mean).powi(2)).sum::<f64>() / n;
+                for (z, (gain, shift)) in z.iter_mut().zip(gains.iter().zip(shifts)) {
+                    *z = gain * (*z - mean) / (variance + 1e-5).sqrt() + shift;
                 }
             }
             let sigmoid = |z: &f64| 1.0 / (1.0 + (-z).exp());
@@ -87,21 +98,29 @@ fn gradients_are_finite_differences() {
     const STEP: f64 = 1e-5;
     // The differences are exact to STEP² and 1e-16/STEP, the f32 gradient to some roundings of 6e-8. Observed: 8e-7.
     const TOLERANCE: f64 = 3e-6;
+    // A normalisation takes means away, so that what is left has fewer digits. Observed: 4e-6.
+    const NORMALIZED: f64 = 1e-5;
     // Within a lane of 16 neurons, and across its edge.
     for widths in [vec![5, 4, 3, 3], vec![3, 18, 2]] {
-        for (activation, output, cost) in cases() {
+        let models = cases().into_iter().flat_map(|(activation, output, cost)| {
             let model = Model::new(widths.clone(), activation, output, cost).unwrap();
+            let normalized = normalized(&model).unwrap();
+            [model, normalized]
+        });
+        for model in models {
+            let tolerance = if model.normalization().is_default() { TOLERANCE } else { NORMALIZED };
             let (x, y) = soft_samples(&model, 9, 6);
             let targets = Targets::Values { data: y.clone(), width: model.output_width() };
             let data = Dataset::new(Features::F32(x.clone()), widths[0], targets, None).unwrap();
-            let params = initial_parameters(&model, Init::Scaled, 4);
+            let params = parameters(&model, Init::Scaled, 4);
 
             let (x, y, mut moved) = (widen(&x), widen(&y), widen(&params));
             let (loss, nearest) = mean_loss(&model, &moved, &x, &y);
             // A difference across the kink of a ReLU means nothing. Inputs are below about 2, so z moves by less than
             // this.
             assert!(
-                ![Activation::Relu, Activation::LeakyRelu].contains(&activation) || nearest > 10.0 * STEP,
+                ![Activation::Relu, Activation::LeakyRelu].contains(&model.activation())
+                    || nearest > 10.0 * STEP,
                 "{model:?}: {nearest}"
             );
             let want: Vec<f64> = (0..params.len())
@@ -127,9 +146,15 @@ fn gradients_are_finite_differences() {
                 assert_close(&format!("{what}: loss"), &[stats.loss / 9.0], &[loss], 1e-6);
                 let mean: Vec<f64> = sum.iter().map(|&g| f64::from(g) / 9.0).collect();
                 for (l, layer) in layout(&model).into_iter().enumerate() {
-                    for (kind, range) in [("weights", layer.weights), ("biases", layer.biases)] {
+                    let kinds = [
+                        ("weights", layer.weights),
+                        ("biases", layer.biases),
+                        ("gains", layer.gains),
+                        ("shifts", layer.shifts),
+                    ];
+                    for (kind, range) in kinds.into_iter().filter(|(_, range)| !range.is_empty()) {
                         let (got, want) = (&mean[range.clone()], &want[range]);
-                        assert_close(&format!("{what}: layer {l}, {kind}"), got, want, TOLERANCE);
+                        assert_close(&format!("{what}: layer {l}, {kind}"), got, want, tolerance);
                     }
                 }
             }
@@ -140,10 +165,14 @@ fn gradients_are_finite_differences() {
 #[test]
 fn a_batch_is_the_sum_of_its_samples_and_norms_are_theirs() {
     const UNIT: f64 = 1.0 / (1_u64 << 24) as f64; // half a unit in the last place: the most that one rounding changes
-    for (i, (activation, output, cost)) in cases().into_iter().enumerate() {
+    let models = cases().into_iter().flat_map(|(activation, output, cost)| {
         let model = Model::new(vec![40, 21, 18, 6], activation, output, cost).unwrap();
-        let data = dataset(&model, 60, i % 2 == 1, 20 + i as u64);
-        let params = initial_parameters(&model, Init::Scaled, 5);
+        let normalized = normalized(&model).unwrap();
+        [model, normalized]
+    });
+    for (i, model) in models.enumerate() {
+        let data = dataset(&model, 60, i % 4 > 1, 20 + i as u64);
+        let params = parameters(&model, Init::Scaled, 5);
         // One sample occurs twice, and counts twice.
         let batch: Vec<u32> = (0..45).map(|s| s * 7 % 60).chain([7]).collect();
         for isa in Isa::available() {

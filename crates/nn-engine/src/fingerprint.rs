@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use nn_core::{
     Activation, AfterOuter, Augmentation, BLOCK_OF_4, BLOCK_OF_8, BeforeOuter, Compute, Cost, DELTA_BLOCK,
-    Dataset, DeltaBits, Features, Init, Isa, Model, Optimizer, OptimizerState, OuterInputs, OuterState,
-    Output, Precision, Purpose, Regularization, Samples, StepInputs, Targets, Threads, Workspace, decode_4,
-    decode_8, encode_4, encode_8, initial_parameters, permutation, rounding_keys,
+    Dataset, DeltaBits, Features, Init, Isa, Model, Normalization, Optimizer, OptimizerState, OuterInputs,
+    OuterState, Output, Precision, Purpose, Regularization, Samples, StepInputs, Targets, Threads, Workspace,
+    decode_4, decode_8, encode_4, encode_8, initial_parameters, permutation, rounding_keys,
 };
 use sha2::{Digest, Sha256};
 
 use crate::manifest::hex;
 
-/// The SHA-256 of the little-endian parameters, layer by layer, weights row-major `[out][in]` and then biases; in
-/// hexadecimal.
+/// The SHA-256 of the little-endian parameters, layer by layer, weights row-major `[out][in]`, then biases and, in normalised layers,
+/// γ and β; in hexadecimal.
 #[must_use]
 pub fn params_sha256(params: &[f32]) -> String {
     let mut hash = Sha256::new();
@@ -32,7 +32,7 @@ fn update(hash: &mut Sha256, values: &[f32]) {
 }
 
 /// The [`arithmetic_fingerprint`] of every machine that computes correctly.
-pub const ARITHMETIC: &str = "d870612bd85524b5d51f0a20bbe07ba520dd2fd27b33c8bb8748f756f4712fa4";
+pub const ARITHMETIC: &str = "815eb58253a39843d9a53c72bf9a4091224f4a205c4cebe7f9a341ddeae1ec0b";
 
 /// The networks of the fixed run. A test says which choices they cover.
 const NETWORKS: [(Activation, Output, Cost, Init, Precision, Regularization); 9] = [
@@ -58,6 +58,9 @@ const ALL: Regularization = Regularization {
     augmentation: Augmentation { elastic: 1.2, flip: true, ..Augmentation::AFFINE },
 };
 
+/// Those of them, by position, that are run again with layer normalisation: one in each precision, with regularization and without.
+const NORMALIZED: [usize; 4] = [2, 4, 6, 7];
+
 /// The optimizers of the fixed run.
 const OPTIMIZERS: [Optimizer; 3] = [
     Optimizer::Sgd,
@@ -71,7 +74,7 @@ const OPTIMIZERS: [Optimizer; 3] = [
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let mut hash = Sha256::new();
-    hash.update(b"nn arithmetic 4");
+    hash.update(b"nn arithmetic 5");
     let threads = match Threads::new(1) {
         Ok(threads) => Arc::new(threads),
         Err(_) => unreachable!("one thread is the calling one"),
@@ -79,11 +82,14 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
     let compute = Compute { isa, threads };
     let mut order = vec![0; 24];
     permutation(7, Purpose::Shuffle, 3, &mut order);
-    for (activation, output, cost, init, precision, regularization) in NETWORKS {
-        let Ok(model) = Model::new(vec![300, 20, 5], activation, output, cost) else {
-            unreachable!("the model is fixed")
-        };
-        let model = model.with_precision(precision);
+    let plain = NETWORKS.map(|network| (network, Normalization::None));
+    let normalized = NORMALIZED.map(|at| (NETWORKS[at], Normalization::Layer));
+    for ((activation, output, cost, init, precision, regularization), normalization) in
+        plain.into_iter().chain(normalized)
+    {
+        let model = Model::new(vec![300, 20, 5], activation, output, cost)
+            .and_then(|model| model.with_precision(precision).with_normalization(normalization));
+        let Ok(model) = model else { unreachable!("the model is fixed") };
         let bytes = (0..24 * 300_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         let targets = Targets::Classes { labels: (0..24).map(|i| i % 5).collect(), classes: 5 };
         let Ok(data) = Dataset::new(Features::U8 { data: bytes, scale: 255.0 }, 300, targets, Some((15, 20)))
@@ -208,6 +214,14 @@ mod tests {
                 Precision::F32 | Precision::Bf16 => true,
             };
             assert_eq!(NETWORKS.iter().any(|network| network.4 == precision), covered, "{precision}");
+            for &(_, normalization) in Normalization::NAMES {
+                let covered = match normalization {
+                    Normalization::None => continue, // that is the line above
+                    Normalization::Layer => true,
+                };
+                let runs = NORMALIZED.iter().any(|&at| NETWORKS[at].4 == precision);
+                assert_eq!(runs, covered, "{normalization} in {precision}");
+            }
         }
         for &(_, init) in Init::NAMES {
             let covered = match init {

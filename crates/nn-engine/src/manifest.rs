@@ -364,6 +364,9 @@ fn model_fields(model: &Model) -> Vec<(&'static str, String)> {
         fields.push(("input-mean", format!("{:?}", scale.mean())));
         fields.push(("input-deviation", format!("{:?}", scale.deviation())));
     }
+    if !model.normalization().is_default() {
+        fields.push(("normalization", model.normalization().to_string()));
+    }
     fields
 }
 
@@ -402,7 +405,10 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use nn_core::{Activation, Cost, Init, Optimizer, Output, Regularization, Schedule, ScheduleShape};
+    use nn_core::{
+        Activation, Cost, Init, Normalization, Optimizer, Output, Precision, Regularization, Schedule,
+        ScheduleShape,
+    };
 
     use super::*;
     use crate::recipe::EarlyStopping;
@@ -479,6 +485,11 @@ pub(crate) mod tests {
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
             ManifestParts { data_sha256: "11".repeat(32), ..parts() },
             ManifestParts { preprocess_sha256: Some("11".repeat(32)), ..parts() },
+            ManifestParts { model: parts().model.with_precision(Precision::Bf16), ..parts() },
+            ManifestParts {
+                model: parts().model.with_normalization(Normalization::Layer).unwrap(),
+                ..parts()
+            },
         ] {
             let changed = Manifest::new(changed).unwrap();
             assert_ne!(base.hash(), changed.hash());

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::reference::{self, Hyperparameters};
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Output, Regularization, Targets,
-    Threads, check_combination,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Normalization, Output, Precision,
+    Regularization, Targets, Threads, check_combination,
 };
 use nn_engine::{Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, StepReport, local};
 
@@ -192,6 +192,35 @@ fn averages_of_the_weights() {
             reference::train(&model, &data, &hyper),
             reference::train(&model, &data, &Hyperparameters { ema: None, ..hyper })
         );
+    }
+}
+
+/// γ and β are trained, too, and have no penalty.
+#[test]
+fn normalised_layers() {
+    let case = |activation, output, cost| {
+        let model = Model::new(vec![13, 9, 7, 3], activation, output, cost).unwrap();
+        let data = samples(&model, 53);
+        (model.with_normalization(Normalization::Layer).unwrap(), data)
+    };
+    let (model, data) = case(Activation::Relu, Output::Softmax, Cost::CrossEntropy);
+    let plain = reference::train(&model, &data, &HYPER);
+    let layers = nn_core::layout(&model);
+    for layer in &layers[..2] {
+        // Some units are dead, and keep theirs.
+        assert!(plain[layer.gains.clone()].iter().filter(|&&gain| gain != 1.0).count() > 3);
+        assert!(plain[layer.shifts.clone()].iter().filter(|&&shift| shift != 0.0).count() > 3);
+    }
+    let regularization = Regularization { dropout: 0.3, clip_samples: 0.5, ..NONE };
+    for hyper in [
+        Hyperparameters { l2: 5.0, ..HYPER },
+        Hyperparameters { regularization, ..HYPER },
+        Hyperparameters { clip_norm: Some(0.3), ema: Some(0.9), ..HYPER },
+    ] {
+        holds(&model, &data, &hyper);
+        holds(&model.clone().with_precision(Precision::Bf16), &data, &hyper);
+        let (model, data) = case(Activation::Gelu, Output::Linear, Cost::Huber);
+        holds(&model, &data, &hyper);
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nn_core::reference::{batch_gradient, clip_factor};
 use nn_core::{
-    Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Output, Precision, Purpose,
-    Samples, Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
+    Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Normalization, Output,
+    Precision, Purpose, Samples, Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
 };
 use nn_engine::{
     Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Rounds, Snapshot, StepReport, local,
@@ -137,10 +137,10 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> [Vec<f32>; 2] {
                     let mean = 1.0 / batch.len() as f32 * clip;
                     let l2 = recipe.l2 / data.len() as f32;
                     for layer in layout(model) {
-                        for i in layer.weights {
+                        for i in layer.weights.clone() {
                             w[i] = (-recipe.learning_rate).mul_add(l2.mul_add(w[i], mean * sum[i]), w[i]);
                         }
-                        for i in layer.biases {
+                        for i in layer.unpenalized() {
                             w[i] = (-recipe.learning_rate).mul_add(mean * sum[i], w[i]);
                         }
                     }
@@ -207,7 +207,8 @@ fn power(mut x: f64, mut n: usize) -> f64 {
 fn rounds_are_their_definition_on_every_instruction_set_and_any_threads() {
     let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     hold(&model, &[(1, 3, 0.0), (2, 2, 0.5), (4, 3, 0.7), (8, 1, 0.3), (4, 64, 0.6)]);
-    hold(&model.with_precision(Precision::Bf16), &[(2, 2, 0.5), (4, 64, 0.6)]);
+    hold(&model.clone().with_precision(Precision::Bf16), &[(2, 2, 0.5), (4, 64, 0.6)]);
+    hold(&model.with_normalization(Normalization::Layer).unwrap(), &[(2, 2, 0.5)]);
 }
 
 /// Fails unless such rounds (replicas, steps, outer momentum) are their definition.

@@ -1,4 +1,4 @@
-//! The gradient of a node of the tree: every layer's weights and biases, shared among threads by weights.
+//! The gradient of a node of the tree: every layer's weights and other parameters, shared among threads by weights.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,8 +33,21 @@ pub(crate) struct LayerGeometry {
     pub(crate) delta_lanes: usize,
     /// Row-major `[outputs][inputs]`.
     pub(crate) weights: usize,
-    /// `[outputs]`, behind the weights.
+    /// `[outputs]`, behind the weights. In a normalised layer γ and β follow, as many each.
     pub(crate) biases: usize,
+    /// What a normalised layer has more.
+    pub(crate) normalized: Option<NormalizedLanes>,
+}
+
+/// The lanes of a panel that a normalised layer has more.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormalizedLanes {
+    /// Lanes of x̂, and after the backward pass of each sample's gradient of γ, followed by zero lanes up to a multiple of 16.
+    pub(crate) gains: usize,
+    /// Lanes of each sample's gradient of β, likewise.
+    pub(crate) shifts: usize,
+    /// One lane of 1/√(v + ε).
+    pub(crate) inverse: usize,
 }
 
 /// The input of [`node_gradient`].
@@ -58,7 +71,7 @@ pub(crate) struct NodeGradient<'a> {
 const ROWS_PER_ITEM: usize = 512;
 
 impl LayerGeometry {
-    /// Pieces of work along the inputs (two lanes each) and along the neurons. The biases are one more piece.
+    /// Pieces of work along the inputs (two lanes each) and along the neurons. All other parameters are one more piece.
     fn items(&self) -> (usize, usize) {
         (self.inputs.div_ceil(32), self.outputs.div_ceil(ROWS_PER_ITEM))
     }
@@ -88,6 +101,11 @@ pub(crate) fn node_gradient(
         assert!(layer.input_lanes + inputs <= task.stride && layer.delta_lanes + outputs <= task.stride);
         assert!(layer.weights + layer.inputs * layer.outputs <= layer.biases);
         assert!(layer.biases + layer.outputs <= out.len());
+        if let Some(NormalizedLanes { gains, shifts, .. }) = layer.normalized {
+            assert!(
+                gains.max(shifts) + outputs <= task.stride && layer.biases + 3 * layer.outputs <= out.len()
+            );
+        }
     }
     if let Some((source, samples)) = task.origin {
         assert!(samples.len() == task.samples && in_range(source, task.layers[0].inputs, samples));
@@ -225,7 +243,7 @@ impl Buffers {
 }
 
 impl LayerGeometry {
-    /// The inputs and neurons of a piece of work, or nothing if it is the biases.
+    /// The inputs and neurons of a piece of work, or nothing if it is all other parameters.
     fn part(&self, item: usize) -> Option<(Range<usize>, Range<usize>)> {
         let (column_items, row_items) = self.items();
         let (column, row) = (item % column_items * 32, item / column_items * ROWS_PER_ITEM);
@@ -248,7 +266,7 @@ unsafe fn gradient_block<S: Simd>(
     // SAFETY: the columns are among the layer's inputs and the rows among its neurons; the rest is passed on.
     unsafe {
         match layer.part(item) {
-            None => bias_gradient::<S>(layer, leaves, buffers),
+            None => other_gradients::<S>(layer, leaves, buffers),
             Some((columns, rows)) => {
                 gather_inputs::<S>(task, layer, columns.clone(), buffers);
                 weight_gradient::<S>(layer, columns, rows, leaves, buffers);
@@ -274,7 +292,7 @@ unsafe fn gradient_block_on_tiles<T: Tiles>(
     // SAFETY: as for `gradient_block`; `node_gradient` made room for the tiles.
     unsafe {
         match layer.part(item) {
-            None => bias_gradient::<T::Lanes>(layer, leaves, buffers),
+            None => other_gradients::<T::Lanes>(layer, leaves, buffers),
             Some((columns, rows)) => {
                 gather_inputs::<T::Lanes>(task, layer, columns.clone(), buffers);
                 let inputs = (buffers.features.cast_const(), buffers.column_stride);
@@ -291,21 +309,41 @@ unsafe fn gradient_block_on_tiles<T: Tiles>(
     checks == [0.0; 16]
 }
 
-/// The gradient of all biases of a layer: that of weights whose inputs are all 1.
+/// The gradients of all biases of a layer, and of γ and β if it is normalised. Each is the sum of one lane: a bias is a weight whose
+/// inputs are all 1, and so is a β, while the lanes of γ have their factors already.
 #[inline(always)]
-unsafe fn bias_gradient<S: Simd>(layer: &LayerGeometry, leaves: Leaves, buffers: Buffers) {
+unsafe fn other_gradients<S: Simd>(layer: &LayerGeometry, leaves: Leaves, buffers: Buffers) {
+    let LayerGeometry { outputs, delta_lanes, biases, normalized, .. } = *layer;
+    // SAFETY: passed on; all of these lanes and places are checked by `node_gradient`.
+    unsafe {
+        unit_gradient::<S>((delta_lanes, outputs), biases, leaves, buffers);
+        if let Some(NormalizedLanes { gains, shifts, .. }) = normalized {
+            unit_gradient::<S>((gains, outputs), biases + outputs, leaves, buffers);
+            unit_gradient::<S>((shifts, outputs), biases + 2 * outputs, leaves, buffers);
+        }
+    }
+}
+
+/// The gradient of one parameter for each of some units, to `place` on: the sum of the unit's lane over the samples. `lanes` are the
+/// first of these lanes, and their number.
+#[inline(always)]
+unsafe fn unit_gradient<S: Simd>(
+    (lanes, units): (usize, usize),
+    place: usize,
+    leaves: Leaves,
+    buffers: Buffers,
+) {
     let Buffers { arena, stride, panels, features, column_stride, out, check, .. } = buffers;
     let ones = [1.0_f32; 16];
     let leaves = Leaves { panel_stride: 0, ..leaves };
-    for block in 0..layer.outputs.div_ceil(16) {
+    for block in 0..units.div_ceil(16) {
         // SAFETY: the lanes of a layer are padded to a multiple of 16; `ones` serves every panel, because its stride
-        // is 0; the biases of the block are in `out`.
+        // is 0; the parameters of the block are in `out`.
         unsafe {
-            by_sample::<S>(arena.add((layer.delta_lanes + block * 16) * 16), stride, panels, features);
+            by_sample::<S>(arena.add((lanes + block * 16) * 16), stride, panels, features);
             let inputs = Columns { start: features, column_stride };
-            let columns = (layer.outputs - block * 16).min(16);
-            let out =
-                GradientOut { start: out.add(layer.biases + block * 16), row_stride: 0, columns, check };
+            let columns = (units - block * 16).min(16);
+            let out = GradientOut { start: out.add(place + block * 16), row_stride: 0, columns, check };
             tile_of::<S>((1, 1), ones.as_ptr(), inputs, leaves, buffers, out);
         }
     }

@@ -4,7 +4,7 @@
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
 //! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), rounding to bf16 (`bf16.rs`), a matrix unit's tiles (`tiles.rs`, `packed.rs`, `amx.rs`), whole products and gradients (`products.rs`,
 //! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), multiply-adds without the instruction (`fma.rs`), and plain loops that the compiler vectorises (`multiversion!`,
-//! `vector.rs`, `output.rs`, `update.rs`, `squares.rs`, `average.rs`, `delta.rs`, `outer.rs`, `distort.rs`).
+//! `vector.rs`, `normalize.rs`, `output.rs`, `update.rs`, `squares.rs`, `average.rs`, `delta.rs`, `outer.rs`, `distort.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
@@ -29,7 +29,7 @@ mod tiles;
 mod x86;
 
 pub(crate) use gather::{GatherSource, gather_panel};
-pub(crate) use gradient::{LayerGeometry, NodeGradient, node_gradient};
+pub(crate) use gradient::{LayerGeometry, NodeGradient, NormalizedLanes, node_gradient};
 pub(crate) use lanes::Lane;
 pub use memory::zeroed;
 pub(crate) use memory::zeroed_lanes;
@@ -173,6 +173,7 @@ pub(crate) mod average;
 pub(crate) mod bf16;
 pub(crate) mod delta;
 pub(crate) mod distort;
+pub(crate) mod normalize;
 pub(crate) mod outer;
 mod output;
 mod packed;

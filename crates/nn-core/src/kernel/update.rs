@@ -9,9 +9,9 @@ pub(crate) struct Update {
     pub(crate) learning_rate: f32,
     /// 1/n, which turns the gradient sum into the mean; times the factor of clipping.
     pub(crate) mean: f32,
-    /// λ/n of the L2 penalty; 0 for biases.
+    /// λ/n of the L2 penalty; 0 for all parameters but weights.
     pub(crate) l2: f32,
-    /// 1 − ηλ of AdamW; 1 for biases.
+    /// 1 − ηλ of AdamW; 1 for all parameters but weights.
     pub(crate) keep: f32,
     /// η / (1 − β₁ᵗ) of Adam.
     pub(crate) step_size: f32,

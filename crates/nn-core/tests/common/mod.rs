@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use nn_core::{
-    Activation, Compute, Cost, Dataset, Features, Isa, Model, Named, Output, Samples, Targets, Threads,
-    Workspace, check_combination,
+    Activation, Compute, Cost, Dataset, Features, Init, Isa, Model, Named, Normalization, Output, Samples,
+    Targets, Threads, Workspace, check_combination, initial_parameters, layout,
 };
 
 pub(crate) mod training;
@@ -35,6 +35,23 @@ pub(crate) fn gradient(
     let batch = Samples::first(batch);
     assert!(workspace.node_gradient(params, data, batch, shard, &mut out).unwrap().finite);
     out
+}
+
+/// The model with its hidden layers normalised; `None` if it has none, or one of a single unit.
+pub(crate) fn normalized(model: &Model) -> Option<Model> {
+    let normalized = model.clone().with_normalization(Normalization::Layer).ok();
+    normalized.filter(|model| model.layers() > 1)
+}
+
+/// Initial parameters, but with other γ and β in normalised layers than 1 and 0.
+pub(crate) fn parameters(model: &Model, init: Init, seed: u64) -> Vec<f32> {
+    let mut params = initial_parameters(model, init, seed);
+    let mut next = noise(seed);
+    for layer in layout(model) {
+        params[layer.gains].iter_mut().for_each(|gain| *gain += 0.7 * next());
+        params[layer.shifts].iter_mut().for_each(|shift| *shift = next());
+    }
+    params
 }
 
 /// A reproducible stream of small numbers in −1..1. They need not be good random numbers, only not round.

@@ -83,12 +83,15 @@ def one_hot(labels, width):
     return [1.0 if j == label else 0.0 for label in labels for j in range(width)]
 
 
-def forward(weights, biases, x, activation):
-    """The weighted inputs z of the last layer, and the smallest |z| of any hidden neuron."""
+def forward(weights, biases, x, activation, norms=()):
+    """The weighted inputs z of the last layer, and the smallest |z| of any hidden neuron. `norms` has γ and β of each hidden
+    layer, if they are normalised."""
     a, nearest_to_zero = x, math.inf
     for layer, (w, b) in enumerate(zip(weights, biases)):
         z = F.linear(a, w, b)
         if layer + 1 < len(weights):
+            if norms:
+                z = F.layer_norm(z, z.shape[1:], *norms[layer], eps=1e-5)
             nearest_to_zero = min(nearest_to_zero, z.detach().abs().min().item())
             a = ACTIVATIONS[activation](z)
     return z, nearest_to_zero
@@ -108,13 +111,17 @@ def output_and_losses(z, y, labels, output, cost, smoothing=0.0):
     return a, losses
 
 
-def case(network, activation, output, cost, smoothing=0.0, clips=False):
+def case(network, activation, output, cost, smoothing=0.0, clips=False, normalization=None):
+    """One network with one activation, output and cost. `normalization` has lists of γ and β for each hidden layer."""
     widths, batch = network["widths"], network["batch"]
     weights = [
         tensor(w, o, i).requires_grad_() for w, i, o in zip(network["weights"], widths, widths[1:])
     ]
     biases = [tensor(b, -1).requires_grad_() for b in network["biases"]]
-    parameters = weights + biases
+    gains = [tensor(gain, -1).requires_grad_() for gain, _ in normalization or []]
+    shifts = [tensor(shift, -1).requires_grad_() for _, shift in normalization or []]
+    of_layers = list(zip(gains, shifts))
+    parameters = weights + biases + gains + shifts
     x = tensor(network["x"], batch, widths[0])
     labels = network["labels"]
     target = "dense" if output == "linear" else "one-hot"
@@ -124,7 +131,7 @@ def case(network, activation, output, cost, smoothing=0.0, clips=False):
     if smoothing:
         y = y * (1 - smoothing) + smoothing / widths[-1]
 
-    z, nearest_to_zero = forward(weights, biases, x, activation)
+    z, nearest_to_zero = forward(weights, biases, x, activation, of_layers)
     # No weighted input of a ReLU may be so close to the kink that float32 falls on the other side.
     assert "relu" not in activation or nearest_to_zero > 1e-4, f"{network['name']}: choose another seed"
     a, losses = output_and_losses(z, y, labels, output, cost, smoothing)
@@ -133,7 +140,7 @@ def case(network, activation, output, cost, smoothing=0.0, clips=False):
     # The gradients of one sample at a time: their norms, and their mean as a check on the gradient of the batch.
     norms, owns = [], []
     for n in range(batch):
-        z, _ = forward(weights, biases, x[n : n + 1], activation)
+        z, _ = forward(weights, biases, x[n : n + 1], activation, of_layers)
         _, loss = output_and_losses(z, y[n : n + 1], labels[n : n + 1], output, cost, smoothing)
         own = torch.autograd.grad(loss.sum(), parameters)
         norms.append(math.sqrt(sum((g * g).sum().item() for g in own)))
@@ -149,18 +156,25 @@ def case(network, activation, output, cost, smoothing=0.0, clips=False):
     for mean, t in zip(gradients, total):
         torch.testing.assert_close(mean, t / batch, rtol=1e-12, atol=1e-15)
 
-    layers = len(weights)
+    layers, hidden = len(weights), len(gains)
+    model = {"widths": widths, "activation": activation, "output": output, "cost": cost}
+    if normalization:
+        model["normalization"] = "layer"
     return {
-        "name": f"{network['name']} {activation} {output} {cost}",
+        "name": f"{network['name']} {activation} {output} {cost}" + (" normalized" if normalization else ""),
         "network": network["name"],
-        "model": {"widths": widths, "activation": activation, "output": output, "cost": cost},
+        "model": model,
         "target": target,
+        **({"gains": [gain for gain, _ in normalization]} if normalization else {}),
+        **({"shifts": [shift for _, shift in normalization]} if normalization else {}),
         **({"label_smoothing": smoothing, "clip_samples": clip if clips else 0.0} if smoothing or clips else {}),
         "outputs": a.flatten().tolist(),
         "losses": losses.tolist(),
         "mean_loss": losses.mean().item(),
         "weight_gradients": [g.flatten().tolist() for g in gradients[:layers]],
-        "bias_gradients": [g.tolist() for g in gradients[layers:]],
+        "bias_gradients": [g.tolist() for g in gradients[layers : 2 * layers]],
+        **({"gain_gradients": [g.tolist() for g in gradients[2 * layers :][:hidden]]} if normalization else {}),
+        **({"shift_gradients": [g.tolist() for g in gradients[2 * layers :][hidden:]]} if normalization else {}),
         "sample_gradient_norms": norms,
     }
 
@@ -188,7 +202,30 @@ def networks_and_cases(rng):
         case(wide, "silu", "linear", "huber", clips=True),
         case(wide, "relu", "softmax", "cross-entropy", smoothing=0.1, clips=True),
     ]
-    return [small, wide, bare, single, saturated], cases, regularized
+    return [small, wide, bare, single, saturated], cases, regularized, normalized(small, wide)
+
+
+def normalized(small, wide):
+    """Cases with layer normalisation: every activation on either network, and with clipped gradients."""
+    rng = random.Random(SEED + 1)  # so that the numbers of all other cases are what they were
+    of_layers = {
+        network["name"]: [
+            ([f32(1.0 + x) for x in normal(rng, width, 0.4)], normal(rng, width, 0.5))
+            for width in network["widths"][1:-1]
+        ]
+        for network in (small, wide)
+    }
+    outputs_and_costs = OUTPUTS_AND_COSTS + OUTPUTS_AND_COSTS[2:] + OUTPUTS_AND_COSTS[:2]
+    pairs = [(network, activation) for network in (small, wide) for activation in ACTIVATIONS]
+    cases = [
+        case(network, activation, output, cost, normalization=of_layers[network["name"]])
+        for (network, activation), (output, cost) in zip(pairs, outputs_and_costs)
+    ]
+    cases += [
+        case(small, "tanh", "softmax", "cross-entropy", clips=True, normalization=of_layers["small"]),
+        case(wide, "silu", "linear", "huber", clips=True, normalization=of_layers["wide"]),
+    ]
+    return cases
 
 
 # --- optimizers -----------------------------------------------------------------------------------------------------
@@ -390,11 +427,12 @@ def main():
 
     torch.set_num_threads(1)
     rng = random.Random(SEED)
-    networks, cases, regularized = networks_and_cases(rng)
+    networks, cases, regularized, normalized = networks_and_cases(rng)
     golden = {
         "networks": networks,
         "cases": cases,
         "regularized": regularized,
+        "normalized": normalized,
         "optimizers": optimizers(rng),
         "schedules": schedules(),
     }
