@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nn_core::{
-    Activation, Cost, Dataset, DeltaBits, Features, Isa, Model, Node, Optimizer, OptimizerState, Output,
-    Samples, Schedule, ScheduleShape, StepInputs, Targets, Threads, Tree, encode_4, encode_4_to_nearest,
-    encode_8, initial_parameters, rounding_keys,
+    Activation, Augmentation, Cost, Dataset, DeltaBits, Features, InputScale, Isa, Model, Node,
+    Normalization, Optimizer, OptimizerState, Output, Regularization, Samples, Schedule, ScheduleShape,
+    StepInputs, Targets, Threads, Tree, encode_4, encode_4_to_nearest, encode_8, initial_parameters,
+    reference, rounding_keys,
 };
 use nn_engine::{
     Compute, Encoding, Engine, EpochReport, Manifest, ManifestParts, Recipe, Rounds, SampleOrder, Snapshot,
@@ -55,8 +56,65 @@ pub(crate) fn runs() -> &'static [Run] {
             in_rounds(30, 3, 2, Optimizer::Sgd, (4, Some(2), DeltaBits::Eight)),
             in_rounds(25, 4, 1, Optimizer::Momentum { momentum }, (2, None, DeltaBits::Four)),
             in_rounds(41, 5, 2, Optimizer::Adam { beta1, beta2, epsilon }, (8, Some(1), DeltaBits::Exact)),
+            with_everything(None),
+            with_everything(Some((4, Some(2), DeltaBits::Eight))),
+            private(),
         ]
     })
+}
+
+/// A run with every means of training that goes with the others.
+fn with_everything(rounds: Option<(u32, Option<u32>, DeltaBits)>) -> Run {
+    let augmentation = Augmentation { elastic: 1.2, flip: true, ..Augmentation::AFFINE };
+    let recipe = Recipe {
+        optimizer: Optimizer::AdamW { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 },
+        learning_rate: 0.05,
+        batch_size: 7,
+        shard_size: 2,
+        epochs: 4,
+        seed: 5,
+        clip_norm: Some(0.2),
+        ema: Some(0.9),
+        regularization: Regularization {
+            input_dropout: 0.1,
+            dropout: 0.2,
+            label_smoothing: 0.1,
+            clip_samples: 0.5,
+            augmentation,
+        },
+        rounds: rounds.map(|(replicas, steps, delta_bits)| Rounds {
+            replicas,
+            steps,
+            outer_learning_rate: 0.9,
+            outer_momentum: 0.6,
+            delta_bits,
+        }),
+        ..Recipe::book()
+    };
+    let model =
+        Model::new(vec![6, 20, 10, 3], Activation::Gelu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let scale = InputScale::new(0.4, 0.3).unwrap();
+    let model = model.with_normalization(Normalization::Layer).unwrap().with_input_scale(Some(scale));
+    made(model, recipe, 26)
+}
+
+/// A run with differential privacy.
+fn private() -> Run {
+    let recipe = Recipe {
+        learning_rate: 0.1,
+        batch_size: 9,
+        shard_size: 2,
+        epochs: 4,
+        seed: 90_210,
+        regularization: Regularization { clip_samples: 0.5, ..Regularization::default() },
+        dp_noise: Some(1.1),
+        ..Recipe::book()
+    };
+    made(tanh(&[6, 5, 3], Cost::Mse), recipe, 25)
+}
+
+fn tanh(widths: &[usize], cost: Cost) -> Model {
+    Model::new(widths.to_vec(), Activation::Tanh, Output::Sigmoid, cost).unwrap()
 }
 
 /// A run with rounds, whose parameters are three pieces.
@@ -80,7 +138,7 @@ fn in_rounds(
         rounds: Some(rounds),
         ..Recipe::book()
     };
-    made(&[6, 60, 3], recipe, train_samples, Cost::CrossEntropy)
+    made(tanh(&[6, 60, 3], Cost::CrossEntropy), recipe, train_samples)
 }
 
 #[allow(clippy::too_many_arguments)] // a table's columns
@@ -105,12 +163,13 @@ fn run(
         seed: 5,
         ..Recipe::book()
     };
-    made(widths, recipe, train_samples, cost)
+    made(tanh(widths, cost), recipe, train_samples)
 }
 
-fn made(widths: &[usize], recipe: Recipe, train_samples: usize, cost: Cost) -> Run {
+fn made(model: Model, recipe: Recipe, train_samples: usize) -> Run {
+    let width = model.input_width();
     let manifest = Manifest::new(ManifestParts {
-        model: Model::new(widths.to_vec(), Activation::Tanh, Output::Sigmoid, cost).unwrap(),
+        model,
         recipe,
         train_samples,
         data_sha256: "00".repeat(32),
@@ -118,7 +177,7 @@ fn made(widths: &[usize], recipe: Recipe, train_samples: usize, cost: Cost) -> R
     })
     .unwrap()
     .with_smallest_pieces();
-    let data = Arc::new(data(train_samples, widths[0]));
+    let data = Arc::new(data(train_samples, width));
     let hashes = match manifest.rounds() {
         Some(rounds) => rounds_by_hand(&manifest, rounds, &data),
         None => by_hand(&manifest, &data),
@@ -134,7 +193,7 @@ fn data(samples: usize, width: usize) -> Dataset {
     let bytes = (0..samples * width).map(|i| ((i as u32).wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let labels = (0..samples).map(|s| (s % 3) as u32).collect();
     let features = Features::U8 { data: bytes, scale: 255.0 };
-    Dataset::new(features, width, Targets::Classes { labels, classes: 3 }, None).unwrap()
+    Dataset::new(features, width, Targets::Classes { labels, classes: 3 }, Some((2, width / 2))).unwrap()
 }
 
 /// The hash of the weights after each number of steps, without the engine: gradient, step, gradient, step.
@@ -152,11 +211,20 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
         workspace.node_gradient(&params, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
         let (learning_rate, l2) = (manifest.learning_rate(step), p.recipe.l2 / p.train_samples as f32);
         let samples = samples.indices.len();
-        let inputs = StepInputs { samples, step, learning_rate, l2, clip: 1.0, noise: None };
+        let (clip, noise) = (clip(manifest, &gradient, samples), p.recipe.noise(step));
+        let inputs = StepInputs { samples, step, learning_rate, l2, clip, noise };
         optimizer.step(&compute, &mut params, &gradient, inputs);
         hashes.push(params_sha256(&params));
     }
     hashes
+}
+
+/// What clips the mean of this gradient sum.
+fn clip(manifest: &Manifest, gradient: &[f32], samples: usize) -> f32 {
+    manifest
+        .recipe()
+        .clip_norm
+        .map_or(1.0, |most| reference::clip_factor(manifest.model(), gradient, samples, most))
 }
 
 /// [`by_hand`] with rounds: every replica after the other, their sum along the tree, the outer step.
@@ -183,8 +251,9 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
                 workspace.node_gradient(&w, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
                 let learning_rate = manifest.learning_rate_at(first + step);
                 let l2 = p.recipe.l2 / p.train_samples as f32;
-                let inputs =
-                    StepInputs { samples: batch.len(), step, learning_rate, l2, clip: 1.0, noise: None };
+                let (samples, noise) = (batch.len(), None);
+                let clip = clip(manifest, &gradient, samples);
+                let inputs = StepInputs { samples, step, learning_rate, l2, clip, noise };
                 optimizer.step(&compute, &mut w, &gradient, inputs);
             }
             let weight = slice.indices.len() as f32 / tree.shard() as f32;
