@@ -376,6 +376,8 @@ fn regularization_that_does_not_suit_the_data_is_refused() {
         ("--clip-samples nan", "--clip-samples"),
         ("--clip-norm 0", "--clip-norm"),
         ("--ema 1", "--ema"),
+        ("--schedule one-cycle --one-cycle-rise 0", "--one-cycle-rise"),
+        ("--schedule one-cycle --warmup-steps 9", "--warmup-steps does not go with --schedule one-cycle"),
         ("--cost huber", "is for linear outputs"),
     ] {
         place.nn(&format!("train --out run {options}")).refused(2, &[says]);

@@ -63,6 +63,9 @@ impl Learn {
         let batch_size = *learn.batch_size.get_or_insert(defaults.batch_size);
         let epochs = *learn.epochs.get_or_insert(defaults.epochs);
         let steps = facts.samples.div_ceil(batch_size.max(1)) as u64;
+        if learn.schedule == Some(ScheduleName::OneCycle) {
+            learn.warmup_steps.get_or_insert(0);
+        }
         rounds::with_defaults(&mut learn, steps.saturating_mul(u64::from(epochs)));
         let optimizer = *learn.optimizer.get_or_insert(defaults.optimizer);
         if optimizer == defaults.optimizer && learn.learning_rate.is_none() {
@@ -166,6 +169,11 @@ impl Learn {
                 learn.wsd_decay = decay;
                 ScheduleName::Wsd
             }
+            ScheduleShape::OneCycle { rise, divisor, final_divisor } => {
+                (learn.one_cycle_rise, learn.one_cycle_divisor) = (rise, divisor);
+                learn.one_cycle_final_divisor = final_divisor;
+                ScheduleName::OneCycle
+            }
         });
         if let Some(Rounds { replicas, steps, outer_learning_rate, outer_momentum, delta_bits }) = rounds {
             learn.rounds = Some(RoundSteps(steps));
@@ -227,6 +235,9 @@ impl Learn {
             step_factor,
             cosine_floor,
             wsd_decay,
+            one_cycle_rise,
+            one_cycle_divisor,
+            one_cycle_final_divisor,
             rounds: _, // `rounds::rounds` has read these
             replicas: _,
             delta_bits: _,
@@ -245,6 +256,7 @@ impl Learn {
         let warmup_steps = warmup_steps.unwrap_or(defaults.warmup_steps);
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
+        check_warmup(schedule, warmup_steps, origins)?;
         if task == Task::Regression && label_smoothing > 0.0 {
             let subject = origins.subject("label-smoothing");
             return Err(Failure::usage(format_args!(
@@ -269,6 +281,11 @@ impl Learn {
                     }
                     ScheduleName::Cosine => ScheduleShape::Cosine { floor: cosine_floor },
                     ScheduleName::Wsd => ScheduleShape::Wsd { decay: wsd_decay },
+                    ScheduleName::OneCycle => ScheduleShape::OneCycle {
+                        rise: one_cycle_rise,
+                        divisor: one_cycle_divisor,
+                        final_divisor: one_cycle_final_divisor,
+                    },
                 },
                 warmup_steps,
             },
@@ -322,6 +339,16 @@ fn check_selected(learn: &Learn, origins: &Origins) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses a warm-up before a schedule that rises by itself.
+fn check_warmup(schedule: ScheduleName, warmup_steps: u64, origins: &Origins) -> Result<(), Failure> {
+    if schedule != ScheduleName::OneCycle || warmup_steps == 0 {
+        return Ok(());
+    }
+    let subject = origins.subject("warmup-steps");
+    Err(Failure::usage(format_args!("{subject} does not go with --schedule one-cycle, whose rate rises by itself"))
+        .help("say with --one-cycle-rise in which part of the steps it rises, and leave out warmup-steps"))
 }
 
 /// Refuses a loss and an output that cannot learn the task.

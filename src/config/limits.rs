@@ -20,6 +20,8 @@ pub(super) const MAX_THREADS: u64 = 4096;
 pub(super) const MAX_CLASSES: u64 = MAX_WIDTH;
 /// The highest learning rate: ten thousand of Nielsen's steps in one.
 pub(super) const MAX_LEARNING_RATE: f64 = 30_000.0;
+/// The largest divisor of a learning rate.
+pub(super) const MAX_DIVISOR: f64 = 1e9;
 /// The largest norm that gradients are clipped to.
 pub(super) const MAX_CLIP_NORM: f64 = 1e9;
 /// The largest multiplier of the noise of private training.

@@ -11,7 +11,7 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_DIVISOR, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
     MAX_SECONDS, MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
@@ -290,6 +290,18 @@ options! {
             wsd_decay: f32 = default(rounds::WSD_DECAY)
                 .within(Interval::Positive(1.0))
                 .only_with("schedule", &[ScheduleName::Wsd]);
+            /// Part of the steps in which the schedule one-cycle raises the rate to --learning-rate
+            one_cycle_rise: f32 = default(0.3)
+                .within(Interval::Positive(1.0))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Divisor that gives the first rate of the schedule one-cycle, from --learning-rate
+            one_cycle_divisor: f32 = default(25.0)
+                .within(Interval::Closed(1.0, MAX_DIVISOR))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Divisor that gives the last rate of the schedule one-cycle, from its first
+            one_cycle_final_divisor: f32 = default(1e4)
+                .within(Interval::Closed(1.0, MAX_DIVISOR))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
         }
         "Rounds" {
             /// Replicas in a round, a power of two; best as many as workers

@@ -92,6 +92,12 @@ fn constants_reach_the_optimizer_and_the_schedule() {
     let recipe = design("schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.5\nwarmup-steps = 7").recipe;
     let shape = ScheduleShape::Step { every_epochs: 2, factor: 0.5 };
     assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 7 });
+    // No recipe gives one-cycle a warm-up.
+    for more in ["", "\nhidden = 64", "\nrounds = 'auto'"] {
+        let recipe = design(&format!("schedule = 'one-cycle'\none-cycle-divisor = 10{more}")).recipe;
+        let shape = ScheduleShape::OneCycle { rise: 0.3, divisor: 10.0, final_divisor: 1e4 };
+        assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 0 }, "{more}");
+    }
 }
 
 #[test]
@@ -196,6 +202,19 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("schedule = 'step'\nstep-epochs = 0", "step-epochs must be at least 1"),
         ("schedule = 'step'\nstep-factor = 0", "step-factor must be a number above 0 and at most 1"),
         ("schedule = 'cosine'\ncosine-floor = 1.5", "cosine-floor must be a number at least 0 and at most 1"),
+        (
+            "schedule = 'one-cycle'\none-cycle-rise = 0",
+            "one-cycle-rise must be a number above 0 and at most 1, not 0",
+        ),
+        (
+            "schedule = 'one-cycle'\none-cycle-divisor = 0.5",
+            "one-cycle-divisor must be a number at least 1 and at most 1000000000, not 0.5",
+        ),
+        (
+            "schedule = 'one-cycle'\nwarmup-steps = 7",
+            "warmup-steps does not go with --schedule one-cycle",
+        ),
+        ("one-cycle-rise = 0.2", "one-cycle-rise has no effect with --schedule constant"),
         ("test-fraction = 0", "test-fraction must be a number above 0 and below 1, not 0"),
         ("test-fraction = 1", "not 1"),
         ("test-fraction = nan", "not NaN"),
@@ -259,14 +278,17 @@ fn a_flag_that_selects_another_optimizer_drops_the_constants_of_the_file() {
 fn options_of_a_selector_need_its_value() {
     let entries = TrainOptions::entries();
     let constants: Vec<_> = entries.iter().filter(|entry| entry.only_with.is_some()).collect();
-    assert_eq!(constants.len(), 10);
+    assert_eq!(constants.len(), 13);
     for entry in constants {
         let only = entry.only_with.as_ref().unwrap();
         let selectors = OptimizerName::NAMES.iter().map(|(name, _)| ("optimizer", *name));
         let selectors = selectors.chain(ScheduleName::NAMES.iter().map(|(name, _)| ("schedule", *name)));
         let selectors = selectors.chain(Task::NAMES.iter().map(|(name, _)| ("task", *name)));
         for (selector, name) in selectors.filter(|(selector, _)| *selector == only.selector) {
-            let value = if entry.key == "step-epochs" || entry.key == "classes" { "2" } else { "0.5" };
+            let value = match entry.key {
+                "step-epochs" | "classes" | "one-cycle-divisor" | "one-cycle-final-divisor" => "2",
+                _ => "0.5",
+            };
             let text = format!("data = 'x.csv'\n{selector} = '{name}'\n{} = {value}", entry.key);
             match checked(&text) {
                 Ok(_) => assert!(only.names.contains(&name), "{text}"),
@@ -291,6 +313,7 @@ fn a_printed_configuration_reads_back_as_itself() {
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
         "clip-norm = 1.5\nema = 0.999",
         "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
+        "hidden = [40]\nschedule = 'one-cycle'\none-cycle-rise = 0.4\none-cycle-divisor = 10\none-cycle-final-divisor = 100",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",
         "activation = 'relu'\ncost = 'cross-entropy'\nbatch-size = 256\nshard-size = 256\neval-every = 3",
@@ -341,7 +364,7 @@ fn the_defaults_that_help_shows_are_in_effect() {
         .collect();
     let mut compared = 0;
     for text in
-        ["", "optimizer = 'momentum'", "optimizer = 'adamw'", "schedule = 'step'", "schedule = 'cosine'"]
+        ["", "optimizer = 'momentum'", "optimizer = 'adamw'", "schedule = 'step'", "schedule = 'cosine'", "schedule = 'one-cycle'"]
     {
         let printed = print(&checked(text).unwrap()).unwrap();
         for (key, (value, origin)) in values(&printed) {

@@ -60,6 +60,7 @@ fn the_law_holds_for_nesterov_with_a_penalty_and_a_schedule() {
     let arguments = "--epochs 2 --batch-size 61 --cost cross-entropy --activation tanh --optimizer nesterov --l2 2 \
                      --schedule cosine --warmup-steps 9";
     holds(arguments, &[3, 5]);
+    holds("--epochs 2 --rounds 3 --replicas 4 --schedule one-cycle --one-cycle-rise 0.4 --batch-size 37", &[2]);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use crate::spec::{Schedule, ScheduleShape};
 /// `steps_per_epoch` steps.
 ///
 /// During the warm-up it is (step + 1)/warmup_steps. The cosine runs over the steps after the warm-up, and the line of
-/// [`ScheduleShape::Wsd`] over the last steps of all.
+/// [`ScheduleShape::Wsd`] over the last steps of all. [`ScheduleShape::OneCycle`] is PyTorch's `OneCycleLR` with two phases and
+/// `anneal_strategy="cos"`; a run of which less than one step rises begins at the full rate.
 #[must_use]
 pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epochs: u32) -> f64 {
     if step < schedule.warmup_steps {
@@ -23,12 +24,30 @@ pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epo
             let total = u64::from(epochs).saturating_mul(steps_per_epoch);
             let rest = total.saturating_sub(schedule.warmup_steps).max(1);
             let done = (step - schedule.warmup_steps).min(rest) as f64 / rest as f64;
-            floor + (1.0 - floor) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * done))
+            between(1.0, floor, done)
         }
         ScheduleShape::Wsd { decay } => {
             let total = u64::from(epochs).saturating_mul(steps_per_epoch).max(1);
             let left = total.saturating_sub(step) as f64 / total as f64;
             (left / f64::from(decay)).min(1.0)
         }
+        ScheduleShape::OneCycle { rise, divisor, final_divisor } => {
+            let total = u64::from(epochs).saturating_mul(steps_per_epoch).max(1);
+            let last = (total - 1) as f64;
+            // The step with the full rate, which need not be whole. PyTorch's is below 0 if less than one step rises.
+            let peak = (f64::from(rise) * total as f64 - 1.0).max(0.0);
+            let first = 1.0 / f64::from(divisor);
+            let step = (step as f64).min(last);
+            if step <= peak {
+                between(first, 1.0, if peak > 0.0 { step / peak } else { 1.0 })
+            } else {
+                between(1.0, first / f64::from(final_divisor), (step - peak) / (last - peak))
+            }
+        }
     }
+}
+
+/// The point at `way` from 0 to 1 along half a cosine.
+fn between(from: f64, to: f64, way: f64) -> f64 {
+    to + (from - to) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * way))
 }

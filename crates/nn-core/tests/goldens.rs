@@ -254,7 +254,7 @@ fn optimizers_step_as_pytorchs() {
 fn learning_rates_follow_their_schedules() {
     let Schedules { steps_per_epoch, total_steps, runs } = golden().schedules;
     let epochs = (total_steps / steps_per_epoch) as u32;
-    assert_eq!(runs.len(), 6);
+    assert_eq!(runs.len(), 10);
     for run in &runs {
         let got: Vec<f64> = (0..total_steps)
             .map(|step| rate_multiplier(&run.schedule, step, steps_per_epoch, epochs))

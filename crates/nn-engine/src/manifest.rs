@@ -104,6 +104,12 @@ pub enum ManifestError {
     OuterMomentum(f32),
     #[error("the part of the steps in which wsd decays must be above 0 and at most 1, but is {0}")]
     Decay(f32),
+    #[error("the part of the steps in which the rate of one-cycle rises must be above 0 and at most 1, but is {0}")]
+    Rise(f32),
+    #[error("{name} must be a finite number of at least 1, but is {value}")]
+    Divisor { name: &'static str, value: f32 },
+    #[error("the schedule one-cycle rises by itself and has no warm-up steps")]
+    WarmUpOfOneCycle,
     #[error("{name} must be a finite number, but is {value}")]
     Constant { name: &'static str, value: f32 },
 }
@@ -457,6 +463,16 @@ pub(crate) mod tests {
             Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap()
         };
         assert_ne!(cosine(3).hash(), cosine(4).hash());
+        let one_cycle = |epochs, rise, divisor, final_divisor| {
+            let shape = ScheduleShape::OneCycle { rise, divisor, final_divisor };
+            let schedule = Schedule { shape, warmup_steps: 0 };
+            Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap().hash()
+        };
+        let hash = one_cycle(3, 0.3, 25.0, 1e4);
+        assert_eq!(hash, one_cycle(3, 0.3, 25.0, 1e4));
+        for other in [(4, 0.3, 25.0, 1e4), (3, 0.4, 25.0, 1e4), (3, 0.3, 24.0, 1e4), (3, 0.3, 25.0, 1e3)] {
+            assert_ne!(hash, one_cycle(other.0, other.1, other.2, other.3), "{other:?}");
+        }
         let stopping = |epochs, evaluations, every_epochs| {
             let early_stopping = Some(EarlyStopping { evaluations, every_epochs });
             Manifest::new(with(Recipe { epochs, early_stopping, ..recipe() })).unwrap().hash()
@@ -504,6 +520,7 @@ pub(crate) mod tests {
             ScheduleShape::Step { every_epochs: 3, factor: odd },
             ScheduleShape::Cosine { floor: odd },
             ScheduleShape::Wsd { decay: odd },
+            ScheduleShape::OneCycle { rise: odd, divisor: odd, final_divisor: odd },
         ];
         for (optimizer, shape) in optimizers.into_iter().flat_map(|o| shapes.map(|shape| (o, shape))) {
             // Without `..`: a new part must be tried, too.
@@ -554,6 +571,8 @@ pub(crate) mod tests {
         let none = Regularization::default();
         let regularized = |regularization| with(Recipe { regularization, ..recipe() });
         let shaped = |shape| with(Recipe { schedule: Schedule { shape, warmup_steps: 0 }, ..recipe() });
+        let one_cycle =
+            |rise, divisor, final_divisor| ScheduleShape::OneCycle { rise, divisor, final_divisor };
         let stopping = |evaluations, every_epochs| {
             with(Recipe { early_stopping: Some(EarlyStopping { evaluations, every_epochs }), ..recipe() })
         };
@@ -605,6 +624,17 @@ pub(crate) mod tests {
             ),
             (shaped(ScheduleShape::Step { every_epochs: 0, factor: 0.5 }), "step-epochs"),
             (shaped(ScheduleShape::Cosine { floor: f32::NAN }), "cosine-floor"),
+            (shaped(one_cycle(0.0, 25.0, 1e4)), "rises"),
+            (shaped(one_cycle(f32::NAN, 25.0, 1e4)), "rises"),
+            (shaped(one_cycle(0.3, 0.5, 1e4)), "one-cycle-divisor"),
+            (shaped(one_cycle(0.3, 25.0, f32::INFINITY)), "one-cycle-final-divisor"),
+            (
+                with(Recipe {
+                    schedule: Schedule { shape: one_cycle(0.3, 25.0, 1e4), warmup_steps: 1 },
+                    ..recipe()
+                }),
+                "no warm-up",
+            ),
             (
                 with(Recipe { optimizer: Optimizer::Momentum { momentum: f32::INFINITY }, ..recipe() }),
                 "momentum",

@@ -141,6 +141,20 @@ impl Recipe {
         {
             return Err(ManifestError::Decay(decay));
         }
+        if let ScheduleShape::OneCycle { rise, divisor, final_divisor } = self.schedule.shape {
+            if !(rise > 0.0 && rise <= 1.0) {
+                return Err(ManifestError::Rise(rise));
+            }
+            let divisors = [("one-cycle-divisor", divisor), ("one-cycle-final-divisor", final_divisor)];
+            if let Some((name, value)) =
+                divisors.into_iter().find(|&(_, value)| !(value.is_finite() && value >= 1.0))
+            {
+                return Err(ManifestError::Divisor { name, value });
+            }
+            if self.schedule.warmup_steps > 0 {
+                return Err(ManifestError::WarmUpOfOneCycle);
+            }
+        }
         if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
             return Err(ManifestError::ClipNorm(most));
         }
@@ -215,8 +229,10 @@ impl Recipe {
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
-        let mut epochs_matter =
-            matches!(shape, ScheduleShape::Cosine { floor: _ } | ScheduleShape::Wsd { decay: _ });
+        let mut epochs_matter = match shape {
+            ScheduleShape::Cosine { .. } | ScheduleShape::Wsd { .. } | ScheduleShape::OneCycle { .. } => true,
+            ScheduleShape::Constant | ScheduleShape::Step { .. } => false,
+        };
         if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
             after.push(("early-stopping", evaluations.to_string()));
             after.push(("eval-every", every_epochs.to_string()));
@@ -256,5 +272,10 @@ fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
         ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
         ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
         ScheduleShape::Wsd { decay } => vec![("wsd-decay", decay)],
+        ScheduleShape::OneCycle { rise, divisor, final_divisor } => vec![
+            ("one-cycle-rise", rise),
+            ("one-cycle-divisor", divisor),
+            ("one-cycle-final-divisor", final_divisor),
+        ],
     }
 }

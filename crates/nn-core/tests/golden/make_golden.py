@@ -323,6 +323,29 @@ def multiplier(shape, warmup, t):
     return 1.0
 
 
+def one_cycle(shape):
+    """PyTorch's rates over the run for a largest rate of 1, its two phases along cosines."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=1.0,
+        total_steps=TOTAL_STEPS,
+        pct_start=f32(shape["rise"]),
+        anneal_strategy="cos",
+        cycle_momentum=False,
+        div_factor=f32(shape["divisor"]),
+        final_div_factor=f32(shape["final_divisor"]),
+        three_phase=False,
+    )
+    rates = []
+    for step in range(TOTAL_STEPS):
+        rates.append(float(scheduler.get_last_lr()[0]))
+        optimizer.step()
+        if step + 1 < TOTAL_STEPS:
+            scheduler.step()
+    return rates
+
+
 def schedules():
     shapes = [
         {"name": "constant"},
@@ -339,6 +362,13 @@ def schedules():
             }
             for shape in shapes
             for warmup in (5, 0)
+        ]
+        + [
+            {"schedule": {"shape": shape, "warmup_steps": 0}, "multipliers": one_cycle(shape)}
+            for rise, divisor, final_divisor in [(0.3, 25.0, 1e4), (0.33, 10.0, 100.0), (1.0, 4.0, 1.0), (0.025, 25.0, 1e4)]
+            for shape in [
+                {"name": "one-cycle", "rise": rise, "divisor": divisor, "final_divisor": final_divisor}
+            ]
         ],
     }
 
