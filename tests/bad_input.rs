@@ -375,6 +375,8 @@ fn regularization_that_does_not_suit_the_data_is_refused() {
         ("--input-dropout -0.1", "at least 0 and below 1"),
         ("--clip-samples nan", "--clip-samples"),
         ("--clip-norm 0", "--clip-norm"),
+        ("--max-norm 0", "--max-norm"),
+        ("--max-norm 3 --hidden none", "--max-norm bounds the weights into hidden units, but the network has none"),
         ("--ema 1", "--ema"),
         ("--schedule one-cycle --one-cycle-rise 0", "--one-cycle-rise"),
         ("--schedule one-cycle --warmup-steps 9", "--warmup-steps does not go with --schedule one-cycle"),

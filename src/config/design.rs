@@ -97,6 +97,7 @@ impl Learn {
             seed,
             early_stopping,
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization,
@@ -123,6 +124,7 @@ impl Learn {
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
             clip_norm,
+            max_norm,
             ema,
             dp_noise,
             // Both are the limit on samples' gradients.
@@ -225,6 +227,7 @@ impl Learn {
             clip_samples,
             augment: Augment(augmentation),
             clip_norm,
+            max_norm,
             ema,
             dp_noise,
             dp_clip,
@@ -257,6 +260,13 @@ impl Learn {
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
         check_warmup(schedule, warmup_steps, origins)?;
+        if max_norm.is_some() && hidden.is_empty() {
+            let subject = origins.subject("max-norm");
+            return Err(Failure::usage(format_args!(
+                "{subject} bounds the weights into hidden units, but the network has none"
+            ))
+            .help("remove it, or give hidden layers, as --hidden 30 does; --l2 keeps the weights of any layer small"));
+        }
         if task == Task::Regression && label_smoothing > 0.0 {
             let subject = origins.subject("label-smoothing");
             return Err(Failure::usage(format_args!(
@@ -302,6 +312,7 @@ impl Learn {
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization: Regularization {

@@ -11,7 +11,7 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_DIVISOR, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_DIVISOR, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE, MAX_NORM,
     MAX_SECONDS, MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
@@ -250,7 +250,12 @@ options! {
             ///
             /// The norm is that of the mean gradient of the loss, before the penalty of --l2. With --rounds, each replica clips
             /// the gradients of its own steps
-            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(1.0);
+            /// Largest norm of the weights into a hidden unit; after each step, longer ones are scaled down to it
+            ///
+            /// Biases do not count, and the output layer has no limit. With --rounds, each replica does so after each of its own
+            /// steps
+            max_norm: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(3.0);
             /// Make the moving average of the weights the model: after each step, X of the average stays
             ///
             /// It is over about the last 1/(1 − X) steps, and early in the run over fewer. It is what is evaluated, chosen by
@@ -264,7 +269,7 @@ options! {
             /// noise away, so it must be one that nobody can guess, and it is left out of the finished model
             dp_noise: Option<f32> = unset().takes("σ").within(Interval::Positive(MAX_DP_NOISE)).example(1.0);
             /// Largest norm of a single sample's gradient with --dp-noise; a longer one is scaled down to it
-            dp_clip: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            dp_clip: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(1.0);
             /// Probability δ that the promise of epsilon does not hold
             dp_delta: Option<f32> = derived(privacy::delta_in_words()).within(Interval::Inside).example(1e-5);
         }

@@ -85,10 +85,10 @@ fn constants_reach_the_optimizer_and_the_schedule() {
         design("optimizer = 'adamw'\nbeta1 = 0.8\nbeta2 = 0.9\nepsilon = 1e-6\nweight-decay = 0.1").recipe;
     let adamw = Optimizer::AdamW { beta1: 0.8, beta2: 0.9, epsilon: 1e-6, weight_decay: 0.1 };
     assert_eq!(recipe.optimizer, adamw);
-    let recipe = design("clip-norm = 0.5\nema = 0.99").recipe;
-    assert_eq!((recipe.clip_norm, recipe.ema), (Some(0.5), Some(0.99)));
     let recipe = design("dp-noise = 1.5\ndp-clip = 0.5\nseed = 77").recipe;
     assert_eq!((recipe.dp_noise, recipe.regularization.clip_samples), (Some(1.5), 0.5));
+    let recipe = design("clip-norm = 0.5\nmax-norm = 3\nema = 0.99").recipe;
+    assert_eq!((recipe.clip_norm, recipe.max_norm, recipe.ema), (Some(0.5), Some(3.0), Some(0.99)));
     let recipe = design("schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.5\nwarmup-steps = 7").recipe;
     let shape = ScheduleShape::Step { every_epochs: 2, factor: 0.5 };
     assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 7 });
@@ -185,6 +185,8 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("l2 = -1", "l2 must be a number at least 0"),
         ("clip-norm = 0", "clip-norm must be a number above 0 and at most 1000000000, not 0"),
         ("clip-norm = nan", "not NaN"),
+        ("max-norm = 0", "max-norm must be a number above 0 and at most 1000000000, not 0"),
+        ("max-norm = 3\nhidden = 'none'", "max-norm bounds the weights into hidden units, but the network has none"),
         ("ema = 1", "ema must be a number above 0 and below 1, not 1"),
         ("ema = 0", "not 0"),
         ("dp-noise = 1\nseed = 7", "dp-noise needs a limit on each sample's gradient"),
@@ -311,8 +313,8 @@ fn a_printed_configuration_reads_back_as_itself() {
         "data = 'x.csv'\nclasses = 7\noptimizer = 'nesterov'\nmomentum = 0.95\nlearning-rate = 1e-7",
         "data = 'x.csv'\nbatch-size = 100",
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
-        "clip-norm = 1.5\nema = 0.999",
         "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
+        "clip-norm = 1.5\nema = 0.999\nmax-norm = 2",
         "hidden = [40]\nschedule = 'one-cycle'\none-cycle-rise = 0.4\none-cycle-divisor = 10\none-cycle-final-divisor = 100",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",

@@ -116,6 +116,13 @@ fn the_law_holds_for_clipped_gradients_and_averages() {
 }
 
 #[test]
+fn the_law_holds_for_bounded_norms() {
+    let bounded = "--max-norm 0.8 --optimizer momentum";
+    holds(&format!("{bounded} --epochs 2 --batch-size 61 --hidden 70,60 --ema 0.9"), &[1, 3]);
+    holds(&format!("{bounded} --epochs 2 --batch-size 37 --rounds 3 --replicas 4"), &[2]);
+}
+
+#[test]
 fn the_law_holds_for_bf16() {
     let bf16 = "--precision bf16 --activation relu --cost cross-entropy";
     holds(&format!("{bf16} --epochs 2 --batch-size 200"), &[1, 2, 5]);

@@ -132,6 +132,7 @@ fn an_average_is_resumed_replayed_and_evaluated() {
         // Another average is another run.
         place.nn("train --out run --resume --ema 0.9").refused(2, &["ema is 0.9, was 0.98"]);
         place.nn("train --out run --resume --clip-norm 1").refused(2, &["clip-norm is 1.0, was 0.3"]);
+        place.nn("train --out run --resume --max-norm 3").refused(2, &["max-norm is 3.0, was not used"]);
     }
 }
 
@@ -186,7 +187,7 @@ fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
 #[test]
 fn a_run_with_regularization_is_resumed_and_replayed() {
     let arguments = "--augment affine,elastic --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.1 --clip-samples 1 \
-                     --activation gelu --cost cross-entropy --optimizer momentum";
+                     --max-norm 1 --activation gelu --cost cross-entropy --optimizer momentum";
     let place = resumed_replayed_and_evaluated(arguments);
     // `--resume` takes up every option of the run.
     let _ = place.nn("train --quiet --resume --out whole --epochs 9").ok();

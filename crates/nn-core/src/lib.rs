@@ -11,6 +11,7 @@
 //! - [`Augmentation`]: random distortions of pictures in training.
 //! - [`clip_factor`]: gradient clipping by the global norm. [`GradientNoise`]: the noise of differential privacy.
 //! - [`SampleStats`], [`NoiseScale`]: what single samples' gradients say.
+//! - [`OptimizerState::with_max_norm`]: the largest norm of a unit's weights.
 //! - [`Average`]: the moving average of the weights.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
@@ -52,6 +53,7 @@ mod dataset;
 #[macro_use]
 mod kernel;
 pub mod math;
+mod max_norm;
 pub mod measure;
 mod model;
 mod names;

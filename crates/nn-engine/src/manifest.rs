@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, LayerLayout, Model, Precision, Purpose, Samples, Tree, Workspace, layout,
-    permutation, rate_multiplier, samples_at_once,
+    Compute, DELTA_BLOCK, LayerLayout, Model, OptimizerState, Precision, Purpose, Samples, Tree, Workspace,
+    layout, permutation, rate_multiplier, samples_at_once,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -80,6 +80,8 @@ pub enum ManifestError {
     L2(f32),
     #[error("the norm that gradients are clipped to must be a positive, finite number, but is {0}")]
     ClipNorm(f32),
+    #[error("the largest norm of a unit's weights must be a positive, finite number, but is {0}")]
+    MaxNorm(f32),
     #[error("the decay of the average of the weights must be above 0 and below 1, but is {0}")]
     Ema(f32),
     #[error("the noise multiplier must be a positive, finite number, but is {0}")]
@@ -294,6 +296,13 @@ impl Manifest {
         Workspace::regularized(self.model(), (*regularization, *seed), self.samples_at_once(), threads, isa)
     }
 
+    /// The optimizer before its first step.
+    #[must_use]
+    pub fn optimizer_state(&self) -> OptimizerState {
+        let Recipe { optimizer, max_norm, .. } = self.recipe();
+        OptimizerState::new(*optimizer, self.model()).with_max_norm(*max_norm)
+    }
+
     /// The learning rate of a step; of its first sequential step, if it is a round.
     #[must_use]
     pub fn learning_rate(&self, step: u64) -> f32 {
@@ -490,6 +499,7 @@ pub(crate) mod tests {
             with(Recipe { batch_size: 11, ..recipe() }),
             with(Recipe { l2: 0.1, ..recipe() }),
             with(Recipe { clip_norm: Some(1e9), ..recipe() }),
+            with(Recipe { max_norm: Some(1e9), ..recipe() }),
             with(Recipe { ema: Some(0.999), ..recipe() }),
             with(Recipe { init: Init::Normal, ..recipe() }),
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
@@ -536,6 +546,7 @@ pub(crate) mod tests {
                 seed: u64::MAX,
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
                 clip_norm: Some(odd),
+                max_norm: Some(odd),
                 ema: Some(odd),
                 dp_noise: None, // which goes without rounds and clip_norm
                 rounds: Some(Rounds {
@@ -609,6 +620,8 @@ pub(crate) mod tests {
             ),
             (regularized(Regularization { clip_samples: f32::INFINITY, ..none }), "clip-samples"),
             (with(Recipe { clip_norm: Some(0.0), ..recipe() }), "clipped"),
+            (with(Recipe { max_norm: Some(0.0), ..recipe() }), "largest norm"),
+            (with(Recipe { max_norm: Some(f32::INFINITY), ..recipe() }), "largest norm"),
             (with(Recipe { ema: Some(1.0), ..recipe() }), "average"),
             (with(Recipe { ema: Some(f32::NAN), ..recipe() }), "average"),
             (with(Recipe { clip_norm: Some(f32::NAN), ..recipe() }), "clipped"),

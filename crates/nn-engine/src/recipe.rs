@@ -45,6 +45,14 @@ pub struct Recipe {
         deserialize_with = "nn_core::exact_f32_if_any"
     )]
     pub clip_norm: Option<f32>,
+    /// The largest norm of a hidden unit's incoming weights, to which they are scaled down after each step: positive and finite;
+    /// `None` for any. See [`nn_core::OptimizerState::with_max_norm`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "nn_core::exact_f32_if_any"
+    )]
+    pub max_norm: Option<f32>,
     /// X of the moving average of the weights that is the run's model, above 0 and below 1; `None` for the weights
     /// themselves. See [`nn_core::Average`].
     #[serde(
@@ -96,6 +104,7 @@ impl Recipe {
             seed: 1,
             early_stopping: None,
             clip_norm: None,
+            max_norm: None,
             ema: None,
             rounds: None,
             regularization: Regularization::default(),
@@ -158,6 +167,9 @@ impl Recipe {
         if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
             return Err(ManifestError::ClipNorm(most));
         }
+        if let Some(most) = self.max_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
+            return Err(ManifestError::MaxNorm(most));
+        }
         if let Some(decay) = self.ema.filter(|&decay| !(decay > 0.0 && decay < 1.0)) {
             return Err(ManifestError::Ema(decay));
         }
@@ -206,6 +218,7 @@ impl Recipe {
             seed,
             early_stopping,
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization,
@@ -240,6 +253,7 @@ impl Recipe {
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
         after.extend(clip_norm.map(|most| ("clip-norm", format!("{most:?}"))));
+        after.extend(max_norm.map(|most| ("max-norm", format!("{most:?}"))));
         after.extend(ema.map(|decay| ("ema", format!("{decay:?}"))));
         after.extend(rounds.iter().flat_map(Rounds::fields));
         after.extend(regularization.fields());

@@ -281,6 +281,64 @@ def optimizer_path(optimizer, rate, l2, start, gradients, clip_norm=None):
     return path
 
 
+def bounded(rng):
+    """Steps after which the incoming weights of each hidden unit are scaled down to a largest norm."""
+    widths = [3, 5, 4, 2]
+    layers = list(zip(widths, widths[1:]))
+    count = sum(inputs * outputs + outputs for inputs, outputs in layers)
+    start = normal(rng, count)
+    gradients = [normal(rng, count) for _ in range(STEPS)]
+    return {
+        "widths": widths,
+        "start": start,
+        "gradients": gradients,
+        "runs": [
+            {
+                "optimizer": optimizer,
+                "learning_rate": rate,
+                "max_norm": most,
+                "parameters": bounded_path(optimizer, rate, most, layers, start, gradients),
+            }
+            for optimizer, rate, most in [
+                ({"name": "sgd"}, 0.1, 1.0),
+                ({"name": "momentum", "momentum": 0.9}, 0.1, 2.0),
+                ({"name": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}, 0.01, 0.5),
+            ]
+        ],
+    }
+
+
+def bounded_path(optimizer, rate, most, layers, start, gradients):
+    """The parameters after each step and PyTorch's renorm, which adds 1e-7 to a norm; nn does not."""
+    c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
+
+    def parts(values):
+        """The weights and the biases of each layer."""
+        at = 0
+        for inputs, outputs in layers:
+            yield tensor(values[at : at + inputs * outputs], -1).reshape(outputs, inputs)
+            at += inputs * outputs
+            yield tensor(values[at : at + outputs], -1)
+            at += outputs
+
+    parameters = [part.clone().requires_grad_() for part in parts(start)]
+    if optimizer["name"] == "adam":
+        stepper = torch.optim.Adam(parameters, lr=f32(rate), betas=(c["beta1"], c["beta2"]), eps=c["epsilon"])
+    else:
+        stepper = torch.optim.SGD(parameters, lr=f32(rate), momentum=c.get("momentum", 0.0))
+    path = []
+    for g in gradients:
+        for parameter, gradient in zip(parameters, parts(g)):
+            parameter.grad = gradient.clone()
+        stepper.step()
+        with torch.no_grad():
+            # The weights of all layers but the last.
+            for weights in parameters[:-2:2]:
+                weights.copy_(torch.renorm(weights, p=2, dim=0, maxnorm=f32(most)))
+        path.append([x for parameter in parameters for x in parameter.flatten().tolist()])
+    return path
+
+
 class Parameters(torch.nn.Module):
     def __init__(self, values):
         super().__init__()
@@ -426,6 +484,7 @@ def main():
         "cases": cases,
         "regularized": regularized,
         "optimizers": optimizers(rng),
+        "bounded": bounded(rng),
         "schedules": schedules(),
     }
     text = dump(golden) + "\n"
