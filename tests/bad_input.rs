@@ -376,9 +376,22 @@ fn regularization_that_does_not_suit_the_data_is_refused() {
         ("--clip-samples nan", "--clip-samples"),
         ("--clip-norm 0", "--clip-norm"),
         ("--max-norm 0", "--max-norm"),
-        ("--max-norm 3 --hidden none", "--max-norm bounds the weights into hidden units, but the network has none"),
+        (
+            "--max-norm 3 --hidden none",
+            "--max-norm bounds the weights into hidden units, but the network has none",
+        ),
         ("--ema 1", "--ema"),
         ("--schedule one-cycle --one-cycle-rise 0", "--one-cycle-rise"),
+        (
+            "--schedule plateau",
+            "--schedule plateau lowers the rate by the loss on validation samples, but there are none",
+        ),
+        (
+            "--schedule plateau --validation-fraction 0.1 --rounds auto",
+            "--schedule plateau does not go with --rounds",
+        ),
+        ("--schedule plateau --validation-fraction 0.1 --plateau-factor 1", "--plateau-factor"),
+        ("--schedule plateau --validation-fraction 0.1 --plateau-evaluations 0", "--plateau-evaluations"),
         ("--schedule one-cycle --warmup-steps 9", "--warmup-steps does not go with --schedule one-cycle"),
         ("--cost huber", "is for linear outputs"),
     ] {

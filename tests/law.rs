@@ -111,6 +111,7 @@ fn the_law_holds_for_optimizers_penalties_and_schedules() {
         "--epochs 3 --schedule step --step-epochs 1 --step-factor 0.5 --warmup-steps 100",
         "--epochs 3 --schedule cosine --warmup-steps 200 --optimizer adam",
         "--epochs 3 --schedule cosine --cosine-floor 0.1 --optimizer nesterov",
+        "--epochs 6 --schedule plateau --plateau-evaluations 1 --validation-fraction 0.1 --learning-rate 8",
         "--epochs 3 --schedule one-cycle --one-cycle-divisor 10 --optimizer momentum",
         "--epochs 3 --clip-norm 0.2 --batch-size 37 --l2 1",
         "--epochs 3 --max-norm 1 --batch-size 37 --ema 0.9",

@@ -171,6 +171,10 @@ impl Learn {
                 learn.wsd_decay = decay;
                 ScheduleName::Wsd
             }
+            ScheduleShape::Plateau { factor, evaluations, every_epochs: _ } => {
+                (learn.plateau_factor, learn.plateau_evaluations) = (factor, evaluations);
+                ScheduleName::Plateau
+            }
             ScheduleShape::OneCycle { rise, divisor, final_divisor } => {
                 (learn.one_cycle_rise, learn.one_cycle_divisor) = (rise, divisor);
                 learn.one_cycle_final_divisor = final_divisor;
@@ -241,6 +245,8 @@ impl Learn {
             one_cycle_rise,
             one_cycle_divisor,
             one_cycle_final_divisor,
+            plateau_factor,
+            plateau_evaluations,
             rounds: _, // `rounds::rounds` has read these
             replicas: _,
             delta_bits: _,
@@ -260,6 +266,13 @@ impl Learn {
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
         check_warmup(schedule, warmup_steps, origins)?;
+        if schedule == ScheduleName::Plateau && rounds.is_some() {
+            let subject = origins.subject("schedule");
+            return Err(Failure::usage(format_args!(
+                "{subject} plateau does not go with --rounds, whose replicas follow a rate that is known beforehand"
+            ))
+            .help("use --schedule wsd, or leave out rounds"));
+        }
         if max_norm.is_some() && hidden.is_empty() {
             let subject = origins.subject("max-norm");
             return Err(Failure::usage(format_args!(
@@ -295,6 +308,11 @@ impl Learn {
                         rise: one_cycle_rise,
                         divisor: one_cycle_divisor,
                         final_divisor: one_cycle_final_divisor,
+                    },
+                    ScheduleName::Plateau => ScheduleShape::Plateau {
+                        factor: plateau_factor,
+                        evaluations: plateau_evaluations,
+                        every_epochs: 1,
                     },
                 },
                 warmup_steps,
@@ -358,8 +376,10 @@ fn check_warmup(schedule: ScheduleName, warmup_steps: u64, origins: &Origins) ->
         return Ok(());
     }
     let subject = origins.subject("warmup-steps");
-    Err(Failure::usage(format_args!("{subject} does not go with --schedule one-cycle, whose rate rises by itself"))
-        .help("say with --one-cycle-rise in which part of the steps it rises, and leave out warmup-steps"))
+    Err(Failure::usage(format_args!(
+        "{subject} does not go with --schedule one-cycle, whose rate rises by itself"
+    ))
+    .help("say with --one-cycle-rise in which part of the steps it rises, and leave out warmup-steps"))
 }
 
 /// Refuses a loss and an output that cannot learn the task.

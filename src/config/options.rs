@@ -42,7 +42,7 @@ options! {
                 .within(2..=MAX_CLASSES)
                 .only_with("task", &[Task::Classification])
                 .example(10);
-            /// Fraction of the training samples kept for validation: for --early-stopping and the best checkpoint
+            /// Fraction of the training samples kept for validation: for --early-stopping, --schedule plateau and the best checkpoint
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
             /// Part of the training samples held out for validation: 2/5 is the second of five
@@ -307,6 +307,15 @@ options! {
             one_cycle_final_divisor: f32 = default(1e4)
                 .within(Interval::Closed(1.0, MAX_DIVISOR))
                 .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Factor by which the schedule plateau multiplies the rate
+            plateau_factor: f32 = default(0.1)
+                .within(Interval::Inside)
+                .only_with("schedule", &[ScheduleName::Plateau]);
+            /// Evaluations without a smaller loss on the validation samples, after which the schedule plateau lowers the rate
+            ///
+            /// One that is smaller by less than a ten-thousandth does not count. With --eval-every N, every Nth epoch is evaluated
+            plateau_evaluations: u32 =
+                default(5).within(1..=MAX_EPOCHS).only_with("schedule", &[ScheduleName::Plateau]);
         }
         "Rounds" {
             /// Replicas in a round, a power of two; best as many as workers

@@ -15,7 +15,8 @@ pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epo
         return (step + 1) as f64 / schedule.warmup_steps as f64;
     }
     match schedule.shape {
-        ScheduleShape::Constant => 1.0,
+        // The drops of a plateau come on top of this.
+        ScheduleShape::Constant | ScheduleShape::Plateau { .. } => 1.0,
         ScheduleShape::Step { every_epochs, factor } => {
             power(f64::from(factor), step / steps_per_epoch / u64::from(every_epochs))
         }

@@ -305,6 +305,17 @@ pub enum ScheduleShape {
         #[serde(deserialize_with = "exact_f32")]
         final_divisor: f32,
     },
+    /// Multiplied by `factor` whenever the loss on the validation samples has not fallen for so many evaluations: see
+    /// [`Plateau`](crate::Plateau). The only shape that is no function of the step.
+    Plateau {
+        /// In (0, 1).
+        #[serde(deserialize_with = "exact_f32")]
+        factor: f32,
+        /// Evaluations without improvement before a drop, at least 1.
+        evaluations: u32,
+        /// Epochs between two evaluations, at least 1.
+        every_epochs: u32,
+    },
 }
 
 impl ScheduleShape {
@@ -317,6 +328,7 @@ impl ScheduleShape {
             Self::Cosine { .. } => ScheduleName::Cosine,
             Self::Wsd { .. } => ScheduleName::Wsd,
             Self::OneCycle { .. } => ScheduleName::OneCycle,
+            Self::Plateau { .. } => ScheduleName::Plateau,
         }
     }
 
@@ -336,6 +348,7 @@ pub enum ScheduleName {
     Cosine,
     Wsd,
     OneCycle,
+    Plateau,
 }
 
 names!(ScheduleName {
@@ -344,6 +357,7 @@ names!(ScheduleName {
     Cosine = "cosine",
     Wsd = "wsd",
     OneCycle = "one-cycle",
+    Plateau = "plateau",
 });
 
 #[cfg(test)]
@@ -386,6 +400,7 @@ mod tests {
             ScheduleShape::Cosine { floor: 0.0 },
             ScheduleShape::Wsd { decay: 0.5 },
             ScheduleShape::OneCycle { rise: 0.3, divisor: 25.0, final_divisor: 1e4 },
+            ScheduleShape::Plateau { factor: 0.1, evaluations: 5, every_epochs: 1 },
         ] {
             assert_eq!(to_value(shape).unwrap()["name"], shape.name());
         }

@@ -11,8 +11,8 @@ mod common;
 use common::{assert_close, compute, evaluator, widen, workspace};
 use nn_core::{
     Activation, Average, Cost, Dataset, Features, Isa, LayerLayout, Model, Optimizer, OptimizerState, Output,
-    Precision, Regularization, Samples, Schedule, StepInputs, Targets, Workspace, clip_factor_of, layout,
-    rate_multiplier, reference,
+    Plateau, Precision, Regularization, Samples, Schedule, StepInputs, Targets, Workspace, clip_factor_of,
+    layout, rate_multiplier, reference,
 };
 use serde::Deserialize;
 
@@ -29,6 +29,7 @@ struct Golden {
     optimizers: Optimizers,
     bounded: Bounded,
     schedules: Schedules,
+    plateau: PlateauRuns,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +109,19 @@ struct Schedules {
 #[derive(Deserialize)]
 struct ScheduleRun {
     schedule: Schedule,
+    multipliers: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct PlateauRuns {
+    losses: Vec<f64>,
+    runs: Vec<PlateauRun>,
+}
+
+#[derive(Deserialize)]
+struct PlateauRun {
+    factor: f32,
+    evaluations: u32,
     multipliers: Vec<f64>,
 }
 
@@ -287,7 +301,8 @@ fn norms_of_weights_are_bounded_as_pytorchs() {
             }
             // Some rows are as long as they may be, and some are shorter.
             let layers = layout(&model);
-            let rows = layers[..2].iter().flat_map(|layer| params[layer.weights.clone()].chunks(layer.inputs));
+            let rows =
+                layers[..2].iter().flat_map(|layer| params[layer.weights.clone()].chunks(layer.inputs));
             let norms = rows.map(|row| row.iter().map(|w| w * w).sum::<f32>().sqrt());
             let (bounded, shorter): (Vec<f32>, Vec<f32>) = norms.partition(|norm| *norm > max_norm * 0.9999);
             assert!(bounded.len() > 1 && !shorter.is_empty(), "{bounded:?} {shorter:?}");
@@ -306,6 +321,27 @@ fn learning_rates_follow_their_schedules() {
             .collect();
         // All is in f64, so only the nine digits of the file differ.
         assert_close(&format!("{:?}", run.schedule), &got, &run.multipliers, 1e-9);
+    }
+}
+
+#[test]
+fn rates_fall_on_a_plateau_as_pytorchs() {
+    let PlateauRuns { losses, runs } = golden().plateau;
+    assert_eq!(runs.len(), 4);
+    for PlateauRun { factor, evaluations, multipliers } in runs {
+        let mut plateau = Plateau::default();
+        let got: Vec<f64> = losses
+            .iter()
+            .map(|&loss| {
+                plateau.take_in(loss, evaluations);
+                plateau.multiplier(factor)
+            })
+            .collect();
+        assert!(plateau.drops > 0, "{factor} after {evaluations}");
+        // Each drop on its own: the last ones are small beside the first.
+        for (got, want) in got.iter().zip(&multipliers) {
+            assert_close(&format!("{factor} after {evaluations}"), &[*got], &[*want], 1e-8);
+        }
     }
 }
 

@@ -150,6 +150,17 @@ impl Recipe {
         {
             return Err(ManifestError::Decay(decay));
         }
+        if let ScheduleShape::Plateau { factor, evaluations, every_epochs } = self.schedule.shape {
+            if !(factor > 0.0 && factor < 1.0) {
+                return Err(ManifestError::PlateauFactor(factor));
+            }
+            if evaluations == 0 || every_epochs == 0 {
+                return Err(ManifestError::NoPlateauEvaluations);
+            }
+            if self.rounds.is_some() {
+                return Err(ManifestError::PlateauInRounds);
+            }
+        }
         if let ScheduleShape::OneCycle { rise, divisor, final_divisor } = self.schedule.shape {
             if !(rise > 0.0 && rise <= 1.0) {
                 return Err(ManifestError::Rise(rise));
@@ -239,12 +250,17 @@ impl Recipe {
         if let ScheduleShape::Step { every_epochs, factor: _ } = shape {
             after.push(("step-epochs", every_epochs.to_string()));
         }
+        if let ScheduleShape::Plateau { evaluations, every_epochs, factor: _ } = shape {
+            after.push(("plateau-evaluations", evaluations.to_string()));
+            after.push(("plateau-every", every_epochs.to_string()));
+        }
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
         let mut epochs_matter = match shape {
             ScheduleShape::Cosine { .. } | ScheduleShape::Wsd { .. } | ScheduleShape::OneCycle { .. } => true,
-            ScheduleShape::Constant | ScheduleShape::Step { .. } => false,
+            // An evaluation that is made only because the epoch is the last does not count for a plateau.
+            ScheduleShape::Constant | ScheduleShape::Step { .. } | ScheduleShape::Plateau { .. } => false,
         };
         if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
             after.push(("early-stopping", evaluations.to_string()));
@@ -286,6 +302,9 @@ fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
         ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
         ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
         ScheduleShape::Wsd { decay } => vec![("wsd-decay", decay)],
+        ScheduleShape::Plateau { factor, evaluations: _, every_epochs: _ } => {
+            vec![("plateau-factor", factor)]
+        }
         ScheduleShape::OneCycle { rise, divisor, final_divisor } => vec![
             ("one-cycle-rise", rise),
             ("one-cycle-divisor", divisor),

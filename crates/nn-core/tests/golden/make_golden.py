@@ -404,6 +404,24 @@ def one_cycle(shape):
     return rates
 
 
+def plateau():
+    """PyTorch's multipliers after each loss of some runs that fall, stand still, rise and fall by too little."""
+    losses = [1.0, 0.8, 0.8, 0.79999, 0.9, 0.7, 0.71, 0.69999, 0.72, 0.7, 0.65, 0.66, 0.67, 0.64, 0.64, 0.64, 0.64, 0.64, 0.64, 0.64]
+    runs = []
+    for factor, evaluations in [(0.1, 1), (0.5, 2), (0.3, 3), (0.1, 5)]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        # Its patience is the number of evaluations that it lets pass.
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=f32(factor), patience=evaluations - 1, eps=0.0
+        )
+        multipliers = []
+        for loss in losses:
+            scheduler.step(loss)
+            multipliers.append(float(optimizer.param_groups[0]["lr"]))
+        runs.append({"factor": factor, "evaluations": evaluations, "multipliers": multipliers})
+    return {"losses": losses, "runs": runs}
+
+
 def schedules():
     shapes = [
         {"name": "constant"},
@@ -486,6 +504,7 @@ def main():
         "optimizers": optimizers(rng),
         "bounded": bounded(rng),
         "schedules": schedules(),
+        "plateau": plateau(),
     }
     text = dump(golden) + "\n"
     if arguments.check:
