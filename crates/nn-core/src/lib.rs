@@ -99,7 +99,7 @@ pub use per_sample::SampleStats;
 pub use plateau::Plateau;
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use regularization::{Regularization, Samples};
-pub use schedule::rate_multiplier;
+pub use schedule::{RangeTest, rate_multiplier};
 pub use spec::{
     Activation, Cost, Init, Optimizer, OptimizerName, Output, Precision, Schedule, ScheduleName,
     ScheduleShape, Task, exact_f32, exact_f32_if_any,

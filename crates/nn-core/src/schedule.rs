@@ -48,7 +48,42 @@ pub fn rate_multiplier(schedule: &Schedule, step: u64, steps_per_epoch: u64, epo
     }
 }
 
+/// The learning rates of a range test (Smith 2015): from `low` up to `high` over `steps` steps, each the same multiple of the one before.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RangeTest {
+    /// The rate of the first step; positive.
+    pub low: f32,
+    /// The rate of the last step; positive.
+    pub high: f32,
+    /// The steps, at least 2.
+    pub steps: u64,
+}
+
+impl RangeTest {
+    /// The rate of a step, counted from 0.
+    #[must_use]
+    pub fn rate(&self, step: u64) -> f32 {
+        let way = step as f64 / (self.steps.max(2) - 1) as f64;
+        let low = f64::from(self.low);
+        (low * libm::exp(way * libm::log(f64::from(self.high) / low))) as f32
+    }
+}
+
 /// The point at `way` from 0 to 1 along half a cosine.
 fn between(from: f64, to: f64, way: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + libm::cos(core::f64::consts::PI * way))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rates_of_a_range_test_rise_by_the_same_multiple() {
+        let test = RangeTest { low: 1e-4, high: 10.0, steps: 6 };
+        let rates: Vec<f32> = (0..6).map(|step| test.rate(step)).collect();
+        for (rate, want) in rates.iter().zip([1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0]) {
+            assert!((rate / want - 1.0).abs() < 1e-6, "{rates:?}");
+        }
+    }
 }

@@ -85,7 +85,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{Average, Compute, Plateau, ScheduleShape, Tree, all_finite, initial_parameters};
+use nn_core::{Average, Compute, Plateau, RangeTest, ScheduleShape, Tree, all_finite, initial_parameters};
 
 use crate::manifest::Manifest;
 
@@ -119,6 +119,8 @@ pub struct Engine {
     average: Option<Average>,
     /// What the evaluations have come to, in a run whose rate depends on them.
     plateau: Option<Plateau>,
+    /// The rates of the steps, in place of those of the schedule.
+    range_test: Option<RangeTest>,
     /// Steps done, which is also the index of the step under way.
     step: u64,
     total_steps: u64,
@@ -158,6 +160,7 @@ impl Engine {
             compute,
             cluster: Cluster::default(),
             average: recipe.ema.map(|decay| Average::new(decay, &params)),
+            range_test: None,
             plateau: matches!(recipe.schedule.shape, ScheduleShape::Plateau { .. }).then(Plateau::default),
             weights: DoubleBuffer::new(params, stepper, pieces.clone()),
             step: 0,
@@ -187,6 +190,14 @@ impl Engine {
     #[must_use]
     pub fn with_snapshot_steps(mut self, steps: u64) -> Self {
         self.snapshot_steps = steps;
+        self
+    }
+
+    /// Takes the steps of a range test, each at its rate, in place of the run's own. For runs without rounds, whose replicas
+    /// compute the rates of their steps from the manifest.
+    #[must_use]
+    pub fn with_range_test(mut self, test: RangeTest) -> Self {
+        (self.range_test, self.total_steps) = (Some(test), test.steps);
         self
     }
 
@@ -393,6 +404,9 @@ impl Engine {
 
     /// The learning rate of a step from the last evaluation on; of its first sequential step, if it is a round.
     pub(super) fn learning_rate(&self, step: u64) -> f32 {
+        if let Some(test) = self.range_test {
+            return test.rate(step);
+        }
         let first = self.manifest.span(step).first_step;
         self.manifest.lowered_rate(first, &self.plateau.unwrap_or_default())
     }
