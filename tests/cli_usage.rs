@@ -459,6 +459,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-doctor.1",
         "nn-eval.1",
         "nn-fetch.1",
+        "nn-lr-find.1",
         "nn-man.1",
         "nn-plan.1",
         "nn-predict.1",

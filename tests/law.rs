@@ -111,7 +111,11 @@ fn the_law_holds_for_optimizers_penalties_and_schedules() {
         "--epochs 3 --schedule step --step-epochs 1 --step-factor 0.5 --warmup-steps 100",
         "--epochs 3 --schedule cosine --warmup-steps 200 --optimizer adam",
         "--epochs 3 --schedule cosine --cosine-floor 0.1 --optimizer nesterov",
+        "--epochs 6 --schedule plateau --plateau-evaluations 1 --validation-fraction 0.1 --learning-rate 8",
+        "--epochs 3 --schedule one-cycle --one-cycle-divisor 10 --optimizer momentum",
         "--epochs 3 --clip-norm 0.2 --batch-size 37 --l2 1",
+        "--epochs 3 --max-norm 1 --batch-size 37 --ema 0.9",
+        "--epochs 2 --max-norm 0.8 --clip-norm 0.5 --optimizer adamw --hidden 1100,515 --batch-size 97",
         "--epochs 3 --ema 0.99 --optimizer momentum --validation-fraction 0.1",
         "--epochs 2 --clip-norm 0.5 --ema 0.9 --optimizer adamw --hidden 515,257 --batch-size 97",
     ];
@@ -161,6 +165,8 @@ fn the_law_holds_for_rounds() {
         "--epochs 3 --rounds 5 --replicas 2 --batch-size 37 --shard-size 5",
         "--epochs 3 --rounds 3 --replicas 8 --delta-bits 4 --activation relu --cost cross-entropy --hidden 33,31",
         "--epochs 3 --rounds 16 --replicas 4 --delta-bits 32 --optimizer adam --schedule cosine",
+        "--epochs 3 --rounds 5 --replicas 2 --schedule one-cycle --one-cycle-rise 0.5",
+        "--epochs 3 --rounds 3 --replicas 4 --max-norm 0.9 --batch-size 37 --hidden 70,60",
         "--epochs 3 --rounds 3 --replicas 4 --clip-norm 0.2 --ema 0.98 --batch-size 37 --hidden 70,60",
         "--epochs 3 --rounds auto --replicas 16 --optimizer momentum --l2 2 --outer-momentum 0.9 \
          --outer-learning-rate 0.7 --wsd-decay 0.5 --learning-rate 0.1",
@@ -264,6 +270,7 @@ fn the_reference_gives_the_weights_of_the_default_run() {
             l2: 0.0,
             regularization: Regularization::default(),
             clip_norm: None,
+            max_norm: None,
             ema: None,
         },
     );
@@ -304,11 +311,13 @@ fn options_that_describe_the_run_change_the_weights_and_others_do_not() {
         "--augment shift=1",
         "--normalization layer",
         "--clip-norm 0.1",
+        "--max-norm 0.9",
         "--ema 0.99",
         "--init normal",
         "--hidden 31",
         "--optimizer adam",
         "--warmup-steps 1000",
+        "--schedule one-cycle",
         "--test-fraction 0.25",
     ] {
         let (params, config) = hash(other);

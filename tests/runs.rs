@@ -307,6 +307,10 @@ fn a_run_does_not_resume_from_the_checkpoint_of_another() {
         ("--hidden 40", &["layers is 64-40-10, was 64-30-10"]),
         ("--cost cross-entropy", &["cost is cross", "was mse"]),
         ("--schedule cosine", &["schedule is", "cosine", "constant"]),
+        (
+            "--schedule one-cycle",
+            &["schedule is one-cycle, was constant", "one-cycle-rise is 0.3, was not used"],
+        ),
         ("--test-fraction 0.3", &["data is"]),
     ] {
         let ran = place.nn(&format!("train --out run --epochs 2 --resume {arguments}"));

@@ -27,7 +27,9 @@ pub fn configurations() -> Vec<Vec<u8>> {
         "data = \"x.csv\"\ntask = 'regression'\noutput = 'linear'\nhidden = 'none'\nheader = 'yes'\n",
         "optimizer = 'adamw'\nbeta1 = 0.9\nbeta2 = 0.999\nepsilon = 1e-8\nweight-decay = 0.01\nthreads = 2\n",
         "schedule = 'step'\nstep-epochs = 3\nstep-factor = 0.5\nwarmup-steps = 9\nbatch-size = 64\nshard-size = 8\n",
-        "schedule = 'cosine'\ncosine-floor = 0.1\noptimizer = 'nesterov'\nmomentum = 0.5\nout = \"a/b\"\nquiet = true\n",
+        "schedule = 'cosine'\ncosine-floor = 0.1\noptimizer = 'nesterov'\nmomentum = 0.5\nout = \"a/b\"\nquiet = true\nmax-norm = 3\n",
+        "schedule = 'one-cycle'\none-cycle-rise = 0.2\none-cycle-divisor = 10\none-cycle-final-divisor = 1e3\n",
+        "schedule = 'plateau'\nplateau-factor = 0.5\nplateau-evaluations = 3\nvalidation-fraction = 0.1\n",
         "classes = 10\ntest-fraction = 0.25\ncheckpoint-seconds = 5\ncheckpoint-steps = 7\nkeep-checkpoints = 2\n",
     ]
     .map(|text| text.as_bytes().to_vec())
@@ -111,10 +113,11 @@ fn model(optimizer: Optimizer, state: usize, ema: Option<f32>, normalization: No
         generation: (state > 0).then_some(1),
         validation: None,
         best: None,
+        plateau: None,
         unlogged: Vec::new(),
     };
     let average = ema.map_or(Vec::new(), |_| params.clone());
-    ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, average, epoch: EpochSums::default() })
+    ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, average, epoch: EpochSums::default(), plateau: None })
 }
 
 /// Model files, each once in the parts that [`sealed`] takes and once whole, after the byte that says which.

@@ -3,8 +3,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, PlanArgs, PredictArgs,
-    ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
+    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs, PlanArgs,
+    PredictArgs, ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -24,6 +24,9 @@ pub enum Command {
     /// Train a network
     #[command(after_long_help = TRAIN_VARIABLES)]
     Train(Box<TrainArgs>),
+    /// Find a learning rate, by a few mini-batches at ever higher rates
+    #[command(after_long_help = LR_FIND_EXAMPLE)]
+    LrFind(Box<LrFindArgs>),
     /// Train many networks and compare them
     #[command(after_long_help = SWEEP_EXAMPLE)]
     Sweep(Box<SweepArgs>),
@@ -114,6 +117,11 @@ const PLAN_EXAMPLE: &str = "It measures a few steps here and computes the rest, 
                             nn plan --data mnist --hidden 512,256 --workers 4 --link 1gbit. Takes the options of nn \
                             train, and writes nothing.";
 
+const LR_FIND_EXAMPLE: &str = "Smith's range test (2015): the rate rises from step to step until the loss explodes, and the curve shows where it falls. \
+                               Takes the options of nn train, such as --data, --hidden and --optimizer, gives the \
+                               same curve for any number of threads, and trains no model: it writes nothing but --plot. Example: nn \
+                               lr-find --data mnist --hidden 512,256 --plot rates.svg";
+
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \
                                 not set.";
@@ -130,7 +138,9 @@ pub(super) fn nn() -> clap::Command {
             })
             .mut_arg("config", |config| config.hide_short_help(false))
     });
-    command.mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
+    command
+        .mut_subcommand("plan", |plan| NOT_OF_PLAN.into_iter().fold(plan, long))
+        .mut_subcommand("lr-find", |find| NOT_OF_LR_FIND.into_iter().fold(find, long))
 }
 
 /// Options that only the long help of `nn plan` shows.
@@ -147,6 +157,9 @@ const NOT_OF_PLAN: [&str; 11] = [
     "out",
     "resume",
 ];
+
+/// Options that only the long help of `nn lr-find` shows.
+const NOT_OF_LR_FIND: [&str; 6] = ["epochs", "learning-rate", "out", "recipe", "resume", "rounds"];
 
 /// Shows an option in the long help only.
 fn long(command: clap::Command, key: &str) -> clap::Command {

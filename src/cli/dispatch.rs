@@ -4,8 +4,8 @@ use super::command::Command;
 use super::manual;
 use crate::commands;
 use crate::config::{
-    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, Options, PlanArgs, SweepArgs,
-    TrainArgs, TrainOptions, WorkerOptions,
+    Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, LrFindArgs, Options, PlanArgs,
+    SweepArgs, TrainArgs, TrainOptions, WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
 use crate::progress::warn;
@@ -14,6 +14,7 @@ use crate::progress::warn;
 pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
         Command::Train(raw) => train(*raw, environment),
+        Command::LrFind(raw) => lr_find(*raw, environment),
         Command::Sweep(raw) => sweep(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
@@ -36,6 +37,15 @@ fn train(raw: TrainArgs, environment: &Environment) -> Result<(), Failure> {
     match raw.check(environment)? {
         Asked::Print(text) => write_stdout(text),
         Asked::Run(config) => commands::train(&config),
+    }
+}
+
+fn lr_find(raw: LrFindArgs, environment: &Environment) -> Result<(), Failure> {
+    let entries = [ConfigOptions::entries(), TrainOptions::entries()].concat();
+    environment.misspelt(&entries).iter().for_each(warn);
+    match raw.check(environment)? {
+        Asked::Print(text) => write_stdout(text),
+        Asked::Run(config) => commands::lr_find(&config),
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nn_core::{Dataset, ScheduleShape, Workspace};
 use nn_engine::{
     Compute, Engine, EpochReport, Manifest, ManifestParts, Outcome, Recipe, Snapshot, SnapshotError,
     StepReport, local, params_sha256,
@@ -53,6 +54,8 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
         until,
         began: clock.now(),
         samples: 0,
+        judge: None,
+        validation_loss: None,
         compared: 0,
         missing: Vec::new(),
         difference: None,
@@ -75,6 +78,7 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
             .help("give the same --data, with the same options for reading it"));
         }
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
+        replay.judge = Judge::of(&manifest, splits.validation, &compute);
         memory::Need::of(&manifest, compute.threads.count()).check(memory::left(Path::new("/")))?;
         let mut engine = Engine::new(manifest.clone(), compute, Duration::ZERO);
         engine.restore(file.snapshot()).map_err(|error: SnapshotError| {
@@ -226,10 +230,40 @@ struct Replay {
     until: u64,
     began: Duration,
     samples: u64,
+    judge: Option<Judge>,
+    /// The loss of the last epoch on the validation samples, where the rate depends on it.
+    validation_loss: Option<f64>,
     compared: u64,
     /// Ranges of steps that the log lacks: first and last.
     missing: Vec<(u64, u64)>,
     difference: Option<Difference>,
+}
+
+/// The validation samples of a run whose learning rate depends on them.
+struct Judge {
+    workspace: Workspace,
+    validation: Dataset,
+    /// Epochs between two evaluations.
+    every: u64,
+}
+
+impl Judge {
+    /// That of a run with the schedule `plateau`; `None` for others.
+    fn of(manifest: &Manifest, validation: Option<Dataset>, compute: &Compute) -> Option<Self> {
+        let ScheduleShape::Plateau { every_epochs, .. } = manifest.recipe().schedule.shape else {
+            return None;
+        };
+        let workspace = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
+        // The fingerprint of the data, which was compared, has said that they are those of the run.
+        Some(Self { workspace, validation: validation?, every: every_epochs.into() })
+    }
+
+    /// The loss after this epoch, counted from 1, if it is to be evaluated.
+    fn loss(&mut self, epoch: u64, params: &[f32]) -> Option<f64> {
+        let evaluation =
+            epoch.is_multiple_of(self.every).then(|| self.workspace.evaluate(params, &self.validation));
+        Some(evaluation?.ok()?.loss)
+    }
 }
 
 impl Replay {
@@ -369,6 +403,11 @@ impl local::Observer for Replay {
         if self.log.epochs.contains_key(&report.steps) {
             self.compare(report.steps, Hash::Epoch, &params_sha256(params));
         }
+        self.validation_loss = self.judge.as_mut().and_then(|judge| judge.loss(report.epoch + 1, params));
+    }
+
+    fn validation_loss(&mut self) -> Option<f64> {
+        self.validation_loss
     }
 
     fn snapshot(&mut self, _: Snapshot) {}

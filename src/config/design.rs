@@ -66,6 +66,9 @@ impl Learn {
         let batch_size = *learn.batch_size.get_or_insert(defaults.batch_size);
         let epochs = *learn.epochs.get_or_insert(defaults.epochs);
         let steps = facts.samples.div_ceil(batch_size.max(1)) as u64;
+        if learn.schedule == Some(ScheduleName::OneCycle) {
+            learn.warmup_steps.get_or_insert(0);
+        }
         rounds::with_defaults(&mut learn, steps.saturating_mul(u64::from(epochs)));
         let optimizer = *learn.optimizer.get_or_insert(defaults.optimizer);
         if optimizer == defaults.optimizer && learn.learning_rate.is_none() {
@@ -97,6 +100,7 @@ impl Learn {
             seed,
             early_stopping,
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization,
@@ -124,6 +128,7 @@ impl Learn {
             max_seconds: None, // it has decided the epochs
             early_stopping: early_stopping.map(|rule| rule.evaluations),
             clip_norm,
+            max_norm,
             ema,
             dp_noise,
             // Both are the limit on samples' gradients.
@@ -169,6 +174,15 @@ impl Learn {
             ScheduleShape::Wsd { decay } => {
                 learn.wsd_decay = decay;
                 ScheduleName::Wsd
+            }
+            ScheduleShape::Plateau { factor, evaluations, every_epochs: _ } => {
+                (learn.plateau_factor, learn.plateau_evaluations) = (factor, evaluations);
+                ScheduleName::Plateau
+            }
+            ScheduleShape::OneCycle { rise, divisor, final_divisor } => {
+                (learn.one_cycle_rise, learn.one_cycle_divisor) = (rise, divisor);
+                learn.one_cycle_final_divisor = final_divisor;
+                ScheduleName::OneCycle
             }
         });
         if let Some(Rounds { replicas, steps, outer_learning_rate, outer_momentum, delta_bits }) = rounds {
@@ -222,6 +236,7 @@ impl Learn {
             clip_samples,
             augment: Augment(augmentation),
             clip_norm,
+            max_norm,
             ema,
             dp_noise,
             dp_clip,
@@ -232,6 +247,11 @@ impl Learn {
             step_factor,
             cosine_floor,
             wsd_decay,
+            one_cycle_rise,
+            one_cycle_divisor,
+            one_cycle_final_divisor,
+            plateau_factor,
+            plateau_evaluations,
             rounds: _, // `rounds::rounds` has read these
             replicas: _,
             delta_bits: _,
@@ -250,6 +270,21 @@ impl Learn {
         let warmup_steps = warmup_steps.unwrap_or(defaults.warmup_steps);
         let output = output.unwrap_or_else(|| default_output(task, activation, cost));
         check_loss(task, output, cost, origins)?;
+        check_warmup(schedule, warmup_steps, origins)?;
+        if schedule == ScheduleName::Plateau && rounds.is_some() {
+            let subject = origins.subject("schedule");
+            return Err(Failure::usage(format_args!(
+                "{subject} plateau does not go with --rounds, whose replicas follow a rate that is known beforehand"
+            ))
+            .help("use --schedule wsd, or leave out rounds"));
+        }
+        if max_norm.is_some() && hidden.is_empty() {
+            let subject = origins.subject("max-norm");
+            return Err(Failure::usage(format_args!(
+                "{subject} bounds the weights into hidden units, but the network has none"
+            ))
+            .help("remove it, or give hidden layers, as --hidden 30 does; --l2 keeps the weights of any layer small"));
+        }
         if task == Task::Regression && label_smoothing > 0.0 {
             let subject = origins.subject("label-smoothing");
             return Err(Failure::usage(format_args!(
@@ -274,6 +309,16 @@ impl Learn {
                     }
                     ScheduleName::Cosine => ScheduleShape::Cosine { floor: cosine_floor },
                     ScheduleName::Wsd => ScheduleShape::Wsd { decay: wsd_decay },
+                    ScheduleName::OneCycle => ScheduleShape::OneCycle {
+                        rise: one_cycle_rise,
+                        divisor: one_cycle_divisor,
+                        final_divisor: one_cycle_final_divisor,
+                    },
+                    ScheduleName::Plateau => ScheduleShape::Plateau {
+                        factor: plateau_factor,
+                        evaluations: plateau_evaluations,
+                        every_epochs: 1,
+                    },
                 },
                 warmup_steps,
             },
@@ -290,6 +335,7 @@ impl Learn {
             seed,
             early_stopping: early_stopping.map(|evaluations| EarlyStopping { evaluations, every_epochs: 1 }),
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization: Regularization {
@@ -327,6 +373,18 @@ fn check_selected(learn: &Learn, origins: &Origins) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Refuses a warm-up before a schedule that rises by itself.
+fn check_warmup(schedule: ScheduleName, warmup_steps: u64, origins: &Origins) -> Result<(), Failure> {
+    if schedule != ScheduleName::OneCycle || warmup_steps == 0 {
+        return Ok(());
+    }
+    let subject = origins.subject("warmup-steps");
+    Err(Failure::usage(format_args!(
+        "{subject} does not go with --schedule one-cycle, whose rate rises by itself"
+    ))
+    .help("say with --one-cycle-rise in which part of the steps it rises, and leave out warmup-steps"))
 }
 
 /// Refuses a loss and an output that cannot learn the task.

@@ -20,10 +20,12 @@ pub(super) const MAX_THREADS: u64 = 4096;
 pub(super) const MAX_CLASSES: u64 = MAX_WIDTH;
 /// The highest learning rate: ten thousand of Nielsen's steps in one.
 pub(super) const MAX_LEARNING_RATE: f64 = 30_000.0;
-/// The largest norm that gradients are clipped to.
-pub(super) const MAX_CLIP_NORM: f64 = 1e9;
+/// The largest divisor of a learning rate.
+pub(super) const MAX_DIVISOR: f64 = 1e9;
 /// The largest multiplier of the noise of private training.
 pub(super) const MAX_DP_NOISE: f64 = 1e4;
+/// The largest norm that gradients are clipped to, or weights scaled down to.
+pub(super) const MAX_NORM: f64 = 1e9;
 /// The most workers that a coordinator can ask for.
 pub(super) const MAX_WORKERS: u64 = nn_engine::MAX_WORKERS as u64;
 /// The most parts of a cross-validation.

@@ -27,6 +27,7 @@ pub mod file;
 mod host;
 mod limits;
 mod lists;
+mod lr_find;
 mod model;
 mod numbers;
 mod option;
@@ -57,6 +58,7 @@ pub use doctor::{DoctorArgs, DoctorConfig};
 pub use environment::{Environment, not_for_children};
 pub use host::Host;
 pub(crate) use limits::MAX_EPOCHS;
+pub use lr_find::{LrFindArgs, LrFindConfig, LrFindOptions};
 pub use model::{
     EvalArgs, EvalConfig, FetchArgs, PredictArgs, PredictConfig, PredictInput, ReplayArgs, ReplayConfig,
 };

@@ -11,8 +11,8 @@ use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, Schedu
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
 use super::limits::{
-    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_CLIP_NORM, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
-    MAX_SECONDS, MAX_STEPS, MAX_THREADS,
+    MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_DIVISOR, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
+    MAX_NORM, MAX_SECONDS, MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
 use super::option::{default, derived, unset};
@@ -42,7 +42,7 @@ options! {
                 .within(2..=MAX_CLASSES)
                 .only_with("task", &[Task::Classification])
                 .example(10);
-            /// Fraction of the training samples kept for validation: for --early-stopping and the best checkpoint
+            /// Fraction of the training samples kept for validation: for --early-stopping, --schedule plateau and the best checkpoint
             validation_fraction: Option<f64> =
                 derived("none; 0.1 with --early-stopping").within(Interval::Inside).example(0.1);
             /// Part of the training samples held out for validation: 2/5 is the second of five
@@ -255,7 +255,12 @@ options! {
             ///
             /// The norm is that of the mean gradient of the loss, before the penalty of --l2. With --rounds, each replica clips
             /// the gradients of its own steps
-            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            clip_norm: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(1.0);
+            /// Largest norm of the weights into a hidden unit; after each step, longer ones are scaled down to it
+            ///
+            /// Biases do not count, and the output layer has no limit. With --rounds, each replica does so after each of its own
+            /// steps
+            max_norm: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(3.0);
             /// Make the moving average of the weights the model: after each step, X of the average stays
             ///
             /// It is over about the last 1/(1 − X) steps, and early in the run over fewer. It is what is evaluated, chosen by
@@ -269,7 +274,7 @@ options! {
             /// noise away, so it must be one that nobody can guess, and it is left out of the finished model
             dp_noise: Option<f32> = unset().takes("σ").within(Interval::Positive(MAX_DP_NOISE)).example(1.0);
             /// Largest norm of a single sample's gradient with --dp-noise; a longer one is scaled down to it
-            dp_clip: Option<f32> = unset().within(Interval::Positive(MAX_CLIP_NORM)).example(1.0);
+            dp_clip: Option<f32> = unset().within(Interval::Positive(MAX_NORM)).example(1.0);
             /// Probability δ that the promise of epsilon does not hold
             dp_delta: Option<f32> = derived(privacy::delta_in_words()).within(Interval::Inside).example(1e-5);
         }
@@ -295,6 +300,27 @@ options! {
             wsd_decay: f32 = default(rounds::WSD_DECAY)
                 .within(Interval::Positive(1.0))
                 .only_with("schedule", &[ScheduleName::Wsd]);
+            /// Part of the steps in which the schedule one-cycle raises the rate to --learning-rate
+            one_cycle_rise: f32 = default(0.3)
+                .within(Interval::Positive(1.0))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Divisor that gives the first rate of the schedule one-cycle, from --learning-rate
+            one_cycle_divisor: f32 = default(25.0)
+                .within(Interval::Closed(1.0, MAX_DIVISOR))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Divisor that gives the last rate of the schedule one-cycle, from its first
+            one_cycle_final_divisor: f32 = default(1e4)
+                .within(Interval::Closed(1.0, MAX_DIVISOR))
+                .only_with("schedule", &[ScheduleName::OneCycle]);
+            /// Factor by which the schedule plateau multiplies the rate
+            plateau_factor: f32 = default(0.1)
+                .within(Interval::Inside)
+                .only_with("schedule", &[ScheduleName::Plateau]);
+            /// Evaluations without a smaller loss on the validation samples, after which the schedule plateau lowers the rate
+            ///
+            /// One that is smaller by less than a ten-thousandth does not count. With --eval-every N, every Nth epoch is evaluated
+            plateau_evaluations: u32 =
+                default(5).within(1..=MAX_EPOCHS).only_with("schedule", &[ScheduleName::Plateau]);
         }
         "Rounds" {
             /// Replicas in a round, a power of two; best as many as workers

@@ -161,8 +161,10 @@ mod tests {
             "optimizer = 'nesterov'\nmomentum = 0.95\nbatch-size = 100\nshard-size = 7\nl2 = 1e-7",
             "activation = 'relu'\noptimizer = 'adam'\nbeta1 = 0.8\nbeta2 = 0.99\nepsilon = 1e-6\nepochs = 77",
             "activation = 'tanh'\ninit = 'xavier'\noptimizer = 'adamw'\nweight-decay = 0.1\nseed = 18446744073709551615",
-            "clip-norm = 0.3\nema = 0.999",
             "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
+            "clip-norm = 0.3\nema = 0.999\nmax-norm = 3.5",
+            "schedule = 'plateau'\nplateau-factor = 0.3\nplateau-evaluations = 2\nvalidation-fraction = 0.2\neval-every = 4",
+            "schedule = 'one-cycle'\none-cycle-rise = 0.25\none-cycle-divisor = 7\none-cycle-final-divisor = 1e3",
             "schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
             "hidden = [128, 64]\nschedule = 'cosine'\ncosine-floor = 0.01",
         ] {

@@ -40,6 +40,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     validate_what_is_chosen(&mut options, &mut origins);
     let origins = &origins;
     one_validation(&options, origins)?;
+    validation_for_plateau(&options, origins)?;
     let numbered = options.out.is_none();
     let out = options.out.get_or_insert_with(|| default_out(&options.data));
     if out.as_os_str().is_empty() {
@@ -91,6 +92,25 @@ fn validate_what_is_chosen(options: &mut Train, origins: &mut Origins) {
         );
         origins.say("validation-fraction", fraction);
     }
+}
+
+/// Refuses a rate that depends on validation samples, if there are none.
+fn validation_for_plateau(options: &Train, origins: &Origins) -> Result<(), Failure> {
+    let Train { format, learn, .. } = options;
+    if learn.schedule != Some(ScheduleName::Plateau)
+        || format.validation.is_some()
+        || format.fold.is_some()
+        || format.validation_fraction.is_some()
+    {
+        return Ok(());
+    }
+    let subject = origins.subject("schedule");
+    Err(Failure::usage(format_args!(
+        "{subject} plateau lowers the rate by the loss on validation samples, but there are none"
+    ))
+    .help(format_args!(
+        "add --validation-fraction {VALIDATION_FRACTION}, or a table of them with --validation"
+    )))
 }
 
 /// Refuses a fold beside other validation samples: a run chooses by one set of them.

@@ -87,13 +87,25 @@ fn constants_reach_the_optimizer_and_the_schedule() {
     let adamw = Optimizer::AdamW { beta1: 0.8, beta2: 0.9, epsilon: 1e-6, weight_decay: 0.1 };
     assert_eq!(recipe.optimizer, adamw);
     assert_eq!(design("normalization = 'layer'").normalization, Normalization::Layer);
-    let recipe = design("clip-norm = 0.5\nema = 0.99").recipe;
-    assert_eq!((recipe.clip_norm, recipe.ema), (Some(0.5), Some(0.99)));
     let recipe = design("dp-noise = 1.5\ndp-clip = 0.5\nseed = 77").recipe;
     assert_eq!((recipe.dp_noise, recipe.regularization.clip_samples), (Some(1.5), 0.5));
+    let recipe = design("clip-norm = 0.5\nmax-norm = 3\nema = 0.99").recipe;
+    assert_eq!((recipe.clip_norm, recipe.max_norm, recipe.ema), (Some(0.5), Some(3.0), Some(0.99)));
     let recipe = design("schedule = 'step'\nstep-epochs = 2\nstep-factor = 0.5\nwarmup-steps = 7").recipe;
     let shape = ScheduleShape::Step { every_epochs: 2, factor: 0.5 };
     assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 7 });
+    let config = TrainConfig::from(
+        checked("schedule = 'plateau'\nplateau-factor = 0.5\nearly-stopping = 9\neval-every = 3").unwrap(),
+    );
+    let shape = ScheduleShape::Plateau { factor: 0.5, evaluations: 5, every_epochs: 3 };
+    let schedule = config.for_data(&Facts::DIGITS).unwrap().recipe.schedule;
+    assert_eq!(schedule, Schedule { shape, warmup_steps: 0 });
+    // No recipe gives one-cycle a warm-up.
+    for more in ["", "\nhidden = 64", "\nrounds = 'auto'"] {
+        let recipe = design(&format!("schedule = 'one-cycle'\none-cycle-divisor = 10{more}")).recipe;
+        let shape = ScheduleShape::OneCycle { rise: 0.3, divisor: 10.0, final_divisor: 1e4 };
+        assert_eq!(recipe.schedule, Schedule { shape, warmup_steps: 0 }, "{more}");
+    }
 }
 
 #[test]
@@ -181,6 +193,11 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("l2 = -1", "l2 must be a number at least 0"),
         ("clip-norm = 0", "clip-norm must be a number above 0 and at most 1000000000, not 0"),
         ("clip-norm = nan", "not NaN"),
+        ("max-norm = 0", "max-norm must be a number above 0 and at most 1000000000, not 0"),
+        (
+            "max-norm = 3\nhidden = 'none'",
+            "max-norm bounds the weights into hidden units, but the network has none",
+        ),
         ("ema = 1", "ema must be a number above 0 and below 1, not 1"),
         ("ema = 0", "not 0"),
         ("dp-noise = 1\nseed = 7", "dp-noise needs a limit on each sample's gradient"),
@@ -198,6 +215,33 @@ fn what_cannot_be_is_refused_with_its_key_and_a_remedy() {
         ("schedule = 'step'\nstep-epochs = 0", "step-epochs must be at least 1"),
         ("schedule = 'step'\nstep-factor = 0", "step-factor must be a number above 0 and at most 1"),
         ("schedule = 'cosine'\ncosine-floor = 1.5", "cosine-floor must be a number at least 0 and at most 1"),
+        (
+            "schedule = 'one-cycle'\none-cycle-rise = 0",
+            "one-cycle-rise must be a number above 0 and at most 1, not 0",
+        ),
+        (
+            "schedule = 'one-cycle'\none-cycle-divisor = 0.5",
+            "one-cycle-divisor must be a number at least 1 and at most 1000000000, not 0.5",
+        ),
+        ("schedule = 'one-cycle'\nwarmup-steps = 7", "warmup-steps does not go with --schedule one-cycle"),
+        (
+            "schedule = 'plateau'",
+            "schedule plateau lowers the rate by the loss on validation samples, but there are none",
+        ),
+        (
+            "schedule = 'plateau'\nvalidation-fraction = 0.1\nrounds = 'auto'",
+            "schedule plateau does not go with --rounds",
+        ),
+        (
+            "schedule = 'plateau'\nvalidation-fraction = 0.1\nplateau-factor = 1",
+            "plateau-factor must be a number above 0 and below 1",
+        ),
+        (
+            "schedule = 'plateau'\nvalidation-fraction = 0.1\nplateau-evaluations = 0",
+            "plateau-evaluations must be at least 1",
+        ),
+        ("plateau-factor = 0.5", "plateau-factor has no effect with --schedule constant"),
+        ("one-cycle-rise = 0.2", "one-cycle-rise has no effect with --schedule constant"),
         ("test-fraction = 0", "test-fraction must be a number above 0 and below 1, not 0"),
         ("test-fraction = 1", "not 1"),
         ("test-fraction = nan", "not NaN"),
@@ -261,15 +305,25 @@ fn a_flag_that_selects_another_optimizer_drops_the_constants_of_the_file() {
 fn options_of_a_selector_need_its_value() {
     let entries = TrainOptions::entries();
     let constants: Vec<_> = entries.iter().filter(|entry| entry.only_with.is_some()).collect();
-    assert_eq!(constants.len(), 10);
+    assert_eq!(constants.len(), 15);
     for entry in constants {
         let only = entry.only_with.as_ref().unwrap();
         let selectors = OptimizerName::NAMES.iter().map(|(name, _)| ("optimizer", *name));
         let selectors = selectors.chain(ScheduleName::NAMES.iter().map(|(name, _)| ("schedule", *name)));
         let selectors = selectors.chain(Task::NAMES.iter().map(|(name, _)| ("task", *name)));
         for (selector, name) in selectors.filter(|(selector, _)| *selector == only.selector) {
-            let value = if entry.key == "step-epochs" || entry.key == "classes" { "2" } else { "0.5" };
-            let text = format!("data = 'x.csv'\n{selector} = '{name}'\n{} = {value}", entry.key);
+            let value = match entry.key {
+                "step-epochs"
+                | "classes"
+                | "plateau-evaluations"
+                | "one-cycle-divisor"
+                | "one-cycle-final-divisor" => "2",
+                _ => "0.5",
+            };
+            let mut text = format!("data = 'x.csv'\n{selector} = '{name}'\n{} = {value}", entry.key);
+            if name == "plateau" {
+                text += "\nvalidation-fraction = 0.1";
+            }
             match checked(&text) {
                 Ok(_) => assert!(only.names.contains(&name), "{text}"),
                 Err(failure) => {
@@ -291,9 +345,11 @@ fn a_printed_configuration_reads_back_as_itself() {
         "data = 'x.csv'\nclasses = 7\noptimizer = 'nesterov'\nmomentum = 0.95\nlearning-rate = 1e-7",
         "data = 'x.csv'\nbatch-size = 100",
         "hidden = [128, 64]\nschedule = 'step'\nstep-epochs = 2\nstep-factor = 0.3\nwarmup-steps = 100",
-        "clip-norm = 1.5\nema = 0.999",
         "dp-noise = 1.1\ndp-clip = 0.7\ndp-delta = 1e-6\nseed = 99",
         "normalization = 'layer'\nhidden = [20, 10]",
+        "clip-norm = 1.5\nema = 0.999\nmax-norm = 2",
+        "schedule = 'plateau'\nplateau-factor = 0.25\nplateau-evaluations = 3\nfold = '1/5'",
+        "hidden = [40]\nschedule = 'one-cycle'\none-cycle-rise = 0.4\none-cycle-divisor = 10\none-cycle-final-divisor = 100",
         "hidden = []\nschedule = 'cosine'\ncosine-floor = 0.01\nseed = 18446744073709551615\nthreads = 2",
         "out = 'my runs/α'\nresume = true\nquiet = true\nl2 = 5\noptimizer = 'adam'\nepsilon = 1e-6",
         "activation = 'relu'\ncost = 'cross-entropy'\nbatch-size = 256\nshard-size = 256\neval-every = 3",
@@ -343,9 +399,14 @@ fn the_defaults_that_help_shows_are_in_effect() {
         })
         .collect();
     let mut compared = 0;
-    for text in
-        ["", "optimizer = 'momentum'", "optimizer = 'adamw'", "schedule = 'step'", "schedule = 'cosine'"]
-    {
+    for text in [
+        "",
+        "optimizer = 'momentum'",
+        "optimizer = 'adamw'",
+        "schedule = 'step'",
+        "schedule = 'cosine'",
+        "schedule = 'one-cycle'",
+    ] {
         let printed = print(&checked(text).unwrap()).unwrap();
         for (key, (value, origin)) in values(&printed) {
             if origin != "default" || !shown.contains_key(key) || key == "learning-rate" && !text.is_empty() {

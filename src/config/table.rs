@@ -28,7 +28,8 @@ use super::value::{Value, Wrong};
 use crate::failure::Failure;
 
 /// The headings of help in their order.
-pub(super) const HEADINGS: [&str; 13] = [
+pub(super) const HEADINGS: [&str; 14] = [
+    "Search",
     "Sweep",
     "Cluster",
     "Coordinator",

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nn_core::ScheduleShape;
 
-use super::choice::{OptimizerName, RecipeName, Standardize};
+use super::choice::{OptimizerName, RecipeName, ScheduleName, Standardize};
 use super::defaults::{available_threads, default_out};
 use super::design::Design;
 use super::environment::Environment;
@@ -208,6 +209,9 @@ impl TrainConfig {
         if let Some(rule) = &mut design.recipe.early_stopping {
             rule.every_epochs = self.eval_every;
         }
+        if let ScheduleShape::Plateau { every_epochs, .. } = &mut design.recipe.schedule.shape {
+            *every_epochs = self.eval_every;
+        }
         Ok(design)
     }
 
@@ -255,7 +259,8 @@ impl TrainConfig {
         self.settings.options.learn.replicas
     }
 
-    /// The run in rounds with so many replicas. What is not given is as `--rounds auto` has it, the optimizer among it.
+    /// The run in rounds with so many replicas. What is not given is as `--rounds auto` has it, the optimizer among it, and so is
+    /// the schedule if it does not go with rounds.
     #[must_use]
     pub fn in_rounds(&self, replicas: u32) -> Self {
         let mut config = self.clone();
@@ -265,6 +270,9 @@ impl TrainConfig {
         learn.replicas = Some(replicas);
         if origins.of("optimizer") == Origin::Default {
             learn.optimizer = Some(OptimizerName::Sgd);
+        }
+        if learn.schedule == Some(ScheduleName::Plateau) {
+            learn.schedule = Some(ScheduleName::Wsd);
         }
         config
     }

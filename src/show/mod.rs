@@ -12,6 +12,7 @@
 //! | `digit.rs` | a picture with one channel |
 //! | `findings.rs` | the findings of `nn doctor` |
 //! | `gallery.rs` | rows of pictures with their predictions; one picture beside its probabilities |
+//! | `plot.rs` | a curve over a logarithmic axis |
 //! | `scores.rs` | the figures of an evaluation: scores by class, errors of numbers |
 //! | `shell.rs` | commands that can be pasted into a shell |
 //! | `table.rs` | outputs as bars, the confusion matrix |
@@ -26,6 +27,7 @@ mod digit;
 mod findings;
 mod gallery;
 mod names;
+mod plot;
 mod scores;
 mod shell;
 mod style;
@@ -35,6 +37,7 @@ pub(crate) use columns::{columns_table, wrapped};
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
 pub(crate) use names::Names;
+pub(crate) use plot::{Mark, plot};
 pub(crate) use scores::{class_figures, class_table, number, r2, regression_table};
 pub(crate) use shell::{shell_flag, shell_path_flag};
 pub(crate) use style::Style;

@@ -12,9 +12,9 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nn_core::{LayerLayout, Model, OptimizerState, layout};
+use nn_core::{LayerLayout, Model, OptimizerState, Plateau, ScheduleShape, layout};
 use nn_data::Preparation;
-use nn_engine::{EpochSums, ManifestParts, Snapshot, params_sha256};
+use nn_engine::{EpochSums, ManifestParts, Recipe, Snapshot, params_sha256};
 use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -67,6 +67,9 @@ pub struct RunInfo {
     /// The best result up to this step; `None` without validation samples, and in a finished model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<BestSoFar>,
+    /// The state of the schedule `plateau`, in the checkpoints of runs that have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<Plateau>,
     /// Lines for the metrics log that could not be written yet because the disk was full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlogged: Vec<Value>,
@@ -230,8 +233,13 @@ impl ModelFile {
                 state.moments().map(<[f32]>::len)
             }
         };
-        let average = file.run.manifest.recipe.ema.map_or(0, |_| file.params.len());
-        if want != [file.moments[0].len(), file.moments[1].len()] || file.average.len() != average {
+        let Recipe { ema, schedule, .. } = &file.run.manifest.recipe;
+        let average = ema.map_or(0, |_| file.params.len());
+        let plateau = matches!(schedule.shape, ScheduleShape::Plateau { .. });
+        if want != [file.moments[0].len(), file.moments[1].len()]
+            || file.average.len() != average
+            || file.run.plateau.is_some() != plateau
+        {
             return Err(ModelFileError::Stateless { path: path.to_owned() });
         }
         Ok(file)
@@ -240,7 +248,7 @@ impl ModelFile {
     /// The snapshot from which an engine resumes.
     pub fn snapshot(self) -> Snapshot {
         let Self { run, params, moments, average, .. } = self;
-        Snapshot { step: run.step, params, moments, average, epoch: run.epoch }
+        Snapshot { step: run.step, params, moments, average, epoch: run.epoch, plateau: run.plateau }
     }
 
     /// The bytes of the file. The same model always gives the same bytes.
@@ -458,6 +466,7 @@ pub(super) mod tests {
                     result: Validation { epoch: 1, samples: 30, correct: 25, loss: 0.1 + 0.2 },
                     since: 3,
                 }),
+                plateau: None,
                 unlogged: vec![serde_json::json!({"epoch": 1, "train_loss": 0.1 + 0.2})],
             },
             moments: [params.iter().map(|x| x * 0.5).collect(), params.iter().map(|x| x * x).collect()],
@@ -477,6 +486,10 @@ pub(super) mod tests {
         averaged.average = file.params.iter().map(|x| x * 0.25).collect();
         let bytes = averaged.to_bytes().unwrap();
         assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), averaged);
+        let mut judged = file.clone();
+        judged.run.plateau = Some(Plateau { best: Some(0.1 + 0.2), since: 1, drops: 2 });
+        let bytes = judged.to_bytes().unwrap();
+        assert_eq!(ModelFile::from_bytes(&bytes, Path::new("x")).unwrap(), judged);
         let model = ModelFile { moments: Default::default(), ..file };
         assert_eq!(ModelFile::from_bytes(&model.to_bytes().unwrap(), Path::new("x")).unwrap(), model);
     }

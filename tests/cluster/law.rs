@@ -60,6 +60,10 @@ fn the_law_holds_for_nesterov_with_a_penalty_and_a_schedule() {
     let arguments = "--epochs 2 --batch-size 61 --cost cross-entropy --activation tanh --optimizer nesterov --l2 2 \
                      --schedule cosine --warmup-steps 9";
     holds(arguments, &[3, 5]);
+    holds(
+        "--epochs 2 --rounds 3 --replicas 4 --schedule one-cycle --one-cycle-rise 0.4 --batch-size 37",
+        &[2],
+    );
 }
 
 #[test]
@@ -122,6 +126,22 @@ fn the_law_holds_for_clipped_gradients_and_averages() {
     let both = "--clip-norm 0.2 --ema 0.95";
     holds(&format!("{both} --epochs 2 --batch-size 61 --optimizer momentum --hidden 70,60"), &[1, 3, 5]);
     holds(&format!("{both} --epochs 2 --batch-size 37 --rounds 3 --replicas 4"), &[2]);
+}
+
+#[test]
+fn the_law_holds_for_a_rate_that_depends_on_validation_samples() {
+    // The rate falls after the second and the fifth epoch.
+    let plateau = "--schedule plateau --plateau-evaluations 1 --plateau-factor 0.5 --validation-fraction 0.1 --epochs 6 \
+                   --batch-size 61 --hidden 70,60 --activation tanh --learning-rate 0.2";
+    holds(plateau, &[1, 3]);
+    audited(plateau);
+}
+
+#[test]
+fn the_law_holds_for_bounded_norms() {
+    let bounded = "--max-norm 0.8 --optimizer momentum";
+    holds(&format!("{bounded} --epochs 2 --batch-size 61 --hidden 70,60 --ema 0.9"), &[1, 3]);
+    holds(&format!("{bounded} --epochs 2 --batch-size 37 --rounds 3 --replicas 4"), &[2]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use nn_engine::params_sha256;
 use serde_json::Value;
 
 use crate::common::{Place, linear_csv};
-use crate::{change, checkpoint, same, same_best, two_checkpoints};
+use crate::{Running, change, checkpoint, checkpoints, same, same_best, two_checkpoints, until};
 
 #[test]
 fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
@@ -132,6 +132,7 @@ fn an_average_is_resumed_replayed_and_evaluated() {
         // Another average is another run.
         place.nn("train --out run --resume --ema 0.9").refused(2, &["ema is 0.9, was 0.98"]);
         place.nn("train --out run --resume --clip-norm 1").refused(2, &["clip-norm is 1.0, was 0.3"]);
+        place.nn("train --out run --resume --max-norm 3").refused(2, &["max-norm is 3.0, was not used"]);
     }
 }
 
@@ -186,7 +187,7 @@ fn a_run_in_bf16_is_resumed_replayed_evaluated_and_used() {
 #[test]
 fn a_run_with_regularization_is_resumed_and_replayed() {
     let arguments = "--augment affine,elastic --dropout 0.2 --input-dropout 0.1 --label-smoothing 0.1 --clip-samples 1 \
-                     --activation gelu --cost cross-entropy --optimizer momentum";
+                     --max-norm 1 --activation gelu --cost cross-entropy --optimizer momentum";
     let place = resumed_replayed_and_evaluated(arguments);
     // `--resume` takes up every option of the run.
     let _ = place.nn("train --quiet --resume --out whole --epochs 9").ok();
@@ -210,6 +211,32 @@ fn a_run_with_layer_normalisation_is_resumed_replayed_evaluated_and_used() {
     place
         .nn("train --out whole --resume --epochs 10 --normalization none")
         .refused(2, &["normalization is not used, was layer"]);
+}
+
+#[test]
+fn a_run_of_one_cycle_is_resumed_and_replayed() {
+    let place = Place::new();
+    let arguments =
+        "--epochs 30 --batch-size 4 --schedule one-cycle --one-cycle-rise 0.4 --optimizer momentum";
+    let _ = place.nn(&format!("train --quiet --out whole {arguments}")).ok();
+    let metrics = place.metrics("whole");
+    let rates: Vec<f64> = metrics.iter().map(|line| line["learning_rate"].as_f64().unwrap()).collect();
+    // The rate is highest after twelve epochs, and ends at 0.3/25/10,000.
+    let (up, down) = rates.split_at(12);
+    assert!(up.is_sorted_by(|a, b| a < b) && down.is_sorted_by(|a, b| a > b), "{rates:?}");
+    assert!((up[11] - 0.3).abs() < 1e-3 && (rates[29] - 1.2e-6).abs() < 1e-9, "{rates:?}");
+
+    let more = "--checkpoint-steps 300 --keep-checkpoints 99";
+    let running = Running::nn(&place, &format!("train --out run {more} {arguments}"));
+    until("a checkpoint", || !checkpoints(&place, "run").is_empty());
+    running.kill();
+    let early = checkpoints(&place, "run")[0];
+    let _ = place.nn("train --quiet --resume --out run").ok();
+    same(&place, "run", "whole");
+    let ran = place.nn(&format!("replay --checkpoint {}", checkpoint("run", early))).ok();
+    assert!(ran.stdout.contains(&format!("from step {early} to 10800 agree")), "{ran:#?}");
+    // The rates follow from the number of epochs.
+    place.nn("train --resume --out run --epochs 31").refused(2, &["epochs is 31, was 30"]);
 }
 
 #[test]

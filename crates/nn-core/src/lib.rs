@@ -11,6 +11,7 @@
 //! - [`Augmentation`]: random distortions of pictures in training.
 //! - [`clip_factor`]: gradient clipping by the global norm. [`GradientNoise`]: the noise of differential privacy.
 //! - [`SampleStats`], [`NoiseScale`]: what single samples' gradients say.
+//! - [`OptimizerState::with_max_norm`]: the largest norm of a unit's weights.
 //! - [`Average`]: the moving average of the weights.
 //! - [`OuterState`]: the step of a round, from the replicas' differences to the next public weights; `encode_8` and its
 //!   relatives write differences in few bits.
@@ -52,6 +53,7 @@ mod dataset;
 #[macro_use]
 mod kernel;
 pub mod math;
+mod max_norm;
 pub mod measure;
 mod model;
 mod names;
@@ -63,6 +65,7 @@ mod params;
 mod parts;
 mod pass;
 mod per_sample;
+mod plateau;
 mod random;
 pub mod reference;
 mod regularization;
@@ -93,9 +96,10 @@ pub use outer::{AfterOuter, BeforeOuter, OuterInputs, OuterState};
 pub use params::{LayerLayout, layout};
 pub use parts::{MOST_SAMPLES_AT_ONCE, samples_at_once, waiting_sums};
 pub use per_sample::SampleStats;
+pub use plateau::Plateau;
 pub use random::{Purpose, initial_parameters, permutation, rounding_keys, uniform};
 pub use regularization::{Regularization, Samples};
-pub use schedule::rate_multiplier;
+pub use schedule::{RangeTest, rate_multiplier};
 pub use spec::{
     Activation, Cost, Init, Normalization, Optimizer, OptimizerName, Output, Precision, Schedule,
     ScheduleName, ScheduleShape, Task, exact_f32, exact_f32_if_any,

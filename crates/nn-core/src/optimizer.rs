@@ -6,6 +6,7 @@ use crate::compute::Compute;
 use crate::kernel::update::{Update, update};
 use crate::kernel::{Isa, zeroed};
 use crate::math::power;
+use crate::max_norm::bound_rows;
 use crate::model::Model;
 use crate::noise::GradientNoise;
 use crate::params::{LayerLayout, layout};
@@ -44,6 +45,8 @@ pub struct Before<'a> {
 pub struct OptimizerState {
     optimizer: Optimizer,
     layers: Vec<LayerLayout>,
+    /// The largest norm of a hidden unit's incoming weights; `None` for any.
+    max_norm: Option<f32>,
     /// Velocity of momentum and Nesterov, first moment of Adam; empty for plain SGD.
     first: Vec<f32>,
     /// Second moment of Adam; empty otherwise.
@@ -63,7 +66,21 @@ impl OptimizerState {
             Optimizer::Momentum { .. } | Optimizer::Nesterov { .. } => (n, 0),
             Optimizer::Adam { .. } | Optimizer::AdamW { .. } => (n, n),
         };
-        Self { optimizer, layers: layout(model), first: zeroed(first), second: zeroed(second) }
+        Self {
+            optimizer,
+            layers: layout(model),
+            max_norm: None,
+            first: zeroed(first),
+            second: zeroed(second),
+        }
+    }
+
+    /// The same with the incoming weights of each hidden unit scaled down to this norm after each step where they are longer;
+    /// `None` for weights of any length.
+    #[must_use]
+    pub fn with_max_norm(mut self, most: Option<f32>) -> Self {
+        self.max_norm = most;
+        self
     }
 
     /// The moments, in the order of the parameters: velocity or first moment, then second moment. Those that the
@@ -78,8 +95,8 @@ impl OptimizerState {
         [&mut self.first, &mut self.second]
     }
 
-    /// Takes one step in place: turns the gradient sum into the mean, adds the L2 penalty, and updates `params` and the
-    /// moments.
+    /// Takes one step in place: turns the gradient sum into the mean, adds the L2 penalty, updates `params` and the
+    /// moments, and scales weights down that are longer than the largest norm.
     ///
     /// # Panics
     /// If the slices are not of the model's size.
@@ -87,6 +104,7 @@ impl OptimizerState {
         assert!(gradient_sum.len() == self.parameters());
         let source = Source::InPlace { gradient_sum };
         self.step_range(compute, 0..self.parameters(), source, params, inputs);
+        (0..self.layers.len()).for_each(|layer| self.bound(compute, layer, params));
     }
 
     /// [`OptimizerState::step`] for a single layer, from `before` to `params` and `self`; the other layers of both
@@ -114,6 +132,15 @@ impl OptimizerState {
             gradient_sum,
         };
         self.step_range(compute, range.clone(), source, &mut params[range], inputs);
+        self.bound(compute, layer, params);
+    }
+
+    /// Scales down the rows of a layer that are too long, if it is a hidden one.
+    fn bound(&self, compute: &Compute, layer: usize, params: &mut [f32]) {
+        if let (Some(most), true) = (self.max_norm, layer + 1 < self.layers.len()) {
+            let LayerLayout { inputs, weights, .. } = &self.layers[layer];
+            bound_rows(compute, *inputs, &mut params[weights.clone()], most);
+        }
     }
 
     /// The number of parameters.

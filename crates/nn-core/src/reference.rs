@@ -49,6 +49,9 @@ pub fn train(model: &Model, data: &Dataset, hyper: &Hyperparameters) -> Vec<f32>
                     params[b] = (-hyper.learning_rate).mul_add(mean * sum[b], params[b]);
                 }
             }
+            if let Some(most) = hyper.max_norm {
+                bound_norms(model, &mut params, most);
+            }
             if let Some(decay) = hyper.ema {
                 let rate = (1.0 - f64::from(decay).min((1.0 + t) / (10.0 + t))) as f32;
                 average.iter_mut().zip(&params).for_each(|(a, w)| *a = rate.mul_add(w - *a, *a));
@@ -80,6 +83,8 @@ pub struct Hyperparameters {
     pub regularization: Regularization,
     /// The largest norm of a mini-batch's mean gradient; `None` for any.
     pub clip_norm: Option<f32>,
+    /// The largest norm of a hidden unit's incoming weights; `None` for any.
+    pub max_norm: Option<f32>,
     /// X of the moving average a ← d·a + (1 − d)·w, with d = min(X, (1 + t)/(10 + t)) after step t; `None` for the parameters
     /// themselves.
     pub ema: Option<f32>,
@@ -104,6 +109,25 @@ pub fn clip_factor(model: &Model, sum: &[f32], samples: usize, most: f32) -> f32
     }
     let norm = squares.sqrt() * f64::from(1.0 / samples as f32);
     if norm > f64::from(most) { (f64::from(most) / norm) as f32 } else { 1.0 }
+}
+
+/// Scales the incoming weights of each hidden unit, a row of W, down to the norm X = `most` where they are longer. The squares are
+/// added in f64, number i of a row to sum i mod 16, and these sums in order.
+pub fn bound_norms(model: &Model, params: &mut [f32], most: f32) {
+    let layers = layout(model);
+    for layer in &layers[..layers.len() - 1] {
+        for row in params[layer.weights.clone()].chunks_mut(layer.inputs) {
+            let mut sums = [0.0_f64; 16];
+            for (i, &w) in row.iter().enumerate() {
+                sums[i % 16] += f64::from(w) * f64::from(w);
+            }
+            let norm = sums.iter().fold(0.0, |all, sum| all + sum).sqrt();
+            if norm > f64::from(most) {
+                let factor = (f64::from(most) / norm) as f32;
+                row.iter_mut().for_each(|w| *w *= factor);
+            }
+        }
+    }
 }
 
 /// The gradient and the loss of a mini-batch: sums over its samples along the canonical tree. `way` is the regularization, and its

@@ -304,7 +304,7 @@ pub enum ScheduleShape {
         factor: f32,
     },
     /// From the learning rate down to `floor` × the learning rate along half a cosine over the whole run
-    /// (Loshchilov and Hutter 2017, without restarts). This shape and the next depend on the number of epochs.
+    /// (Loshchilov and Hutter 2017, without restarts). This shape and the next two depend on the number of epochs.
     Cosine {
         /// The final rate as a fraction of the learning rate, in 0..=1.
         #[serde(deserialize_with = "exact_f32")]
@@ -317,6 +317,30 @@ pub enum ScheduleShape {
         #[serde(deserialize_with = "exact_f32")]
         decay: f32,
     },
+    /// One cycle (Smith and Topin 2018): from the learning rate / `divisor` up to the learning rate along half a cosine, and
+    /// along another down to that first rate / `final_divisor`. It is its own warm-up, and has no other.
+    OneCycle {
+        /// The part of the run's steps in which the rate rises, in (0, 1].
+        #[serde(deserialize_with = "exact_f32")]
+        rise: f32,
+        /// What the learning rate is divided by to give the rate of the first step, at least 1.
+        #[serde(deserialize_with = "exact_f32")]
+        divisor: f32,
+        /// What the rate of the first step is divided by to give that of the last, at least 1.
+        #[serde(deserialize_with = "exact_f32")]
+        final_divisor: f32,
+    },
+    /// Multiplied by `factor` whenever the loss on the validation samples has not fallen for so many evaluations: see
+    /// [`Plateau`](crate::Plateau). The only shape that is no function of the step.
+    Plateau {
+        /// In (0, 1).
+        #[serde(deserialize_with = "exact_f32")]
+        factor: f32,
+        /// Evaluations without improvement before a drop, at least 1.
+        evaluations: u32,
+        /// Epochs between two evaluations, at least 1.
+        every_epochs: u32,
+    },
 }
 
 impl ScheduleShape {
@@ -328,6 +352,8 @@ impl ScheduleShape {
             Self::Step { .. } => ScheduleName::Step,
             Self::Cosine { .. } => ScheduleName::Cosine,
             Self::Wsd { .. } => ScheduleName::Wsd,
+            Self::OneCycle { .. } => ScheduleName::OneCycle,
+            Self::Plateau { .. } => ScheduleName::Plateau,
         }
     }
 
@@ -346,9 +372,18 @@ pub enum ScheduleName {
     Step,
     Cosine,
     Wsd,
+    OneCycle,
+    Plateau,
 }
 
-names!(ScheduleName { Constant = "constant", Step = "step", Cosine = "cosine", Wsd = "wsd" });
+names!(ScheduleName {
+    Constant = "constant",
+    Step = "step",
+    Cosine = "cosine",
+    Wsd = "wsd",
+    OneCycle = "one-cycle",
+    Plateau = "plateau",
+});
 
 #[cfg(test)]
 mod tests {
@@ -390,6 +425,9 @@ mod tests {
             ScheduleShape::Constant,
             ScheduleShape::Step { every_epochs: 1, factor: 0.5 },
             ScheduleShape::Cosine { floor: 0.0 },
+            ScheduleShape::Wsd { decay: 0.5 },
+            ScheduleShape::OneCycle { rise: 0.3, divisor: 25.0, final_divisor: 1e4 },
+            ScheduleShape::Plateau { factor: 0.1, evaluations: 5, every_epochs: 1 },
         ] {
             assert_eq!(to_value(shape).unwrap()["name"], shape.name());
         }

@@ -69,7 +69,7 @@ const OPTIMIZERS: [Optimizer; 3] = [
 ];
 
 /// A hash of this machine's results in a small fixed run: the kernels of every activation, output, cost, precision and optimizer,
-/// long sums, short leaves, initial weights and a permutation, and the end of a round. Machines with the same fingerprint compute the same bits; one that differs
+/// long sums, short leaves, initial weights and a permutation, the end of a round, and a step that bounds weights. Machines with the same fingerprint compute the same bits; one that differs
 /// must not join a run with the others.
 #[must_use]
 pub fn arithmetic_fingerprint(isa: Isa) -> String {
@@ -124,6 +124,7 @@ pub fn arithmetic_fingerprint(isa: Isa) -> String {
     }
     subnormal_sum(&mut hash);
     round(isa, &mut hash);
+    bounded(&compute, &mut hash);
     hex(&hash.finalize())
 }
 
@@ -154,6 +155,20 @@ fn round(isa: Isa, hash: &mut Sha256) {
     for bits in [DeltaBits::Eight, DeltaBits::Four] {
         outer_steps(isa, hash, bits, &sum, &mut params);
     }
+}
+
+/// A step after which the weights of about half of the hidden units are too long.
+fn bounded(compute: &Compute, hash: &mut Sha256) {
+    let Ok(model) = Model::new(vec![300, 20, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy)
+    else {
+        unreachable!("the model is fixed")
+    };
+    let mut params = initial_parameters(&model, Init::Scaled, 42);
+    let gradient = params.iter().map(|w| w * w - 0.5 * w).collect::<Vec<f32>>();
+    let mut state = OptimizerState::new(Optimizer::Sgd, &model).with_max_norm(Some(1.0));
+    let inputs = StepInputs { samples: 3, step: 0, learning_rate: 0.05, l2: 0.0, clip: 1.0, noise: None };
+    state.step(compute, &mut params, &gradient, inputs);
+    update(hash, &params);
 }
 
 /// Two outer steps with the same sum of differences.

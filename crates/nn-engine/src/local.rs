@@ -27,6 +27,11 @@ pub trait Observer {
     fn trained(&mut self, _report: &EpochReport, _params: &[f32]) {}
     /// An epoch is complete, with these parameters of the run's model.
     fn epoch(&mut self, report: &EpochReport, params: &[f32]);
+    /// The mean loss of the run's model on its validation samples after this epoch, if it was evaluated. Called after
+    /// [`Observer::epoch`]; a run with the schedule `plateau` needs it.
+    fn validation_loss(&mut self) -> Option<f64> {
+        None
+    }
     /// Whether to keep the run as it is after this epoch, even if no checkpoint is due. Called after
     /// [`Observer::epoch`]; if true, [`Observer::snapshot`] follows.
     fn keeps(&mut self) -> bool {
@@ -130,6 +135,9 @@ impl<O: Observer> Driver<'_, O> {
                         self.observer.trained(&report, self.engine.params());
                     }
                     self.observer.epoch(&report, self.engine.model_params());
+                    if let Some(loss) = self.observer.validation_loss() {
+                        self.engine.evaluated(loss);
+                    }
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
                     }

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use nn_core::{
-    Compute, DELTA_BLOCK, LayerLayout, Model, Precision, Purpose, Samples, Tree, Workspace, layout,
-    permutation, rate_multiplier, samples_at_once,
+    Compute, DELTA_BLOCK, LayerLayout, Model, OptimizerState, Plateau, Precision, Purpose, Samples,
+    ScheduleShape, Tree, Workspace, layout, permutation, rate_multiplier, samples_at_once,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
@@ -80,6 +80,8 @@ pub enum ManifestError {
     L2(f32),
     #[error("the norm that gradients are clipped to must be a positive, finite number, but is {0}")]
     ClipNorm(f32),
+    #[error("the largest norm of a unit's weights must be a positive, finite number, but is {0}")]
+    MaxNorm(f32),
     #[error("the decay of the average of the weights must be above 0 and below 1, but is {0}")]
     Ema(f32),
     #[error("the noise multiplier must be a positive, finite number, but is {0}")]
@@ -104,6 +106,24 @@ pub enum ManifestError {
     OuterMomentum(f32),
     #[error("the part of the steps in which wsd decays must be above 0 and at most 1, but is {0}")]
     Decay(f32),
+    #[error("the factor of the schedule plateau must be above 0 and below 1, but is {0}")]
+    PlateauFactor(f32),
+    #[error(
+        "the schedule plateau needs at least 1 evaluation before a drop, and at least 1 epoch between two"
+    )]
+    NoPlateauEvaluations,
+    #[error(
+        "the schedule plateau cannot be used in rounds, whose replicas compute the rates of their steps from the manifest alone"
+    )]
+    PlateauInRounds,
+    #[error(
+        "the part of the steps in which the rate of one-cycle rises must be above 0 and at most 1, but is {0}"
+    )]
+    Rise(f32),
+    #[error("{name} must be a finite number of at least 1, but is {value}")]
+    Divisor { name: &'static str, value: f32 },
+    #[error("the schedule one-cycle rises by itself and has no warm-up steps")]
+    WarmUpOfOneCycle,
     #[error("{name} must be a finite number, but is {value}")]
     Constant { name: &'static str, value: f32 },
 }
@@ -288,17 +308,33 @@ impl Manifest {
         Workspace::regularized(self.model(), (*regularization, *seed), self.samples_at_once(), threads, isa)
     }
 
-    /// The learning rate of a step; of its first sequential step, if it is a round.
+    /// The optimizer before its first step.
+    #[must_use]
+    pub fn optimizer_state(&self) -> OptimizerState {
+        let Recipe { optimizer, max_norm, .. } = self.recipe();
+        OptimizerState::new(*optimizer, self.model()).with_max_norm(*max_norm)
+    }
+
+    /// The learning rate of a step; of its first sequential step, if it is a round. With the schedule `plateau`, the rate that it
+    /// would have without a drop.
     #[must_use]
     pub fn learning_rate(&self, step: u64) -> f32 {
         self.learning_rate_at(self.span(step).first_step)
     }
 
-    /// The learning rate of a sequential step.
+    /// The learning rate of a sequential step, as for [`Manifest::learning_rate`].
     #[must_use]
     pub fn learning_rate_at(&self, step: u64) -> f32 {
+        self.lowered_rate(step, &Plateau::default())
+    }
+
+    /// The learning rate of a sequential step, if the evaluations before it have come to this.
+    pub(crate) fn lowered_rate(&self, step: u64, plateau: &Plateau) -> f32 {
         let Recipe { schedule, epochs, learning_rate, .. } = &self.parts.recipe;
-        let multiplier = rate_multiplier(schedule, step, self.sequential_steps_per_epoch(), *epochs);
+        let mut multiplier = rate_multiplier(schedule, step, self.sequential_steps_per_epoch(), *epochs);
+        if let ScheduleShape::Plateau { factor, .. } = schedule.shape {
+            multiplier *= plateau.multiplier(factor);
+        }
         (f64::from(*learning_rate) * multiplier) as f32
     }
 
@@ -407,7 +443,6 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 pub(crate) mod tests {
     use nn_core::{
         Activation, Cost, Init, Normalization, Optimizer, Output, Precision, Regularization, Schedule,
-        ScheduleShape,
     };
 
     use super::*;
@@ -463,6 +498,26 @@ pub(crate) mod tests {
             Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap()
         };
         assert_ne!(cosine(3).hash(), cosine(4).hash());
+        let one_cycle = |epochs, rise, divisor, final_divisor| {
+            let shape = ScheduleShape::OneCycle { rise, divisor, final_divisor };
+            let schedule = Schedule { shape, warmup_steps: 0 };
+            Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap().hash()
+        };
+        let hash = one_cycle(3, 0.3, 25.0, 1e4);
+        assert_eq!(hash, one_cycle(3, 0.3, 25.0, 1e4));
+        for other in [(4, 0.3, 25.0, 1e4), (3, 0.4, 25.0, 1e4), (3, 0.3, 24.0, 1e4), (3, 0.3, 25.0, 1e3)] {
+            assert_ne!(hash, one_cycle(other.0, other.1, other.2, other.3), "{other:?}");
+        }
+        let plateau = |epochs, factor, evaluations, every_epochs| {
+            let shape = ScheduleShape::Plateau { factor, evaluations, every_epochs };
+            let schedule = Schedule { shape, warmup_steps: 0 };
+            Manifest::new(with(Recipe { epochs, schedule, ..recipe() })).unwrap().hash()
+        };
+        // A longer run has the same rates.
+        assert_eq!(plateau(3, 0.1, 5, 2), plateau(9, 0.1, 5, 2));
+        for other in [(0.2, 5, 2), (0.1, 4, 2), (0.1, 5, 1)] {
+            assert_ne!(plateau(3, 0.1, 5, 2), plateau(3, other.0, other.1, other.2), "{other:?}");
+        }
         let stopping = |epochs, evaluations, every_epochs| {
             let early_stopping = Some(EarlyStopping { evaluations, every_epochs });
             Manifest::new(with(Recipe { epochs, early_stopping, ..recipe() })).unwrap().hash()
@@ -480,6 +535,7 @@ pub(crate) mod tests {
             with(Recipe { batch_size: 11, ..recipe() }),
             with(Recipe { l2: 0.1, ..recipe() }),
             with(Recipe { clip_norm: Some(1e9), ..recipe() }),
+            with(Recipe { max_norm: Some(1e9), ..recipe() }),
             with(Recipe { ema: Some(0.999), ..recipe() }),
             with(Recipe { init: Init::Normal, ..recipe() }),
             with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
@@ -515,6 +571,8 @@ pub(crate) mod tests {
             ScheduleShape::Step { every_epochs: 3, factor: odd },
             ScheduleShape::Cosine { floor: odd },
             ScheduleShape::Wsd { decay: odd },
+            ScheduleShape::OneCycle { rise: odd, divisor: odd, final_divisor: odd },
+            ScheduleShape::Plateau { factor: odd, evaluations: 7, every_epochs: u32::MAX },
         ];
         for (optimizer, shape) in optimizers.into_iter().flat_map(|o| shapes.map(|shape| (o, shape))) {
             // Without `..`: a new part must be tried, too.
@@ -530,6 +588,7 @@ pub(crate) mod tests {
                 seed: u64::MAX,
                 early_stopping: Some(EarlyStopping { evaluations: u32::MAX, every_epochs: 3 }),
                 clip_norm: Some(odd),
+                max_norm: Some(odd),
                 ema: Some(odd),
                 dp_noise: None, // which goes without rounds and clip_norm
                 rounds: Some(Rounds {
@@ -565,6 +624,8 @@ pub(crate) mod tests {
         let none = Regularization::default();
         let regularized = |regularization| with(Recipe { regularization, ..recipe() });
         let shaped = |shape| with(Recipe { schedule: Schedule { shape, warmup_steps: 0 }, ..recipe() });
+        let one_cycle =
+            |rise, divisor, final_divisor| ScheduleShape::OneCycle { rise, divisor, final_divisor };
         let stopping = |evaluations, every_epochs| {
             with(Recipe { early_stopping: Some(EarlyStopping { evaluations, every_epochs }), ..recipe() })
         };
@@ -601,6 +662,8 @@ pub(crate) mod tests {
             ),
             (regularized(Regularization { clip_samples: f32::INFINITY, ..none }), "clip-samples"),
             (with(Recipe { clip_norm: Some(0.0), ..recipe() }), "clipped"),
+            (with(Recipe { max_norm: Some(0.0), ..recipe() }), "largest norm"),
+            (with(Recipe { max_norm: Some(f32::INFINITY), ..recipe() }), "largest norm"),
             (with(Recipe { ema: Some(1.0), ..recipe() }), "average"),
             (with(Recipe { ema: Some(f32::NAN), ..recipe() }), "average"),
             (with(Recipe { clip_norm: Some(f32::NAN), ..recipe() }), "clipped"),
@@ -616,6 +679,32 @@ pub(crate) mod tests {
             ),
             (shaped(ScheduleShape::Step { every_epochs: 0, factor: 0.5 }), "step-epochs"),
             (shaped(ScheduleShape::Cosine { floor: f32::NAN }), "cosine-floor"),
+            (shaped(ScheduleShape::Plateau { factor: 1.0, evaluations: 5, every_epochs: 1 }), "plateau"),
+            (shaped(ScheduleShape::Plateau { factor: f32::NAN, evaluations: 5, every_epochs: 1 }), "plateau"),
+            (shaped(ScheduleShape::Plateau { factor: 0.1, evaluations: 0, every_epochs: 1 }), "plateau"),
+            (shaped(ScheduleShape::Plateau { factor: 0.1, evaluations: 5, every_epochs: 0 }), "plateau"),
+            (
+                with(Recipe {
+                    schedule: Schedule {
+                        shape: ScheduleShape::Plateau { factor: 0.1, evaluations: 5, every_epochs: 1 },
+                        warmup_steps: 0,
+                    },
+                    rounds: Some(crate::rounds::tests::rounds(2, None)),
+                    ..recipe()
+                }),
+                "rounds",
+            ),
+            (shaped(one_cycle(0.0, 25.0, 1e4)), "rises"),
+            (shaped(one_cycle(f32::NAN, 25.0, 1e4)), "rises"),
+            (shaped(one_cycle(0.3, 0.5, 1e4)), "one-cycle-divisor"),
+            (shaped(one_cycle(0.3, 25.0, f32::INFINITY)), "one-cycle-final-divisor"),
+            (
+                with(Recipe {
+                    schedule: Schedule { shape: one_cycle(0.3, 25.0, 1e4), warmup_steps: 1 },
+                    ..recipe()
+                }),
+                "no warm-up",
+            ),
             (
                 with(Recipe { optimizer: Optimizer::Momentum { momentum: f32::INFINITY }, ..recipe() }),
                 "momentum",

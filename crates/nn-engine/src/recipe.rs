@@ -45,6 +45,14 @@ pub struct Recipe {
         deserialize_with = "nn_core::exact_f32_if_any"
     )]
     pub clip_norm: Option<f32>,
+    /// The largest norm of a hidden unit's incoming weights, to which they are scaled down after each step: positive and finite;
+    /// `None` for any. See [`nn_core::OptimizerState::with_max_norm`].
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "nn_core::exact_f32_if_any"
+    )]
+    pub max_norm: Option<f32>,
     /// X of the moving average of the weights that is the run's model, above 0 and below 1; `None` for the weights
     /// themselves. See [`nn_core::Average`].
     #[serde(
@@ -96,6 +104,7 @@ impl Recipe {
             seed: 1,
             early_stopping: None,
             clip_norm: None,
+            max_norm: None,
             ema: None,
             rounds: None,
             regularization: Regularization::default(),
@@ -141,8 +150,36 @@ impl Recipe {
         {
             return Err(ManifestError::Decay(decay));
         }
+        if let ScheduleShape::Plateau { factor, evaluations, every_epochs } = self.schedule.shape {
+            if !(factor > 0.0 && factor < 1.0) {
+                return Err(ManifestError::PlateauFactor(factor));
+            }
+            if evaluations == 0 || every_epochs == 0 {
+                return Err(ManifestError::NoPlateauEvaluations);
+            }
+            if self.rounds.is_some() {
+                return Err(ManifestError::PlateauInRounds);
+            }
+        }
+        if let ScheduleShape::OneCycle { rise, divisor, final_divisor } = self.schedule.shape {
+            if !(rise > 0.0 && rise <= 1.0) {
+                return Err(ManifestError::Rise(rise));
+            }
+            let divisors = [("one-cycle-divisor", divisor), ("one-cycle-final-divisor", final_divisor)];
+            if let Some((name, value)) =
+                divisors.into_iter().find(|&(_, value)| !(value.is_finite() && value >= 1.0))
+            {
+                return Err(ManifestError::Divisor { name, value });
+            }
+            if self.schedule.warmup_steps > 0 {
+                return Err(ManifestError::WarmUpOfOneCycle);
+            }
+        }
         if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
             return Err(ManifestError::ClipNorm(most));
+        }
+        if let Some(most) = self.max_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
+            return Err(ManifestError::MaxNorm(most));
         }
         if let Some(decay) = self.ema.filter(|&decay| !(decay > 0.0 && decay < 1.0)) {
             return Err(ManifestError::Ema(decay));
@@ -192,6 +229,7 @@ impl Recipe {
             seed,
             early_stopping,
             clip_norm,
+            max_norm,
             ema,
             rounds,
             regularization,
@@ -212,11 +250,18 @@ impl Recipe {
         if let ScheduleShape::Step { every_epochs, factor: _ } = shape {
             after.push(("step-epochs", every_epochs.to_string()));
         }
+        if let ScheduleShape::Plateau { evaluations, every_epochs, factor: _ } = shape {
+            after.push(("plateau-evaluations", evaluations.to_string()));
+            after.push(("plateau-every", every_epochs.to_string()));
+        }
         after.push(("optimizer", optimizer.name().to_string()));
         after.push(("schedule", shape.name().to_string()));
         after.push(("warmup-steps", warmup_steps.to_string()));
-        let mut epochs_matter =
-            matches!(shape, ScheduleShape::Cosine { floor: _ } | ScheduleShape::Wsd { decay: _ });
+        let mut epochs_matter = match shape {
+            ScheduleShape::Cosine { .. } | ScheduleShape::Wsd { .. } | ScheduleShape::OneCycle { .. } => true,
+            // An evaluation that is made only because the epoch is the last does not count for a plateau.
+            ScheduleShape::Constant | ScheduleShape::Step { .. } | ScheduleShape::Plateau { .. } => false,
+        };
         if let Some(EarlyStopping { evaluations, every_epochs }) = early_stopping {
             after.push(("early-stopping", evaluations.to_string()));
             after.push(("eval-every", every_epochs.to_string()));
@@ -224,6 +269,7 @@ impl Recipe {
             epochs_matter |= !epochs.is_multiple_of(*every_epochs);
         }
         after.extend(clip_norm.map(|most| ("clip-norm", format!("{most:?}"))));
+        after.extend(max_norm.map(|most| ("max-norm", format!("{most:?}"))));
         after.extend(ema.map(|decay| ("ema", format!("{decay:?}"))));
         after.extend(rounds.iter().flat_map(Rounds::fields));
         after.extend(regularization.fields());
@@ -256,5 +302,13 @@ fn schedule_constants(shape: ScheduleShape) -> Vec<(&'static str, f32)> {
         ScheduleShape::Step { every_epochs: _, factor } => vec![("step-factor", factor)],
         ScheduleShape::Cosine { floor } => vec![("cosine-floor", floor)],
         ScheduleShape::Wsd { decay } => vec![("wsd-decay", decay)],
+        ScheduleShape::Plateau { factor, evaluations: _, every_epochs: _ } => {
+            vec![("plateau-factor", factor)]
+        }
+        ScheduleShape::OneCycle { rise, divisor, final_divisor } => vec![
+            ("one-cycle-rise", rise),
+            ("one-cycle-divisor", divisor),
+            ("one-cycle-final-divisor", final_divisor),
+        ],
     }
 }

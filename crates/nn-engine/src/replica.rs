@@ -51,7 +51,7 @@ impl Replica {
         let model = manifest.model();
         Self {
             workspace: manifest.workspace(compute.clone()),
-            optimizer: OptimizerState::new(manifest.recipe().optimizer, model),
+            optimizer: manifest.optimizer_state(),
             layers: layout(model),
             params: zeroed(model.parameters()),
             gradient: zeroed(model.parameters()),

@@ -230,7 +230,7 @@ impl RoundPlan {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn rounds(replicas: u32, steps: Option<u32>) -> Rounds {

@@ -37,6 +37,7 @@ fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -
         l2,
         regularization,
         clip_norm,
+        max_norm,
         ema,
     } = *hyper;
     let manifest = Manifest::new(ManifestParts {
@@ -51,6 +52,7 @@ fn by_engine(model: &Model, data: &Dataset, hyper: &Hyperparameters, isa: Isa) -
             seed,
             regularization,
             clip_norm,
+            max_norm,
             ema,
             ..Recipe::book()
         },
@@ -102,6 +104,7 @@ const HYPER: Hyperparameters = Hyperparameters {
     l2: 0.0,
     regularization: NONE,
     clip_norm: None,
+    max_norm: None,
     ema: None,
 };
 
@@ -177,6 +180,26 @@ fn clipped_gradients() {
     // Blocks of squares that end within a layer.
     let wide = Model::new(vec![70, 90, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     holds(&wide, &samples(&wide, 47), &Hyperparameters { clip_norm: Some(0.3), ..HYPER });
+}
+
+#[test]
+fn bounded_norms() {
+    let model = Model::new(vec![20, 11, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = samples(&model, 47);
+    let plain = reference::train(&model, &data, &HYPER);
+    // Every unit, some of them, and none.
+    for (most, differs) in [(0.1, true), (1.0, true), (1e9, false)] {
+        let hyper = Hyperparameters { max_norm: Some(most), ..HYPER };
+        holds(&model, &data, &hyper);
+        assert_eq!(reference::train(&model, &data, &hyper) != plain, differs, "{most}");
+        // The average takes in the bounded weights.
+        holds(&model, &data, &Hyperparameters { l2: 0.3, clip_norm: Some(0.3), ema: Some(0.5), ..hyper });
+    }
+    // Without a hidden layer there is nothing to bound.
+    let bare = Model::new(vec![20, 5], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let hyper = Hyperparameters { max_norm: Some(0.1), ..HYPER };
+    holds(&bare, &data, &hyper);
+    assert_eq!(reference::train(&bare, &data, &hyper), reference::train(&bare, &data, &HYPER));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_core::reference::{batch_gradient, clip_factor};
+use nn_core::reference::{batch_gradient, bound_norms, clip_factor};
 use nn_core::{
     Activation, Compute, Cost, Dataset, DeltaBits, Features, Isa, Model, Named, Normalization, Output,
     Precision, Purpose, Samples, Targets, Threads, initial_parameters, layout, permutation, rounding_keys,
@@ -144,6 +144,9 @@ fn by_definition(manifest: &Manifest, data: &Dataset) -> [Vec<f32>; 2] {
                             w[i] = (-recipe.learning_rate).mul_add(mean * sum[i], w[i]);
                         }
                     }
+                    if let Some(most) = recipe.max_norm {
+                        bound_norms(model, &mut w, most);
+                    }
                 }
                 let weight = slice.len() as f32 / each as f32;
                 let difference: Vec<f32> = public.iter().zip(&w).map(|(p, w)| (p - w) * weight).collect();
@@ -269,6 +272,27 @@ fn replicas_clip_the_gradients_of_their_own_steps_and_rounds_are_averaged() {
     }
     let [none, all, some] = [0, 1, 2].map(|i| &ends[i][0]);
     assert!(none != all && none != some && all != some, "some gradients are clipped");
+}
+
+#[test]
+fn replicas_bound_the_norms_of_their_weights_after_each_of_their_steps() {
+    let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+    let data = data(101, 19, 4);
+    let rounds = Rounds {
+        replicas: 4,
+        steps: Some(3),
+        outer_learning_rate: 0.9,
+        outer_momentum: 0.7,
+        delta_bits: DeltaBits::Eight,
+    };
+    let parts = manifest(&model, rounds, data.len()).parts().clone();
+    let ends = [None, Some(0.3), Some(1.2)].map(|max_norm| {
+        let recipe = Recipe { max_norm, ..parts.recipe.clone() };
+        let manifest = Manifest::new(ManifestParts { recipe, ..parts.clone() }).unwrap();
+        equals_definition(&manifest, &data);
+        by_definition(&manifest, &data)
+    });
+    assert!(ends[0] != ends[1] && ends[0] != ends[2] && ends[1] != ends[2]);
 }
 
 #[test]

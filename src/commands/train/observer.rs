@@ -49,6 +49,10 @@ pub(in crate::commands) struct Watch {
     noise: Option<NoiseMeter>,
     /// How privacy is counted, with differential privacy.
     privacy: Option<Privacy>,
+    /// The learning rate of the last step.
+    rate: f32,
+    /// The loss of the last epoch on the validation samples, if it was evaluated on them.
+    validation_loss: Option<f64>,
     /// The line of the last epoch in the log.
     last_line: Value,
     /// The first failure, which ends the run.
@@ -85,6 +89,8 @@ impl Watch {
             said,
             noise,
             privacy,
+            rate: 0.0,
+            validation_loss: None,
             last_line,
             trouble,
             cluster,
@@ -190,7 +196,7 @@ impl Watch {
             Ending { early, epoch: best.result.epoch, last: last.step, evaluations: rule.evaluations };
         let step = self.recorder.manifest().steps_until(best.result.epoch);
         let (moments, average) = Default::default();
-        *last = Snapshot { step, params, moments, average, epoch: EpochSums::default() };
+        *last = Snapshot { step, params, moments, average, epoch: EpochSums::default(), plateau: None };
         self.raw = self.best_raw.take();
         self.last_epoch = self.choice.report().or(self.last_epoch);
         Some(ending)
@@ -226,7 +232,7 @@ impl Watch {
     /// Looks for a run that stands still, by the trained weights of an epoch.
     fn watch_over(&mut self, report: &EpochReport, trained: &[f32]) {
         let manifest = self.recorder.manifest();
-        let rate = f64::from(manifest.learning_rate(report.steps - 1) / manifest.recipe().learning_rate);
+        let rate = f64::from(self.rate / manifest.recipe().learning_rate);
         let seen = Seen { epoch: report.epoch + 1, loss: report.train_loss, rate, params: trained };
         // Of few samples, many units are 0 by chance.
         let few = manifest.parts().train_samples < FEW_SAMPLES;
@@ -330,6 +336,7 @@ impl local::Observer for Watch {
 
     fn step(&mut self, report: &StepReport) -> ControlFlow<()> {
         self.done += 1;
+        self.rate = report.learning_rate;
         self.meter.count(report.samples);
         let now = self.meter.now();
         self.recorder.settle(now);
@@ -372,6 +379,7 @@ impl local::Observer for Watch {
         let evaluated =
             if self.evaluator.is_due(epoch, epochs) { self.evaluate(epoch, params) } else { None };
         let on_validation = evaluated.and_then(|evaluated| evaluated.validation);
+        self.validation_loss = on_validation.map(|results| results.evaluation.loss);
         if let Some(results) = &on_validation {
             let result = validation(epoch, &results.evaluation);
             if self.choice.consider(result, report, params) {
@@ -407,7 +415,7 @@ impl local::Observer for Watch {
             "train_accuracy": classes.then(|| report.correct as f64 / report.samples as f64),
             "test_loss": test.map(|t| t.loss),
             "test_accuracy": test_accuracy,
-            "learning_rate": self.recorder.manifest().learning_rate(report.steps - 1),
+            "learning_rate": self.rate,
             "samples_per_second": rate,
             "seconds": training_stopped.as_secs_f64(),
             "params_sha256": params_sha256(params),
@@ -444,6 +452,10 @@ impl local::Observer for Watch {
         }
         self.last_epoch = Some(*report);
         self.meter.next_epoch(training_stopped);
+    }
+
+    fn validation_loss(&mut self) -> Option<f64> {
+        self.validation_loss
     }
 
     fn keeps(&mut self) -> bool {

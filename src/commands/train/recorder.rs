@@ -180,6 +180,7 @@ impl Recorder {
             generation: None,
             validation: None,
             best: None,
+            plateau: snapshot.plateau,
             unlogged: Vec::new(),
         };
         ModelFile::new(self.manifest.model().clone(), self.input.clone(), run, snapshot)
@@ -193,7 +194,7 @@ impl Recorder {
     /// The network after the last step, as an exported model: without the optimizer's state, and after private training without the
     /// seed. `last` has the model's parameters.
     pub(super) fn model(&self, mut last: Snapshot) -> ModelFile {
-        (last.moments, last.average) = Default::default();
+        (last.moments, last.average, last.plateau) = Default::default();
         let mut model = self.file(last);
         if model.run.manifest.recipe.dp_noise.is_some() {
             // The model may be given away, and who knows the seed can take the noise away.

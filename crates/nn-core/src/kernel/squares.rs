@@ -1,4 +1,4 @@
-//! Sums of squares, in f64.
+//! Sums of squares, in f64, and the scaling of what is too long.
 
 /// Sums side by side, so that they fit the registers of every processor as they are.
 const LANES: usize = 16;
@@ -23,4 +23,16 @@ fn squares_body(values: &[f32]) -> f64 {
 multiversion! {
     /// Σx²: number i goes to sum i mod 16, in ascending order, and the sums are added in order.
     pub(crate) fn squares(values: &[f32]) -> f64 = squares_body
+}
+
+#[inline(always)]
+fn scale_body(factor: f32, values: &mut [f32]) {
+    for x in values {
+        *x *= factor;
+    }
+}
+
+multiversion! {
+    /// x ← factor · x
+    pub(crate) fn scale(factor: f32, values: &mut [f32]) = scale_body
 }

@@ -318,6 +318,64 @@ def optimizer_path(optimizer, rate, l2, start, gradients, clip_norm=None):
     return path
 
 
+def bounded(rng):
+    """Steps after which the incoming weights of each hidden unit are scaled down to a largest norm."""
+    widths = [3, 5, 4, 2]
+    layers = list(zip(widths, widths[1:]))
+    count = sum(inputs * outputs + outputs for inputs, outputs in layers)
+    start = normal(rng, count)
+    gradients = [normal(rng, count) for _ in range(STEPS)]
+    return {
+        "widths": widths,
+        "start": start,
+        "gradients": gradients,
+        "runs": [
+            {
+                "optimizer": optimizer,
+                "learning_rate": rate,
+                "max_norm": most,
+                "parameters": bounded_path(optimizer, rate, most, layers, start, gradients),
+            }
+            for optimizer, rate, most in [
+                ({"name": "sgd"}, 0.1, 1.0),
+                ({"name": "momentum", "momentum": 0.9}, 0.1, 2.0),
+                ({"name": "adam", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}, 0.01, 0.5),
+            ]
+        ],
+    }
+
+
+def bounded_path(optimizer, rate, most, layers, start, gradients):
+    """The parameters after each step and PyTorch's renorm, which adds 1e-7 to a norm; nn does not."""
+    c = {key: f32(value) for key, value in optimizer.items() if key != "name"}
+
+    def parts(values):
+        """The weights and the biases of each layer."""
+        at = 0
+        for inputs, outputs in layers:
+            yield tensor(values[at : at + inputs * outputs], -1).reshape(outputs, inputs)
+            at += inputs * outputs
+            yield tensor(values[at : at + outputs], -1)
+            at += outputs
+
+    parameters = [part.clone().requires_grad_() for part in parts(start)]
+    if optimizer["name"] == "adam":
+        stepper = torch.optim.Adam(parameters, lr=f32(rate), betas=(c["beta1"], c["beta2"]), eps=c["epsilon"])
+    else:
+        stepper = torch.optim.SGD(parameters, lr=f32(rate), momentum=c.get("momentum", 0.0))
+    path = []
+    for g in gradients:
+        for parameter, gradient in zip(parameters, parts(g)):
+            parameter.grad = gradient.clone()
+        stepper.step()
+        with torch.no_grad():
+            # The weights of all layers but the last.
+            for weights in parameters[:-2:2]:
+                weights.copy_(torch.renorm(weights, p=2, dim=0, maxnorm=f32(most)))
+        path.append([x for parameter in parameters for x in parameter.flatten().tolist()])
+    return path
+
+
 class Parameters(torch.nn.Module):
     def __init__(self, values):
         super().__init__()
@@ -360,6 +418,47 @@ def multiplier(shape, warmup, t):
     return 1.0
 
 
+def one_cycle(shape):
+    """PyTorch's rates over the run for a largest rate of 1, its two phases along cosines."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=1.0,
+        total_steps=TOTAL_STEPS,
+        pct_start=f32(shape["rise"]),
+        anneal_strategy="cos",
+        cycle_momentum=False,
+        div_factor=f32(shape["divisor"]),
+        final_div_factor=f32(shape["final_divisor"]),
+        three_phase=False,
+    )
+    rates = []
+    for step in range(TOTAL_STEPS):
+        rates.append(float(scheduler.get_last_lr()[0]))
+        optimizer.step()
+        if step + 1 < TOTAL_STEPS:
+            scheduler.step()
+    return rates
+
+
+def plateau():
+    """PyTorch's multipliers after each loss of some runs that fall, stand still, rise and fall by too little."""
+    losses = [1.0, 0.8, 0.8, 0.79999, 0.9, 0.7, 0.71, 0.69999, 0.72, 0.7, 0.65, 0.66, 0.67, 0.64, 0.64, 0.64, 0.64, 0.64, 0.64, 0.64]
+    runs = []
+    for factor, evaluations in [(0.1, 1), (0.5, 2), (0.3, 3), (0.1, 5)]:
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        # Its patience is the number of evaluations that it lets pass.
+        scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=f32(factor), patience=evaluations - 1, eps=0.0
+        )
+        multipliers = []
+        for loss in losses:
+            scheduler.step(loss)
+            multipliers.append(float(optimizer.param_groups[0]["lr"]))
+        runs.append({"factor": factor, "evaluations": evaluations, "multipliers": multipliers})
+    return {"losses": losses, "runs": runs}
+
+
 def schedules():
     shapes = [
         {"name": "constant"},
@@ -376,6 +475,13 @@ def schedules():
             }
             for shape in shapes
             for warmup in (5, 0)
+        ]
+        + [
+            {"schedule": {"shape": shape, "warmup_steps": 0}, "multipliers": one_cycle(shape)}
+            for rise, divisor, final_divisor in [(0.3, 25.0, 1e4), (0.33, 10.0, 100.0), (1.0, 4.0, 1.0), (0.025, 25.0, 1e4)]
+            for shape in [
+                {"name": "one-cycle", "rise": rise, "divisor": divisor, "final_divisor": final_divisor}
+            ]
         ],
     }
 
@@ -434,7 +540,9 @@ def main():
         "regularized": regularized,
         "normalized": normalized,
         "optimizers": optimizers(rng),
+        "bounded": bounded(rng),
         "schedules": schedules(),
+        "plateau": plateau(),
     }
     text = dump(golden) + "\n"
     if arguments.check:

@@ -85,7 +85,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{Average, Compute, Tree, all_finite, initial_parameters};
+use nn_core::{Average, Compute, Plateau, RangeTest, ScheduleShape, Tree, all_finite, initial_parameters};
 
 use crate::manifest::Manifest;
 
@@ -117,6 +117,10 @@ pub struct Engine {
     /// The moving average of the weights, if that is the run's model. It takes in the weights of steps that are committed, so
     /// it needs no second buffer.
     average: Option<Average>,
+    /// What the evaluations have come to, in a run whose rate depends on them.
+    plateau: Option<Plateau>,
+    /// The rates of the steps, in place of those of the schedule.
+    range_test: Option<RangeTest>,
     /// Steps done, which is also the index of the step under way.
     step: u64,
     total_steps: u64,
@@ -156,6 +160,8 @@ impl Engine {
             compute,
             cluster: Cluster::default(),
             average: recipe.ema.map(|decay| Average::new(decay, &params)),
+            range_test: None,
+            plateau: matches!(recipe.schedule.shape, ScheduleShape::Plateau { .. }).then(Plateau::default),
             weights: DoubleBuffer::new(params, stepper, pieces.clone()),
             step: 0,
             total_steps: manifest.total_steps(),
@@ -187,6 +193,14 @@ impl Engine {
         self
     }
 
+    /// Takes the steps of a range test, each at its rate, in place of the run's own. For runs without rounds, whose replicas
+    /// compute the rates of their steps from the manifest.
+    #[must_use]
+    pub fn with_range_test(mut self, test: RangeTest) -> Self {
+        (self.range_test, self.total_steps) = (Some(test), test.steps);
+        self
+    }
+
     /// Replaces the rules for workers.
     #[must_use]
     pub fn with_cluster(mut self, cluster: Cluster) -> Self {
@@ -212,6 +226,9 @@ impl Engine {
         if snapshot.average.len() != want {
             return Err(SnapshotError::Average { got: snapshot.average.len(), want });
         }
+        if snapshot.plateau.is_some() != self.plateau.is_some() {
+            return Err(SnapshotError::Plateau);
+        }
         let isa = self.compute.isa;
         let numbers = [&snapshot.params, &snapshot.moments[0], &snapshot.moments[1], &snapshot.average];
         if !numbers.into_iter().all(|x| all_finite(isa, x)) || !snapshot.epoch.loss.is_finite() {
@@ -229,6 +246,7 @@ impl Engine {
         }
         self.step = snapshot.step;
         self.epoch = snapshot.epoch;
+        self.plateau = snapshot.plateau;
         if self.step < self.total_steps {
             self.tree = self.manifest.tree(self.step);
             self.reduction.reset(self.tree);
@@ -363,6 +381,33 @@ impl Engine {
             moments: self.weights.moments().map(<[f32]>::to_vec),
             average: self.average().unwrap_or_default().to_vec(),
             epoch: self.epoch,
+            plateau: self.plateau,
         }
+    }
+
+    /// Takes in the mean loss of the run's model on the validation samples after the epoch that was reported last. A run with the
+    /// schedule `plateau` has to be told after each epoch that the schedule evaluates, before the next event is handled; others
+    /// ignore it.
+    pub fn evaluated(&mut self, loss: f64) {
+        let ScheduleShape::Plateau { evaluations, every_epochs, factor: _ } =
+            self.manifest.recipe().schedule.shape
+        else {
+            return;
+        };
+        let (epochs, into) = self.manifest.place(self.step);
+        if let (Some(plateau), 0, true) =
+            (&mut self.plateau, into, epochs.is_multiple_of(every_epochs.into()))
+        {
+            plateau.take_in(loss, evaluations);
+        }
+    }
+
+    /// The learning rate of a step from the last evaluation on; of its first sequential step, if it is a round.
+    pub(super) fn learning_rate(&self, step: u64) -> f32 {
+        if let Some(test) = self.range_test {
+            return test.rate(step);
+        }
+        let first = self.manifest.span(step).first_step;
+        self.manifest.lowered_rate(first, &self.plateau.unwrap_or_default())
     }
 }

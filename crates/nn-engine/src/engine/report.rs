@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nn_core::Plateau;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -77,6 +78,8 @@ pub struct Snapshot {
     pub average: Vec<f32>,
     /// Sums over the epoch so far.
     pub epoch: EpochSums,
+    /// The state of the schedule `plateau`, in runs that have it.
+    pub plateau: Option<Plateau>,
 }
 
 /// Sums over the steps of an epoch.
@@ -98,6 +101,8 @@ pub enum SnapshotError {
     Moments { got: usize, want: usize },
     #[error("its average of the weights has {got} numbers instead of {want}")]
     Average { got: usize, want: usize },
+    #[error("it lacks the state of the schedule plateau, or has one although this run has another schedule")]
+    Plateau,
     #[error("it contains NaN or infinity")]
     NonFinite,
     #[error("it is at step {got}, but the run has only {want} steps; ask for more --epochs")]

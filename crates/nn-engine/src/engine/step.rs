@@ -223,7 +223,7 @@ impl Engine {
         Inputs::Gradients(StepInputs {
             samples: self.tree.samples(),
             step: self.step,
-            learning_rate: self.manifest.learning_rate(self.step),
+            learning_rate: self.learning_rate(self.step),
             l2: parts.recipe.l2 / parts.train_samples as f32,
             clip: 1.0,
             noise: parts.recipe.noise(self.step),
@@ -250,7 +250,7 @@ impl Engine {
             epoch,
             samples: stats.samples,
             loss: stats.loss / stats.samples as f64,
-            learning_rate: self.manifest.learning_rate(self.step),
+            learning_rate: self.learning_rate(self.step),
         }));
         if let Some(transfer) = self.round.transfer(now, self.cluster.own) {
             let known = self.transfer.unwrap_or(transfer);

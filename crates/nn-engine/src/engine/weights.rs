@@ -37,7 +37,7 @@ impl Stepper {
                 let none = vec![Bytes::new(); manifest.pieces().len()];
                 Self::Differences(OuterState::new(model.parameters(), rounds.delta_bits), none)
             }
-            None => Self::Gradients(OptimizerState::new(manifest.recipe().optimizer, model)),
+            None => Self::Gradients(manifest.optimizer_state()),
         }
     }
 

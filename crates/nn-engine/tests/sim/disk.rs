@@ -90,7 +90,9 @@ impl Disk {
 
 fn encode(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let Snapshot { step, params, moments, average, epoch } = snapshot;
+    let Snapshot { step, params, moments, average, epoch, plateau: None } = snapshot else {
+        unreachable!("no run of the simulation has the schedule plateau")
+    };
     for word in [*step, epoch.loss.to_bits(), epoch.correct as u64] {
         bytes.extend(word.to_le_bytes());
     }
@@ -126,7 +128,7 @@ fn decode(bytes: &[u8]) -> Option<Snapshot> {
     };
     let (params, moments) = (numbers()?, [numbers()?, numbers()?]);
     let average = numbers().unwrap_or_default();
-    Some(Snapshot { step, params, moments, average, epoch: EpochSums { loss, correct } })
+    Some(Snapshot { step, params, moments, average, epoch: EpochSums { loss, correct }, plateau: None })
 }
 
 /// Time between checkpoints; zero for a final one only.

@@ -325,6 +325,9 @@ impl<O: Observer> Driver<O> {
                         self.observer.trained(&report, self.engine.params());
                     }
                     self.observer.epoch(&report, self.engine.model_params());
+                    if let Some(loss) = self.observer.validation_loss() {
+                        self.engine.evaluated(loss);
+                    }
                     if self.observer.keeps() {
                         self.observer.snapshot(self.engine.snapshot());
                     }
