@@ -22,7 +22,7 @@ pub(crate) struct EpochLine {
     pub(crate) raw_accuracy: Option<f64>,
     /// The errors of predicted numbers; `None` for classes.
     pub(crate) numbers: Option<NumberFigures>,
-    /// The gradient noise scale in samples, if it is measured.
+    /// The gradient noise scale in samples, if it is measured; infinite if the noise hides the gradient.
     pub(crate) noise_scale: Option<f64>,
     /// The privacy spent, with differential privacy.
     pub(crate) epsilon: Option<f64>,
@@ -59,7 +59,12 @@ impl EpochLine {
             }
         }
         if let Some(scale) = self.noise_scale.filter(|_| form < 3) {
-            text += &format!("  noise scale {}", HumanCount(scale.round() as u64));
+            let scale = if scale.is_finite() {
+                HumanCount(scale.round() as u64).to_string()
+            } else {
+                "unknown".into()
+            };
+            text += &format!("  noise scale {scale}");
         }
         if let Some(epsilon) = self.epsilon.filter(|_| form < 4) {
             text += &format!("  ε {epsilon:.2}");
@@ -133,6 +138,8 @@ mod tests {
         assert!(!averaged.text(3).contains("raw"));
         let noisy = EpochLine { noise_scale: Some(1234.5), ..usual };
         assert!(noisy.text(1).contains("accuracy 98.77 %  noise scale 1,235  "), "{}", noisy.text(1));
+        let hidden = EpochLine { noise_scale: Some(f64::INFINITY), ..usual };
+        assert!(hidden.text(1).contains("  noise scale unknown  "), "{}", hidden.text(1));
         let private = EpochLine { epsilon: Some(2.345), ..usual };
         assert_eq!(
             private.text(private.fitting(0, 60)),

@@ -5,7 +5,7 @@ mod common;
 
 use common::{cases, compute, dataset, normalized, parameters, workspace};
 use nn_core::{
-    Activation, Augmentation, Cost, Dataset, Init, Isa, MismatchError, Model, Output, Precision,
+    Activation, Augmentation, Cost, Dataset, Init, InputScale, Isa, MismatchError, Model, Output, Precision,
     Regularization, Samples, Workspace, initial_parameters, reference, round_to_bf16,
 };
 use proptest::prelude::*;
@@ -28,6 +28,7 @@ fn check(model: &Model, data: &Dataset, batch: &[u32], shard: usize, thread_coun
         check_one(&model, none, data, batch, shard, thread_counts);
         // It acts on single samples, so one number of threads will do.
         let regularization = some[(batch.len() + shard) % some.len()];
+        let model = model.with_input_scale(Some(InputScale::new(0.3, 0.7).unwrap()));
         check_one(&model, regularization, data, batch, shard, &thread_counts[..1]);
         if let Some(model) = normalized(&model) {
             let either = if batch.len().is_multiple_of(3) { none } else { regularization };
@@ -50,8 +51,10 @@ fn check_one(
         reference::batch_gradient(model, &params, data, samples, shard, (&regularization, 5));
     for isa in Isa::available() {
         // With room for all samples, and for so few that the mini-batch is computed in parts.
-        let rooms = [batch.len(), shard];
-        for (count, room) in thread_counts.iter().flat_map(|&count| rooms.map(|room| (count, room))) {
+        let rooms = if batch.len() < 100 { &[batch.len(), shard][..] } else { &[batch.len()] };
+        for (&count, &room) in
+            thread_counts.iter().flat_map(|count| rooms.iter().map(move |room| (count, room)))
+        {
             let threads = compute(isa, count).threads;
             let mut workspace = Workspace::regularized(model, (regularization, 5), room, threads, isa);
             let mut got = vec![f32::NAN; params.len()];

@@ -403,7 +403,7 @@ impl local::Observer for Watch {
             accuracy: shown.and_then(|results| self.evaluator.accuracy(&results.evaluation)),
             raw_accuracy: self.raw.as_ref().and_then(|raw| raw.accuracy(set)),
             numbers: shown.and_then(|results| results.figures.numbers()),
-            noise_scale: self.noise.as_ref().and_then(NoiseMeter::value),
+            noise_scale: self.noise.as_ref().map(|noise| noise.value().unwrap_or(f64::INFINITY)),
             epsilon: self.privacy.map(|privacy| privacy.epsilon(report.steps)),
             samples_per_second: rate,
         });
