@@ -29,11 +29,24 @@ FUNCTIONS = {
 }
 
 
+class Standardize(torch.nn.Module):
+    """The standardisation of pictures by the mean and deviation of all pixels (`--standardize yes`)."""
+
+    def __init__(self, mean, deviation):
+        super().__init__()
+        self.mean, self.deviation = mean, deviation
+
+    def forward(self, inputs):
+        return (inputs - self.mean) / self.deviation
+
+
 def load(path):
     """The network, as a `torch.nn.Sequential` of linear layers, layer normalisations and activation functions."""
     with safe_open(path, "pt") as file:
         model = json.loads(file.metadata()["nn"])["model"]
     widths, modules, places = model["widths"], [], {}
+    if scale := model.get("input_scale"):
+        modules.append(Standardize(scale["mean"], scale["deviation"]))
     for layer, (inputs, outputs) in enumerate(zip(widths, widths[1:])):
         last = layer == len(widths) - 2
         function = model["output"] if last else model["activation"]
@@ -57,7 +70,8 @@ def main():
     path = sys.argv[1]
     nn = sys.argv[2] if len(sys.argv) > 2 else NN
     network = load(path)
-    samples = torch.rand(100, network[0].in_features)
+    inputs = next(module.in_features for module in network if isinstance(module, torch.nn.Linear))
+    samples = torch.rand(100, inputs)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "samples.npy"
         numpy.save(file, samples.numpy())
