@@ -10,7 +10,6 @@
 //! ```
 
 use crate::clip::sum_of_squares;
-use crate::compute::Compute;
 use crate::dataset::Dataset;
 use crate::regularization::Samples;
 use crate::workspace::{MismatchError, Workspace};
@@ -64,11 +63,9 @@ impl Workspace {
         self.node_gradient(params, data, samples, count.min(32), gradient)?;
         let mut norms = vec![0.0; count];
         self.sample_gradient_norms(&mut norms);
-        let (threads, isa) = self.compute();
-        let compute = Compute { isa, threads: threads.clone() };
         let numbers = &*gradient;
         let read = |from: usize, out: &mut [f32]| out.copy_from_slice(&numbers[from..from + out.len()]);
-        let whole = sum_of_squares(&compute, numbers.len(), &read);
+        let whole = sum_of_squares(&self.compute(), numbers.len(), &read);
         Ok(NoiseScale::new(norms.iter().map(|norm| norm * norm).sum(), whole, count))
     }
 }

@@ -4,6 +4,7 @@
 //! tree, and the sums of parts are those of the nodes above: the bits are the same. The parts are summed in the tree's order
 //! from left to right, so of n parts at most ⌈log₂ n⌉ sums wait for the ones to their right.
 
+use crate::compute::Compute;
 use crate::dataset::Dataset;
 use crate::kernel::vector::{add_assign, all_finite};
 use crate::kernel::zeroed;
@@ -77,7 +78,7 @@ impl Workspace {
         self.partial.0 = waiting;
         let loss = tree_sum(node.losses.into_iter());
         // A part that is not finite makes the sum so, and finite parts may add up to infinity.
-        let finite = loss.is_finite() && all_finite(self.compute().1, out);
+        let finite = loss.is_finite() && all_finite(self.compute().isa, out);
         NodeStats { samples: samples.indices.len(), loss, correct: node.correct, finite }
     }
 }
@@ -106,7 +107,7 @@ impl Parts<'_> {
         let second = first + (1 << (level - 1));
         if second * self.part < all {
             self.sum(workspace, second, level - 1, waiting, right);
-            let (threads, isa) = workspace.compute();
+            let Compute { isa, threads } = workspace.compute();
             threads.for_each_block(out, |at, out| add_assign(isa, out, &right[at..at + out.len()]));
         }
     }

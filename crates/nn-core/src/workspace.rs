@@ -24,6 +24,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::augment::Distorter;
+use crate::compute::Compute;
 use crate::dataset::Dataset;
 use crate::kernel::{
     DeltaTiles, Isa, Lane, LayerGeometry, NodeGradient, NormalizedLanes, Scratch, WeightTiles, node_gradient,
@@ -262,8 +263,8 @@ impl Workspace {
     }
 
     /// The threads and instruction set.
-    pub(crate) fn compute(&self) -> (&Arc<Threads>, Isa) {
-        (&self.threads, self.isa)
+    pub(crate) fn compute(&self) -> Compute {
+        Compute { isa: self.isa, threads: self.threads.clone() }
     }
 
     /// [`Workspace::node_gradient`] of a node for which there is room, once all has been checked and packed.
