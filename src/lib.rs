@@ -12,6 +12,7 @@
 //! | [`store`] | models and checkpoints on disk |
 //! | [`picture`] | a picture file as a network's input |
 //! | `metrics`, `show` | evaluation metrics; tables and drawings in the terminal |
+//! | `tensorboard` | event files for TensorBoard |
 //! | `memory`, `cgroup` | what a run needs and what the machine or container has |
 //! | `progress`, `signals`, `clock` | the progress bar; SIGINT and SIGTERM; the time |
 //! | [`failure`] | how a command ends: a message, a remedy and an exit code |
@@ -33,3 +34,4 @@ mod progress;
 mod show;
 mod signals;
 pub mod store;
+mod tensorboard;

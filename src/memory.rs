@@ -116,6 +116,19 @@ impl Need {
         }
     }
 
+    /// The need of a run that also computes the gradient of so many samples, or fewer, aside from its steps; of none, nothing more.
+    pub(crate) fn with_gradient_of(self, manifest: &Manifest, samples: usize) -> Self {
+        if samples == 0 {
+            return self;
+        }
+        let samples = samples.min(manifest.parts().train_samples) as u64;
+        let widths = manifest.model().widths().iter();
+        // An activation and an error for each unit and sample.
+        let units = widths.fold(0, |sum: u64, &width| sum.saturating_add(width as u64));
+        let floats = self.parameters.saturating_add(units.saturating_mul(2).saturating_mul(samples));
+        Self { samples: self.samples.saturating_add(floats.saturating_mul(FLOAT)), ..self }
+    }
+
     /// The need of a run on a matrix unit, for which the weights are packed twice, as two bytes each.
     fn with_tiles(self) -> Self {
         Self { state: self.state.saturating_add(self.parameters.saturating_mul(FLOAT)), ..self }

@@ -13,6 +13,7 @@ use nn_engine::Manifest;
 use self::terminal::{clipped, drawn, follow_terminal, terminal, terminal_of};
 
 pub(crate) use self::epoch_line::EpochLine;
+use crate::show::may_color;
 
 /// The least time between two updates of the bar.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -133,10 +134,15 @@ fn bar_width(columns: usize) -> usize {
 }
 
 fn style(bar: &ProgressBar, columns: usize) {
-    let template = format!("{{bar:{}.cyan/dim}} {{msg}}", bar_width(columns));
+    let template = format!("{{bar:{}{}}} {{msg}}", bar_width(columns), tint());
     if let Ok(style) = ProgressStyle::with_template(&template) {
         bar.set_style(style.progress_chars("━╸─"));
     }
+}
+
+/// The colours of a bar, in a template.
+fn tint() -> &'static str {
+    if may_color() { ".cyan/dim" } else { "" }
 }
 
 /// A time as on a clock: minutes and seconds, or hours, minutes and seconds.
@@ -209,11 +215,11 @@ impl nn_data::LoadProgress for LoadBar {
     fn report(&self, what: &str, done: u64, total: Option<u64>) {
         let Some(bar) = &self.bar else { return };
         let template = match total {
-            Some(_) => "{msg} {bar:24.cyan/dim} {bytes}/{total_bytes}",
-            None if done > 0 => "{msg} {bytes}",
-            None => "{msg}",
+            Some(_) => format!("{{msg}} {{bar:24{}}} {{bytes}}/{{total_bytes}}", tint()),
+            None if done > 0 => "{msg} {bytes}".to_owned(),
+            None => "{msg}".to_owned(),
         };
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        if let Ok(style) = ProgressStyle::with_template(&template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
         if let Some(total) = total {

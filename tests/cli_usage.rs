@@ -148,7 +148,7 @@ fn nothing_at_all_shows_the_help_and_is_wrong_usage() {
     let output = nn(&[]);
     assert_eq!(output.status.code(), Some(2));
     let help = String::from_utf8(output.stderr).unwrap();
-    assert!(help.contains("Usage: nn <COMMAND>") && help.contains("train"), "{help}");
+    assert!(help.contains("Usage: nn [OPTIONS] <COMMAND>") && help.contains("train"), "{help}");
 }
 
 #[test]

@@ -78,6 +78,30 @@ fn own_python(list: &Path) -> PathBuf {
     python
 }
 
+/// TensorBoard's own package reads the event files of a run, and finds in them what `metrics.jsonl` has.
+#[test]
+fn tensorboard_reads_the_events_of_a_run() {
+    let place = Place::new();
+    let run = "train --quiet --epochs 3 --tensorboard --out run --hidden 20 --optimizer adam";
+    let _ = place.nn(run).ok();
+    let script = Path::new(FOREIGN).join("tensorboard_reader.py");
+    let output = must(
+        Command::new(python()).arg(script).arg(place.at("run")),
+        "the script compares the files in that folder",
+    );
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["epochs"], 3);
+    assert_eq!(found["pictures"]["confusion"], serde_json::json!([269, 269]));
+    assert!(found["pictures"]["mistakes"].is_array(), "{found}");
+    let options = &found["options"];
+    assert_eq!(
+        (&options["optimizer.name"], &options["model.widths"]),
+        (&serde_json::json!("adam"), &serde_json::json!("64,20,10")),
+        "{options}"
+    );
+    assert_eq!(found["status"], 1);
+}
+
 /// A process that is killed when it is dropped. Its standard error goes to a file.
 struct Process {
     child: Child,

@@ -1,10 +1,10 @@
 //! The command lines of `nn`, `nn-coord` and `nn-worker`.
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs, PlanArgs,
-    PredictArgs, ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions,
+    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
+    PlanArgs, PredictArgs, ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -126,10 +126,37 @@ const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAM
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \
                                 not set.";
 
+/// The flag that every program and command has.
+fn with_color(command: clap::Command) -> clap::Command {
+    let argument = Arg::new(COLOR)
+        .long(COLOR)
+        .value_name("WHEN")
+        .value_parser(choice::<ColorWhen>())
+        .default_value("auto")
+        .global(true)
+        .hide_short_help(true)
+        .hide_possible_values(true)
+        .hide_default_value(true)
+        .help("When to use colours: auto, always, never [default: auto]")
+        .long_help(
+            "When to use colours: auto, always, never. With auto, on a terminal that has them, unless NO_COLOR is set \
+             [default: auto]",
+        );
+    command.arg(argument)
+}
+
+/// Its name.
+const COLOR: &str = "color";
+
+/// What it says.
+pub(super) fn color(matches: &clap::ArgMatches) -> ColorWhen {
+    matches.get_one(COLOR).copied().unwrap_or(ColorWhen::Auto)
+}
+
 /// The command line of `nn`, for parsing, completions and the manual.
 pub(super) fn nn() -> clap::Command {
     // A sweep has a folder of its own, and most often a file.
-    let command = Cli::command().mut_subcommand("sweep", |sweep| {
+    let command = with_color(Cli::command()).mut_subcommand("sweep", |sweep| {
         sweep
             .mut_arg("out", |out| {
                 let help =
@@ -171,7 +198,7 @@ const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rat
 
 /// The command line of `nn-coord`.
 pub(super) fn coord() -> clap::Command {
-    let command = OF_TRAIN.into_iter().fold(CoordCli::command(), long).mut_arg("threads", |threads| {
+    let command = OF_TRAIN.into_iter().fold(with_color(CoordCli::command()), long).mut_arg("threads", |threads| {
         threads
             .help("Threads that compute here; 0: only coordinate [default: all of the machine's]")
             .long_help(
@@ -185,6 +212,6 @@ pub(super) fn coord() -> clap::Command {
 
 /// The command line of `nn-worker`.
 pub(super) fn worker() -> clap::Command {
-    let command = long(WorkerCli::command(), "label-column");
+    let command = long(with_color(WorkerCli::command()), "label-column");
     command.after_long_help(format!("{WORKER_VARIABLES}\n\n{EXIT_CODES}"))
 }

@@ -13,6 +13,7 @@ pub use command::{Cli, Command, CoordCli, WorkerCli};
 
 use crate::config::Environment;
 use crate::failure::Failure;
+use crate::show;
 use crate::signals;
 
 /// Runs `nn` with the arguments given, the program's name first, and gives the exit code.
@@ -50,7 +51,10 @@ fn run<P: FromArgMatches>(
     signals::fail_on_abort();
     let environment = Environment::of_process();
     let command = satisfied(command, &environment);
-    let parsed = command.try_get_matches_from(arguments).and_then(|matches| P::from_arg_matches(&matches));
+    let parsed = command.try_get_matches_from(arguments).and_then(|matches| {
+        show::use_color(command::color(&matches));
+        P::from_arg_matches(&matches)
+    });
     match parsed.map(|parsed| work(parsed, &environment)) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(failure)) => failure.report(),

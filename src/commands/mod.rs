@@ -15,7 +15,7 @@ mod replay;
 mod sweep;
 mod train;
 
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Write, stderr};
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -178,9 +178,7 @@ fn misfit(model: &ModelFile, source: &str, error: &MismatchError) -> Failure {
 
 /// The style for standard output.
 fn style() -> Style {
-    let terminal = stdout().is_terminal();
-    let width = terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| usize::from(width.0));
-    Style::detect(terminal, width, |name| std::env::var(name).ok())
+    Style::of_stdout()
 }
 
 /// The names of a model's classes, or of the targets of a regression.

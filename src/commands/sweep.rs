@@ -74,7 +74,9 @@ pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
     board.conclude(clock.now(), stop.is_set());
     folder.write(&board)?;
     result?;
-    if !config.quiet {
+    if config.json {
+        write_stdout(format!("{:#}\n", board.json()))?;
+    } else if !config.quiet {
         write_stdout(table::closing(&board, &folder))?;
     }
     board.verdict(&folder)

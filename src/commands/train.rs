@@ -5,6 +5,8 @@ mod choice;
 mod conclusion;
 mod data;
 mod evaluator;
+mod events;
+mod feed;
 mod log;
 mod meter;
 mod noise;
@@ -25,6 +27,9 @@ use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, O
 use self::conclusion::Finished;
 pub(in crate::commands) use self::data::Data;
 use self::evaluator::Evaluator;
+use self::events::Events;
+pub(in crate::commands) use self::feed::line as json_line;
+use self::feed::{Feed, Start};
 use self::log::Log;
 use self::meter::Meter;
 use self::noise::NoiseMeter;
@@ -127,7 +132,13 @@ impl Job {
             preparation: splits.preparation.as_deref().cloned(),
             picture_files: splits.picture_files,
         };
-        let need = memory::Need::of(&manifest, compute.threads.count());
+        let mut need = memory::Need::of(&manifest, compute.threads.count());
+        for samples in [
+            config.noise_scale.then_some(NoiseMeter::SAMPLES),
+            config.tensorboard.as_ref().map(|_| Events::SAMPLES),
+        ] {
+            need = need.with_gradient_of(&manifest, samples.unwrap_or(0));
+        }
         need.check(memory::left(Path::new("/")))?;
         let every = std::time::Duration::from_secs(config.checkpoint_seconds);
         let mut engine = Engine::new(manifest.clone(), compute.clone(), every)
@@ -180,6 +191,7 @@ impl Job {
             prepared: splits.preparation.is_some() || facts(&splits).pictures,
             learning_rate: manifest.recipe().learning_rate,
         };
+        let remarks: Vec<String> = splits.remarks().map(ToString::to_string).collect();
         let units = Units::from(splits.preparation.as_deref());
         let (train, test) = (splits.train, splits.test);
         let sets = (splits.validation, test.clone());
@@ -197,12 +209,30 @@ impl Job {
         }
         let noise =
             config.noise_scale.then(|| NoiseMeter::new(&manifest, train.clone(), compute.clone())).flatten();
+        let events = config.tensorboard.as_ref().map(|events| {
+            let path = events.path(folder.path(), config.is_of_sweep);
+            let done = manifest.sequential_steps(engine.steps_done());
+            Events::new(path, &manifest, train.clone(), compute.clone(), done)
+        });
+        let feed = config.json.then(|| {
+            let notes = config.notes().into_iter().map(str::to_owned).chain(timing);
+            let start = Start {
+                manifest: &manifest,
+                compute: &compute,
+                out: folder.path().display().to_string(),
+                data: &splits.name,
+                test_samples: test.len(),
+                done: engine.steps_done(),
+                notes: notes.chain(remarks).collect(),
+            };
+            Feed::begin(config.json_progress, start)
+        });
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
             (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
-            (recorder, Privacy::of(&manifest, config.dp_delta()), noise),
+            (recorder, Privacy::of(&manifest, config.dp_delta()), noise, (events, feed)),
             (engine.steps_done(), earlier),
         );
         Ok(Self {

@@ -23,7 +23,7 @@ pub trait Choice: Copy + PartialEq + Send + Sync + 'static {
 }
 
 /// A clap parser for a [`Choice`]: help lists the names, and a misspelt name gets a suggestion.
-pub(super) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
+pub(crate) fn choice<T: Choice>() -> impl TypedValueParser<Value = T> {
     PossibleValuesParser::new(T::NAMES.iter().map(|(name, _)| *name))
         .try_map(|name| T::from_name(&name).ok_or("not one of the possible values"))
 }
@@ -50,6 +50,22 @@ pub enum HardestBy {
 
 impl Choice for HardestBy {
     const NAMES: &'static [(&'static str, Self)] = &[("loss", Self::Loss), ("gradient", Self::Gradient)];
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ColorWhen {
+    /// On a terminal that has them.
+    Auto,
+    /// Even in a file or a pipe.
+    Always,
+    /// Nowhere.
+    Never,
+}
+
+impl Choice for ColorWhen {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("always", Self::Always), ("never", Self::Never)];
 }
 
 /// Where the defaults of a network and its training come from.

@@ -266,9 +266,23 @@ pub struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Ask again and again until the run is over; the seconds between two questions [default: 1]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
+    watch: Option<Duration>,
     /// The security of the connection.
     #[command(flatten)]
     security: ClientSecurityOptions,
+}
+
+/// Reads the seconds between two questions.
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds: f64 =
+        text.parse().map_err(|_| "expected a number of seconds, such as 2 or 0.5".to_owned())?;
+    if (0.1..=3600.0).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("it must be from 0.1 to 3600 seconds".to_owned())
+    }
 }
 
 /// `nn status`, checked.
@@ -281,6 +295,8 @@ pub struct StatusConfig {
     pub security: ClientSecurityConfig,
     /// Whether to print JSON on standard output.
     pub json: bool,
+    /// The time between two questions, if there are to be many.
+    pub watch: Option<Duration>,
 }
 
 impl StatusArgs {
@@ -292,7 +308,7 @@ impl StatusArgs {
         let coordinators = std::slice::from_mut(&mut self.coordinator);
         let security = self.security.resolve(coordinators, &Origins::default())?;
         let coordinator = check_url("--coordinator", &self.coordinator)?;
-        Ok(StatusConfig { coordinator, security, json: self.json })
+        Ok(StatusConfig { coordinator, security, json: self.json, watch: self.watch })
     }
 }
 

@@ -27,8 +27,6 @@ options! {
             steps: u64 = default(300).within(20..=MAX_SEARCH).common();
             /// File for a picture of the curve (SVG)
             plot: Option<PathBuf> = unset().example("rates.svg".into()).common();
-            /// Print the curve and the suggestion as JSON
-            json: bool = default(false).common();
         }
     }
 }
@@ -69,7 +67,7 @@ impl LrFindArgs {
     /// Exit code 2, naming the flag, the variable or the line to blame.
     pub fn check(self, environment: &Environment) -> Result<Asked<LrFindConfig>, Failure> {
         let (options, origins) = Environment::default().complete(self.options, None)?;
-        let LrFind { lowest_rate, highest_rate, steps, plot, json } = options.check(&origins)?;
+        let LrFind { lowest_rate, highest_rate, steps, plot } = options.check(&origins)?;
         if highest_rate <= lowest_rate {
             return Err(Failure::usage(format_args!(
                 "--highest-rate must be above --lowest-rate, {lowest_rate}, not {highest_rate}"
@@ -79,6 +77,7 @@ impl LrFindArgs {
         Ok(match self.train.check(environment)? {
             Asked::Print(text) => Asked::Print(text),
             Asked::Run(train) => {
+                let json = train.json;
                 let config = LrFindConfig { lowest_rate, highest_rate, steps, plot, json, train: *train };
                 Asked::Run(Box::new(config))
             }

@@ -23,6 +23,7 @@ pub mod defaults;
 mod design;
 mod doctor;
 mod environment;
+mod event_folder;
 pub mod file;
 mod host;
 mod limits;
@@ -48,7 +49,8 @@ mod value;
 
 pub use bench::{BenchArgs, BenchConfig};
 pub use certs::{CertsArgs, CertsConfig};
-pub use choice::{Choice, HardestBy, Header, OptimizerName, RecipeName, ScheduleName, Task, Tri};
+pub(crate) use choice::choice;
+pub use choice::{Choice, ColorWhen, HardestBy, Header, OptimizerName, RecipeName, ScheduleName, Task, Tri};
 pub use cluster::{
     CoordArgs, CoordConfig, CoordOptions, StatusArgs, StatusConfig, WorkerConfig, WorkerOptions,
 };
@@ -56,6 +58,7 @@ pub use data::{DataCommand, ShowArgs, ShowConfig};
 pub use design::Design;
 pub use doctor::{DoctorArgs, DoctorConfig};
 pub use environment::{Environment, not_for_children};
+pub use event_folder::EventFolder;
 pub use host::Host;
 pub(crate) use limits::MAX_EPOCHS;
 pub use lr_find::{LrFindArgs, LrFindConfig, LrFindOptions};

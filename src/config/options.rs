@@ -10,6 +10,7 @@ use super::augment::Augment;
 use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task};
 use super::columns::{Delimiter, Names};
 use super::defaults::{self, available_threads};
+use super::event_folder::EventFolder;
 use super::limits::{
     MAX_BATCH_SIZE, MAX_CHECKPOINTS, MAX_CLASSES, MAX_DIVISOR, MAX_DP_NOISE, MAX_EPOCHS, MAX_LEARNING_RATE,
     MAX_NORM, MAX_SECONDS, MAX_STEPS, MAX_THREADS,
@@ -386,8 +387,18 @@ options! {
             ///
             /// From the norms of single samples' gradients, of up to 2048 training samples. It changes nothing in the run
             noise_scale: bool = default(false);
+            /// Write event files for TensorBoard, to DIR or to the run's folder
+            ///
+            /// They have loss, accuracy and all other figures of metrics.jsonl, distributions of weights and gradients, confusion
+            /// matrix and mistakes. They change nothing in the run
+            tensorboard: Option<EventFolder> = unset().example(EventFolder::OfRun);
             /// Print only warnings and errors
             quiet: bool = default(false).of_command();
+            /// Print JSON for programs instead of text: a line for the run, for each epoch and for the end
+            ///
+            /// Lines of epochs are those of metrics.jsonl, and the last line is summary.json. Without --quiet there are lines of
+            /// progress, too, at most one a second
+            json: bool = default(false).of_command();
         }
         "Durability" {
             /// Seconds between two checkpoints; 0 for none by the clock

@@ -180,8 +180,6 @@ options! {
             worker_speed: f64 = default(1.0).within(Interval::Positive(1e6));
         }
         "Run" {
-            /// Print the plan as JSON
-            json: bool = default(false).common();
         }
     }
 }
@@ -232,8 +230,7 @@ impl PlanArgs {
     /// Exit code 2, naming the flag, the variable or the line to blame.
     pub fn check(self, environment: &Environment) -> Result<Asked<PlanConfig>, Failure> {
         let (options, origins) = Environment::default().complete(self.options, None)?;
-        let Plan { security, workers, link, latency, coordinator, worker_speed, json } =
-            options.check(&origins)?;
+        let Plan { security, workers, link, latency, coordinator, worker_speed } = options.check(&origins)?;
         let mut addresses: Vec<String> = coordinator.into_iter().collect();
         if addresses.is_empty() && security != ClientSecurityOptions::default().check(&origins)? {
             return Err(Failure::usage("certificates and tokens have no effect without --coordinator")
@@ -262,6 +259,7 @@ impl PlanArgs {
         Ok(match self.train.check(environment)? {
             Asked::Print(text) => Asked::Print(text),
             Asked::Run(train) => {
+                let json = train.json;
                 Asked::Run(Box::new(PlanConfig { workers, link, worker_speed, json, train: *train }))
             }
         })

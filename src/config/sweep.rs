@@ -83,6 +83,8 @@ pub struct SweepConfig {
     pub overwrite: bool,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// Whether to print the results as JSON at the end, and no text for people: `quiet` is true as well.
+    pub json: bool,
     /// The address to listen on for workers, and who may join; `None` to train here.
     pub listen: Option<(String, ServerSecurityConfig)>,
     /// Runs side by side, and the threads of each.
@@ -160,9 +162,9 @@ impl SweepArgs {
         if source.print_config {
             return Ok(Asked::Print(print(&validate(&given, &origins)?)?));
         }
-        let [resume, overwrite, quiet] =
-            [(&mut given.resume, "resume"), (&mut given.overwrite, "overwrite"), (&mut given.quiet, "quiet")]
-                .map(|(option, _)| option.take().unwrap_or(false));
+        let [resume, overwrite, quiet, json] =
+            [&mut given.resume, &mut given.overwrite, &mut given.quiet, &mut given.json]
+                .map(|option| option.take().unwrap_or(false));
         if resume && overwrite {
             return Err(Failure::usage("--resume and --overwrite contradict each other")
                 .help("--resume goes on with the sweep in the folder, --overwrite destroys it"));
@@ -204,7 +206,8 @@ impl SweepArgs {
             numbered,
             resume,
             overwrite,
-            quiet,
+            quiet: quiet || json,
+            json,
             parallel,
             parallel_given,
         })))

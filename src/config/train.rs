@@ -10,6 +10,7 @@ use super::choice::{OptimizerName, RecipeName, ScheduleName, Standardize};
 use super::defaults::{available_threads, default_out};
 use super::design::Design;
 use super::environment::Environment;
+use super::event_folder::EventFolder;
 use super::file;
 use super::limits::MAX_THREADS;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
@@ -112,6 +113,8 @@ pub struct TrainConfig {
     pub eval_every: u32,
     /// Whether to measure the gradient noise scale.
     pub noise_scale: bool,
+    /// The folder for the event files of TensorBoard, if they are wanted.
+    pub tensorboard: Option<EventFolder>,
     /// Threads to compute with: all of the machine's, if none are asked for.
     pub threads: NonZeroUsize,
     /// Threads were asked for by number; 0 for a coordinator that only coordinates. `None` by default.
@@ -134,6 +137,10 @@ pub struct TrainConfig {
     pub log_steps: u64,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// Whether to print JSON Lines on standard output, and no text for people: `quiet` is true as well.
+    pub json: bool,
+    /// Whether lines of progress are among them.
+    pub json_progress: bool,
     /// Whether this program coordinates workers.
     pub is_of_coordinator: bool,
     /// Whether the run is one of many, whose results are compared.
@@ -156,7 +163,9 @@ impl From<Settings> for TrainConfig {
             threads,
             eval_every,
             noise_scale,
+            tensorboard,
             quiet,
+            json,
             checkpoint_seconds,
             checkpoint_steps,
             keep_checkpoints,
@@ -173,7 +182,10 @@ impl From<Settings> for TrainConfig {
             given_threads: (settings.origins.of("threads") != Origin::Default).then_some(threads),
             eval_every,
             noise_scale,
-            quiet,
+            tensorboard,
+            quiet: quiet || json,
+            json,
+            json_progress: json && !quiet,
             is_of_coordinator: false,
             is_of_sweep: false,
             checkpoint_seconds,

@@ -1,6 +1,6 @@
 //! Drawing in the terminal: digits, bars and tables.
 //!
-//! Nothing here prints or queries the terminal: every function takes a [`Style`] and returns text, so that tests can
+//! Nothing here prints, and only [`Style::of_stdout`] queries the terminal: every function takes a [`Style`] and returns text, so that tests can
 //! compare it exactly. Only [`Style::detect`] interprets the environment, which it takes as an argument. Text of several
 //! lines does not end with a line feed.
 //!
@@ -40,5 +40,5 @@ pub(crate) use names::Names;
 pub(crate) use plot::{Mark, plot};
 pub(crate) use scores::{class_figures, class_table, number, r2, regression_table};
 pub(crate) use shell::{shell_flag, shell_path_flag};
-pub(crate) use style::Style;
+pub(crate) use style::{Style, may_color, use_color};
 pub(crate) use table::{Answer, confusion_matrix, probabilities};

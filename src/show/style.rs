@@ -1,7 +1,11 @@
 //! The capabilities of the terminal, and text in colours.
 
+use std::io::{IsTerminal as _, stdout};
+use std::sync::OnceLock;
+
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use crate::config::ColorWhen;
 use crate::metrics::OutputKind;
 
 /// The most columns of what [`Style::confidence`] gives: `100.0 %`, `>99.9 %`, `-12.345`.
@@ -40,7 +44,44 @@ pub(super) enum Tint {
     Bar,
 }
 
+/// What `--color` says, once the command line is known.
+static WHEN: OnceLock<ColorWhen> = OnceLock::new();
+
+/// Uses colours from now on as `--color` says; only the first call counts.
+pub(crate) fn use_color(when: ColorWhen) {
+    let _ = WHEN.set(when);
+}
+
+/// What `--color` says.
+fn when() -> ColorWhen {
+    WHEN.get().copied().unwrap_or(ColorWhen::Auto)
+}
+
+/// Whether a terminal may be given colours by somebody who does not ask for its capabilities: the progress bar.
+pub(crate) fn may_color() -> bool {
+    when() != ColorWhen::Never
+}
+
 impl Style {
+    /// For standard output, as it is and as `--color` says.
+    pub(crate) fn of_stdout() -> Self {
+        let terminal = stdout().is_terminal();
+        let width =
+            terminal_size::terminal_size().filter(|_| terminal).map(|(width, _)| usize::from(width.0));
+        Self::detect(terminal, width, |name| std::env::var(name).ok()).colored_when(when())
+    }
+
+    /// As detected, or as told.
+    fn colored_when(self, when: ColorWhen) -> Self {
+        let color = match (when, self.color) {
+            (ColorWhen::Never, _) => Color::None,
+            // What is written to a file is looked at later, and most likely in a terminal with a palette.
+            (ColorWhen::Always, Color::None) => Color::Palette,
+            (_, color) => color,
+        };
+        Self { color, ..self }
+    }
+
     /// ASCII without colours, for tests.
     #[cfg(test)]
     pub(crate) fn plain(width: usize) -> Self {
@@ -235,6 +276,16 @@ mod tests {
         assert_eq!(colour(true, &[("TERM", "xterm-256color"), ("NO_COLOR", "")]), Color::Palette);
         assert_eq!(colour(true, &[("TERM", "dumb")]), Color::None);
         assert_eq!(colour(true, &[]), Color::None);
+    }
+
+    #[test]
+    fn the_flag_overrides_what_is_detected() {
+        let plain = detect(false, &[("TERM", "xterm-256color"), ("NO_COLOR", "1")]);
+        assert_eq!(plain.colored_when(ColorWhen::Always).color, Color::Palette);
+        assert_eq!(plain.colored_when(ColorWhen::Auto).color, Color::None);
+        let colored = detect(true, &[("TERM", "xterm-256color"), ("COLORTERM", "24bit")]);
+        assert_eq!(colored.colored_when(ColorWhen::Always).color, Color::True);
+        assert_eq!(colored.colored_when(ColorWhen::Never).color, Color::None);
     }
 
     #[test]

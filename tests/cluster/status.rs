@@ -1,7 +1,7 @@
 //! The progress of a run in `nn status` and in the coordinator's output.
 
 use crate::common::Place;
-use crate::process::{Coord, LONG, alone, until};
+use crate::process::{Coord, LONG, Process, alone, until};
 
 #[test]
 fn a_waiting_coordinator_says_what_it_waits_for() {
@@ -52,4 +52,35 @@ fn the_status_shows_the_progress_of_a_run_and_its_workers() {
         assert!(text.contains(part), "{part}: {text}");
     }
     drop(workers);
+}
+
+#[test]
+fn a_watched_run_is_shown_until_the_watcher_or_the_coordinator_ends() {
+    let place = Place::new();
+    let mut coord = Coord::start(&place, &format!("--min-workers 1 {LONG}"));
+    let watch = |arguments: &str| {
+        let arguments = format!("status --coordinator {} --watch {arguments}", coord.url());
+        Process::start(&place, env!("CARGO_BIN_EXE_nn"), &[], &arguments)
+    };
+    let (mut lines, mut json) = (watch("0.1"), watch("0.1 --json"));
+    lines.says("waiting for 1 worker");
+    json.says("\"state\":\"waiting\"");
+    let worker = coord.worker(&place, "--name ada");
+    lines.says("samples/s");
+    json.says("\"state\":\"training\"");
+    lines.signal("TERM");
+    assert_eq!(lines.ended().code, Some(0));
+    coord.process.child.kill().unwrap();
+    let ran = json.ended();
+    ran.refused(4, &["no longer answers", "when it last did: epoch ", "summary.json"]);
+    let steps: Vec<u64> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
+        .collect();
+    assert!(steps.len() > 2 && steps.is_sorted(), "{steps:?}");
+    for wrong in ["0", "-1", "x", "4000"] {
+        place.nn(&format!("status --coordinator {} --watch={wrong}", coord.url())).refused(2, &["--watch"]);
+    }
+    drop(worker);
 }

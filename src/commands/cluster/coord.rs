@@ -6,6 +6,7 @@ use std::time::Duration;
 use nn_engine::{Cluster, Compute, Outcome};
 use nn_net::proto::OWN_WORKER;
 use nn_net::{Coordinator, CoordinatorHandle, CoordinatorOptions, Door, ServerSecurity, Token, serve};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -13,7 +14,7 @@ use super::children::Children;
 use super::security::{self, Doorman};
 use super::{outlook, runtime, stopped, table};
 use crate::commands::threads;
-use crate::commands::train::Job;
+use crate::commands::train::{Job, json_line};
 use crate::config::{CoordConfig, ServerSecurityConfig};
 use crate::failure::{Failure, write_stdout};
 use crate::progress::{Table, above, warn};
@@ -50,6 +51,9 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let options = CoordinatorOptions { own_worker, ..CoordinatorOptions::default() };
     let coordinator =
         Coordinator::start(engine, train, watch, options).map_err(|error| Failure::failed(&error))?;
+    if config.train.json {
+        json_line(&json!({ "kind": "listening", "address": address.to_string() }));
+    }
     if !quiet {
         let text = format!(
             "listening on {address}; workers join with:

@@ -1,23 +1,88 @@
 //! `nn status`: show a coordinator's progress.
 
+use std::time::Duration;
+
 use nn_net::{DialOptions, proto as pb};
 use serde_json::{Value, json};
 
 use super::{runtime, security, table};
+use crate::clock::Clock;
 use crate::config::StatusConfig;
 use crate::failure::{Failure, write_stdout};
+use crate::progress::Table;
+use crate::signals::StopFlag;
 
-/// Queries the coordinator and prints its status.
+/// Queries the coordinator and prints its status, once or until the run is over.
 pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
     let options = DialOptions { security: security::client(&config.security)?, ..DialOptions::default() };
-    let asked = nn_net::status(&config.coordinator, &options);
-    let status = runtime()?.block_on(asked).map_err(Failure::network)?;
-    if config.json {
-        return write_stdout(format!("{}\n", as_json(&status)));
+    let runtime = runtime()?;
+    let ask = || runtime.block_on(nn_net::status(&config.coordinator, &options)).map_err(Failure::network);
+    match config.watch {
+        None if config.json => write_stdout(format!("{}\n", as_json(&ask()?))),
+        None => write_stdout(in_words(&ask()?)),
+        Some(pause) => watch(pause, config.json, ask),
     }
-    let mut text = table::headline(&status);
+}
+
+/// Asks again and again, until the run is over or a signal arrives: a table that is redrawn on a terminal; elsewhere a line for
+/// each answer.
+fn watch(
+    pause: Duration,
+    json: bool,
+    ask: impl Fn() -> Result<pb::RunStatus, Failure>,
+) -> Result<(), Failure> {
+    let stop = StopFlag::install()?;
+    let clock = Clock::start();
+    let table = Table::new(json);
+    let mut workers = table::Workers::default();
+    let mut last = None;
+    loop {
+        let asked = clock.now();
+        let status = match ask() {
+            Ok(status) => status,
+            // A coordinator whose run is over serves its status for a moment only.
+            Err(failure) => {
+                return Err(match last {
+                    Some(last) => Failure::network(format_args!(
+                        "the coordinator no longer answers; when it last did: {last}"
+                    ))
+                    .help(
+                        "a coordinator ends with its run: the outcome is in summary.json, in the run's folder on its machine",
+                    ),
+                    None => failure,
+                });
+            }
+        };
+        last = Some(table::headline(&status));
+        let over = status.state() == pb::RunState::Over;
+        if json {
+            write_stdout(format!("{}\n", as_json(&status)))?;
+        } else if over {
+            drop(table);
+            return write_stdout(in_words(&status));
+        } else if table.is_drawn() {
+            let (width, height) = table.room();
+            let mut lines = workers.lines(&status, table::Room { width, height: height.saturating_sub(1) });
+            lines.push(table::headline(&status));
+            table.draw(&lines);
+        } else {
+            write_stdout(format!("{}\n", table::headline(&status)))?;
+        }
+        // A signal is looked for often, so that the program ends at once.
+        while !over && !stop.is_set() && clock.now().saturating_sub(asked) < pause {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        if over || stop.is_set() {
+            return Ok(());
+        }
+    }
+}
+
+/// The status for people.
+fn in_words(status: &pb::RunStatus) -> String {
+    let mut text = table::headline(status);
     text.push('\n');
-    for line in table::Workers::default().lines(&status, table::Room::ENDLESS) {
+    for line in table::Workers::default().lines(status, table::Room::ENDLESS) {
         text += &line;
         text.push('\n');
     }
@@ -33,7 +98,7 @@ pub(crate) fn status(config: &StatusConfig) -> Result<(), Failure> {
     if status.connections_refused > 0 {
         text += &format!("{} connections were refused\n", status.connections_refused);
     }
-    write_stdout(text)
+    text
 }
 
 fn as_json(status: &pb::RunStatus) -> Value {

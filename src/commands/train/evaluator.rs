@@ -157,6 +157,13 @@ impl Evaluator {
         Ok(Reports { test: self.test.report(self.kind), validation })
     }
 
+    /// The samples that a user should look at, those by which the run chooses if there are any, and the outputs for them in the last
+    /// evaluation, row-major; `None` before the first.
+    pub(super) fn outputs(&self) -> Option<(&Dataset, &[f32])> {
+        let set = self.validation.as_ref().unwrap_or(&self.test);
+        (!set.outputs.is_empty()).then_some((&*set.data, &*set.outputs))
+    }
+
     /// Takes up a result from the log, a line of which is an epoch.
     pub(super) fn recall(&mut self, epoch: u64, line: &Value) {
         if let Some(loss) = line["test_loss"].as_f64() {

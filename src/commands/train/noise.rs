@@ -16,9 +16,12 @@ pub(super) struct NoiseMeter {
 }
 
 impl NoiseMeter {
+    /// The most samples that it measures on.
+    pub(super) const SAMPLES: usize = MOST_SAMPLES_AT_ONCE;
+
     /// For a run on `data`; `None` if there are too few samples to have a variance.
     pub(super) fn new(manifest: &Manifest, data: Arc<Dataset>, compute: Compute) -> Option<Self> {
-        let (all, count) = (data.len(), data.len().min(MOST_SAMPLES_AT_ONCE));
+        let (all, count) = (data.len(), data.len().min(Self::SAMPLES));
         if count < 2 {
             return None;
         }

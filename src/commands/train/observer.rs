@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 use super::choice::Choice;
 use super::conclusion::{Ending, Finished};
 use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
+use super::events::Events;
+use super::feed::Feed;
 use super::meter::Meter;
 use super::noise::NoiseMeter;
 use super::raw::{Aside, Raw};
@@ -47,6 +49,10 @@ pub(in crate::commands) struct Watch {
     said: Option<String>,
     /// What measures the noise in the gradient, if it is to be measured.
     noise: Option<NoiseMeter>,
+    /// What TensorBoard is told, if anything.
+    events: Option<Events>,
+    /// What programs are told, if anything.
+    feed: Option<Feed>,
     /// How privacy is counted, with differential privacy.
     privacy: Option<Privacy>,
     /// The learning rate of the last step.
@@ -68,7 +74,12 @@ impl Watch {
         progress: Progress,
         meter: Meter,
         (evaluator, vigil): (Evaluator, Vigil),
-        (recorder, privacy, noise): (Recorder, Option<Privacy>, Option<NoiseMeter>),
+        (recorder, privacy, noise, (events, feed)): (
+            Recorder,
+            Option<Privacy>,
+            Option<NoiseMeter>,
+            (Option<Events>, Option<Feed>),
+        ),
         (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, last_line, trouble, cluster) = (None, Value::Null, None, None);
@@ -88,6 +99,8 @@ impl Watch {
             best_raw,
             said,
             noise,
+            events,
+            feed,
             privacy,
             rate: 0.0,
             validation_loss: None,
@@ -150,6 +163,9 @@ impl Watch {
     ) -> Result<Finished, Failure> {
         let rate = self.meter.rate();
         self.progress.finish();
+        if let Some(events) = &mut self.events {
+            events.finish(matches!(outcome, Outcome::Complete | Outcome::Stopped));
+        }
         let (written, logged) = self.recorder.close(self.meter.now());
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
@@ -180,6 +196,9 @@ impl Watch {
             self.recorder.write_model(&finished.model)?;
         }
         self.recorder.write_summary(&summary)?;
+        if let Some(feed) = &self.feed {
+            feed.end(&summary);
+        }
         logged?;
         Ok(finished)
     }
@@ -350,6 +369,13 @@ impl local::Observer for Watch {
             report.loss,
             self.meter.epoch_rate(),
         );
+        let steps = manifest.sequential_steps(self.done);
+        if let Some(events) = &mut self.events {
+            events.step(report, steps);
+        }
+        if let Some(feed) = &mut self.feed {
+            feed.step(now, report, steps, self.meter.epoch_rate());
+        }
         if self.stop.is_set() || self.trouble.is_some() {
             ControlFlow::Break(())
         } else {
@@ -437,6 +463,14 @@ impl local::Observer for Watch {
         }
         if let Some(raw) = &self.raw {
             raw.add_to(&mut line);
+        }
+        if let Some(events) = &mut self.events {
+            let steps = self.recorder.manifest().sequential_steps(report.steps);
+            let outputs = evaluated.and_then(|_| self.evaluator.outputs());
+            events.epoch(&line, steps, params, outputs);
+        }
+        if let Some(feed) = &self.feed {
+            feed.epoch(&line);
         }
         self.last_line = line.clone();
         if let Err(broken) = self.recorder.epoch(report.steps, line) {

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::progress::warn;
 use crate::store::runs::{Occupant, newest_numbered, numbered, within_checkpoints};
 use crate::store::{Checkpoints, ModelFile, open_to_lock, without_path, write_atomically};
+use crate::tensorboard;
 
 /// The folder that `--out` names. If it was created for a run that leaves no file in it, it is removed again.
 #[derive(Debug)]
@@ -209,6 +210,7 @@ impl RunFolder {
             .and_then(|()| gone(fs::remove_file(self.path.join("summary.json"))))
             .and_then(|()| gone(fs::remove_file(self.path.join("model.safetensors"))))
             .and_then(|()| gone(fs::remove_file(self.path.join(run_file::NAME))))
+            .and_then(|()| gone(tensorboard::clear(&self.path.join("tensorboard"))))
             .map_err(|error| self.failed("clear", &error))
     }
 

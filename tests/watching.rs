@@ -1,0 +1,156 @@
+//! What programs and people are told of a run while it goes on: event files for TensorBoard, JSON Lines, and colours. The tests run the
+//! real program, and read event files record by record; `foreign.rs` has them read by TensorBoard's own package.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{Place, linear_csv};
+use serde_json::Value;
+
+/// The data of all records of a file, whose checksums are not looked at here.
+fn records(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = fs::read(path).unwrap();
+    let mut records = Vec::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+        records.push(rest[12..12 + length].to_vec());
+        rest = &rest[16 + length..];
+    }
+    records
+}
+
+/// The event files in a folder, in the order of their names.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+/// The number of records in which a text is.
+fn with(records: &[Vec<u8>], text: &str) -> usize {
+    records.iter().filter(|record| record.windows(text.len()).any(|part| part == text.as_bytes())).count()
+}
+
+#[test]
+fn events_are_written_and_change_nothing() {
+    let place = Place::new();
+    let plain = "train --quiet --epochs 4";
+    let _ = place.nn(&format!("{plain} --eval-every 2 --out plain")).ok();
+    let hash = place.summary("plain")["params_sha256"].clone();
+    for (out, option, folder) in [
+        ("own", "--eval-every 2 --tensorboard", "own/tensorboard"),
+        ("other", "--eval-every 2 --tensorboard events/other", "events/other"),
+        ("ema", "--eval-every 2 --tensorboard --ema 0.9 --noise-scale", "ema/tensorboard"),
+        ("rounds", "--tensorboard --rounds 4", "rounds/tensorboard"),
+    ] {
+        let ran = place.nn(&format!("{plain} {option} --out {out}")).ok();
+        assert_eq!(ran.stderr, "");
+        if !["ema", "rounds"].contains(&out) {
+            assert_eq!(place.summary(out)["params_sha256"], hash, "{out}");
+        }
+        let files = files(&place.at(folder));
+        assert_eq!(files.len(), 1, "{files:?}");
+        let records = records(&files[0]);
+        assert_eq!(with(&records, "brain.Event:2"), 1);
+        assert_eq!(with(&records, "loss/train"), 4, "{out}");
+        let evaluations = if out == "rounds" { 4 } else { 2 };
+        for tag in ["accuracy/test", "confusion"] {
+            // The table of hyper-parameters names the former.
+            let of_table = usize::from(tag.contains('/'));
+            assert_eq!(with(&records, tag), evaluations + of_table, "{out} {tag}");
+        }
+        for tag in ["weights/layer2", "biases/layer1", "gradients/layer1", "gradient_norm/layer1"] {
+            assert_eq!(with(&records, tag), 4, "{out} {tag}");
+        }
+        assert_eq!(with(&records, "_hparams_/session_end_info"), 1);
+    }
+}
+
+#[test]
+fn a_resumed_run_continues_its_curves_and_a_new_one_begins_them() {
+    let place = Place::new();
+    let run = "train --quiet --tensorboard --out run";
+    let _ = place.nn(&format!("{run} --epochs 2 --checkpoint-steps 50")).ok();
+    let _ = place.nn("train --quiet --resume --out run --epochs 3").ok();
+    let files_of_run = files(&place.at("run/tensorboard"));
+    assert_eq!(files_of_run.len(), 2, "the option belongs to the run");
+    let of_file = |path: &PathBuf| with(&records(path), "loss/train");
+    assert_eq!(files_of_run.iter().map(of_file).collect::<Vec<_>>(), [2, 1]);
+    // Files of others stay.
+    let _ = place.file("run/tensorboard/notes.txt", "mine");
+    let _ = place.nn(&format!("{run} --epochs 1 --overwrite")).ok();
+    let left = files(&place.at("run/tensorboard"));
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert_eq!(of_file(&left[0]), 1);
+    let _ = place.nn("train --quiet --epochs 1 --overwrite --out run").ok();
+    assert_eq!(files(&place.at("run/tensorboard")).len(), 1);
+}
+
+#[test]
+fn tables_have_curves_and_no_pictures() {
+    let place = Place::new();
+    let _ = place.file("data.csv", linear_csv(80));
+    let _ = place.nn("train --quiet --data data.csv --epochs 2 --tensorboard --out run").ok();
+    let records = records(&files(&place.at("run/tensorboard"))[0]);
+    assert_eq!((with(&records, "r2/test"), with(&records, "confusion")), (2, 0));
+}
+
+#[test]
+fn a_run_whose_events_cannot_be_written_ends_all_the_same() {
+    let place = Place::new();
+    let _ = place.file("taken", "a file");
+    let ran = place.nn("train --quiet --epochs 2 --tensorboard taken --out run").ok();
+    assert!(ran.stderr.contains("no more events for TensorBoard: cannot create one in taken"), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    assert_eq!(place.summary("run")["outcome"], "complete");
+    place.nn("train --tensorboard= --out run2").refused(2, &["--tensorboard"]);
+    let _ = place.file("bad.toml", "tensorboard = 3\n");
+    place.nn("train --config bad.toml").refused(2, &["bad.toml", "tensorboard", "true, or a folder"]);
+}
+
+#[test]
+fn json_lines_tell_a_program_what_the_files_have() {
+    let place = Place::new();
+    let ran = place.nn("train --json --epochs 3 --max-seconds 100 --out run").ok();
+    assert_eq!(ran.stderr, "");
+    let lines: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |kind: &str| lines.iter().filter(|line| line["kind"] == kind).cloned().collect::<Vec<_>>();
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!((&first["kind"], &last["kind"]), (&"run".into(), &"end".into()));
+    assert_eq!((&first["out"], &first["total_steps"]), (&"run".into(), &432.into()), "{first}");
+    assert_eq!(first["layers"], serde_json::json!([64, 30, 10]));
+    assert!(first["notes"].as_array().is_some_and(|notes| !notes.is_empty()), "{first}");
+    assert_eq!(of("epoch"), place.metrics("run"));
+    let mut summary = place.summary("run");
+    summary["kind"] = "end".into();
+    assert_eq!(*last, summary);
+    let progress = of("progress");
+    assert!(!progress.is_empty() && progress[0]["loss"].is_number(), "{progress:?}");
+    // Without progress, and the run as it was.
+    let ran = place.nn("train --json --quiet --resume --out run --epochs 4").ok();
+    let kinds: Vec<Value> =
+        ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
+    assert_eq!(kinds, ["run", "epoch", "end"]);
+    assert!(ran.stdout.starts_with("{") && ran.stdout.contains("\"steps\":432"), "{ran:?}");
+    // Other commands print their result.
+    let swept = place.nn("sweep --json --seeds 2 --epochs 1 --out sweep").ok().json();
+    assert_eq!(swept["runs"].as_array().map(Vec::len), Some(2), "{swept}");
+    // A failure is told as ever.
+    place.nn("train --json --data nowhere.csv").refused(3, &["nowhere.csv"]);
+}
+
+#[test]
+fn colours_come_and_go_as_told() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 1 --out run").ok();
+    let eval = "eval --model run/model.safetensors";
+    let plain = place.nn(eval).ok().stdout;
+    assert!(!plain.contains('\u{1b}'));
+    let colored = place.nn(&format!("{eval} --color always")).ok().stdout;
+    assert!(colored.contains("\u{1b}["), "{colored}");
+    assert_eq!(place.nn(&format!("--color never {eval}")).ok().stdout, plain);
+    place.nn(&format!("{eval} --color blue")).refused(2, &["--color", "always"]);
+}
