@@ -154,3 +154,47 @@ fn colours_come_and_go_as_told() {
     assert_eq!(place.nn(&format!("--color never {eval}")).ok().stdout, plain);
     place.nn(&format!("{eval} --color blue")).refused(2, &["--color", "always"]);
 }
+
+#[test]
+fn runs_are_listed_and_compared() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 2 --out runs/a").ok();
+    let _ = place.nn("train --quiet --epochs 3 --learning-rate 0.5 --out runs/b").ok();
+    let listed = place.nn("runs list --json").ok().json();
+    let runs = listed["runs"].as_array().unwrap();
+    for (run, name) in runs.iter().zip(["a", "b"]) {
+        let folder = format!("runs/{name}");
+        assert_eq!((&run["folder"], &run["state"]), (&folder.clone().into(), &"complete".into()));
+        assert_eq!(run["figures"], place.summary(&folder));
+    }
+    let text = place.nn("runs list").ok().stdout;
+    assert!(text.contains("a    complete     2/2") && text.ends_with("2 runs\n"), "{text}");
+    let compared = place.nn("runs compare runs/a runs/b --json").ok().json();
+    assert_eq!(compared["differing_options"], serde_json::json!(["epochs", "learning-rate"]));
+    let text = place.nn("runs compare runs").ok().stdout;
+    let row = |name: &str| text.lines().find(|line| line.starts_with(name)).map(str::split_whitespace);
+    assert!(row("learning-rate").unwrap().eq(["learning-rate", "3.0", "0.5"]), "{text}");
+    let hashes = ["runs/a", "runs/b"].map(|run| place.hash(run)[..12].to_owned());
+    assert!(row("weights").unwrap().skip(1).eq(hashes.iter()), "{text}");
+    // A run that goes on, with half a line in its log, and one that was killed.
+    let mut going = place
+        .command("train --quiet --epochs 1000000 --max-seconds 100000 --out runs/c".split_whitespace())
+        .spawn()
+        .map(common::Running)
+        .unwrap();
+    let state = || {
+        let listed = place.nn("runs list runs/c --json");
+        (listed.code == Some(0)).then(|| listed.json()["runs"][0]["state"].as_str().unwrap().to_owned())
+    };
+    let from = std::time::Instant::now();
+    while state().as_deref() != Some("running") {
+        assert!(from.elapsed().as_secs() < 60, "{:?}", state());
+    }
+    going.0.kill().unwrap();
+    going.0.wait().unwrap();
+    assert_eq!(state().as_deref(), Some("stopped"));
+    place.nn("runs list nowhere").refused(1, &["nowhere", "--out"]);
+    let _ = place.file("empty/file.txt", "text");
+    place.nn("runs compare empty").refused(1, &["no run in empty"]);
+    place.nn("runs compare").refused(2, &["DIR"]);
+}

@@ -4,7 +4,7 @@ use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
-    PlanArgs, PredictArgs, ReplayArgs, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
+    PlanArgs, PredictArgs, ReplayArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -36,6 +36,9 @@ pub enum Command {
     Predict(PredictArgs),
     /// Repeat steps of a run and compare the weights with its log
     Replay(ReplayArgs),
+    /// List runs, or compare them
+    #[command(subcommand)]
+    Runs(RunsCommand),
     /// Look at data before training
     #[command(subcommand)]
     Data(DataCommand),

@@ -12,6 +12,7 @@ mod lr_find;
 mod plan;
 mod predict;
 mod replay;
+mod runs;
 mod sweep;
 mod train;
 
@@ -35,6 +36,7 @@ pub(crate) use lr_find::lr_find;
 pub(crate) use plan::plan;
 pub(crate) use predict::predict;
 pub(crate) use replay::replay;
+pub(crate) use runs::runs;
 pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 

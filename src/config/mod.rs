@@ -40,6 +40,7 @@ mod privacy;
 mod recipes;
 mod rounds;
 pub(crate) mod run_file;
+mod runs;
 mod security;
 mod settings;
 mod sweep;
@@ -74,6 +75,7 @@ pub use print::print;
 pub(crate) use privacy::default_delta;
 pub use recipes::Facts;
 pub(crate) use rounds::REPLICAS;
+pub use runs::{RunsCommand, RunsCompareArgs, RunsListArgs};
 pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };

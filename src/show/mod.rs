@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `columns.rs` | the columns of a table |
 //! | `style.rs` | colours and other capabilities of the terminal |
+//! | `grid.rs` | rows of cells in columns |
 //! | `names.rs` | the names of the classes |
 //! | `digit.rs` | a picture with one channel |
 //! | `findings.rs` | the findings of `nn doctor` |
@@ -26,6 +27,7 @@ mod columns;
 mod digit;
 mod findings;
 mod gallery;
+mod grid;
 mod names;
 mod plot;
 mod scores;
@@ -36,6 +38,7 @@ mod table;
 pub(crate) use columns::{columns_table, wrapped};
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};
+pub(crate) use grid::grid;
 pub(crate) use names::Names;
 pub(crate) use plot::{Mark, plot};
 pub(crate) use scores::{class_figures, class_table, number, r2, regression_table};

@@ -68,6 +68,7 @@ fn a_watched_run_is_shown_until_the_watcher_or_the_coordinator_ends() {
     let worker = coord.worker(&place, "--name ada");
     lines.says("samples/s");
     json.says("\"state\":\"training\"");
+    coord.epochs(&place, 3);
     lines.signal("TERM");
     assert_eq!(lines.ended().code, Some(0));
     coord.process.child.kill().unwrap();
@@ -78,7 +79,7 @@ fn a_watched_run_is_shown_until_the_watcher_or_the_coordinator_ends() {
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64().unwrap())
         .collect();
-    assert!(steps.len() > 2 && steps.is_sorted(), "{steps:?}");
+    assert!(steps.len() >= 2 && steps.is_sorted(), "{steps:?}");
     for wrong in ["0", "-1", "x", "4000"] {
         place.nn(&format!("status --coordinator {} --watch={wrong}", coord.url())).refused(2, &["--watch"]);
     }

@@ -1,0 +1,244 @@
+//! A run by the files in its folder. A process may be writing them: half a line at the end of the log is no damage.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+
+use crate::config::run_file;
+use crate::store::open_to_lock;
+use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY};
+
+/// How many levels of folders are searched.
+const DEPTH: usize = 3;
+
+/// The most folders that are looked at: the user may have named the root of a disk by mistake.
+const MOST: usize = 20_000;
+
+/// The longest line of a log that is read, and the largest summary or file of options.
+const LONGEST: u64 = 1 << 20;
+
+/// What a run is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// A process is at work on it.
+    Running,
+    Complete,
+    EarlyStopped,
+    /// It was asked to stop, or its process has died.
+    Stopped,
+    Diverged,
+    NoWorkers,
+}
+
+impl State {
+    /// The word for it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Complete => "complete",
+            Self::EarlyStopped => "early-stopped",
+            Self::Stopped => "stopped",
+            Self::Diverged => "diverged",
+            Self::NoWorkers => "no-workers",
+        }
+    }
+}
+
+/// A run.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) folder: PathBuf,
+    pub(super) state: State,
+    /// The summary or, before there is one, the last line of an epoch.
+    pub(super) figures: Map<String, Value>,
+    /// The options by key, as the file has them; empty if it is not there.
+    pub(super) options: BTreeMap<String, String>,
+    /// Lines of the log that are no JSON.
+    pub(super) damaged: usize,
+}
+
+impl Found {
+    /// A figure that is a number.
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        self.figures.get(name)?.as_f64()
+    }
+
+    /// Epochs done.
+    pub(super) fn epochs(&self) -> Option<u64> {
+        self.figures.get("epochs").or_else(|| self.figures.get("epoch"))?.as_u64()
+    }
+
+    /// Epochs that were asked for.
+    pub(super) fn planned(&self) -> Option<u64> {
+        self.options.get("epochs")?.parse().ok()
+    }
+}
+
+/// The runs in a folder, which may be one itself, in the order of their names.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(super) fn find(folder: &Path) -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let mut left = MOST;
+    search(folder, DEPTH, &mut left, &mut found)?;
+    Ok(found)
+}
+
+fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<Found>) -> io::Result<()> {
+    let mut folders = Vec::new();
+    let mut is_run = false;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        is_run |= [METRICS, SUMMARY, MODEL, run_file::NAME].iter().any(|file| name == *file);
+        if entry.file_type()?.is_dir() && name != CHECKPOINTS {
+            folders.push(entry.path());
+        }
+    }
+    if is_run && let Some(run) = read(folder) {
+        found.push(run);
+    }
+    if depth == 0 {
+        return Ok(());
+    }
+    folders.sort_by_cached_key(|folder| natural(&folder.to_string_lossy()));
+    for folder in folders {
+        if *left == 0 {
+            break;
+        }
+        *left -= 1;
+        // What may not be read holds no run of ours.
+        let _ = search(&folder, depth - 1, left, found);
+    }
+    Ok(())
+}
+
+/// A key by which `run-2` comes before `run-10`.
+fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut parts = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, tail) = rest.split_at(digits);
+        let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (number, tail) = tail.split_at(end);
+        parts.push((text.to_owned(), number.parse().unwrap_or(u64::MAX)));
+        rest = tail;
+    }
+    parts
+}
+
+/// The run in a folder; `None` if its files are those of something else.
+fn read(folder: &Path) -> Option<Found> {
+    let options = options(folder);
+    let (last, damaged) = last_epoch(&folder.join(METRICS));
+    let summary = small(&folder.join(SUMMARY)).and_then(|text| match serde_json::from_slice(&text) {
+        Ok(Value::Object(summary)) if summary.contains_key("params_sha256") => Some(summary),
+        _ => None,
+    });
+    if options.is_empty() && last.is_none() && summary.is_none() {
+        return None;
+    }
+    let outcome = summary.as_ref().and_then(|summary| summary.get("outcome")?.as_str()).map(str::to_owned);
+    let state = match outcome.as_deref() {
+        _ if is_locked(folder) => State::Running,
+        Some("complete") => State::Complete,
+        Some("early-stopped") => State::EarlyStopped,
+        Some("diverged") => State::Diverged,
+        Some("no-workers") => State::NoWorkers,
+        _ => State::Stopped,
+    };
+    // The summary of a run that was resumed is older than its log, until it is over.
+    let figures = match (summary, last) {
+        (Some(summary), last) if state != State::Running || last.is_none() => summary,
+        (summary, last) => last.or(summary).unwrap_or_default(),
+    };
+    Some(Found { folder: folder.to_owned(), state, figures, options, damaged })
+}
+
+/// Whether a process trains in the folder.
+fn is_locked(folder: &Path) -> bool {
+    // Where this would create a file, it is not tried.
+    cfg!(unix)
+        && open_to_lock(folder)
+            .is_ok_and(|folder| matches!(folder.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
+}
+
+/// A file that is not large; `None` if it cannot be read.
+fn small(path: &Path) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// The options of a run, as texts.
+fn options(folder: &Path) -> BTreeMap<String, String> {
+    if run_file::is_foreign(folder) {
+        return BTreeMap::new();
+    }
+    let text = small(&folder.join(run_file::NAME)).and_then(|bytes| String::from_utf8(bytes).ok());
+    let table = text.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    let plain = table.into_iter().filter(|(_, value)| !value.is_table());
+    plain.map(|(key, value)| (key, value.to_string().trim_matches('"').to_owned())).collect()
+}
+
+/// The last line of an epoch in a log, and how many lines are damaged.
+fn last_epoch(path: &Path) -> (Option<Map<String, Value>>, usize) {
+    let (mut last, mut damaged) = (None, 0);
+    let Ok(file) = File::open(path) else { return (None, 0) };
+    let mut file = BufReader::new(file);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match (&mut file).take(LONGEST).read_until(b'\n', &mut line) {
+            Ok(read) if read > 0 => {}
+            _ => return (last, damaged),
+        }
+        // Lines of steps are by far the most, and not looked at.
+        if line.starts_with(br#"{"kind":"step""#) || line.starts_with(br#"{"kind":"round""#) {
+            continue;
+        }
+        match serde_json::from_slice(&line) {
+            Ok(Value::Object(epoch)) if epoch.get("epoch").is_some_and(Value::is_u64) => last = Some(epoch),
+            Ok(_) => {}
+            Err(_) if line.ends_with(b"\n") => damaged += 1,
+            // It is being written.
+            Err(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_names_are_in_order() {
+        let mut names = ["run-10", "run-2", "run", "a9b10", "a9b9", "run-99999999999999999999999"];
+        names.sort_by_cached_key(|name| natural(name));
+        assert_eq!(names, ["a9b9", "a9b10", "run", "run-2", "run-10", "run-99999999999999999999999"]);
+    }
+
+    #[test]
+    fn a_log_that_is_being_written_is_read_as_far_as_it_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join(METRICS);
+        fs::write(
+            &log,
+            "{\"kind\":\"epoch\",\"epoch\":1}\nrubbish\n{\"kind\":\"step\"\n{\"kind\":\"epoch\",\"ep",
+        )
+        .unwrap();
+        let found = find(folder.path()).unwrap();
+        assert_eq!((found.len(), found[0].damaged, found[0].epochs()), (1, 1, Some(1)));
+        assert_eq!(found[0].state, State::Stopped);
+        // Another program's files are no run.
+        fs::write(&log, "not json").unwrap();
+        fs::write(folder.path().join(SUMMARY), "{\"score\": 1}").unwrap();
+        assert!(find(folder.path()).unwrap().is_empty());
+        assert!(find(&folder.path().join("nothing")).is_err());
+    }
+}
