@@ -12,6 +12,8 @@
 //! | [`store`] | models and checkpoints on disk |
 //! | [`picture`] | a picture file as a network's input |
 //! | `metrics`, `show` | evaluation metrics; tables and drawings in the terminal |
+//! | `http` | servers of plain HTTP, within limits |
+//! | `telemetry` | the figures of a run for Prometheus |
 //! | `tensorboard` | event files for TensorBoard |
 //! | `memory`, `cgroup` | what a run needs and what the machine or container has |
 //! | `progress`, `signals`, `clock` | the progress bar; SIGINT and SIGTERM; the time |
@@ -26,6 +28,7 @@ mod clock;
 mod commands;
 pub mod config;
 pub mod failure;
+mod http;
 mod memory;
 mod metrics;
 pub mod picture;
@@ -34,4 +37,5 @@ mod progress;
 mod show;
 mod signals;
 pub mod store;
+mod telemetry;
 mod tensorboard;

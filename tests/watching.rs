@@ -198,3 +198,62 @@ fn runs_are_listed_and_compared() {
     place.nn("runs compare empty").refused(1, &["no run in empty"]);
     place.nn("runs compare").refused(2, &["DIR"]);
 }
+
+/// The answer to a request for `path`: its status line and its text.
+fn asked(address: &str, path: &str, host: &str) -> (String, String) {
+    use std::io::{Read as _, Write as _};
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), text.to_owned())
+}
+
+#[test]
+fn prometheus_reads_the_figures_of_a_run() {
+    let place = Place::new();
+    // A port that is free now.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let run = format!("train --epochs 1000000 --out run --metrics-listen {address}");
+    let mut command = place.command(run.split_whitespace());
+    let mut going = command.stdout(std::process::Stdio::null()).spawn().map(common::Running).unwrap();
+    let from = std::time::Instant::now();
+    let value = |text: &str, name: &str| -> Option<f64> {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    };
+    let mut steps = Vec::new();
+    while steps.len() < 3 {
+        assert!(from.elapsed().as_secs() < 60 && going.0.try_wait().unwrap().is_none(), "{steps:?}");
+        if std::net::TcpStream::connect(&address).is_err() {
+            continue;
+        }
+        let (status, text) = asked(&address, "/metrics", &address);
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        if let (Some(now), Some(loss)) = (value(&text, "nn_steps_total"), value(&text, "nn_batch_loss")) {
+            assert!(
+                loss.is_finite() && value(&text, "nn_step_duration_seconds_count") == Some(now),
+                "{text}"
+            );
+            steps.push(now);
+        }
+        if let Some(accuracy) = value(&text, "nn_accuracy_ratio{set=\"test\"}") {
+            assert!((0.0..=1.0).contains(&accuracy));
+        }
+    }
+    assert!(steps.is_sorted(), "{steps:?}");
+    // Another site's name, a path that is not there, and a second run on the same port.
+    assert!(asked(&address, "/metrics", "evil.example").0.contains("403"));
+    assert!(asked(&address, "/nothing", "localhost").0.contains("404"));
+    place.nn(&run.replace("--out run", "--out other")).refused(4, &["cannot listen", &address]);
+    assert!(!place.at("other").exists());
+    going.0.kill().unwrap();
+    let all = "train --epochs 1 --metrics-listen 0.0.0.0:0 --out open";
+    place.nn(all).refused(2, &["--metrics-listen", "--metrics-insecure"]);
+    assert!(
+        place.nn(&format!("{all} --metrics-insecure")).ok().stderr.contains("--metrics-insecure: anyone")
+    );
+    place.nn("train --metrics-insecure").refused(2, &["--metrics-listen"]);
+    place.nn("train --metrics-listen nonsense").refused(2, &["--metrics-listen"]);
+}

@@ -11,9 +11,11 @@ mod log;
 mod meter;
 mod noise;
 mod observer;
+mod outlets;
 mod output;
 mod raw;
 mod recorder;
+mod scrape;
 mod stage;
 mod vigil;
 mod writer;
@@ -35,8 +37,10 @@ use self::meter::Meter;
 use self::noise::NoiseMeter;
 use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
+use self::outlets::Outlets;
 use self::output::RunFolder;
 use self::recorder::Recorder;
+use self::scrape::{MetricsPort, MetricsServer};
 pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
 use super::{isa, names, pixels, scale_of, style, threads};
@@ -51,6 +55,7 @@ use crate::show;
 use crate::signals::StopFlag;
 use crate::store::runs::Occupant;
 use crate::store::{Checkpoints, InputInfo, Validation};
+use crate::telemetry::RunFigures;
 
 /// Trains on this machine.
 pub(crate) fn train(config: &TrainConfig) -> Result<(), Failure> {
@@ -101,6 +106,8 @@ pub(in crate::commands) struct Rest {
     compute: Compute,
     test: Arc<Dataset>,
     folder: Arc<RunFolder>,
+    /// The server of figures, if they are wanted.
+    pub(in crate::commands) metrics: Option<MetricsServer>,
     /// The flag that signals set.
     pub(in crate::commands) stop: StopFlag,
 }
@@ -118,6 +125,7 @@ impl Job {
         data: Option<Data>,
     ) -> Result<Self, Failure> {
         let clock = Clock::start();
+        let port = MetricsPort::bind(config)?;
         let folder = Arc::new(RunFolder::for_run(config)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits = data.map_or_else(|| Data::load(config, &stop), Ok)?;
@@ -227,19 +235,32 @@ impl Job {
             };
             Feed::begin(config.json_progress, start)
         });
+        let figures = port.as_ref().map(|_| {
+            let total = (manifest.total_steps(), u64::from(manifest.recipe().epochs));
+            let total = (manifest.sequential_steps(total.0), total.1);
+            Arc::new(RunFigures::new(total, manifest.sequential_steps(engine.steps_done())))
+        });
+        let metrics = match (port, &figures) {
+            (Some(port), Some(figures)) => Some(port.serve(figures.clone())?),
+            _ => None,
+        };
+        if let Some(metrics) = &metrics {
+            say.say(&format!("figures for Prometheus are at {}", metrics.url()));
+        }
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
             (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
-            (recorder, Privacy::of(&manifest, config.dp_delta()), noise, (events, feed)),
+            (recorder, Privacy::of(&manifest, config.dp_delta()), noise),
+            Outlets { events, feed, figures, stepped: clock.now() },
             (engine.steps_done(), earlier),
         );
         Ok(Self {
             engine,
             watch,
             train,
-            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, stop },
+            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, metrics, stop },
         })
     }
 }

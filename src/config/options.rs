@@ -392,6 +392,15 @@ options! {
             /// They have loss, accuracy and all other figures of metrics.jsonl, distributions of weights and gradients, confusion
             /// matrix and mistakes. They change nothing in the run
             tensorboard: Option<EventFolder> = unset().example(EventFolder::OfRun);
+            /// Serve figures for Prometheus at this address and port, such as 127.0.0.1:9464, under /metrics
+            ///
+            /// Steps, samples, losses and durations; a coordinator has its workers, too. Addresses that other machines reach need
+            /// --metrics-insecure
+            metrics_listen: Option<String> = unset().takes("ADDR").example("127.0.0.1:9464".into()).of_command();
+            /// Let other machines read the figures of --metrics-listen without a password
+            ///
+            /// They hold losses, speeds and the names of workers, and no data
+            metrics_insecure: bool = default(false).of_command();
             /// Print only warnings and errors
             quiet: bool = default(false).of_command();
             /// Print JSON for programs instead of text: a line for the run, for each epoch and for the end

@@ -115,6 +115,10 @@ pub struct TrainConfig {
     pub noise_scale: bool,
     /// The folder for the event files of TensorBoard, if they are wanted.
     pub tensorboard: Option<EventFolder>,
+    /// The address at which to serve figures for Prometheus, if they are wanted.
+    pub metrics_listen: Option<String>,
+    /// Whether other machines may read them.
+    pub metrics_insecure: bool,
     /// Threads to compute with: all of the machine's, if none are asked for.
     pub threads: NonZeroUsize,
     /// Threads were asked for by number; 0 for a coordinator that only coordinates. `None` by default.
@@ -164,6 +168,8 @@ impl From<Settings> for TrainConfig {
             eval_every,
             noise_scale,
             tensorboard,
+            metrics_listen,
+            metrics_insecure,
             quiet,
             json,
             checkpoint_seconds,
@@ -183,6 +189,8 @@ impl From<Settings> for TrainConfig {
             eval_every,
             noise_scale,
             tensorboard,
+            metrics_listen,
+            metrics_insecure,
             quiet: quiet || json,
             json,
             json_progress: json && !quiet,

@@ -1,5 +1,7 @@
 //! The progress of a run in `nn status` and in the coordinator's output.
 
+use std::io::{Read as _, Write as _};
+
 use crate::common::Place;
 use crate::process::{Coord, LONG, Process, alone, until};
 
@@ -84,4 +86,43 @@ fn a_watched_run_is_shown_until_the_watcher_or_the_coordinator_ends() {
         place.nn(&format!("status --coordinator {} --watch={wrong}", coord.url())).refused(2, &["--watch"]);
     }
     drop(worker);
+}
+
+#[test]
+fn prometheus_sees_the_workers_of_a_cluster() {
+    let place = Place::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let mut coord = Coord::start(&place, &format!("--min-workers 2 --metrics-listen {address} {LONG}"));
+    coord.process.says(&format!("figures for Prometheus are at http://{address}/metrics"));
+    let ask = || {
+        let mut stream = std::net::TcpStream::connect(&address).unwrap();
+        write!(stream, "GET /metrics HTTP/1.0\r\nHost: {address}\r\n\r\n").unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    assert!(ask().contains("nn_workers{state=\"computing\"} 0\n"), "{}", ask());
+    let ada = coord.worker(&place, "--name ada");
+    let grace = coord.worker(&place, "--name grace");
+    coord.epochs(&place, 3);
+    let text = ask();
+    for part in
+        ["nn_worker_silent_seconds{worker=\"", "name=\"ada\"}", "name=\"grace\"}", "nn_waiting_seconds "]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let sent = |text: &str| -> f64 {
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("nn_network_bytes_total{direction=\"sent\"} "));
+        line.unwrap().parse().unwrap()
+    };
+    // Those of a worker that is gone count on.
+    let before = sent(&text);
+    assert!(before > 0.0);
+    ada.kill();
+    let story = || coord.process.story();
+    let _ = until("one worker less", story, || (!ask().contains("name=\"ada\"")).then_some(()));
+    assert!(sent(&ask()) >= before);
+    drop(grace);
 }

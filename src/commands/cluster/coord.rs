@@ -51,6 +51,10 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
     let options = CoordinatorOptions { own_worker, ..CoordinatorOptions::default() };
     let coordinator =
         Coordinator::start(engine, train, watch, options).map_err(|error| Failure::failed(&error))?;
+    if let Some(metrics) = &rest.metrics {
+        let handle = coordinator.handle();
+        metrics.follow(move || (*handle.status()).clone());
+    }
     if config.train.json {
         json_line(&json!({ "kind": "listening", "address": address.to_string() }));
     }
@@ -157,6 +161,11 @@ pub(in crate::commands) fn join(security: &ServerSecurityConfig, address: Socket
 
 /// Listens on an address, or explains why that failed.
 pub(in crate::commands) async fn bind(listen: &str) -> Result<TcpListener, Failure> {
+    bind_for("--listen", listen).await
+}
+
+/// [`bind`], for the address of the option `flag`.
+pub(in crate::commands) async fn bind_for(flag: &str, listen: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(listen).await.map_err(|error| {
         let failure = |says: String| Failure::network(format!("cannot listen on {listen}: {says}"));
         match error.kind() {
@@ -171,10 +180,11 @@ pub(in crate::commands) async fn bind(listen: &str) -> Result<TcpListener, Failu
                 failure("permission denied".to_owned()).help("choose a port above 1023")
             }
             std::io::ErrorKind::InvalidInput => {
-                Failure::usage(format_args!("--listen {listen} is not an address and a port"))
+                Failure::usage(format_args!("{flag} {listen} is not an address and a port"))
                     .help("write it like 0.0.0.0:7654 or [::]:7654")
             }
-            _ => failure(error.to_string()).help("--listen takes an address and a port, like 0.0.0.0:7654"),
+            _ => failure(error.to_string())
+                .help(format_args!("{flag} takes an address and a port, like 0.0.0.0:7654")),
         }
     })
 }

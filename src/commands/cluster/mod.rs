@@ -13,7 +13,7 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coord::coord;
-pub(super) use coord::{bind, join};
+pub(super) use coord::{bind, bind_for, join};
 pub(super) use interface::interfaces;
 pub(super) use security::Doorman;
 pub(crate) use status::status;

@@ -13,10 +13,9 @@ use serde_json::{Value, json};
 use super::choice::Choice;
 use super::conclusion::{Ending, Finished};
 use super::evaluator::{Evaluated, Evaluator, Reports, correct, validation};
-use super::events::Events;
-use super::feed::Feed;
 use super::meter::Meter;
 use super::noise::NoiseMeter;
+use super::outlets::Outlets;
 use super::raw::{Aside, Raw};
 use super::recorder::Recorder;
 use super::vigil::{SAMPLES, Seen, Vigil};
@@ -49,10 +48,8 @@ pub(in crate::commands) struct Watch {
     said: Option<String>,
     /// What measures the noise in the gradient, if it is to be measured.
     noise: Option<NoiseMeter>,
-    /// What TensorBoard is told, if anything.
-    events: Option<Events>,
-    /// What programs are told, if anything.
-    feed: Option<Feed>,
+    /// Who else is told.
+    outlets: Outlets,
     /// How privacy is counted, with differential privacy.
     privacy: Option<Privacy>,
     /// The learning rate of the last step.
@@ -74,12 +71,8 @@ impl Watch {
         progress: Progress,
         meter: Meter,
         (evaluator, vigil): (Evaluator, Vigil),
-        (recorder, privacy, noise, (events, feed)): (
-            Recorder,
-            Option<Privacy>,
-            Option<NoiseMeter>,
-            (Option<Events>, Option<Feed>),
-        ),
+        (recorder, privacy, noise): (Recorder, Option<Privacy>, Option<NoiseMeter>),
+        outlets: Outlets,
         (done, earlier): (u64, Earlier),
     ) -> Self {
         let (last_epoch, last_line, trouble, cluster) = (None, Value::Null, None, None);
@@ -99,8 +92,7 @@ impl Watch {
             best_raw,
             said,
             noise,
-            events,
-            feed,
+            outlets,
             privacy,
             rate: 0.0,
             validation_loss: None,
@@ -163,9 +155,7 @@ impl Watch {
     ) -> Result<Finished, Failure> {
         let rate = self.meter.rate();
         self.progress.finish();
-        if let Some(events) = &mut self.events {
-            events.finish(matches!(outcome, Outcome::Complete | Outcome::Stopped));
-        }
+        self.outlets.finish(matches!(outcome, Outcome::Complete | Outcome::Stopped));
         let (written, logged) = self.recorder.close(self.meter.now());
         if let Some(trouble) = self.trouble.take() {
             return Err(trouble);
@@ -196,9 +186,7 @@ impl Watch {
             self.recorder.write_model(&finished.model)?;
         }
         self.recorder.write_summary(&summary)?;
-        if let Some(feed) = &self.feed {
-            feed.end(&summary);
-        }
+        self.outlets.end(&summary);
         logged?;
         Ok(finished)
     }
@@ -370,12 +358,7 @@ impl local::Observer for Watch {
             self.meter.epoch_rate(),
         );
         let steps = manifest.sequential_steps(self.done);
-        if let Some(events) = &mut self.events {
-            events.step(report, steps);
-        }
-        if let Some(feed) = &mut self.feed {
-            feed.step(now, report, steps, self.meter.epoch_rate());
-        }
+        self.outlets.step(now, report, steps, self.meter.epoch_rate());
         if self.stop.is_set() || self.trouble.is_some() {
             ControlFlow::Break(())
         } else {
@@ -464,14 +447,9 @@ impl local::Observer for Watch {
         if let Some(raw) = &self.raw {
             raw.add_to(&mut line);
         }
-        if let Some(events) = &mut self.events {
-            let steps = self.recorder.manifest().sequential_steps(report.steps);
-            let outputs = evaluated.and_then(|_| self.evaluator.outputs());
-            events.epoch(&line, steps, params, outputs);
-        }
-        if let Some(feed) = &self.feed {
-            feed.epoch(&line);
-        }
+        let steps = self.recorder.manifest().sequential_steps(report.steps);
+        let outputs = evaluated.and_then(|_| self.evaluator.outputs());
+        self.outlets.epoch(&line, steps, params, outputs);
         self.last_line = line.clone();
         if let Err(broken) = self.recorder.epoch(report.steps, line) {
             self.trouble.get_or_insert(broken);
@@ -486,6 +464,7 @@ impl local::Observer for Watch {
         }
         self.last_epoch = Some(*report);
         self.meter.next_epoch(training_stopped);
+        self.outlets.stepped = self.meter.now();
     }
 
     fn validation_loss(&mut self) -> Option<f64> {
