@@ -55,8 +55,9 @@ impl Exposition {
         self.family(name, Kind::Histogram, help);
         let bucket = format!("{name}_bucket");
         let mut below = 0;
-        for (limit, count) in limits.iter().zip(&histogram.counts) {
-            below += count;
+        for (at, limit) in limits.iter().enumerate() {
+            // Before the first value there are no counts.
+            below += histogram.counts.get(at).copied().unwrap_or(0);
             self.sample(&bucket, &[("le", &limit.to_string())], below as f64);
         }
         self.sample(&bucket, &[("le", "+Inf")], histogram.count as f64);
