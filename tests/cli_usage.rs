@@ -464,6 +464,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-plan.1",
         "nn-predict.1",
         "nn-replay.1",
+        "nn-report.1",
         "nn-runs-compare.1",
         "nn-runs-list.1",
         "nn-runs.1",

@@ -257,3 +257,35 @@ fn prometheus_reads_the_figures_of_a_run() {
     place.nn("train --metrics-insecure").refused(2, &["--metrics-listen"]);
     place.nn("train --metrics-listen nonsense").refused(2, &["--metrics-listen"]);
 }
+
+#[test]
+fn a_report_is_one_page_with_the_figures_of_the_runs() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 3 --out runs/a --validation-fraction 0.1").ok();
+    let _ = place.nn("train --quiet --epochs 2 --out runs/b --learning-rate 0.5").ok();
+    let _ = place.nn("report runs/a --out one.html").ok();
+    let page = fs::read_to_string(place.at("one.html")).unwrap();
+    let summary = place.summary("runs/a");
+    for part in [
+        summary["params_sha256"].as_str().unwrap(),
+        &format!("{:.2} %", summary["test_accuracy"].as_f64().unwrap() * 100.0),
+        "64–30–10",
+        "nn train --config runs/a/run.toml",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+    // Train, validation and test, in one chart for each figure; and nothing from elsewhere, nor any script.
+    assert_eq!(page.matches("<figure>").count(), 4, "loss, accuracy, learning rate, samples a second");
+    assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
+    let ran = place.nn("report runs --out both.html").ok();
+    assert_eq!(ran.stdout, "2 runs in both.html\n");
+    let page = fs::read_to_string(place.at("both.html")).unwrap();
+    assert!(page.contains("<th>--learning-rate</th><td>3.0</td><td>0.5</td>"), "{page}");
+    // A name that is no HTML.
+    fs::rename(place.at("runs/b"), place.at("runs/<b>&")).unwrap();
+    let _ = place.nn("report runs --out odd.html").ok();
+    let page = fs::read_to_string(place.at("odd.html")).unwrap();
+    assert!(page.contains("runs/&lt;b&gt;&amp;") && !page.contains("<b>"));
+    place.nn("report nowhere").refused(1, &["nowhere"]);
+    place.nn("report runs --out one.html/page.html").refused(1, &["one.html/page.html", "--out"]);
+}

@@ -4,7 +4,8 @@ use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
-    PlanArgs, PredictArgs, ReplayArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
+    PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs,
+    WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -39,6 +40,8 @@ pub enum Command {
     /// List runs, or compare them
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Write runs to a page that needs nothing else: curves, options, results, model cards
+    Report(ReportArgs),
     /// Look at data before training
     #[command(subcommand)]
     Data(DataCommand),

@@ -19,6 +19,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
+        Command::Report(raw) => commands::report(&raw),
         Command::Runs(raw) => commands::runs(&raw),
         Command::Data(DataCommand::Show(raw)) => commands::data_show(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),

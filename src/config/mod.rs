@@ -38,6 +38,7 @@ mod plan;
 mod print;
 mod privacy;
 mod recipes;
+mod report;
 mod rounds;
 pub(crate) mod run_file;
 mod runs;
@@ -74,6 +75,7 @@ pub use plan::{Latency, Link, LinkSource, PlanArgs, PlanConfig, PlanOptions};
 pub use print::print;
 pub(crate) use privacy::default_delta;
 pub use recipes::Facts;
+pub use report::ReportArgs;
 pub(crate) use rounds::REPLICAS;
 pub use runs::{RunsCommand, RunsCompareArgs, RunsListArgs};
 pub use security::{

@@ -6,6 +6,7 @@
 //!
 //! | File | Contents |
 //! | --- | --- |
+//! | `axis.rs` | numbers beside an axis, and text, for SVG and HTML |
 //! | `columns.rs` | the columns of a table |
 //! | `style.rs` | colours and other capabilities of the terminal |
 //! | `grid.rs` | rows of cells in columns |
@@ -23,6 +24,7 @@ pub(crate) fn counted(count: usize, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+mod axis;
 mod columns;
 mod digit;
 mod findings;
@@ -35,6 +37,7 @@ mod shell;
 mod style;
 mod table;
 
+pub(crate) use axis::{escaped, ticks};
 pub(crate) use columns::{columns_table, wrapped};
 pub(crate) use findings::{Verdict, finding};
 pub(crate) use gallery::{Tile, gallery, prediction};

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::Tested;
 use super::text::{header, in_words, suggestion};
+use crate::show::{escaped, ticks};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 500.0;
@@ -92,22 +93,6 @@ fn axes(svg: &mut String, scale: &Scale) {
     );
 }
 
-/// Round numbers between two, about five of them.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let rough = (high - low) / 5.0;
-    if !(rough > 0.0 && rough.is_finite()) {
-        return Vec::new();
-    }
-    let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|times| times * power).into_iter().find(|step| *step >= rough);
-    let step = step.unwrap_or(rough);
-    // Numbers are made from whole ones, so that 0.3 is not 0.30000000000000004.
-    let digits = (-step.log10().floor()).max(0.0) as usize;
-    (((low / step).ceil() as i64)..=((high / step).floor() as i64))
-        .filter_map(|k| format!("{:.digits$}", k as f64 * step).parse().ok())
-        .collect()
-}
-
 /// Each loss as a dot, and the smoothed ones as a line.
 fn curve(svg: &mut String, scale: &Scale, tested: &Tested<'_>, points: &[(f64, f64)]) {
     svg.push_str("<g clip-path=\"url(#frame)\">\n<g fill=\"#0969da\" fill-opacity=\"0.22\">");
@@ -152,23 +137,9 @@ fn marks(svg: &mut String, scale: &Scale, tested: &Tested<'_>) {
     }
 }
 
-/// Text for XML, which has no control characters.
-fn escaped(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_control()).collect();
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ticks_are_round_numbers() {
-        assert_eq!(ticks(0.0, 1.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
-        assert_eq!(ticks(0.12, 0.31), [0.15, 0.2, 0.25, 0.3]);
-        assert_eq!(ticks(-3.0, 1200.0), [0.0, 500.0, 1000.0]);
-        assert!(ticks(1.0, 1.0).is_empty() && ticks(0.0, f64::NAN).is_empty());
-    }
 
     #[test]
     fn names_of_data_are_text() {

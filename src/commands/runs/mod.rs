@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use self::read::{Found, find};
+use self::read::find;
+pub(in crate::commands) use self::read::{Found, State, epochs};
+pub(in crate::commands) use self::text::{FIGURES, figure, short_name};
 use super::style;
 use crate::config::{RunsCommand, RunsCompareArgs, RunsListArgs};
 use crate::failure::{Failure, write_stdout};
@@ -36,6 +38,17 @@ fn list(folder: &Path, json: bool) -> Result<(), Failure> {
 }
 
 fn compare(folders: &[PathBuf], json: bool) -> Result<(), Failure> {
+    let found = all_in(folders)?;
+    let keys = differing(&found);
+    if json {
+        let runs: Vec<Value> = found.iter().map(as_json).collect();
+        return write_stdout(format!("{:#}\n", json!({ "differing_options": keys, "runs": runs })));
+    }
+    write_stdout(format!("{}\n", text::compare(&found, &keys, &style())))
+}
+
+/// The runs in some folders, each once.
+pub(in crate::commands) fn all_in(folders: &[PathBuf]) -> Result<Vec<Found>, Failure> {
     let mut found: Vec<Found> = Vec::new();
     for folder in folders {
         for run in runs_in(folder)? {
@@ -44,12 +57,7 @@ fn compare(folders: &[PathBuf], json: bool) -> Result<(), Failure> {
             }
         }
     }
-    let keys = differing(&found);
-    if json {
-        let runs: Vec<Value> = found.iter().map(as_json).collect();
-        return write_stdout(format!("{:#}\n", json!({ "differing_options": keys, "runs": runs })));
-    }
-    write_stdout(format!("{}\n", text::compare(&found, &keys, &style())))
+    Ok(found)
 }
 
 /// The runs in a folder, at least one.
@@ -67,7 +75,7 @@ fn runs_in(folder: &Path) -> Result<Vec<Found>, Failure> {
 }
 
 /// The options that do not have the same value in all runs that have options.
-fn differing(found: &[Found]) -> Vec<String> {
+pub(in crate::commands) fn differing(found: &[Found]) -> Vec<String> {
     let with: Vec<&Found> = found.iter().filter(|run| !run.options.is_empty()).collect();
     let keys: BTreeSet<&String> = with.iter().flat_map(|run| run.options.keys()).collect();
     let differs =

@@ -22,7 +22,7 @@ const LONGEST: u64 = 1 << 20;
 
 /// What a run is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::commands) enum State {
     /// A process is at work on it.
     Running,
     Complete,
@@ -35,7 +35,7 @@ pub(super) enum State {
 
 impl State {
     /// The word for it.
-    pub(super) fn name(self) -> &'static str {
+    pub(in crate::commands) fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Complete => "complete",
@@ -49,30 +49,30 @@ impl State {
 
 /// A run.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) folder: PathBuf,
-    pub(super) state: State,
+pub(in crate::commands) struct Found {
+    pub(in crate::commands) folder: PathBuf,
+    pub(in crate::commands) state: State,
     /// The summary or, before there is one, the last line of an epoch.
-    pub(super) figures: Map<String, Value>,
+    pub(in crate::commands) figures: Map<String, Value>,
     /// The options by key, as the file has them; empty if it is not there.
-    pub(super) options: BTreeMap<String, String>,
+    pub(in crate::commands) options: BTreeMap<String, String>,
     /// Lines of the log that are no JSON.
-    pub(super) damaged: usize,
+    pub(in crate::commands) damaged: usize,
 }
 
 impl Found {
     /// A figure that is a number.
-    pub(super) fn number(&self, name: &str) -> Option<f64> {
+    pub(in crate::commands) fn number(&self, name: &str) -> Option<f64> {
         self.figures.get(name)?.as_f64()
     }
 
     /// Epochs done.
-    pub(super) fn epochs(&self) -> Option<u64> {
+    pub(in crate::commands) fn epochs(&self) -> Option<u64> {
         self.figures.get("epochs").or_else(|| self.figures.get("epoch"))?.as_u64()
     }
 
     /// Epochs that were asked for.
-    pub(super) fn planned(&self) -> Option<u64> {
+    pub(in crate::commands) fn planned(&self) -> Option<u64> {
         self.options.get("epochs")?.parse().ok()
     }
 }
@@ -188,22 +188,36 @@ fn options(folder: &Path) -> BTreeMap<String, String> {
 
 /// The last line of an epoch in a log, and how many lines are damaged.
 fn last_epoch(path: &Path) -> (Option<Map<String, Value>>, usize) {
-    let (mut last, mut damaged) = (None, 0);
-    let Ok(file) = File::open(path) else { return (None, 0) };
+    let mut last = None;
+    let damaged = each_epoch(path, |epoch| last = Some(epoch));
+    (last, damaged)
+}
+
+/// The lines of all epochs of the run in a folder.
+pub(in crate::commands) fn epochs(folder: &Path) -> Vec<Map<String, Value>> {
+    let mut epochs = Vec::new();
+    let _ = each_epoch(&folder.join(METRICS), |epoch| epochs.push(epoch));
+    epochs
+}
+
+/// Calls `take` with each line of an epoch, and gives the number of damaged lines.
+fn each_epoch(path: &Path, mut take: impl FnMut(Map<String, Value>)) -> usize {
+    let mut damaged = 0;
+    let Ok(file) = File::open(path) else { return 0 };
     let mut file = BufReader::new(file);
     let mut line = Vec::new();
     loop {
         line.clear();
         match (&mut file).take(LONGEST).read_until(b'\n', &mut line) {
             Ok(read) if read > 0 => {}
-            _ => return (last, damaged),
+            _ => return damaged,
         }
         // Lines of steps are by far the most, and not looked at.
         if line.starts_with(br#"{"kind":"step""#) || line.starts_with(br#"{"kind":"round""#) {
             continue;
         }
         match serde_json::from_slice(&line) {
-            Ok(Value::Object(epoch)) if epoch.get("epoch").is_some_and(Value::is_u64) => last = Some(epoch),
+            Ok(Value::Object(epoch)) if epoch.get("epoch").is_some_and(Value::is_u64) => take(epoch),
             Ok(_) => {}
             Err(_) if line.ends_with(b"\n") => damaged += 1,
             // It is being written.

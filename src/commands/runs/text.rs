@@ -8,7 +8,7 @@ use super::read::{Found, State};
 use crate::show::{Style, counted, grid};
 
 /// The figures that are compared, with what they are called, in the order of the table. Those that no run has are left out.
-const FIGURES: [(&str, &str); 16] = [
+pub(in crate::commands) const FIGURES: [(&str, &str); 16] = [
     ("test_accuracy", "test accuracy"),
     ("test_macro_f1", "test macro F1"),
     ("test_r2", "test R²"),
@@ -106,13 +106,14 @@ pub(super) fn compare(found: &[Found], keys: &[String], style: &Style) -> String
 }
 
 /// The last two parts of a path, which tell runs of a sweep apart.
-fn short_name(folder: &Path) -> String {
+pub(in crate::commands) fn short_name(folder: &Path) -> String {
     let parts: Vec<String> =
         folder.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
     parts[parts.len().saturating_sub(2)..].join("/")
 }
 
-fn figure(key: &str, value: f64) -> String {
+/// A figure as people read it.
+pub(in crate::commands) fn figure(key: &str, value: f64) -> String {
     match key {
         _ if key.ends_with("accuracy") => format!("{:.2} %", value * 100.0),
         "parameters" | "steps" | "samples_per_second" => HumanCount(value as u64).to_string(),
