@@ -122,7 +122,7 @@ fn prometheus_sees_the_workers_of_a_cluster() {
     assert!(before > 0.0);
     ada.kill();
     let story = || coord.process.story();
-    let _ = until("one worker less", story, || (!ask().contains("name=\"ada\"")).then_some(()));
+    until("one worker less", story, || (!ask().contains("name=\"ada\"")).then_some(()));
     assert!(sent(&ask()) >= before);
     drop(grace);
 }
