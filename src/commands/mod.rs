@@ -8,11 +8,13 @@ mod doctor;
 mod eval;
 mod fetch;
 mod hardest;
+mod inference;
 mod lr_find;
 mod plan;
 mod predict;
 mod replay;
 mod runs;
+mod serve;
 mod sweep;
 mod train;
 
@@ -37,6 +39,7 @@ pub(crate) use plan::plan;
 pub(crate) use predict::predict;
 pub(crate) use replay::replay;
 pub(crate) use runs::runs;
+pub(crate) use serve::serve;
 pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 
