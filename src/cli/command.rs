@@ -4,8 +4,8 @@ use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
     BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
-    PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs,
-    WorkerOptions, choice,
+    PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, ServeOptions, StatusArgs, SweepArgs,
+    TrainArgs, WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -35,6 +35,9 @@ pub enum Command {
     Eval(EvalArgs),
     /// Predict with a trained model
     Predict(PredictArgs),
+    /// Serve a model: a page to draw on, and the Open Inference Protocol
+    #[command(after_long_help = SERVE_EXAMPLE)]
+    Serve(Box<ServeOptions>),
     /// Repeat steps of a run and compare the weights with its log
     Replay(ReplayArgs),
     /// List runs, or compare them
@@ -127,6 +130,11 @@ const LR_FIND_EXAMPLE: &str = "Smith's range test (2015): the rate rises from st
                                Takes the options of nn train, such as --data, --hidden and --optimizer, gives the \
                                same curve for any number of threads, and trains no model: it writes nothing but --plot. Example: nn \
                                lr-find --data mnist --hidden 512,256 --plot rates.svg";
+
+const SERVE_EXAMPLE: &str = "The page is at http://127.0.0.1:8080. Programs send JSON: curl -H 'content-type: application/json' -d \
+                             @request.json http://127.0.0.1:8080/v2/models/NAME/infer, with a batch of samples as the \
+                             tensor that GET /v2/models/NAME describes. The answers are those of nn predict, bit for \
+                             bit. SIGTERM and SIGINT let running requests finish, and end it with exit code 0.";
 
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \

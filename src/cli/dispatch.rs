@@ -18,6 +18,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Sweep(raw) => sweep(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
+        Command::Serve(raw) => commands::serve(&raw.resolve()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Report(raw) => commands::report(&raw),
         Command::Runs(raw) => commands::runs(&raw),

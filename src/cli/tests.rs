@@ -2,8 +2,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::config::{
-    ConfigOptions, CoordOptions, Entry, LrFindOptions, Options, PlanOptions, SweepOptions, TrainOptions,
-    WorkerOptions,
+    ConfigOptions, CoordOptions, Entry, LrFindOptions, Options, PlanOptions, ServeOptions, SweepOptions,
+    TrainOptions, WorkerOptions,
 };
 
 /// Every table of options that a program has, with the program.
@@ -15,6 +15,7 @@ fn tables() -> Vec<(clap::Command, Vec<Entry>)> {
         (of_nn("plan"), [PlanOptions::entries(), train.clone()].concat()),
         (of_nn("lr-find"), [LrFindOptions::entries(), train.clone()].concat()),
         (of_nn("sweep"), [SweepOptions::entries(), train.clone()].concat()),
+        (of_nn("serve"), ServeOptions::entries()),
         (command::coord(), [CoordOptions::entries(), train].concat()),
         (command::worker(), WorkerOptions::entries()),
     ]
@@ -63,7 +64,8 @@ fn the_short_help_fits_a_screen() {
     let train = command::nn().find_subcommand("train").unwrap().clone();
     let plan = command::nn().find_subcommand("plan").unwrap().clone();
     let find = command::nn().find_subcommand("lr-find").unwrap().clone();
-    for command in [train, plan, find, command::coord(), command::worker()] {
+    let serve = command::nn().find_subcommand("serve").unwrap().clone();
+    for command in [train, plan, find, serve, command::coord(), command::worker()] {
         let help = command.term_width(80).render_help().to_string();
         assert!(help.lines().count() <= 35, "{} lines:\n{help}", help.lines().count());
         assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");

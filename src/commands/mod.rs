@@ -8,12 +8,14 @@ mod doctor;
 mod eval;
 mod fetch;
 mod hardest;
+mod inference;
 mod lr_find;
 mod plan;
 mod predict;
 mod replay;
 mod report;
 mod runs;
+mod serve;
 mod sweep;
 mod train;
 
@@ -39,6 +41,7 @@ pub(crate) use predict::predict;
 pub(crate) use replay::replay;
 pub(crate) use report::report;
 pub(crate) use runs::runs;
+pub(crate) use serve::serve;
 pub(crate) use sweep::sweep;
 pub(crate) use train::train;
 

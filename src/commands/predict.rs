@@ -5,15 +5,16 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use nn_core::{Dataset, Features, Targets};
+use nn_core::{Dataset, Features};
 use serde_json::json;
 
+use super::inference::{PICTURE_START, field_of, has_units, in_units, is_picture, unlabelled};
 use super::{is_pipe, load_data, names, options_for, outputs, pixels, read_model, style};
 use crate::config::defaults::available_threads;
 use crate::config::{PredictConfig, PredictInput};
 use crate::failure::{Failure, write_stdout};
 use crate::metrics::{OutputKind, predicted};
-use crate::picture::{self, Field, Invert, Picture};
+use crate::picture::{self, Invert, Picture};
 use crate::progress::warn;
 use crate::show;
 use crate::store::ModelFile;
@@ -123,24 +124,13 @@ fn from_data(config: &PredictConfig, model: &ModelFile, data: &str, count: usize
 fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<Batch, Failure> {
     let source = path.display().to_string();
     let width = model.model.input_width();
-    if is_picture(path) {
-        let Some((height, across)) = model.input.image else {
-            return Err(Failure::data(format_args!(
-                "{source} is a picture, but the model was not trained on pictures"
-            ))
-            .help("give a CSV, NPY or IDX file of samples"));
-        };
-        let mut field = Field::new(height, across);
-        if model.input.data == "fashion-mnist" {
-            // Images of Fashion-MNIST fill the field, unlike handwriting, which has a margin.
-            field.fill = 1.0;
-        }
+    if is_picture_file(path) {
         let invert = match config.invert {
             None => Invert::Auto,
             Some(true) => Invert::Yes,
             Some(false) => Invert::No,
         };
-        field.as_trained = model.input.picture_files && config.invert.is_none();
+        let field = field_of(model, invert, &source)?;
         let Picture { pixels, pieces } = picture::load(path, field, invert).map_err(Failure::data)?;
         if pieces > 1 {
             warn(format_args!(
@@ -148,7 +138,7 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
                  Crop them"
             ));
         }
-        let data = unlabelled(model, Features::F32(pixels), 1, width)?;
+        let data = unlabelled(model, Features::F32(pixels), 1, width).map_err(Failure::data)?;
         return Ok(Batch { source, data, truths: None, pieces });
     }
     let options = options_for(&config.format, model);
@@ -157,7 +147,8 @@ fn from_file(config: &PredictConfig, model: &ModelFile, path: &Path) -> Result<B
         warn(format_args!("{source}: {note}"));
     }
     let truths = inputs.labels.as_deref().and_then(|labels| classes_of(labels, &names(model)));
-    Ok(Batch { source, data: unlabelled(model, inputs.features, inputs.samples, width)?, truths, pieces: 1 })
+    let data = unlabelled(model, inputs.features, inputs.samples, width).map_err(Failure::data)?;
+    Ok(Batch { source, data, truths, pieces: 1 })
 }
 
 /// The class of each label; `None` if a label is not the name of a class.
@@ -169,43 +160,15 @@ fn classes_of(labels: &[String], names: &show::Names) -> Option<Vec<usize>> {
     labels.iter().map(|label| class_of.get(label).copied()).collect()
 }
 
-/// A data set of samples without labels. Each gets the label 0, which prediction ignores.
-fn unlabelled(
-    model: &ModelFile,
-    features: Features,
-    samples: usize,
-    width: usize,
-) -> Result<Dataset, Failure> {
-    let outputs = model.model.output_width();
-    let targets = if model.input.classes.is_some() {
-        Targets::Classes { labels: vec![0; samples], classes: outputs }
-    } else {
-        Targets::Values { data: vec![0.0; samples * outputs], width: outputs }
-    };
-    Dataset::new(features, width, targets, model.input.image).map_err(Failure::data)
-}
-
 /// Whether a file begins like a PNG or JPEG. An unreadable file is left to a reader that reports the error, and so is a
 /// pipe, whose bytes could not be read again.
-fn is_picture(path: &Path) -> bool {
+fn is_picture_file(path: &Path) -> bool {
     if is_pipe(path) {
         return false;
     }
-    let mut start = [0; 8];
+    let mut start = [0; PICTURE_START];
     let read = File::open(path).and_then(|mut file| file.read(&mut start));
-    read.is_ok_and(|n| {
-        start[..n].starts_with(b"\x89PNG\r\n\x1a\n") || start[..n].starts_with(b"\xff\xd8\xff")
-    })
-}
-
-/// The answers of a regression in the units of its targets.
-fn in_units(model: &ModelFile, outputs: &[f32]) -> Vec<f64> {
-    let targets = model.input.preparation.as_ref().map_or(&[][..], |preparation| &preparation.targets);
-    let answer = |(at, &output): (usize, &f32)| match targets.get(at) {
-        Some(target) => target.answer(output),
-        None => f64::from(output),
-    };
-    outputs.iter().enumerate().map(answer).collect()
+    read.is_ok_and(|n| is_picture(&start[..n]))
 }
 
 fn as_json(model: &ModelFile, answered: &[Answered]) -> Result<(), Failure> {
@@ -222,7 +185,7 @@ fn as_json(model: &ModelFile, answered: &[Answered]) -> Result<(), Failure> {
         };
         for (sample, outputs) in answers.chunks_exact(width).enumerate() {
             let mut entry = json!({ "source": batch.source, "sample": sample, "outputs": outputs });
-            if model.input.preparation.as_ref().is_some_and(|preparation| !preparation.targets.is_empty()) {
+            if has_units(model) {
                 entry["outputs"] = json!(in_units(model, outputs));
             }
             if model.input.classes.is_some() {

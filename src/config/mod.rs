@@ -43,6 +43,7 @@ mod rounds;
 pub(crate) mod run_file;
 mod runs;
 mod security;
+mod serve;
 mod settings;
 mod sweep;
 mod table;
@@ -81,6 +82,7 @@ pub use runs::{RunsCommand, RunsCompareArgs, RunsListArgs};
 pub use security::{
     ClientSecurityConfig, ClientSecurityOptions, ServerSecurityConfig, ServerSecurityOptions,
 };
+pub use serve::{ServeConfig, ServeOptions};
 pub use settings::{Settings, validate};
 pub use sweep::{SweepArgs, SweepConfig, SweepOptions, SweepRun};
 pub use table::{Given, Options};

@@ -164,7 +164,7 @@ impl ClientSecurity {
 }
 
 /// A certificate and its key: both or neither.
-fn pair(
+pub(super) fn pair(
     cert: Option<PathBuf>,
     key: Option<PathBuf>,
     origins: &Origins,

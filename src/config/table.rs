@@ -28,8 +28,10 @@ use super::value::{Value, Wrong};
 use crate::failure::Failure;
 
 /// The headings of help in their order.
-pub(super) const HEADINGS: [&str; 14] = [
+pub(super) const HEADINGS: [&str; 16] = [
     "Search",
+    "Server",
+    "Limits",
     "Sweep",
     "Cluster",
     "Coordinator",

@@ -19,7 +19,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
-use nn_data::picture_file::{Refused, decode};
+use nn_data::picture_file::{Refused, decode_within};
 use thiserror::Error;
 
 pub use frame::Field;
@@ -46,9 +46,9 @@ pub enum PictureError {
     Damaged { path: PathBuf, reason: String },
     #[error(
         "{} has {width}×{height} pixels, more than {LONGEST_SIDE} on a side or {} million in all: scale it down",
-        path.display(), MOST_PIXELS / 1_000_000
+        path.display(), most / 1_000_000
     )]
-    TooManyPixels { path: PathBuf, width: usize, height: usize },
+    TooManyPixels { path: PathBuf, width: usize, height: usize, most: usize },
     #[error("{} has more than {} MiB: save it smaller", path.display(), LARGEST_FILE >> 20)]
     TooManyBytes { path: PathBuf },
     #[error("{} is blank: no ink stands out from the paper{}", path.display(), blank_hint(*.invert))]
@@ -96,13 +96,27 @@ pub fn load(path: &Path, field: Field, invert: Invert) -> Result<Picture, Pictur
 /// # Errors
 /// As for [`load`].
 pub fn from_bytes(bytes: &[u8], path: &Path, field: Field, invert: Invert) -> Result<Picture, PictureError> {
+    from_bytes_within(bytes, path, field, invert, MOST_PIXELS)
+}
+
+/// [`from_bytes`] for a picture of at most `most` pixels.
+///
+/// # Errors
+/// As for [`load`].
+pub fn from_bytes_within(
+    bytes: &[u8],
+    path: &Path,
+    field: Field,
+    invert: Invert,
+    most: usize,
+) -> Result<Picture, PictureError> {
     let path = || path.to_owned();
-    let grey = decode(bytes).map_err(|refused| match refused {
+    let grey = decode_within(bytes, most).map_err(|refused| match refused {
         Refused::NotAPicture(found) => PictureError::NotAPicture { path: path(), found },
         Refused::Unsupported(coding) => PictureError::Unsupported { path: path(), coding },
         Refused::Damaged(reason) => PictureError::Damaged { path: path(), reason },
-        Refused::TooManyPixels { width, height } => {
-            PictureError::TooManyPixels { path: path(), width, height }
+        Refused::TooManyPixels { width, height, most } => {
+            PictureError::TooManyPixels { path: path(), width, height, most }
         }
     })?;
     let blank = || PictureError::Blank { path: path(), invert };

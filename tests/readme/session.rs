@@ -96,6 +96,7 @@ impl Session {
                             self.coordinate(&mut cluster, invocation, &address);
                         }
                         Program::Worker => self.work(&mut cluster, &invocation),
+                        Program::Nn if invocation.subcommand() == Some("serve") => self.serve(invocation),
                         _ => trained.extend(self.finish(invocation)),
                     }
                 }
@@ -124,6 +125,19 @@ impl Session {
             cluster.coordinator.as_ref().and_then(|(coordinator, _)| coordinator.option("--min-workers"));
         let number: usize = number.map_or(1, |number| number.parse().unwrap());
         cluster.workers.extend((0..number).map(|_| self.start(invocation)));
+    }
+
+    /// Starts a server, without a browser and on a free port, and ends it once it serves.
+    #[track_caller]
+    fn serve(&self, mut invocation: Invocation) {
+        invocation.arguments.retain(|argument| argument != "--open");
+        if invocation.option("--listen").is_none() {
+            invocation.arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+        }
+        let process = self.start(&invocation);
+        process.says("serving ");
+        process.signal("TERM");
+        let _ = end(process);
     }
 
     /// Runs a command to its end.

@@ -492,6 +492,33 @@ impl Workspace {
         Ok(alive.iter().map(|layer| layer.iter().filter(|&&alive| !alive).count()).collect())
     }
 
+    /// The activations of the hidden layers for one sample, layer by layer.
+    ///
+    /// # Errors
+    /// If data, model and parameters do not match.
+    ///
+    /// # Panics
+    /// If the sample is not in the data.
+    pub fn hidden_activations(
+        &mut self,
+        params: &[f32],
+        data: &Dataset,
+        sample: usize,
+    ) -> Result<Vec<Vec<f32>>, MismatchError> {
+        let mut layers = Vec::new();
+        self.blocks(params, data, sample..sample + 1, |workspace, _| {
+            let hidden = &workspace.geometry[..workspace.geometry.len() - 1];
+            layers = hidden
+                .iter()
+                .map(|layer| {
+                    let lanes = &workspace.arena[layer.output_lanes..][..layer.outputs];
+                    lanes.iter().map(|lane| lane.0[0]).collect()
+                })
+                .collect();
+        })?;
+        Ok(layers)
+    }
+
     /// Copies the outputs of the last pass to `rows`, row-major, a row for each of its first samples.
     pub(crate) fn copy_outputs(&self, rows: &mut [f32]) {
         let width = self.model.output_width();

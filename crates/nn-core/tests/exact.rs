@@ -109,6 +109,24 @@ fn long_sums_go_through_panels_of_256() {
     }
 }
 
+#[test]
+fn hidden_activations_are_those_of_the_definition() {
+    let model =
+        Model::new(vec![37, 30, 18, 10], Activation::Tanh, Output::Softmax, Cost::CrossEntropy).unwrap();
+    for model in [Some(model.clone()), normalized(&model), Some(model.with_precision(Precision::Bf16))] {
+        let model = model.expect("it can be normalised");
+        let data = dataset(&model, 60, true, 3);
+        let params = initial_parameters(&model, Init::Scaled, 11);
+        let (input, target) = reference::sample(&data, 41);
+        let want = reference::backpropagate(&model, &params, &input, &target).activations;
+        for isa in Isa::available() {
+            let mut workspace = Workspace::for_evaluation(&model, compute(isa, 1).threads, isa);
+            let got = workspace.hidden_activations(&params, &data, 41).unwrap();
+            assert_eq!(got, want[1..3], "{} {model:?}", isa.name());
+        }
+    }
+}
+
 /// bf16 really is another arithmetic, whose gradient is near that of f32.
 #[test]
 fn bf16_is_near_f32_but_not_equal() {

@@ -77,7 +77,8 @@ pub(crate) fn decode_error(file: &str, format: &'static str, limit: u64, error: 
     DataError::Corrupt { file, format, detail }
 }
 
-/// A file or folder. Its name is known, and its bytes can be read more than once: those of a pipe are kept.
+/// A file or folder. Its name is known, and its bytes can be read more than once: those of a pipe are kept, as are bytes that
+/// came from elsewhere.
 #[derive(Debug, Clone)]
 pub(crate) struct Opened {
     path: PathBuf,
@@ -95,6 +96,11 @@ impl Opened {
         let kind = fs::metadata(path).map_err(|e| DataError::io("inspect", path, e))?.file_type();
         let piped = if kind.is_file() || kind.is_dir() { None } else { Some(whole(path, limit)?.into()) };
         Ok(Self { path: path.to_path_buf(), piped })
+    }
+
+    /// Bytes in memory; `name` names them in messages, and nothing is read from there.
+    pub(crate) fn of_bytes(name: &str, bytes: Vec<u8>) -> Self {
+        Self { path: PathBuf::from(name), piped: Some(bytes.into()) }
     }
 
     /// Whether it is a folder.

@@ -47,9 +47,26 @@ pub struct Inputs {
 /// [`DataError`], which says what is wrong, where, and how to fix it.
 pub fn load_inputs(path: &Path, width: usize, options: &LoadOptions) -> Result<Inputs, DataError> {
     options.validate()?;
+    inputs_of(&Opened::new(path, options.max_bytes)?, width, options)
+}
+
+/// [`load_inputs`] for a file's bytes in memory, which `name` names in messages.
+///
+/// # Errors
+/// As for [`load_inputs`].
+pub fn read_inputs(
+    name: &str,
+    bytes: Vec<u8>,
+    width: usize,
+    options: &LoadOptions,
+) -> Result<Inputs, DataError> {
+    options.validate()?;
+    inputs_of(&Opened::of_bytes(name, bytes), width, options)
+}
+
+fn inputs_of(path: &Opened, width: usize, options: &LoadOptions) -> Result<Inputs, DataError> {
     let file = file_name(path);
     let limit = options.max_bytes;
-    let path = &Opened::new(path, limit)?;
     let format = format_of(path)?;
     if let Format::Container(form) = format {
         return match form {

@@ -62,7 +62,7 @@ pub use columns::{
 pub use error::{DataError, Kind};
 pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
 pub use fingerprint::fingerprint;
-pub use inputs::{Inputs, load_inputs};
+pub use inputs::{Inputs, load_inputs, read_inputs};
 pub use load::{Splits, load};
 pub use nn_core::Task;
 pub use parquet::PARQUET_THREAD;

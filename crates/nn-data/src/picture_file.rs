@@ -40,20 +40,30 @@ pub enum Refused {
         width: usize,
         /// Rows of pixels.
         height: usize,
+        /// The most that are read.
+        most: usize,
     },
 }
 
-/// Decodes a PNG or JPEG.
+/// Decodes a PNG or JPEG of at most [`MOST_PIXELS`].
 ///
 /// # Errors
 /// [`Refused`] if the bytes are no such picture, or one that is damaged or too large.
 pub fn decode(bytes: &[u8]) -> Result<Grey, Refused> {
+    decode_within(bytes, MOST_PIXELS)
+}
+
+/// Decodes a PNG or JPEG of at most `most` pixels.
+///
+/// # Errors
+/// As for [`decode`].
+pub fn decode_within(bytes: &[u8], most: usize) -> Result<Grey, Refused> {
     let starts = |magic: &[u8]| bytes.starts_with(magic);
     if starts(b"\x89PNG\r\n\x1a\n") {
-        return png(bytes);
+        return png(bytes, most);
     }
     if starts(&[0xff, 0xd8]) {
-        return jpeg(bytes);
+        return jpeg(bytes, most);
     }
     let box_type = bytes.get(4..8).unwrap_or_default();
     let brand = bytes.get(8..12).unwrap_or_default();
@@ -71,15 +81,15 @@ pub fn decode(bytes: &[u8]) -> Result<Grey, Refused> {
     }))
 }
 
-fn check_size(width: usize, height: usize) -> Result<(), Refused> {
+fn check_size(width: usize, height: usize, most: usize) -> Result<(), Refused> {
     match width.checked_mul(height) {
         Some(0) => Err(Refused::Damaged("it has no pixels".to_owned())),
-        Some(pixels) if pixels <= MOST_PIXELS && width.max(height) <= LONGEST_SIDE => Ok(()),
-        _ => Err(Refused::TooManyPixels { width, height }),
+        Some(pixels) if pixels <= most && width.max(height) <= LONGEST_SIDE => Ok(()),
+        _ => Err(Refused::TooManyPixels { width, height, most }),
     }
 }
 
-fn png(bytes: &[u8]) -> Result<Grey, Refused> {
+fn png(bytes: &[u8], most: usize) -> Result<Grey, Refused> {
     let damaged = |error: png::DecodingError| Refused::Damaged(error.to_string());
     // The limit covers what the decoder keeps besides pixels: palettes and texts.
     let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: 16 << 20 });
@@ -87,7 +97,7 @@ fn png(bytes: &[u8]) -> Result<Grey, Refused> {
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     let header = decoder.read_header_info().map_err(damaged)?;
-    check_size(header.width as usize, header.height as usize)?;
+    check_size(header.width as usize, header.height as usize, most)?;
     let mut reader = decoder.read_info().map_err(damaged)?;
     let size =
         reader.output_buffer_size().ok_or_else(|| Refused::Damaged("its size overflows".to_owned()))?;
@@ -124,7 +134,7 @@ fn on_paper(pixels: impl Iterator<Item = (u8, u8)> + Clone) -> Vec<u8> {
     if darkest > 240 { on(0) } else { white }
 }
 
-fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
+fn jpeg(bytes: &[u8], most: usize) -> Result<Grey, Refused> {
     if let Some(coding) = unusual_coding(bytes) {
         return Err(Refused::Unsupported(coding));
     }
@@ -139,7 +149,7 @@ fn jpeg(bytes: &[u8]) -> Result<Grey, Refused> {
     decoder.decode_headers().map_err(damaged)?;
     let (width, height) =
         decoder.dimensions().ok_or_else(|| Refused::Damaged("it has no size".to_owned()))?;
-    check_size(width, height)?;
+    check_size(width, height, most)?;
     let grey = matches!(decoder.input_colorspace(), Some(ColorSpace::YCbCr | ColorSpace::Luma));
     let output = if grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(options.jpeg_set_out_colorspace(output));

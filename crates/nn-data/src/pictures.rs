@@ -173,7 +173,7 @@ impl Reader<'_> {
                 file: file(),
                 problem: format!("is damaged or truncated ({})", shown(&reason, 200)),
             },
-            Refused::TooManyPixels { width, height } => DataError::BadPicture {
+            Refused::TooManyPixels { width, height, .. } => DataError::BadPicture {
                 file: file(),
                 problem: format!("has {width}×{height} pixels, which is too many"),
             },

@@ -190,7 +190,7 @@ pub(in crate::commands) async fn bind_for(flag: &str, listen: &str) -> Result<Tc
 }
 
 /// The address at which a worker on this machine reaches the coordinator.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(in crate::commands) fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;
     if address.ip().is_unspecified() {
         address.set_ip(match address {

@@ -13,7 +13,7 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coord::coord;
-pub(super) use coord::{bind, bind_for, join};
+pub(super) use coord::{bind, bind_for, join, reachable};
 pub(super) use interface::interfaces;
 pub(super) use security::Doorman;
 pub(crate) use status::status;
@@ -34,7 +34,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Completes once a signal has arrived.
-async fn stopped(stop: StopFlag) {
+pub(super) async fn stopped(stop: StopFlag) {
     while !stop.is_set() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -57,8 +57,33 @@ pub(in crate::commands) fn client(config: &ClientSecurityConfig) -> Result<Clien
     Ok(security)
 }
 
-/// Refuses to listen to other machines without authenticating them.
+/// What strangers could do to a service, and how to keep them out.
+pub(in crate::commands) struct Exposure {
+    pub(in crate::commands) risk: &'static str,
+    pub(in crate::commands) remedy: &'static str,
+}
+
+/// A run that others could join.
+const OF_RUN: Exposure = Exposure {
+    risk: "anyone who can reach this port could join the run, read its data and weights, and manipulate the training",
+    remedy: "require a certificate (nn certs init, then --tls-cert, --tls-key, --tls-ca and --require-client-cert) or a \
+             token (nn certs token, then --token-file); or use --listen 127.0.0.1:PORT for this machine only; or \
+             --insecure on a network where you trust everyone",
+};
+
+/// Refuses to let other machines join a run without authenticating them.
 pub(in crate::commands) fn check_exposure(
+    listen: &str,
+    address: SocketAddr,
+    security: &ServerSecurity,
+    insecure: bool,
+) -> Result<(), Failure> {
+    check_exposure_of(&OF_RUN, listen, address, security, insecure)
+}
+
+/// Refuses to listen to other machines without authenticating them.
+pub(in crate::commands) fn check_exposure_of(
+    exposure: &Exposure,
     listen: &str,
     address: SocketAddr,
     security: &ServerSecurity,
@@ -67,7 +92,7 @@ pub(in crate::commands) fn check_exposure(
     if address.ip().to_canonical().is_loopback() || security.knows_its_peers() {
         return Ok(());
     }
-    let risk = "anyone who can reach this port could join the run, read its data and weights, and manipulate the training";
+    let Exposure { risk, remedy } = exposure;
     if insecure {
         warn(format_args!("--insecure: {risk}"));
         return Ok(());
@@ -77,11 +102,8 @@ pub(in crate::commands) fn check_exposure(
     } else {
         ""
     };
-    Err(Failure::usage(format_args!("--listen {listen} is open to other machines: {risk}{tls_alone}")).help(
-        "require a certificate (nn certs init, then --tls-cert, --tls-key, --tls-ca and --require-client-cert) or a \
-         token (nn certs token, then --token-file); or use --listen 127.0.0.1:PORT for this machine only; or \
-         --insecure on a network where you trust everyone",
-    ))
+    Err(Failure::usage(format_args!("--listen {listen} is open to other machines: {risk}{tls_alone}"))
+        .help(remedy))
 }
 
 fn identity(cert: &Path, key: &Path) -> Result<Identity, Failure> {

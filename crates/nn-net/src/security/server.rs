@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::TlsAcceptor;
 
 use super::error::SecurityError;
 use super::identity::{Authorities, Identity};
@@ -70,6 +71,23 @@ impl ServerSecurity {
     #[must_use]
     pub fn knows_its_peers(&self) -> bool {
         self.certificates || self.token.is_some()
+    }
+
+    /// Whether a request with this `authorization` header may pass.
+    #[must_use]
+    pub fn admits(&self, authorization: Option<&[u8]>) -> bool {
+        match &self.token {
+            Some(token) => authorization.is_some_and(|shown| token.is_in(shown)),
+            None => true,
+        }
+    }
+
+    /// What shakes hands with clients that speak HTTP/1.1 rather than gRPC; `None` without TLS.
+    #[must_use]
+    pub fn http_acceptor(&self) -> Option<TlsAcceptor> {
+        let mut config = ServerConfig::clone(self.tls.as_ref()?);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Some(TlsAcceptor::from(Arc::new(config)))
     }
 
     pub(crate) fn tls(&self) -> Option<&Arc<ServerConfig>> {

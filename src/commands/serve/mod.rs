@@ -1,0 +1,114 @@
+//! `nn serve`: a trained network behind HTTP, as a page for people and as the Open Inference Protocol for programs.
+//!
+//! ```text
+//!  listener ──► connection ──► guard ──► routes ──┬─► page/*                       files of the page
+//!               src/http       guard.rs  routes.rs ├─► answer.rs ─ pictures, files ─┐
+//!                                                  └─► infer.rs  ─ tensors ─────────┴─► desk.rs: threads that compute
+//!                                                      protocol.rs, tensor.rs, columns.rs
+//! ```
+//!
+//! Every step has a limit: connections, the time of their heads and the pace at which a client must read (`src/http`), requests at once, the size of their bodies and of what they take together (`limits.rs`). Nothing is computed
+//! or parsed in an async task. A request changes nothing, so there is nothing for it to break but time and memory.
+
+mod answer;
+mod browser;
+mod columns;
+mod desk;
+mod guard;
+mod infer;
+mod limits;
+mod model;
+mod protocol;
+mod reasons;
+mod refusal;
+mod routes;
+mod tensor;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nn_net::ServerSecurity;
+
+use super::cluster::security::{self, Exposure, check_exposure_of};
+use super::cluster::{bind, reachable, runtime, stopped};
+use super::read_model;
+use crate::config::ServeConfig;
+use crate::failure::{Failure, write_stdout};
+use crate::http::{self, Connections};
+use crate::progress::warn;
+use crate::signals::StopFlag;
+use desk::Desk;
+use limits::Limits;
+use model::Served;
+
+/// The longest that a client may take to send a request's head.
+const HEAD: Duration = Duration::from_secs(10);
+
+const EXPOSURE: Exposure = Exposure {
+    risk: "anyone who can reach this port could use the model and this machine's time",
+    remedy: "require a token (nn certs token FILE, then --token-file FILE); or use --listen 127.0.0.1:PORT for this machine \
+             only; or --insecure on a network where you trust everyone",
+};
+
+/// What the requests share.
+struct Service {
+    served: Arc<Served>,
+    desk: Desk,
+    limits: Limits,
+    security: ServerSecurity,
+    /// Whether only this machine reaches it.
+    is_local: bool,
+}
+
+/// Serves a model until a signal arrives.
+pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
+    let security = security::server(&config.security)?;
+    let runtime = runtime()?;
+    // The port is bound first, so that one in use is reported at once.
+    let listener = runtime.block_on(bind(&config.listen))?;
+    let address = listener.local_addr().map_err(Failure::network)?;
+    check_exposure_of(&EXPOSURE, &config.listen, address, &security, config.security.insecure)?;
+    if security.knows_its_peers() && !security.has_tls() && !address.ip().is_loopback() {
+        warn("the token travels in clear text: add --tls-cert and --tls-key where others can listen in");
+    }
+    let served = Arc::new(Served::new(read_model(&config.model)?, &config.name)?);
+    let desk = Desk::start(&served, config.threads)?;
+    let stop = StopFlag::install()?;
+
+    let url = url(&security, address);
+    write_stdout(format!(
+        "serving {} ({}) at {url}\nprograms: POST {url}/v2/models/{}/infer; Ctrl-C ends it\n",
+        served.name,
+        served.in_words(),
+        served.name
+    ))?;
+    if config.open {
+        browser::open(&url);
+    }
+    let connections = Connections {
+        most: config.max_connections,
+        head: config.timeout.min(HEAD),
+        stall: config.timeout,
+        // What is in flight at the end has the time of a request, and that of sending its answer.
+        grace: config.timeout * 2,
+        tls: security.http_acceptor(),
+    };
+    let limits = Limits::new(config.max_body, config.max_requests, config.timeout);
+    let is_local = address.ip().to_canonical().is_loopback();
+    let service = Arc::new(Service { served, desk, limits, security, is_local });
+    let ended_early = runtime.block_on(async {
+        let router = routes::router(&service);
+        http::run(listener, connections, router, stopped(stop)).await
+    });
+    if ended_early > 0 {
+        warn(format_args!("{ended_early} connections did not end in time and were cut"));
+    }
+    Ok(())
+}
+
+/// The address of the page.
+fn url(security: &ServerSecurity, address: SocketAddr) -> String {
+    let scheme = if security.has_tls() { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(address))
+}
