@@ -3,8 +3,9 @@
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
-    PlanArgs, PredictArgs, ReplayArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
+    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,
+    ImportArgs, LrFindArgs, PlanArgs, PredictArgs, ReplayArgs, RunsCommand, StatusArgs, SweepArgs, TrainArgs,
+    WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -34,6 +35,11 @@ pub enum Command {
     Eval(EvalArgs),
     /// Predict with a trained model
     Predict(PredictArgs),
+    /// Write a trained model as ONNX, for other programs
+    Export(ExportArgs),
+    /// Make a model of a network that another program has trained
+    #[command(after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Repeat steps of a run and compare the weights with its log
     Replay(ReplayArgs),
     /// List runs, or compare them
@@ -124,6 +130,11 @@ const LR_FIND_EXAMPLE: &str = "Smith's range test (2015): the rate rises from st
                                Takes the options of nn train, such as --data, --hidden and --optimizer, gives the \
                                same curve for any number of threads, and trains no model: it writes nothing but --plot. Example: nn \
                                lr-find --data mnist --hidden 512,256 --plot rates.svg";
+
+const IMPORT_EXAMPLES: &str = "It reads chains of dense layers: what torch.onnx.export writes of an nn.Sequential with nn.Linear, the \
+                               dense networks of Keras, what nn export wrote, and PyTorch's state_dict. Anything else is refused by \
+                               the name of its node. Examples: nn import mlp.onnx --image 28x28 --output softmax; nn import mlp.safetensors \
+                               --activation relu.";
 
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \

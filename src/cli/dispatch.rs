@@ -18,6 +18,8 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Sweep(raw) => sweep(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
+        Command::Export(raw) => commands::export(&raw),
+        Command::Import(raw) => commands::import(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Runs(raw) => commands::runs(&raw),
         Command::Data(DataCommand::Show(raw)) => commands::data_show(&raw.check()?),
