@@ -10,6 +10,7 @@
 //! | [`config`] | the options and their checks; the checked types that commands take |
 //! | `commands` | the commands |
 //! | [`store`] | models and checkpoints on disk |
+//! | [`exchange`] | networks in the formats of other programs |
 //! | [`picture`] | a picture file as a network's input |
 //! | `metrics`, `show` | evaluation metrics; tables and drawings in the terminal |
 //! | `http` | servers of plain HTTP, within limits |
@@ -27,6 +28,7 @@ pub mod cli;
 mod clock;
 mod commands;
 pub mod config;
+pub mod exchange;
 pub mod failure;
 mod http;
 mod memory;

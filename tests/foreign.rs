@@ -1,6 +1,7 @@
 //! A peer that shares no code with this project: a Python program on grpcio, which learns the protocol from the
 //! coordinator's reflection service. It sends garbage, old versions and wrong numbers. Each must be refused for the right
-//! reason, and the run must still end with the weights of `nn train`. The scenarios are in `tests/foreign/`.
+//! reason, and the run must still end with the weights of `nn train`. The scenarios are in `tests/foreign/`. Another Python program
+//! computes with exported models in onnxruntime.
 //!
 //! The tests need Python 3.10 or newer. `NN_TEST_PYTHON` names one that has the packages of
 //! `tests/foreign/requirements.txt`. Without it, the first run makes a virtual environment below the target folder.
@@ -38,7 +39,7 @@ fn must(command: &mut Command, remedy: &str) -> Output {
     }
 }
 
-/// A Python that has grpcio.
+/// A Python that has grpcio, and onnxruntime.
 fn python() -> PathBuf {
     let list = Path::new(FOREIGN).join("requirements.txt");
     let (python, remedy) = if let Some(python) = std::env::var_os("NN_TEST_PYTHON") {
@@ -47,7 +48,7 @@ fn python() -> PathBuf {
     } else {
         (own_python(&list), "remove that folder and run the test again".to_owned())
     };
-    must(Command::new(&python).args(["-c", "import grpc, grpc_reflection"]), &remedy);
+    must(Command::new(&python).args(["-c", "import grpc, grpc_reflection, onnx, onnxruntime"]), &remedy);
     python
 }
 
@@ -239,4 +240,21 @@ fn a_stranger_in_a_run_with_rounds_is_refused_and_changes_nothing() {
     let arguments = "--epochs 2 --hidden 1000 --activation relu --cost cross-entropy --batch-size 32 --rounds 4 \
                      --replicas 4";
     stranger(arguments, "", 0, 1, &["rounds"], 10);
+}
+
+/// Exported models pass ONNX's own checks, and onnxruntime gives the answers of `nn predict`: for every activation and output, for
+/// pictures, numbers, texts, dates, missing values and regression.
+#[test]
+fn onnxruntime_computes_what_we_compute() {
+    let python = python();
+    let place = Place::new();
+    let mut command = Command::new(python);
+    command
+        .arg("-B")
+        .arg(Path::new(FOREIGN).join("onnx_out.py"))
+        .arg(env!("CARGO_BIN_EXE_nn"))
+        .arg(place.path());
+    let mut process = Process::start(&place, "onnx", &mut command);
+    let said = process.ends_well(&[]);
+    assert_eq!(said.iter().filter(|line| line.starts_with("ok   ")).count(), 22, "{said:#?}");
 }

@@ -1,6 +1,8 @@
 //! What programs and people are told of a run while it goes on: event files for TensorBoard, JSON Lines, and colours. The tests run the
 //! real program, and read event files record by record; `foreign.rs` has them read by TensorBoard's own package.
 
+#![allow(clippy::disallowed_methods)] // the clock, for limits on waiting
+
 mod common;
 
 use std::fs;

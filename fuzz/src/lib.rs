@@ -115,6 +115,7 @@ fn model(optimizer: Optimizer, state: usize, ema: Option<f32>, normalization: No
         best: None,
         plateau: None,
         unlogged: Vec::new(),
+        imported: None,
     };
     let average = ema.map_or(Vec::new(), |_| params.clone());
     ModelFile::new(model, input, run, Snapshot { step: 1, params, moments, average, epoch: EpochSums::default(), plateau: None })
@@ -201,4 +202,18 @@ fn try_sealed(bytes: &[u8]) -> Option<Vec<u8>> {
     object.insert("__metadata__".into(), serde_json::json!({ "nn": nn }));
     let header = tensors.to_string();
     Some([&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), rest].concat())
+}
+
+/// Networks of other programs and of ours, each after a byte that says whether the activation is given.
+pub fn networks() -> Vec<Vec<u8>> {
+    let adam = Optimizer::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+    let ours = nn::exchange::onnx::to_onnx(&model(adam, 0, None, Normalization::Layer)).expect("a small model");
+    let seeds = [
+        (0, &ours[..]),
+        (0, include_bytes!("../../tests/cases/onnx/torch_script_gelu.onnx")),
+        (0, include_bytes!("../../tests/cases/onnx/torch_dynamo_pictures.onnx")),
+        (0, include_bytes!("../../tests/cases/onnx/keras.onnx")),
+        (1, include_bytes!("../../tests/cases/onnx/state_dict_norm.safetensors")),
+    ];
+    seeds.into_iter().map(|(how, bytes)| [&[how], bytes].concat()).collect()
 }

@@ -3,9 +3,9 @@
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, FetchArgs, LrFindArgs,
-    PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, ServeOptions, StatusArgs, SweepArgs,
-    TrainArgs, WorkerOptions, choice,
+    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,
+    ImportArgs, LrFindArgs, PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, ServeOptions,
+    StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -38,6 +38,12 @@ pub enum Command {
     /// Serve a model: a page to draw on, and the Open Inference Protocol
     #[command(after_long_help = SERVE_EXAMPLE)]
     Serve(Box<ServeOptions>),
+
+    /// Write a trained model as ONNX, for other programs
+    Export(ExportArgs),
+    /// Make a model of a network that another program has trained
+    #[command(after_long_help = IMPORT_EXAMPLES)]
+    Import(ImportArgs),
     /// Repeat steps of a run and compare the weights with its log
     Replay(ReplayArgs),
     /// List runs, or compare them
@@ -135,6 +141,11 @@ const SERVE_EXAMPLE: &str = "The page is at http://127.0.0.1:8080. Programs send
                              @request.json http://127.0.0.1:8080/v2/models/NAME/infer, with a batch of samples as the \
                              tensor that GET /v2/models/NAME describes. The answers are those of nn predict, bit for \
                              bit. SIGTERM and SIGINT let running requests finish, and end it with exit code 0.";
+
+const IMPORT_EXAMPLES: &str = "It reads chains of dense layers: what torch.onnx.export writes of an nn.Sequential with nn.Linear, the \
+                               dense networks of Keras, what nn export wrote, and PyTorch's state_dict. Anything else is refused by \
+                               the name of its node. Examples: nn import mlp.onnx --image 28x28 --output softmax; nn import mlp.safetensors \
+                               --activation relu.";
 
 const WORKER_VARIABLES: &str = "Every option has an environment variable: NN_NAME for --name, NN_CACHE_DIR for \
                                 --cache-dir, and so on. A flag overrides the variable. An empty variable counts as \

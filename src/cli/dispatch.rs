@@ -19,6 +19,8 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
         Command::Serve(raw) => commands::serve(&raw.resolve()?),
+        Command::Export(raw) => commands::export(&raw),
+        Command::Import(raw) => commands::import(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Report(raw) => commands::report(&raw),
         Command::Runs(raw) => commands::runs(&raw),

@@ -26,6 +26,13 @@ pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let stop = StopFlag::install()?;
     let file = explained(ModelFile::read_checkpoint(&config.checkpoint))?;
+    if file.run.imported.is_some() {
+        return Err(Failure::usage(format_args!(
+            "{} was imported, so there is no run to replay",
+            config.checkpoint.display()
+        ))
+        .help("give a checkpoint of a run with --checkpoint"));
+    }
     let path = config.log.clone().unwrap_or_else(|| beside(&config.checkpoint));
     let log = Recorded::read(&path)?;
     let from = file.run.step;

@@ -10,5 +10,8 @@ mod weights_hash;
 
 pub use atomic::{open_to_lock, replace, temporary_in, without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
-pub use model_file::{BestSoFar, InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
+pub use model_file::{BestSoFar, Imported, InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
 pub use weights_hash::WeightsHash;
+
+#[cfg(test)]
+pub(crate) use model_file::tests::example_of;

@@ -73,6 +73,20 @@ pub struct RunInfo {
     /// Lines for the metrics log that could not be written yet because the disk was full.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlogged: Vec<Value>,
+    /// Where the parameters come from, if no run has made them: then the manifest has the network and nothing else, and no samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<Imported>,
+}
+
+/// The file of another program that a model was imported from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Imported {
+    /// Its name.
+    pub file: String,
+    /// Its SHA-256, without those of files that it names.
+    pub sha256: String,
+    /// The program that wrote it, if the file says it.
+    pub producer: String,
 }
 
 /// What a run has chosen by its validation samples so far: a function of its evaluations.
@@ -256,15 +270,6 @@ impl ModelFile {
     /// # Errors
     /// If the metadata cannot be serialised as JSON, which does not happen.
     pub fn to_bytes(&self) -> io::Result<Vec<u8>> {
-        let metadata = Metadata {
-            format: FORMAT,
-            model: self.model.clone(),
-            input: self.input.clone(),
-            run: self.run.clone(),
-            params_sha256: params_sha256(&self.params),
-            moments_sha256: [params_sha256(&self.moments[0]), params_sha256(&self.moments[1])],
-            average_sha256: hash_if_any(&self.average),
-        };
         let mut tensors = Vec::new();
         for (buffer, prefix) in self.buffers().into_iter().zip(PREFIXES) {
             if buffer.is_empty() {
@@ -278,8 +283,64 @@ impl ModelFile {
             }
         }
         // A single entry, because the library writes the map in no particular order.
-        let metadata = HashMap::from([("nn".to_owned(), sealed(&serde_json::to_string(&metadata)?))]);
+        let metadata = HashMap::from([("nn".to_owned(), self.metadata()?)]);
         safetensors::serialize(tensors, Some(metadata)).map_err(io::Error::other)
+    }
+
+    /// All but the tensors, as sealed JSON.
+    ///
+    /// # Errors
+    /// As for [`ModelFile::to_bytes`].
+    pub fn metadata(&self) -> io::Result<String> {
+        let metadata = Metadata {
+            format: FORMAT,
+            model: self.model.clone(),
+            input: self.input.clone(),
+            run: self.run.clone(),
+            params_sha256: params_sha256(&self.params),
+            moments_sha256: [params_sha256(&self.moments[0]), params_sha256(&self.moments[1])],
+            average_sha256: hash_if_any(&self.average),
+        };
+        Ok(sealed(&serde_json::to_string(&metadata)?))
+    }
+
+    /// The finished model whose [`ModelFile::metadata`] is `text` and whose parameters are the tensors that `tensor` gives by name and
+    /// shape; `path` names the file in errors.
+    ///
+    /// # Errors
+    /// [`ModelFileError`] if the parts do not make a model.
+    pub fn from_parts(
+        text: &str,
+        tensor: impl Fn(&str, &[usize]) -> Result<Vec<f32>, String>,
+        path: &Path,
+    ) -> Result<Self, ModelFileError> {
+        let Metadata { model, input, run, params_sha256: hash, .. } = Metadata::parse(text, path)?;
+        let mut params = Vec::new();
+        for (l, layer) in layout(&model).iter().enumerate() {
+            for (name, _, shape) in shapes(layer) {
+                let name = format!("layers.{l}.{name}");
+                let numbers = tensor(&name, &shape).map_err(|problem| ModelFileError::Tensor {
+                    path: path.to_owned(),
+                    tensor: name,
+                    problem,
+                })?;
+                params.extend(numbers);
+            }
+        }
+        if params_sha256(&params) != hash {
+            return Err(ModelFileError::Hash { path: path.to_owned(), what: "numbers" });
+        }
+        Ok(Self { model, input, run, params, moments: Default::default(), average: Vec::new() })
+    }
+
+    /// The finished model of a checkpoint: the parameters that are used, without the state of the run.
+    #[must_use]
+    pub fn finished(mut self) -> Self {
+        let run = RunInfo { generation: None, best: None, plateau: None, unlogged: Vec::new(), ..self.run };
+        if !self.average.is_empty() {
+            self.params = std::mem::take(&mut self.average);
+        }
+        Self { run, moments: Default::default(), ..self }
     }
 
     fn buffers(&self) -> [&[f32]; 4] {
@@ -423,7 +484,7 @@ fn read_buffer(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use nn_core::{Activation, Cost, Init, Normalization, Optimizer, Output, initial_parameters};
     use nn_engine::{Manifest, Recipe};
 
@@ -431,6 +492,12 @@ pub(super) mod tests {
 
     pub(in crate::store) fn example(step: u64) -> ModelFile {
         let model = Model::new(vec![4, 3, 2], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+        example_of(&model, step)
+    }
+
+    /// A checkpoint of a network on pictures of 2 × 2 in two classes.
+    pub(crate) fn example_of(model: &Model, step: u64) -> ModelFile {
+        let model = model.clone();
         let manifest = ManifestParts {
             model: model.clone(),
             recipe: Recipe {
@@ -468,6 +535,7 @@ pub(super) mod tests {
                 }),
                 plateau: None,
                 unlogged: vec![serde_json::json!({"epoch": 1, "train_loss": 0.1 + 0.2})],
+                imported: None,
             },
             moments: [params.iter().map(|x| x * 0.5).collect(), params.iter().map(|x| x * x).collect()],
             average: Vec::new(),

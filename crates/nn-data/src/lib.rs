@@ -58,6 +58,7 @@ mod weights;
 
 pub use columns::{
     Column, Decimal, Encoding as ColumnEncoding, Kind as ColumnKind, Part, Preparation, Scaled, Target,
+    missing_spellings,
 };
 pub use error::{DataError, Kind};
 pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};

@@ -182,6 +182,7 @@ impl Recorder {
             best: None,
             plateau: snapshot.plateau,
             unlogged: Vec::new(),
+            imported: None,
         };
         ModelFile::new(self.manifest.model().clone(), self.input.clone(), run, snapshot)
     }

@@ -19,6 +19,23 @@ pub(crate) fn is_missing(cell: &[u8]) -> bool {
     is_one_of(cell, &MISSING)
 }
 
+/// All that stands for a missing value of a feature, in every spelling: for readers that know texts only.
+#[must_use]
+pub fn missing_spellings() -> Vec<String> {
+    let mut all = Vec::new();
+    for word in MISSING {
+        let mut spellings = vec![String::new()];
+        for c in word.chars() {
+            let cases = [c, c.to_ascii_uppercase()];
+            let cases = if c.is_ascii_lowercase() { &cases[..] } else { &cases[..1] };
+            spellings =
+                spellings.iter().flat_map(|start| cases.iter().map(move |c| format!("{start}{c}"))).collect();
+        }
+        all.extend(spellings);
+    }
+    all
+}
+
 /// Whether a label is missing.
 pub(crate) fn is_missing_label(cell: &[u8]) -> bool {
     is_one_of(cell, &MISSING_LABEL)
@@ -172,10 +189,11 @@ pub enum Part {
 
 impl Part {
     /// All parts.
-    pub(crate) const ALL: [Self; 5] = [Self::Year, Self::Month, Self::Day, Self::Weekday, Self::Hour];
+    pub const ALL: [Self; 5] = [Self::Year, Self::Month, Self::Day, Self::Weekday, Self::Hour];
 
     /// The name of the part.
-    pub(crate) fn name(self) -> &'static str {
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Year => "year",
             Self::Month => "month",
@@ -275,5 +293,10 @@ mod tests {
             assert!(!is_missing(cell.as_bytes()), "{cell}");
         }
         assert!(is_missing_label(b"nan") && !is_missing_label(b"-"));
+        let spellings = missing_spellings();
+        assert!(spellings.iter().all(|cell| is_missing(cell.as_bytes())));
+        for cell in ["", "na", "Na", "N/A", "<NA>", "mIsSiNg", "?"] {
+            assert_eq!(spellings.iter().filter(|spelling| *spelling == cell).count(), 1, "{cell}");
+        }
     }
 }

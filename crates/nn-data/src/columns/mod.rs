@@ -14,6 +14,6 @@ pub(crate) mod kind;
 pub(crate) mod preparation;
 pub(crate) mod profile;
 
-pub use cell::{Decimal, Part};
+pub use cell::{Decimal, Part, missing_spellings};
 pub use kind::Kind;
 pub use preparation::{Column, Encoding, Preparation, Scaled, Target};
