@@ -7,8 +7,9 @@
 //!                                                      protocol.rs, tensor.rs, columns.rs
 //! ```
 //!
-//! Every step has a limit: connections, the time of their heads and the pace at which a client must read (`src/http`), requests at once, the size of their bodies and of what they take together (`limits.rs`). Nothing is computed
-//! or parsed in an async task. A request changes nothing, so there is nothing for it to break but time and memory.
+//! Every step has a limit: connections, the time of their heads and the pace at which a client must read (`src/http`), requests
+//! at once, the size of their bodies and of what they take together (`limits.rs`). Nothing is computed or parsed in an async
+//! task. A request changes nothing, so there is nothing for it to break but time and memory.
 
 mod answer;
 mod browser;
