@@ -27,7 +27,11 @@ options! {
             /// Address and port to listen on; port 0 takes a free one
             ///
             /// Other machines need a token (--token-file), unless --insecure is given
-            listen: String = default(LISTEN.to_owned()).takes("ADDR").common();
+            listen: String = default(LISTEN.to_owned())
+                .takes("ADDR")
+                // Words, since the short help ends a default at its first colon.
+                .of_machine("port 8080 of 127.0.0.1")
+                .common();
             /// Open the page in a browser
             open: bool = default(false).common();
             /// Name of the model in the addresses of the protocol
