@@ -85,6 +85,17 @@ pub fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder).map_err(|error| without_path(&error))
 }
 
+/// Removes the temporary files of a program that was killed from a folder that no other process writes to. Failures are ignored: the
+/// files only take up room.
+pub fn remove_leftovers(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(".nn-") && name.ends_with(".part")) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Makes renames in a folder durable. Some file systems, and Windows, cannot sync a folder; the renames have still taken place.
 fn sync(folder: &Path) {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
@@ -96,6 +107,19 @@ fn sync(folder: &Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_temporary_files_are_leftovers() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, left) = temporary_in(folder.path()).unwrap().keep().unwrap();
+        fs::write(folder.path().join("mine.part"), "text").unwrap();
+        assert!(left.exists());
+        remove_leftovers(folder.path());
+        let names: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["mine.part"]);
+        remove_leftovers(&folder.path().join("nowhere"));
+    }
 
     #[test]
     fn replaces_whole_files_and_leaves_nothing_else() {

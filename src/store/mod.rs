@@ -8,7 +8,7 @@ pub mod runs;
 mod seal;
 mod weights_hash;
 
-pub use atomic::{open_to_lock, replace, temporary_in, without_path, write_atomically};
+pub use atomic::{open_to_lock, remove_leftovers, replace, temporary_in, without_path, write_atomically};
 pub use checkpoints::{Checkpoints, Found};
 pub use model_file::{BestSoFar, Imported, InputInfo, ModelFile, ModelFileError, RunInfo, Validation};
 pub use weights_hash::WeightsHash;

@@ -11,7 +11,7 @@ use super::plan::Plan;
 use crate::config::{SweepConfig, run_file};
 use crate::failure::Failure;
 use crate::store::runs::{Occupant, numbered};
-use crate::store::{open_to_lock, write_atomically};
+use crate::store::{open_to_lock, remove_leftovers, write_atomically};
 
 /// The file with the state and the results of all runs.
 const NAME: &str = "sweep.json";
@@ -84,6 +84,7 @@ impl SweepFolder {
         };
         // From here on, what was created is removed again if the sweep does not begin.
         let mut folder = Self { path: path.to_owned(), made, earlier: None, _lock: lock };
+        remove_leftovers(path);
         let file = path.join(NAME);
         if file.exists() && !config.resume && !config.overwrite {
             return Err(Failure::usage(format_args!("--out {} holds a sweep", path.display()))

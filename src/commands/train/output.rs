@@ -11,7 +11,7 @@ use crate::config::run_file;
 use crate::failure::Failure;
 use crate::progress::warn;
 use crate::store::runs::{Occupant, newest_numbered, numbered, within_checkpoints};
-use crate::store::{Checkpoints, ModelFile, open_to_lock, without_path, write_atomically};
+use crate::store::{Checkpoints, ModelFile, open_to_lock, remove_leftovers, without_path, write_atomically};
 use crate::tensorboard;
 
 /// The folder that `--out` names. If it was created for a run that leaves no file in it, it is removed again.
@@ -141,20 +141,11 @@ impl RunFolder {
         // The probe has content, because a full disk still accepts empty files.
         let probe = tempfile::Builder::new().prefix(".nn-").suffix(".part").tempfile_in(path);
         probe.and_then(|mut file| file.write_all(&[0; 4096]).and_then(|()| file.flush())).map_err(refused)?;
-        folder.sweep();
-        Ok(Some(folder))
-    }
-
-    /// Removes temporary files of an earlier run that was killed. Failures are ignored: the files only take up room.
-    fn sweep(&self) {
-        for folder in [self.path.clone(), self.path.join("checkpoints")] {
-            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-                let name = entry.file_name();
-                if name.to_str().is_some_and(|name| name.starts_with(".nn-") && name.ends_with(".part")) {
-                    let _ = fs::remove_file(entry.path());
-                }
-            }
+        // Of an earlier run that was killed.
+        for left in [path.to_owned(), path.join("checkpoints")] {
+            remove_leftovers(&left);
         }
+        Ok(Some(folder))
     }
 
     pub(super) fn path(&self) -> &Path {
