@@ -50,6 +50,20 @@ echo "-- YAML"
   comments-indentation: disable}}' deploy
 echo "ok"
 
+echo "-- Prometheus and Grafana"
+python3 -m json.tool deploy/grafana/nn.json >/dev/null || die "deploy/grafana/nn.json is no JSON"
+# What they ask for is what the programs serve.
+for name in $(grep -ohE '\bnn_[a-z_]+' deploy/grafana/nn.json deploy/prometheus/alerts.yml | sed 's/_bucket$//' | sort -u); do
+  grep -rq "\"$name\"" src/telemetry || die "no program serves $name, which deploy/ asks for"
+done
+if command -v promtool >/dev/null; then
+  promtool check rules deploy/prometheus/alerts.yml >/dev/null || die "promtool refuses deploy/prometheus/alerts.yml"
+  promtool check config deploy/prometheus/prometheus.yml >/dev/null || die "promtool refuses deploy/prometheus/prometheus.yml"
+else
+  echo "NOT CHECKED: rules and configuration of Prometheus, because there is no promtool" >&2
+fi
+echo "ok"
+
 echo "-- systemd"
 mkdir "$work/units"
 cp deploy/systemd/*.service "$work/units/"
