@@ -53,9 +53,11 @@ echo "ok"
 echo "-- Prometheus and Grafana"
 python3 -m json.tool deploy/grafana/nn.json >/dev/null || die "deploy/grafana/nn.json is no JSON"
 # What they ask for is what the programs serve.
-for name in $(grep -ohE '\bnn_[a-z_]+' deploy/grafana/nn.json deploy/prometheus/alerts.yml | sed 's/_bucket$//' | sort -u); do
+grep -ohE '\bnn_[a-z_]+' deploy/grafana/nn.json deploy/prometheus/alerts.yml | sed 's/_bucket$//' | sort -u >"$work/names"
+[ -s "$work/names" ] || die "deploy/ asks for no figures of nn"
+while read -r name; do
   grep -rq "\"$name\"" src/telemetry || die "no program serves $name, which deploy/ asks for"
-done
+done <"$work/names"
 if command -v promtool >/dev/null; then
   promtool check rules deploy/prometheus/alerts.yml >/dev/null || die "promtool refuses deploy/prometheus/alerts.yml"
   promtool check config deploy/prometheus/prometheus.yml >/dev/null || die "promtool refuses deploy/prometheus/prometheus.yml"
