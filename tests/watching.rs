@@ -288,6 +288,13 @@ fn a_report_is_one_page_with_the_figures_of_the_runs() {
     let _ = place.nn("report runs --out odd.html").ok();
     let page = fs::read_to_string(place.at("odd.html")).unwrap();
     assert!(page.contains("runs/&lt;b&gt;&amp;") && !page.contains("<b>"));
+    // The seed of a private run, from which its noise follows, stays where it is.
+    let private = "train --quiet --epochs 1 --dp-noise 1 --dp-clip 1 --seed 987654321 --out private";
+    let _ = place.nn(private).ok();
+    let _ = place.nn("report private --out private.html").ok();
+    let page = fs::read_to_string(place.at("private.html")).unwrap();
+    assert!(page.contains("ε = ") && page.contains("<td>secret</td>") && !page.contains("987654321"));
+    assert!(!place.nn("runs list private --json").ok().stdout.contains("987654321"));
     place.nn("report nowhere").refused(1, &["nowhere"]);
     place.nn("report runs --out one.html/page.html").refused(1, &["one.html/page.html", "--out"]);
 }

@@ -4,6 +4,7 @@ mod budget;
 mod choice;
 mod conclusion;
 mod data;
+mod description;
 mod evaluator;
 mod events;
 mod feed;
@@ -13,8 +14,10 @@ mod noise;
 mod observer;
 mod outlets;
 mod output;
+mod probe;
 mod raw;
 mod recorder;
+mod resume;
 mod scrape;
 mod stage;
 mod vigil;
@@ -23,11 +26,12 @@ mod writer;
 use std::path::Path;
 use std::sync::Arc;
 
-use nn_core::{Dataset, Features, InputScale, Normalization, Precision, Workspace};
+use nn_core::{Dataset, Features, InputScale, Workspace};
 use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, Outcome, local};
 
 use self::conclusion::Finished;
 pub(in crate::commands) use self::data::Data;
+use self::description::description;
 use self::evaluator::Evaluator;
 use self::events::Events;
 pub(in crate::commands) use self::feed::line as json_line;
@@ -40,12 +44,13 @@ pub(in crate::commands) use self::observer::Watch;
 use self::outlets::Outlets;
 use self::output::RunFolder;
 use self::recorder::Recorder;
+use self::resume::resume;
 use self::scrape::{MetricsPort, MetricsServer};
 pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
 use super::{isa, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
-use crate::config::{Choice as _, Facts, RecipeName, Task, TrainConfig};
+use crate::config::{Facts, RecipeName, Task, TrainConfig};
 use crate::failure::Failure;
 use crate::memory;
 use crate::metrics::{OutputKind, Units, predicted};
@@ -53,8 +58,8 @@ use crate::privacy::Privacy;
 use crate::progress::{Progress, warn};
 use crate::show;
 use crate::signals::StopFlag;
+use crate::store::InputInfo;
 use crate::store::runs::Occupant;
-use crate::store::{Checkpoints, InputInfo, Validation};
 use crate::telemetry::RunFigures;
 
 /// Trains on this machine.
@@ -448,208 +453,6 @@ fn facts(splits: &Data) -> Facts {
         pictures: matches!(splits.train.features(), Features::U8 { .. }) || splits.train.image().is_some(),
         samples: splits.train.len(),
     }
-}
-
-/// Resumes from the newest checkpoint that verifies, or starts from the beginning if there is none. A run that `chooses`
-/// has a best checkpoint, too; one with early stopping, which ends with its weights, cannot resume without.
-fn resume(
-    engine: &mut Engine,
-    folder: &RunFolder,
-    (checkpoints, chooses): (&Checkpoints, bool),
-    log: &mut Log,
-    say: &Progress,
-) -> Result<Earlier, Failure> {
-    let found = checkpoints.newest().map_err(|error| {
-        Failure::failed(format_args!("cannot read the checkpoints in {}: {error}", folder.path().display()))
-    })?;
-    let mut earlier = Earlier::default();
-    let mut unlogged = Vec::new();
-    let mut from = None;
-    let rule = engine.manifest().recipe().early_stopping;
-    let (beginning, mut restarted) = (rule.map(|_| engine.snapshot()), false);
-    if let Some((path, mut file)) = found.newest {
-        let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
-        same_run(engine.manifest(), &theirs, &path, folder)?;
-        earlier.generation = file.run.generation.map_or(0, |generation| generation + 1);
-        unlogged = std::mem::take(&mut file.run.unlogged);
-        earlier.best = file.run.best;
-        engine.restore(file.snapshot()).map_err(|error| {
-            Failure::usage(format_args!("cannot resume from {}: {error}", path.display()))
-        })?;
-        from = Some(path);
-    } else {
-        same_model(engine.manifest(), folder)?;
-    }
-    // Files are touched only now that the checkpoint is known to be of this run.
-    for (path, error) in &found.passed_over {
-        let aside = checkpoints.set_aside(path);
-        let now = aside.map_or(String::new(), |name| format!("; renamed it to {}", name.display()));
-        warn(format_args!("skipped a checkpoint: {error}{now}"));
-    }
-    if chooses {
-        let must = rule.is_some() && earlier.best.is_some();
-        let trouble = match checkpoints.best() {
-            Ok(None) => must.then(|| "it is not there".to_owned()),
-            Ok(Some((path, best))) => {
-                let theirs = Manifest::new(best.run.manifest.clone()).map_err(Failure::data)?;
-                same_run(engine.manifest(), &theirs, &path, folder)?;
-                earlier.best_file = best.run.validation;
-                let epoch = |result: Option<Validation>| result.map_or(0, |result| result.epoch);
-                let (wanted, found) = (epoch(earlier.best.map(|b| b.result)), epoch(earlier.best_file));
-                earlier.best_params = (wanted == found).then(|| best.into_model_params());
-                // One of a later epoch was better than all before, and will be again.
-                (must && found < wanted).then(|| format!("{} is of an earlier epoch", path.display()))
-            }
-            Err(error) => Some(error.to_string()),
-        };
-        match trouble {
-            Some(trouble) if must => {
-                warn(format_args!(
-                    "the best checkpoint, with which a run with early stopping ends, cannot be used: {trouble}; the run \
-                     repeats all its steps"
-                ));
-                if let Some(beginning) = beginning {
-                    engine.restore(beginning).map_err(Failure::failed)?;
-                }
-                earlier = Earlier { generation: earlier.generation, ..Earlier::default() };
-                (from, unlogged, restarted) = (None, Vec::new(), true);
-            }
-            Some(trouble) => warn(format_args!(
-                "the best checkpoint cannot be used: {trouble}; the best of the epochs to come replaces it"
-            )),
-            None => {}
-        }
-    }
-    earlier.epochs =
-        log.cut(engine.steps_done(), unlogged).map_err(|error| folder.failed("write to", &error))?;
-    let folder = folder.path().display();
-    say.say(&match from {
-        Some(path) => format!("resuming after step {} from {}", engine.steps_done(), path.display()),
-        None if restarted => format!("starting from the beginning in {folder}"),
-        None => format!("there is no checkpoint in {folder}: starting from the beginning"),
-    });
-    if matches!((rule, &earlier.best), (Some(rule), Some(best)) if best.since >= rule.evaluations) {
-        say.say("this run has stopped early already: no step is left to do");
-    }
-    Ok(earlier)
-}
-
-/// Fails if the folder, which has no checkpoint to resume from, has the model of another or a longer run: starting from
-/// the beginning would replace it.
-fn same_model(mine: &Manifest, folder: &RunFolder) -> Result<(), Failure> {
-    let Some((path, model)) = folder.model() else { return Ok(()) };
-    let theirs = Manifest::new(model.run.manifest).map_err(Failure::data)?;
-    same_run(mine, &theirs, &path, folder)?;
-    if model.run.step <= mine.total_steps() {
-        return Ok(());
-    }
-    Err(Failure::usage(format_args!(
-        "{} is a model after step {}, and there is no checkpoint to resume from; this run would end after step {}",
-        path.display(),
-        model.run.step,
-        mine.total_steps()
-    ))
-    .help("give at least as many --epochs, or choose another --out"))
-}
-
-/// Fails if `theirs`, the manifest of the checkpoint at `path`, is of another run.
-fn same_run(mine: &Manifest, theirs: &Manifest, path: &Path, folder: &RunFolder) -> Result<(), Failure> {
-    let differences = mine.differences(theirs);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let list: Vec<String> =
-        differences.iter().map(|(name, mine, theirs)| format!("{name} is {mine}, was {theirs}")).collect();
-    Err(Failure::usage(format_args!(
-        "{} is a checkpoint of another run: {}",
-        path.display(),
-        list.join("; ")
-    ))
-    .help(if folder.has_options() {
-        "resume with the options the run was started with: --resume and --out alone take them from its run.toml; or \
-         choose another --out"
-    } else {
-        "resume with the options the run was started with, which its folder does not tell, as it has no run.toml; or \
-         choose another --out"
-    }))
-}
-
-fn description(
-    manifest: &Manifest,
-    splits: &Data,
-    compute: &Compute,
-    recipe: RecipeName,
-    delta: Option<f32>,
-) -> String {
-    let p = manifest.parts();
-    let widths: Vec<String> = p.model.widths().iter().map(ToString::to_string).collect();
-    let count = |set: &Dataset, what: &str| format!("{} {what}", set.len());
-    let sets = [
-        Some(count(&splits.train, "training")),
-        splits.validation.as_ref().map(|set| count(set, "validation")),
-        Some(count(&splits.test, "test")),
-    ];
-    let sets: Vec<String> = sets.into_iter().flatten().collect();
-    let (last, others) = sets.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
-    format!(
-        "{}: {} and {last} samples; network {}, {} parameters{}; mini-batches of {}; {} thread{}, {}\n\
-         recipe {} (--recipe): {}, {}, {}; {} at {}, {} schedule; {} epochs",
-        splits.name,
-        others.join(", "),
-        widths.join("-"),
-        indicatif::HumanCount(p.model.parameters() as u64),
-        [
-            if p.model.precision() == Precision::Bf16 { ", bf16" } else { "" },
-            if p.model.normalization() == Normalization::Layer { ", layer normalisation" } else { "" },
-        ]
-        .concat(),
-        p.recipe.batch_size,
-        compute.threads.count(),
-        if compute.threads.count() == 1 { "" } else { "s" },
-        compute.isa.name(),
-        recipe.name(),
-        p.model.activation(),
-        p.model.output(),
-        p.model.cost(),
-        p.recipe.optimizer.name(),
-        p.recipe.learning_rate,
-        p.recipe.schedule.shape.name(),
-        p.recipe.epochs,
-    ) + &in_rounds(manifest)
-        + &averaged(manifest)
-        + &private(manifest, delta)
-}
-
-/// The privacy of a run as lines of its description; empty without.
-fn private(manifest: &Manifest, delta: Option<f32>) -> String {
-    let Some(privacy) = Privacy::of(manifest, delta) else { return String::new() };
-    format!(
-        "\ndifferential privacy (--dp-noise): at the end ε = {:.2} for δ = {:e} (--dp-delta), against those who do not know the \
-         seed\nonly model.safetensors is for them: the other files of the run have the seed, or follow from the samples",
-        privacy.epsilon(manifest.total_steps()),
-        privacy.delta
-    )
-}
-
-/// The rounds of a run as a line of its description; empty without.
-fn in_rounds(manifest: &Manifest) -> String {
-    let Some(rounds) = manifest.rounds() else { return String::new() };
-    let last = manifest.total_steps().saturating_sub(1);
-    // The last round of an epoch is short, so the longest is looked for.
-    let longest = (0..last.min(1000)).map(|round| manifest.span(round).steps).max().unwrap_or(1);
-    let first = manifest.span(0).steps;
-    let steps = if first >= longest { first.to_string() } else { format!("{first} to {longest}") };
-    format!(
-        "\nrounds of {steps} steps, {} replicas; differences in {} bits; outer rate {}, momentum {}",
-        rounds.replicas, rounds.delta_bits, rounds.outer_learning_rate, rounds.outer_momentum
-    )
-}
-
-/// What the run's model is, as a line of its description, if it is not the trained weights themselves.
-fn averaged(manifest: &Manifest) -> String {
-    manifest.recipe().ema.map_or(String::new(), |decay| {
-        format!("\nthe model is the moving average of the weights, {decay} (--ema)")
-    })
 }
 
 /// A multiple of a learning rate, as a person would write it: a tenth of 0.005 is 0.0005, which it is not in f32.

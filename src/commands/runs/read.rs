@@ -182,8 +182,16 @@ fn options(folder: &Path) -> BTreeMap<String, String> {
     }
     let text = small(&folder.join(run_file::NAME)).and_then(|bytes| String::from_utf8(bytes).ok());
     let table = text.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    // What is made of these options may be given away, and who knows the seed of a private run can take the noise away.
+    let is_private = table.contains_key("dp-noise");
     let plain = table.into_iter().filter(|(_, value)| !value.is_table());
-    plain.map(|(key, value)| (key, value.to_string().trim_matches('"').to_owned())).collect()
+    plain
+        .map(|(key, value)| {
+            let secret = is_private && key == "seed";
+            let text = value.to_string().trim_matches('"').to_owned();
+            (key, if secret { "secret".to_owned() } else { text })
+        })
+        .collect()
 }
 
 /// The last line of an epoch in a log, and how many lines are damaged.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nn_core::{Dataset, Evaluation, Targets, Workspace};
 use serde_json::Value;
 
+use super::probe::evenly;
 use super::raw::Aside;
 use crate::failure::Failure;
 use crate::metrics::{Baseline, Figures, OutputKind, Report, Units};
@@ -175,10 +176,7 @@ impl Evaluator {
 
     /// The dead units of each hidden layer, on up to `most` training samples; none if that cannot be said.
     pub(super) fn dead_units(&mut self, params: &[f32], most: usize) -> Vec<usize> {
-        let samples = self.train.len();
-        let count = samples.min(most);
-        // Evenly from the whole set, which may be sorted.
-        let chosen: Vec<u32> = (0..count).map(|i| (i * samples / count) as u32).collect();
+        let chosen = evenly(self.train.len(), most);
         self.workspace.dead_units(params, &self.train, &chosen).unwrap_or_default()
     }
 

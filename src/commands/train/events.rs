@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nn_core::{Compute, Dataset, LayerLayout, Samples, Workspace, layout};
+use nn_core::{Compute, Dataset, LayerLayout, layout};
 use nn_engine::{Manifest, StepReport};
 use serde_json::Value;
 
+use super::probe::Probe;
 use crate::commands::pixels;
 use crate::metrics::{Confusion, confidently_wrong};
 use crate::progress::warn;
@@ -43,15 +44,6 @@ enum File {
     Failed,
 }
 
-/// The gradient of a few training samples.
-struct Probe {
-    data: Arc<Dataset>,
-    /// The samples, evenly from the whole set, which may be sorted.
-    samples: Vec<u32>,
-    workspace: Workspace,
-    gradient: Vec<f32>,
-}
-
 impl Events {
     /// Training samples whose gradient is shown after an epoch: so few that it costs nothing beside the epoch.
     pub(super) const SAMPLES: usize = 128;
@@ -64,12 +56,6 @@ impl Events {
         compute: Compute,
         after: u64,
     ) -> Self {
-        let (all, count) = (data.len(), data.len().min(Self::SAMPLES));
-        let samples = (0..count).map(|i| (i * all / count) as u32).collect();
-        let recipe = manifest.recipe();
-        let (regularization, Compute { isa, threads }) = ((recipe.regularization, recipe.seed), compute);
-        let workspace = Workspace::regularized(manifest.model(), regularization, count, threads, isa);
-        let gradient = nn_core::zeroed(manifest.model().parameters());
         Self {
             folder,
             after,
@@ -77,7 +63,7 @@ impl Events {
             hyperparameters: hyperparameters(manifest),
             every: manifest.total_steps().div_ceil(POINTS).max(1),
             layers: layout(manifest.model()),
-            probe: Probe { data, samples, workspace, gradient },
+            probe: Probe::new(manifest, data, compute, Self::SAMPLES),
         }
     }
 
@@ -165,21 +151,6 @@ impl Events {
             "no more events for TensorBoard: {text}; training continues, and metrics.jsonl has the figures"
         ));
         File::Failed
-    }
-}
-
-impl Probe {
-    /// The mean gradient at these parameters, after an epoch counted from 0.
-    fn gradient(&mut self, params: &[f32], epoch: u64) -> Option<&[f32]> {
-        let count = self.samples.len();
-        let samples = Samples { indices: &self.samples, epoch };
-        // The data have fitted the network for an epoch.
-        self.workspace
-            .node_gradient(params, &self.data, samples, count.clamp(1, 32), &mut self.gradient)
-            .ok()?;
-        let mean = 1.0 / count as f32;
-        self.gradient.iter_mut().for_each(|g| *g *= mean);
-        Some(&self.gradient)
     }
 }
 

@@ -347,6 +347,7 @@ impl local::Observer for Watch {
         self.meter.count(report.samples);
         let now = self.meter.now();
         self.recorder.settle(now);
+        let rate = self.meter.epoch_rate();
         let manifest = self.recorder.manifest();
         let (epoch, batch) = manifest.place(report.step.0);
         self.progress.step(
@@ -355,10 +356,9 @@ impl local::Observer for Watch {
             (epoch + 1, manifest.recipe().epochs),
             (batch + 1, manifest.steps_in(epoch)),
             report.loss,
-            self.meter.epoch_rate(),
+            rate,
         );
-        let steps = manifest.sequential_steps(self.done);
-        self.outlets.step(now, report, steps, self.meter.epoch_rate());
+        self.outlets.step(now, report, manifest.sequential_steps(self.done), rate);
         if self.stop.is_set() || self.trouble.is_some() {
             ControlFlow::Break(())
         } else {
