@@ -106,12 +106,12 @@ fn prometheus_sees_the_workers_of_a_cluster() {
     let ada = coord.worker(&place, "--name ada");
     let grace = coord.worker(&place, "--name grace");
     coord.epochs(&place, 3);
+    // What is told of the workers is up to a quarter of a second old.
+    let parts =
+        ["nn_worker_silent_seconds{worker=\"", "name=\"ada\"}", "name=\"grace\"}", "nn_waiting_seconds "];
+    let story = || coord.process.story();
+    until("figures of both workers", story, || parts.iter().all(|part| ask().contains(part)).then_some(()));
     let text = ask();
-    for part in
-        ["nn_worker_silent_seconds{worker=\"", "name=\"ada\"}", "name=\"grace\"}", "nn_waiting_seconds "]
-    {
-        assert!(text.contains(part), "{part}: {text}");
-    }
     let sent = |text: &str| -> f64 {
         let line =
             text.lines().find_map(|line| line.strip_prefix("nn_network_bytes_total{direction=\"sent\"} "));
