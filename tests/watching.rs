@@ -135,7 +135,7 @@ fn json_lines_tell_a_program_what_the_files_have() {
     let ran = place.nn("train --json --quiet --resume --out run --epochs 4").ok();
     let kinds: Vec<Value> =
         ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["kind"].clone()).collect();
-    assert_eq!(kinds, ["run", "epoch", "end"]);
+    assert_eq!(kinds, ["run", "event", "epoch", "end"]);
     assert!(ran.stdout.starts_with("{") && ran.stdout.contains("\"steps\":432"), "{ran:?}");
     // Other commands print their result.
     let swept = place.nn("sweep --json --seeds 2 --epochs 1 --out sweep").ok().json();

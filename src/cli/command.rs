@@ -3,9 +3,9 @@
 use clap::{Arg, CommandFactory, Parser, Subcommand};
 
 use crate::config::{
-    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DataCommand, DoctorArgs, EvalArgs, ExportArgs, FetchArgs,
-    ImportArgs, LrFindArgs, PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand, ServeOptions,
-    StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
+    BenchArgs, CertsArgs, ColorWhen, CoordArgs, DashboardArgs, DataCommand, DoctorArgs, EvalArgs, ExportArgs,
+    FetchArgs, ImportArgs, LrFindArgs, PlanArgs, PredictArgs, ReplayArgs, ReportArgs, RunsCommand,
+    ServeOptions, StatusArgs, SweepArgs, TrainArgs, WorkerOptions, choice,
 };
 
 /// Train feedforward neural networks, with the same bits on one thread or many machines
@@ -49,6 +49,8 @@ pub enum Command {
     /// List runs, or compare them
     #[command(subcommand)]
     Runs(RunsCommand),
+    /// Show runs in a browser: curves side by side, confusions, mistakes, weights
+    Dashboard(DashboardArgs),
     /// Write runs to a page that needs nothing else: curves, options, results, model cards
     Report(ReportArgs),
     /// Look at data before training

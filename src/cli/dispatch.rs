@@ -23,6 +23,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Import(raw) => commands::import(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
         Command::Report(raw) => commands::report(&raw),
+        Command::Dashboard(raw) => commands::dashboard(&raw.into_config()),
         Command::Runs(raw) => commands::runs(&raw),
         Command::Data(DataCommand::Show(raw)) => commands::data_show(&raw.check()?),
         Command::Fetch(raw) => commands::fetch(&raw),

@@ -3,6 +3,7 @@
 mod bench;
 mod certs;
 mod cluster;
+mod dashboard;
 mod data;
 mod doctor;
 mod eval;
@@ -33,6 +34,7 @@ use nn_data::{LoadOptions, Prepare, Source, Splits};
 pub(crate) use bench::bench;
 pub(crate) use certs::certs;
 pub(crate) use cluster::{coord, status, worker};
+pub(crate) use dashboard::dashboard;
 pub(crate) use data::show as data_show;
 pub(crate) use doctor::doctor;
 pub(crate) use eval::eval;

@@ -196,7 +196,7 @@ impl Recorded {
                 }
                 // The last line may be incomplete if the run was killed or is still running.
                 _ => {
-                    if line.ends_with(b"\n") {
+                    if line.ends_with(b"\n") && value["kind"] != "event" {
                         log.damaged.push(number);
                     }
                     continue;

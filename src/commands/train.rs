@@ -41,13 +41,14 @@ use self::meter::Meter;
 use self::noise::NoiseMeter;
 use self::observer::Earlier;
 pub(in crate::commands) use self::observer::Watch;
-use self::outlets::Outlets;
+use self::outlets::{Gradients, Outlets};
 use self::output::RunFolder;
 use self::recorder::Recorder;
 use self::resume::resume;
 use self::scrape::{MetricsPort, MetricsServer};
 pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
+use super::dashboard::{DashboardPort, DashboardServer, Live, Plan};
 use super::{isa, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Facts, RecipeName, Task, TrainConfig};
@@ -103,6 +104,11 @@ impl Described {
     }
 }
 
+/// Whether somebody is to see the gradients of the run.
+fn shows_gradients(config: &TrainConfig) -> bool {
+    config.tensorboard.is_some() || matches!(config.dashboard(), Ok(Some(_)))
+}
+
 /// The parts of a job that are needed once the run is over.
 pub(in crate::commands) struct Rest {
     manifest: Manifest,
@@ -113,6 +119,8 @@ pub(in crate::commands) struct Rest {
     folder: Arc<RunFolder>,
     /// The server of figures, if they are wanted.
     pub(in crate::commands) metrics: Option<MetricsServer>,
+    /// The server of the page, if it is wanted.
+    pub(in crate::commands) page: Option<DashboardServer>,
     /// The flag that signals set.
     pub(in crate::commands) stop: StopFlag,
 }
@@ -131,6 +139,7 @@ impl Job {
     ) -> Result<Self, Failure> {
         let clock = Clock::start();
         let port = MetricsPort::bind(config)?;
+        let page_port = DashboardPort::bind(config)?;
         let folder = Arc::new(RunFolder::for_run(config)?);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits = data.map_or_else(|| Data::load(config, &stop), Ok)?;
@@ -148,7 +157,7 @@ impl Job {
         let mut need = memory::Need::of(&manifest, compute.threads.count());
         for samples in [
             config.noise_scale.then_some(NoiseMeter::SAMPLES),
-            config.tensorboard.as_ref().map(|_| Events::SAMPLES),
+            shows_gradients(config).then_some(Gradients::SAMPLES),
         ] {
             need = need.with_gradient_of(&manifest, samples.unwrap_or(0));
         }
@@ -225,8 +234,10 @@ impl Job {
         let events = config.tensorboard.as_ref().map(|events| {
             let path = events.path(folder.path(), config.is_of_sweep);
             let done = manifest.sequential_steps(engine.steps_done());
-            Events::new(path, &manifest, train.clone(), compute.clone(), done)
+            Events::new(path, &manifest, done)
         });
+        let gradients =
+            shows_gradients(config).then(|| Gradients::new(&manifest, train.clone(), compute.clone()));
         let feed = config.json.then(|| {
             let notes = config.notes().into_iter().map(str::to_owned).chain(timing);
             let start = Start {
@@ -252,20 +263,44 @@ impl Job {
         if let Some(metrics) = &metrics {
             say.say(&format!("figures for Prometheus are at {}", metrics.url()));
         }
+        let page = match page_port {
+            None => None,
+            Some(port) => {
+                let set = if sets.0.is_some() { "validation" } else { "test" };
+                let plan = Plan::new(&manifest, engine.steps_done(), splits.classes.clone(), set);
+                Some(port.serve(folder.path().to_owned(), Arc::new(Live::new(plan)))?)
+            }
+        };
+        if let Some(page) = &page {
+            let url = page.url();
+            if config.quiet {
+                warn(format_args!("the run is shown at {url}"))
+            } else {
+                say.say(&format!("look at the run: {url}"))
+            }
+        }
+        let outlets = Outlets {
+            events,
+            feed,
+            figures,
+            page: page.as_ref().map(DashboardServer::live),
+            gradients,
+            stepped: clock.now(),
+        };
         let watch = Watch::new(
             stop.clone(),
             say,
             Meter::start(clock),
             (Evaluator::new(train.clone(), sets, units, evaluation, config.eval_every), vigil),
             (recorder, Privacy::of(&manifest, config.dp_delta()), noise),
-            Outlets { events, feed, figures, stepped: clock.now() },
+            outlets,
             (engine.steps_done(), earlier),
         );
         Ok(Self {
             engine,
             watch,
             train,
-            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, metrics, stop },
+            rest: Rest { manifest, recipe: advice.recipe, compute, test, folder, metrics, page, stop },
         })
     }
 }

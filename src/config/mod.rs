@@ -18,6 +18,7 @@ mod certs;
 mod choice;
 mod cluster;
 mod columns;
+mod dashboard;
 mod data;
 pub mod defaults;
 mod design;
@@ -58,6 +59,7 @@ pub use choice::{Choice, ColorWhen, HardestBy, Header, OptimizerName, RecipeName
 pub use cluster::{
     CoordArgs, CoordConfig, CoordOptions, StatusArgs, StatusConfig, WorkerConfig, WorkerOptions,
 };
+pub use dashboard::{DashboardArgs, DashboardConfig, PageAddress};
 pub use data::{DataCommand, ShowArgs, ShowConfig};
 pub use design::Design;
 pub use doctor::{DoctorArgs, DoctorConfig};

@@ -9,6 +9,7 @@ use nn_engine::{MAX_REPLICAS, Recipe, Rounds};
 use super::augment::Augment;
 use super::choice::{Decimal, Encoding, Header, OptimizerName, RecipeName, ScheduleName, Standardize, Task};
 use super::columns::{Delimiter, Names};
+use super::dashboard::PageAddress;
 use super::defaults::{self, available_threads};
 use super::event_folder::EventFolder;
 use super::limits::{
@@ -401,6 +402,21 @@ options! {
             ///
             /// They hold losses, speeds and the names of workers, and no data
             metrics_insecure: bool = default(false).of_command();
+            /// Show the run in a browser, live: a page at this address and port, or at 127.0.0.1:8090
+            ///
+            /// Curves, workers, confusions, mistakes and weights. It changes nothing in the run. Other machines need a token
+            /// (--dashboard-token-file), unless --dashboard-insecure is given. Later, nn dashboard shows the run again
+            dashboard: Option<PageAddress> = unset().example(PageAddress::usual()).of_command();
+            /// File with the token that browsers of the dashboard must show; the page asks for it
+            ///
+            /// nn certs token makes one
+            dashboard_token_file: Option<PathBuf> = unset().of_command();
+            /// Certificate of the dashboard's server, in PEM; it turns TLS on
+            dashboard_tls_cert: Option<PathBuf> = unset().of_command();
+            /// Private key of --dashboard-tls-cert, in PEM
+            dashboard_tls_key: Option<PathBuf> = unset().of_command();
+            /// Let other machines look at the dashboard without a token
+            dashboard_insecure: bool = default(false).of_command();
             /// Print only warnings and errors
             quiet: bool = default(false).of_command();
             /// Print JSON for programs instead of text: a line for the run, for each epoch and for the end

@@ -7,6 +7,7 @@ use clap::Args;
 use nn_core::ScheduleShape;
 
 use super::choice::{OptimizerName, RecipeName, ScheduleName, Standardize};
+use super::dashboard::{DashboardConfig, PageAddress};
 use super::defaults::{available_threads, default_out};
 use super::design::Design;
 use super::environment::Environment;
@@ -19,6 +20,7 @@ use super::print::print;
 use super::recipes::Facts;
 use super::rounds::RoundSteps;
 use super::run_file;
+use super::security::ServerSecurityConfig;
 use super::settings::{Settings, validate};
 use super::table::Options as _;
 use crate::failure::Failure;
@@ -170,6 +172,11 @@ impl From<Settings> for TrainConfig {
             tensorboard,
             metrics_listen,
             metrics_insecure,
+            dashboard: _, // used by `dashboard`, as the four below
+            dashboard_token_file: _,
+            dashboard_tls_cert: _,
+            dashboard_tls_key: _,
+            dashboard_insecure: _,
             quiet,
             json,
             checkpoint_seconds,
@@ -233,6 +240,49 @@ impl TrainConfig {
             *every_epochs = self.eval_every;
         }
         Ok(design)
+    }
+
+    /// The page of the run, if one is wanted.
+    ///
+    /// # Errors
+    /// Exit code 2 if its options do not fit each other.
+    pub fn dashboard(&self) -> Result<Option<DashboardConfig>, Failure> {
+        let Settings { options, origins, .. } = &self.settings;
+        let given = [
+            ("dashboard-token-file", options.dashboard_token_file.is_some()),
+            ("dashboard-tls-cert", options.dashboard_tls_cert.is_some()),
+            ("dashboard-tls-key", options.dashboard_tls_key.is_some()),
+            ("dashboard-insecure", options.dashboard_insecure),
+        ];
+        let Some(PageAddress(listen)) = options.dashboard.clone() else {
+            return match given.into_iter().find(|(_, given)| *given) {
+                None => Ok(None),
+                Some((name, _)) => Err(Failure::usage(format_args!(
+                    "{} has no effect without --dashboard",
+                    origins.subject(name)
+                ))
+                .help("add --dashboard, or leave it out")),
+            };
+        };
+        let identity = match (&options.dashboard_tls_cert, &options.dashboard_tls_key) {
+            (Some(cert), Some(key)) => Some((cert.clone(), key.clone())),
+            (None, None) => None,
+            (has_cert, _) => {
+                let (given, missing) = match has_cert {
+                    Some(_) => ("dashboard-tls-cert", "--dashboard-tls-key"),
+                    None => ("dashboard-tls-key", "--dashboard-tls-cert"),
+                };
+                return Err(Failure::usage(format_args!("{} needs {missing}", origins.subject(given)))
+                    .help("nn certs init makes both"));
+            }
+        };
+        let security = ServerSecurityConfig {
+            identity,
+            token_file: options.dashboard_token_file.clone(),
+            insecure: options.dashboard_insecure,
+            ..ServerSecurityConfig::default()
+        };
+        Ok(Some(DashboardConfig { folders: Vec::new(), listen, open: false, security }))
     }
 
     /// δ for which privacy is counted, if it is given.

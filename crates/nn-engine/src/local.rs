@@ -43,6 +43,19 @@ pub trait Observer {
     }
     /// A checkpoint is due, or is to be kept.
     fn snapshot(&mut self, snapshot: Snapshot);
+    /// The workers of a cluster have changed: that of this name came or went. Only for people: the run does not depend on it.
+    fn worker(&mut self, _name: &str, _change: &WorkerChange) {}
+}
+
+/// What happened to a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WorkerChange {
+    /// It has the training set, and takes part from now on.
+    Joined,
+    /// Its connection is over.
+    Left,
+    /// It was sent away, for this reason.
+    Removed(String),
 }
 
 /// Runs the engine to its end in this process, on the threads of [`Engine::compute`].

@@ -55,6 +55,10 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         let handle = coordinator.handle();
         metrics.follow(move || (*handle.status()).clone());
     }
+    if let Some(page) = &rest.page {
+        let handle = coordinator.handle();
+        page.follow(move || (*handle.status()).clone());
+    }
     if config.train.json {
         json_line(&json!({ "kind": "listening", "address": address.to_string() }));
     }

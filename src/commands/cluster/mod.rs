@@ -16,6 +16,7 @@ pub(crate) use coord::coord;
 pub(super) use coord::{bind, bind_for, join, reachable};
 pub(super) use interface::interfaces;
 pub(super) use security::Doorman;
+pub(super) use status::as_json as status_as_json;
 pub(crate) use status::status;
 pub(super) use worker::machine_name;
 pub(crate) use worker::worker;

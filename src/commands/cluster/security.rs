@@ -59,12 +59,17 @@ pub(in crate::commands) fn client(config: &ClientSecurityConfig) -> Result<Clien
 
 /// What strangers could do to a service, and how to keep them out.
 pub(in crate::commands) struct Exposure {
+    /// The option that names the address, and the one that allows it.
+    pub(in crate::commands) listen: &'static str,
+    pub(in crate::commands) insecure: &'static str,
     pub(in crate::commands) risk: &'static str,
     pub(in crate::commands) remedy: &'static str,
 }
 
 /// A run that others could join.
 const OF_RUN: Exposure = Exposure {
+    listen: "--listen",
+    insecure: "--insecure",
     risk: "anyone who can reach this port could join the run, read its data and weights, and manipulate the training",
     remedy: "require a certificate (nn certs init, then --tls-cert, --tls-key, --tls-ca and --require-client-cert) or a \
              token (nn certs token, then --token-file); or use --listen 127.0.0.1:PORT for this machine only; or \
@@ -92,17 +97,17 @@ pub(in crate::commands) fn check_exposure_of(
     if address.ip().to_canonical().is_loopback() || security.knows_its_peers() {
         return Ok(());
     }
-    let Exposure { risk, remedy } = exposure;
+    let Exposure { risk, remedy, listen: flag, insecure: allow } = exposure;
     if insecure {
-        warn(format_args!("--insecure: {risk}"));
+        warn(format_args!("{allow}: {risk}"));
         return Ok(());
     }
     let tls_alone = if security.has_tls() {
-        "; --tls-cert alone encrypts connections but does not authenticate clients"
+        "; a certificate alone encrypts connections but does not authenticate clients"
     } else {
         ""
     };
-    Err(Failure::usage(format_args!("--listen {listen} is open to other machines: {risk}{tls_alone}"))
+    Err(Failure::usage(format_args!("{flag} {listen} is open to other machines: {risk}{tls_alone}"))
         .help(remedy))
 }
 

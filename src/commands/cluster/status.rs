@@ -101,7 +101,7 @@ fn in_words(status: &pb::RunStatus) -> String {
     text
 }
 
-fn as_json(status: &pb::RunStatus) -> Value {
+pub(in crate::commands) fn as_json(status: &pb::RunStatus) -> Value {
     let word = |name: &str, prefix: &str| name.trim_start_matches(prefix).to_lowercase();
     let workers: Vec<Value> = status
         .workers

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use self::read::find;
-pub(in crate::commands) use self::read::{Found, State, epochs};
+pub(in crate::commands) use self::read::{Found, Head, State, epochs, folders_in, head};
 pub(in crate::commands) use self::text::{FIGURES, figure, short_name};
 use super::style;
 use crate::config::{RunsCommand, RunsCompareArgs, RunsListArgs};

@@ -82,13 +82,21 @@ impl Found {
 /// # Errors
 /// If the folder cannot be read.
 pub(super) fn find(folder: &Path) -> io::Result<Vec<Found>> {
+    Ok(folders_in(folder)?.iter().filter_map(|folder| read(folder)).collect())
+}
+
+/// The folders in a folder, itself among them, that have files of a run, in the order of their names.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub(in crate::commands) fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut left = MOST;
     search(folder, DEPTH, &mut left, &mut found)?;
     Ok(found)
 }
 
-fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<Found>) -> io::Result<()> {
+fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut folders = Vec::new();
     let mut is_run = false;
     for entry in fs::read_dir(folder)? {
@@ -99,8 +107,8 @@ fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<Found>)
             folders.push(entry.path());
         }
     }
-    if is_run && let Some(run) = read(folder) {
-        found.push(run);
+    if is_run {
+        found.push(folder.to_owned());
     }
     if depth == 0 {
         return Ok(());
@@ -132,19 +140,24 @@ fn natural(name: &str) -> Vec<(String, u64)> {
     parts
 }
 
-/// The run in a folder; `None` if its files are those of something else.
-fn read(folder: &Path) -> Option<Found> {
+/// What the files of a run say beside its log.
+#[derive(Debug)]
+pub(in crate::commands) struct Head {
+    pub(in crate::commands) state: State,
+    /// The options by key; empty if their file is not there.
+    pub(in crate::commands) options: BTreeMap<String, String>,
+    pub(in crate::commands) summary: Option<Map<String, Value>>,
+}
+
+/// Reads what is beside the log of the run in a folder.
+pub(in crate::commands) fn head(folder: &Path) -> Head {
     let options = options(folder);
-    let (last, damaged) = last_epoch(&folder.join(METRICS));
     let summary = small(&folder.join(SUMMARY)).and_then(|text| match serde_json::from_slice(&text) {
         Ok(Value::Object(summary)) if summary.contains_key("params_sha256") => Some(summary),
         _ => None,
     });
-    if options.is_empty() && last.is_none() && summary.is_none() {
-        return None;
-    }
-    let outcome = summary.as_ref().and_then(|summary| summary.get("outcome")?.as_str()).map(str::to_owned);
-    let state = match outcome.as_deref() {
+    let outcome = summary.as_ref().and_then(|summary| summary.get("outcome")?.as_str());
+    let state = match outcome {
         _ if is_locked(folder) => State::Running,
         Some("complete") => State::Complete,
         Some("early-stopped") => State::EarlyStopped,
@@ -152,6 +165,16 @@ fn read(folder: &Path) -> Option<Found> {
         Some("no-workers") => State::NoWorkers,
         _ => State::Stopped,
     };
+    Head { state, options, summary }
+}
+
+/// The run in a folder; `None` if its files are those of something else.
+fn read(folder: &Path) -> Option<Found> {
+    let Head { state, options, summary } = head(folder);
+    let (last, damaged) = last_epoch(&folder.join(METRICS));
+    if options.is_empty() && last.is_none() && summary.is_none() {
+        return None;
+    }
     // The summary of a run that was resumed is older than its log, until it is over.
     let figures = match (summary, last) {
         (Some(summary), last) if state != State::Running || last.is_none() => summary,

@@ -11,10 +11,10 @@ use super::infer::samples;
 use super::model::Served;
 use super::protocol::{Exact, Request};
 use super::reasons::{Reason, reasons, scaled};
-use super::refusal::Refusal;
 use crate::commands::inference::{PICTURE_START, field_of, has_units, in_units, is_picture, unlabelled};
 use crate::commands::pixels;
 use crate::failure::Failure;
+use crate::http::Refusal;
 use crate::metrics::predicted;
 use crate::picture::{Invert, Picture, from_bytes_within};
 

@@ -6,9 +6,9 @@ use nn_data::{ColumnEncoding, Decimal, Encoding, Header, Inputs, LoadOptions, re
 
 use super::model::{Column, Served};
 use super::protocol::Input;
-use super::refusal::Refusal;
 use super::tensor::Elements;
 use crate::failure::Failure;
+use crate::http::Refusal;
 
 /// Reads the columns of a request as samples.
 pub(super) fn samples(served: &Served, inputs: &[Input]) -> Result<Inputs, Refusal> {

@@ -12,9 +12,9 @@ use nn_core::Workspace;
 use tokio::sync::oneshot;
 
 use super::model::Served;
-use super::refusal::Refusal;
 use crate::commands::{isa, threads};
 use crate::failure::Failure;
+use crate::http::Refusal;
 
 type Job = Box<dyn FnOnce(&mut Workspace) + Send>;
 

@@ -6,9 +6,9 @@ use super::answer::Samples;
 use super::columns;
 use super::model::{CLASS, INPUT, OUTPUTS, Served};
 use super::protocol::{Answers, Exact, Input, Parameters, Request, Response, Tensor};
-use super::refusal::Refusal;
 use super::tensor::Elements;
 use crate::commands::inference::{has_units, in_units, unlabelled};
+use crate::http::Refusal;
 use crate::metrics::predicted;
 
 /// The answer to a request's body, in JSON.

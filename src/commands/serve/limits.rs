@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use axum::http::StatusCode;
 
-use super::refusal::Refusal;
+use crate::http::Refusal;
 
 /// The bytes that the bodies of all requests and answers take together, unless a single body may be larger than a quarter of
 /// it.

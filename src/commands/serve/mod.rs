@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  listener ──► connection ──► guard ──► routes ──┬─► page/*                       files of the page
-//!               src/http       guard.rs  routes.rs ├─► answer.rs ─ pictures, files ─┐
+//!               src/http       src/http  routes.rs ├─► answer.rs ─ pictures, files ─┐
 //!                                                  └─► infer.rs  ─ tensors ─────────┴─► desk.rs: threads that compute
 //!                                                      protocol.rs, tensor.rs, columns.rs
 //! ```
@@ -12,16 +12,13 @@
 //! task. A request changes nothing, so there is nothing for it to break but time and memory.
 
 mod answer;
-mod browser;
 mod columns;
 mod desk;
-mod guard;
 mod infer;
 mod limits;
 mod model;
 mod protocol;
 mod reasons;
-mod refusal;
 mod routes;
 mod tensor;
 
@@ -36,7 +33,7 @@ use super::cluster::{bind, reachable, runtime, stopped};
 use super::read_model;
 use crate::config::ServeConfig;
 use crate::failure::{Failure, write_stdout};
-use crate::http::{self, Connections};
+use crate::http::{self, Connections, open_browser};
 use crate::progress::warn;
 use crate::signals::StopFlag;
 use desk::Desk;
@@ -47,6 +44,8 @@ use model::Served;
 const HEAD: Duration = Duration::from_secs(10);
 
 const EXPOSURE: Exposure = Exposure {
+    listen: "--listen",
+    insecure: "--insecure",
     risk: "anyone who can reach this port could use the model and this machine's time",
     remedy: "require a token (nn certs token FILE, then --token-file FILE); or use --listen 127.0.0.1:PORT for this machine \
              only; or --insecure on a network where you trust everyone",
@@ -57,9 +56,6 @@ struct Service {
     served: Arc<Served>,
     desk: Desk,
     limits: Limits,
-    security: ServerSecurity,
-    /// Whether only this machine reaches it.
-    is_local: bool,
 }
 
 /// Serves a model until a signal arrives.
@@ -85,7 +81,7 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
         served.name
     ))?;
     if config.open {
-        browser::open(&url);
+        open_browser(&url);
     }
     let connections = Connections {
         most: config.max_connections,
@@ -97,9 +93,9 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
     };
     let limits = Limits::new(config.max_body, config.max_requests, config.timeout);
     let is_local = address.ip().to_canonical().is_loopback();
-    let service = Arc::new(Service { served, desk, limits, security, is_local });
+    let service = Arc::new(Service { served, desk, limits });
     let ended_early = runtime.block_on(async {
-        let router = routes::router(&service);
+        let router = routes::router(&service, (security, is_local));
         http::run(listener, connections, router, stopped(stop)).await
     });
     if ended_early > 0 {

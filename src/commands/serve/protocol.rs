@@ -3,8 +3,8 @@
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::refusal::Refusal;
 use super::tensor::Data;
+use crate::http::Refusal;
 
 /// The types of numbers, and the whole numbers that they hold; `None` for floating point.
 const NUMBERS: [(&str, Option<(f64, f64)>); 10] = [

@@ -13,12 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::Bytes;
 use nn_core::Workspace;
+use nn_net::ServerSecurity;
 use serde_json::json;
 
-use super::guard::guard;
 use super::model::Served;
-use super::refusal::Refusal;
 use super::{Service, answer, infer};
+use crate::http::{Guard, Refusal, guard};
 
 /// The files of the page: address, type and content.
 const FILES: [(&str, &str, &str); 5] = [
@@ -35,10 +35,18 @@ const JSON: &str = "application/json";
 /// Types of what the page sends: pictures, tables or arrays of samples, and rows as the protocol has them.
 const SAMPLES: [&str; 5] = ["image/png", "image/jpeg", "text/csv", "application/octet-stream", JSON];
 
+/// What is for everyone: the page's files, and the health that probes ask for.
+const PUBLIC: &[&str] =
+    &["/", "/style.css", "/page.js", "/inside.js", "/icon.svg", "/v2/health/live", "/v2/health/ready"];
+
+/// Where the token comes from.
+const TOKEN: &str = "nn serve got as --token-file";
+
 type Shared = State<Arc<Service>>;
 
 /// All addresses behind the guard.
-pub(super) fn router(service: &Arc<Service>) -> Router {
+pub(super) fn router(service: &Arc<Service>, (security, is_local): (ServerSecurity, bool)) -> Router {
+    let at_door = Arc::new(Guard { security, is_local, public: PUBLIC, token_of: TOKEN });
     let mut router = Router::new()
         .route("/page/model", get(page_model))
         .route("/page/answer", post(page_answer))
@@ -57,7 +65,7 @@ pub(super) fn router(service: &Arc<Service>) -> Router {
     router
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(service.clone(), guard))
+        .layer(middleware::from_fn_with_state(at_door, guard))
         .with_state(service.clone())
 }
 

@@ -160,9 +160,9 @@ impl Evaluator {
 
     /// The samples that a user should look at, those by which the run chooses if there are any, and the outputs for them in the last
     /// evaluation, row-major; `None` before the first.
-    pub(super) fn outputs(&self) -> Option<(&Dataset, &[f32])> {
+    pub(super) fn outputs(&self) -> Option<(&Arc<Dataset>, &[f32])> {
         let set = self.validation.as_ref().unwrap_or(&self.test);
-        (!set.outputs.is_empty()).then_some((&*set.data, &*set.outputs))
+        (!set.outputs.is_empty()).then_some((&set.data, &*set.outputs))
     }
 
     /// Takes up a result from the log, a line of which is an epoch.

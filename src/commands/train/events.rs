@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use nn_core::{Compute, Dataset, LayerLayout, layout};
+use nn_core::{Dataset, LayerLayout, layout};
 use nn_engine::{Manifest, StepReport};
 use serde_json::Value;
 
-use super::probe::Probe;
 use crate::commands::pixels;
 use crate::metrics::{Confusion, confidently_wrong};
 use crate::progress::warn;
@@ -33,7 +31,6 @@ pub(super) struct Events {
     /// Steps between two losses of mini-batches.
     every: u64,
     layers: Vec<LayerLayout>,
-    probe: Probe,
 }
 
 /// The event file, which comes into being with the first step: only then is it certain that a run begins.
@@ -45,17 +42,8 @@ enum File {
 }
 
 impl Events {
-    /// Training samples whose gradient is shown after an epoch: so few that it costs nothing beside the epoch.
-    pub(super) const SAMPLES: usize = 128;
-
     /// For a run that has `after` sequential steps behind it, into `folder`.
-    pub(super) fn new(
-        folder: PathBuf,
-        manifest: &Manifest,
-        data: Arc<Dataset>,
-        compute: Compute,
-        after: u64,
-    ) -> Self {
+    pub(super) fn new(folder: PathBuf, manifest: &Manifest, after: u64) -> Self {
         Self {
             folder,
             after,
@@ -63,7 +51,6 @@ impl Events {
             hyperparameters: hyperparameters(manifest),
             every: manifest.total_steps().div_ceil(POINTS).max(1),
             layers: layout(manifest.model()),
-            probe: Probe::new(manifest, data, compute, Self::SAMPLES),
         }
     }
 
@@ -90,13 +77,13 @@ impl Events {
         }
     }
 
-    /// Takes in an epoch after `steps` sequential steps: its line of the log, the model's parameters, and what was evaluated, samples
-    /// and outputs, if it was.
+    /// Takes in an epoch after `steps` sequential steps: its line of the log, the model's parameters and a gradient at them, and what was
+    /// evaluated, samples and outputs, if it was.
     pub(super) fn epoch(
         &mut self,
         line: &Value,
         steps: u64,
-        params: &[f32],
+        (params, gradient): (&[f32], Option<&[f32]>),
         evaluated: Option<(&Dataset, &[f32])>,
     ) {
         let File::Open(file) = &mut self.file else { return };
@@ -107,20 +94,17 @@ impl Events {
             .filter_map(|(name, value)| Some((tag(name)?, value.as_f64()?)))
             .collect();
         file.scalars(steps, numbers.iter().map(|(tag, number)| (tag.as_str(), *number)));
-        let epoch = line["epoch"].as_u64().unwrap_or(0);
-        let gradient = self.probe.gradient(params, epoch.saturating_sub(1));
-        let mut norms = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
             let name = |kind: &str| format!("{kind}/layer{}", number + 1);
             file.histogram(steps, &name("weights"), &params[layer.weights.clone()]);
             file.histogram(steps, &name("biases"), &params[layer.biases.clone()]);
             if let Some(gradient) = gradient {
-                let gradient = &gradient[layer.range()];
-                file.histogram(steps, &name("gradients"), gradient);
-                let squares: f64 = gradient.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
-                norms.push((name("gradient_norm"), squares.sqrt()));
+                file.histogram(steps, &name("gradients"), &gradient[layer.range()]);
             }
         }
+        let norms = line["gradient_norm"].as_array().into_iter().flatten().filter_map(Value::as_f64);
+        let norms: Vec<(String, f64)> =
+            (1..).zip(norms).map(|(layer, norm)| (format!("gradient_norm/layer{layer}"), norm)).collect();
         file.scalars(steps, norms.iter().map(|(tag, norm)| (tag.as_str(), *norm)));
         if let Some((data, outputs)) = evaluated {
             pictures(file, steps, data, outputs);

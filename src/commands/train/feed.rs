@@ -78,6 +78,11 @@ impl Feed {
         line(of_log);
     }
 
+    /// Something beside the steps, by its line in the log.
+    pub(super) fn event(&self, of_log: &Value) {
+        line(of_log);
+    }
+
     /// The end of the run, by its summary.
     pub(super) fn end(&self, summary: &Value) {
         let mut last = json!({ "kind": "end" });

@@ -1,4 +1,5 @@
-//! `metrics.jsonl`: a line for every epoch, and a line with the hash of the weights for every step.
+//! `metrics.jsonl`: a line for every epoch, one with the hash of the weights for every step, and one for each event: a worker came or
+//! went, the run was resumed.
 //!
 //! Lines are collected in memory and written many at a time. If the disk is full they stay in memory until there is
 //! room. A resumed run repeats some steps: their lines are cut from the file, and their hashes are compared with those of
@@ -169,6 +170,13 @@ impl Log {
         match self.told.epochs.remove(&steps) {
             Some(told) if told != now => Err(contradiction(steps, &told, &now)),
             _ => Ok(()),
+        }
+    }
+
+    /// Logs something that happened beside the steps: `line` has the number of steps, or rounds, before it, so that it is cut with them.
+    pub(super) fn event(&mut self, line: &Value) {
+        if self.pending.len() <= KEEP {
+            self.gather(line);
         }
     }
 

@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nn_engine::{
-    Engine, EpochReport, EpochSums, Outcome, Snapshot, StepReport, arithmetic_fingerprint, local,
+    Engine, EpochReport, EpochSums, Outcome, Snapshot, StepReport, arithmetic_fingerprint,
+    local::{self, WorkerChange},
     params_sha256,
 };
 use serde::Serialize;
@@ -100,8 +101,31 @@ impl Watch {
             trouble,
             cluster,
         };
+        let resumed = earlier.generation > 0;
         watch.recall(earlier);
+        if resumed {
+            watch.happened(json!({ "event": "resumed" }));
+        }
         watch
+    }
+
+    /// Logs something beside the steps, and tells it to all who follow the run.
+    fn happened(&mut self, event: Value) {
+        let manifest = self.recorder.manifest();
+        let mut line = json!({
+            "kind": "event",
+            "step": manifest.sequential_steps(self.done),
+            "seconds": self.meter.now().as_secs_f64(),
+        });
+        if manifest.rounds().is_some() {
+            line["round"] = json!(self.done);
+        }
+        if let (Value::Object(line), Value::Object(event)) = (&mut line, event) {
+            line.extend(event);
+        }
+        let now = self.meter.now();
+        self.recorder.event(&line, now);
+        self.outlets.event(&line);
     }
 
     /// Takes up the results of a run before its resumption.
@@ -447,6 +471,9 @@ impl local::Observer for Watch {
         if let Some(raw) = &self.raw {
             raw.add_to(&mut line);
         }
+        if let Some(norms) = self.outlets.gradient_norms(params, report.epoch) {
+            line["gradient_norm"] = json!(norms);
+        }
         let steps = self.recorder.manifest().sequential_steps(report.steps);
         let outputs = evaluated.and_then(|_| self.evaluator.outputs());
         self.outlets.epoch(&line, steps, params, outputs);
@@ -477,6 +504,16 @@ impl local::Observer for Watch {
 
     fn ends(&mut self) -> bool {
         self.choice.is_over()
+    }
+
+    fn worker(&mut self, name: &str, change: &WorkerChange) {
+        self.happened(match change {
+            WorkerChange::Joined => json!({ "event": "joined", "worker": name }),
+            WorkerChange::Left => json!({ "event": "left", "worker": name }),
+            WorkerChange::Removed(reason) => {
+                json!({ "event": "removed", "worker": name, "reason": reason })
+            }
+        });
     }
 
     fn snapshot(&mut self, snapshot: Snapshot) {

@@ -1,15 +1,17 @@
-//! Everything that is told of a run beside its folder and the terminal: to TensorBoard, to a program, to Prometheus. Nothing of it
-//! changes the run.
+//! Everything that is told of a run beside its folder and the terminal: to TensorBoard, to a program, to Prometheus, to a browser.
+//! Nothing of it changes the run.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_core::Dataset;
-use nn_engine::StepReport;
+use nn_core::{Compute, Dataset, LayerLayout, layout};
+use nn_engine::{Manifest, StepReport};
 use serde_json::Value;
 
 use super::events::Events;
 use super::feed::Feed;
+use super::probe::Probe;
+use crate::commands::dashboard::Live;
 use crate::telemetry::RunFigures;
 
 /// Who is told, each only if the user asked for it.
@@ -18,8 +20,43 @@ pub(super) struct Outlets {
     pub(super) events: Option<Events>,
     pub(super) feed: Option<Feed>,
     pub(super) figures: Option<Arc<RunFigures>>,
+    pub(super) page: Option<Arc<Live>>,
+    /// What computes the gradients that they show.
+    pub(super) gradients: Option<Gradients>,
     /// When the last step, or the evaluation after it, was over.
     pub(super) stepped: Duration,
+}
+
+/// The gradient of some training samples after each epoch.
+pub(super) struct Gradients {
+    probe: Probe,
+    layers: Vec<LayerLayout>,
+    /// Whether the probe has one for the epoch that is just over.
+    is_known: bool,
+}
+
+impl Gradients {
+    /// Training samples whose gradient is shown after an epoch: so few that it costs nothing beside the epoch.
+    pub(super) const SAMPLES: usize = 128;
+
+    /// For a run on `data`.
+    pub(super) fn new(manifest: &Manifest, data: Arc<Dataset>, compute: Compute) -> Self {
+        let probe = Probe::new(manifest, data, compute, Self::SAMPLES);
+        Self { probe, layers: layout(manifest.model()), is_known: false }
+    }
+
+    /// The Euclidean norm of each layer's part of the mean gradient at these parameters, after an epoch counted from 0; `None` if it
+    /// cannot be computed.
+    fn norms(&mut self, params: &[f32], epoch: u64) -> Option<Vec<f64>> {
+        self.is_known = false;
+        let gradient = self.probe.gradient(params, epoch)?;
+        let norm = |layer: &LayerLayout| {
+            gradient[layer.range()].iter().map(|&g| f64::from(g) * f64::from(g)).sum::<f64>().sqrt()
+        };
+        let norms = self.layers.iter().map(norm).collect();
+        self.is_known = true;
+        Some(norms)
+    }
 }
 
 impl Outlets {
@@ -37,6 +74,14 @@ impl Outlets {
             let time = now.saturating_sub(before).as_secs_f64();
             figures.step(steps, report.samples, time, report.loss, rates);
         }
+        if let Some(page) = &self.page {
+            page.step(now, report, steps, samples_per_second);
+        }
+    }
+
+    /// The norms of a gradient at the parameters after an epoch counted from 0, layer by layer, if somebody is to see them.
+    pub(super) fn gradient_norms(&mut self, params: &[f32], epoch: u64) -> Option<Vec<f64>> {
+        self.gradients.as_mut()?.norms(params, epoch)
     }
 
     /// An epoch that is over after `steps` sequential steps: its line of the log, the model's parameters, and the samples and outputs
@@ -46,16 +91,33 @@ impl Outlets {
         line: &Value,
         steps: u64,
         params: &[f32],
-        evaluated: Option<(&Dataset, &[f32])>,
+        evaluated: Option<(&Arc<Dataset>, &[f32])>,
     ) {
         if let Some(events) = &mut self.events {
-            events.epoch(line, steps, params, evaluated);
+            let known = self.gradients.as_ref().filter(|gradients| gradients.is_known);
+            let gradient = known.map(|gradients| gradients.probe.last());
+            events.epoch(
+                line,
+                steps,
+                (params, gradient),
+                evaluated.map(|(data, outputs)| (&**data, outputs)),
+            );
         }
         if let Some(feed) = &self.feed {
             feed.epoch(line);
         }
         if let Some(figures) = &self.figures {
             figures.epoch(line);
+        }
+        if let Some(page) = &self.page {
+            page.epoch(line, params, evaluated);
+        }
+    }
+
+    /// Something beside the steps, by its line in the log.
+    pub(super) fn event(&self, line: &Value) {
+        if let Some(feed) = &self.feed {
+            feed.event(line);
         }
     }
 

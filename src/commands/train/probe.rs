@@ -43,6 +43,11 @@ impl Probe {
         Some(&self.gradient)
     }
 
+    /// The gradient that was computed last.
+    pub(super) fn last(&self) -> &[f32] {
+        &self.gradient
+    }
+
     /// The noise scale of the gradient at these parameters, after an epoch counted from 0.
     pub(super) fn noise_scale(&mut self, params: &[f32], epoch: u64) -> Option<NoiseScale> {
         let samples = Samples { indices: &self.samples, epoch };

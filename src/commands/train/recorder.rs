@@ -33,6 +33,8 @@ pub(super) struct Recorder {
     broken: bool,
     /// The options of a run that is to destroy an older one with its first step.
     to_begin: Option<String>,
+    /// What happened before the first step, without which there is nothing to log; `None` after it.
+    events: Option<Vec<Value>>,
 }
 
 impl Recorder {
@@ -61,6 +63,7 @@ impl Recorder {
             next_best: None,
             broken: false,
             to_begin: None,
+            events: Some(Vec::new()),
         })
     }
 
@@ -108,6 +111,9 @@ impl Recorder {
         if let Some(options) = self.to_begin.take() {
             self.folder.begin(&options).inspect_err(|_| self.broken = true)?;
         }
+        for event in self.events.take().unwrap_or_default() {
+            self.log.event(&event);
+        }
         let done = report.step.0 + 1;
         let sequential = self.manifest.rounds().map(|_| self.manifest.sequential_steps(done));
         let logged = self.log.weights(done, sequential, report.samples, params);
@@ -121,6 +127,17 @@ impl Recorder {
     pub(super) fn epoch(&mut self, steps: u64, line: Value) -> Result<(), Failure> {
         let logged = self.log.epoch(steps, line);
         self.unless_broken(logged)
+    }
+
+    /// Logs something that happened beside the steps at time `now`, once there is a step.
+    pub(super) fn event(&mut self, line: &Value, now: Duration) {
+        if let Some(events) = &mut self.events {
+            events.push(line.clone());
+            return;
+        }
+        self.log.event(line);
+        // The run may be waiting for workers, without a step that would write it.
+        self.log.flush(now);
     }
 
     fn unless_broken(&mut self, logged: Result<(), Failure>) -> Result<(), Failure> {

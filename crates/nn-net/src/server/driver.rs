@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use nn_core::Node;
-use nn_engine::local::Observer;
+use nn_engine::local::{Observer, WorkerChange};
 use nn_engine::{
     Action, Assignment, Contribution, Engine, Event, Join, MAX_WORKERS, Member, Outcome, Part, Release, Step,
     WorkerId, params_sha256,
@@ -78,6 +78,8 @@ pub(super) struct Driver<O> {
     own_failure: Option<String>,
     /// The names of all workers that are, or were, connected.
     pub(super) names: BTreeMap<WorkerId, String>,
+    /// What the observer has not heard of yet.
+    changes: Vec<(WorkerId, WorkerChange)>,
     /// Weights as messages, for the steps that a worker may still need.
     encoded: Vec<(Step, Part, Framed)>,
     spares: Spares,
@@ -122,6 +124,7 @@ impl<O: Observer> Driver<O> {
             peers: BTreeMap::new(),
             names: own.iter().map(|_| (OWN, NAME.to_owned())).collect(),
             own,
+            changes: Vec::new(),
             own_failure: None,
             encoded: Vec::new(),
             spares: Spares::default(),
@@ -187,6 +190,7 @@ impl<O: Observer> Driver<O> {
                 None
             }
             Command::Ready(worker) => self.peers.get(&worker).map(|(peer, _)| {
+                self.changes.push((worker, WorkerChange::Joined));
                 Event::Joined(Join {
                     worker,
                     member: Member(peer.hello.member),
@@ -194,8 +198,15 @@ impl<O: Observer> Driver<O> {
                     threads: peer.hello.threads,
                 })
             }),
-            Command::Gone(worker) => self.forget(worker).map(|_| Event::Left(worker)),
-            Command::Garbled(worker) => self.forget(worker).map(|_| Event::Garbled(worker)),
+            Command::Gone(worker) => self.forget(worker).map(|_| {
+                self.changes.push((worker, WorkerChange::Left));
+                Event::Left(worker)
+            }),
+            Command::Garbled(worker) => self.forget(worker).map(|_| {
+                let why = "what it sent was malformed or damaged".to_owned();
+                self.changes.push((worker, WorkerChange::Removed(why)));
+                Event::Garbled(worker)
+            }),
             Command::Gradient(contribution) => {
                 if contribution.step.0 == self.engine.steps_done() {
                     self.watch.computed(contribution.worker, contribution.compute);
@@ -221,6 +232,9 @@ impl<O: Observer> Driver<O> {
         };
         if let Some(event) = event {
             self.handle(now, event, actions);
+        }
+        for (worker, change) in std::mem::take(&mut self.changes) {
+            self.observer.worker(self.names.get(&worker).map_or("", String::as_str), &change);
         }
         if self.outcome.is_some() {
             return;
@@ -434,13 +448,15 @@ impl<O: Observer> Driver<O> {
         if matches!(reason, Release::Over(_)) {
             return;
         }
+        let message = reason.to_string();
         if worker == OWN {
             // Two others agree that it computes wrongly: they go on without it.
             self.own = None;
+            self.changes.push((worker, WorkerChange::Removed(message)));
             return;
         }
         if let Some(peer) = self.forget(worker) {
-            let message = reason.to_string();
+            self.changes.push((worker, WorkerChange::Removed(message.clone())));
             reject(&peer.outbox, self.facts.generation, convert::release_reason(reason), &message);
         }
     }

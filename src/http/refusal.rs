@@ -8,28 +8,28 @@ use crate::failure::Failure;
 
 /// A request that gets no answer, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: StatusCode,
-    pub(super) error: String,
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) error: String,
 }
 
 impl Refusal {
-    pub(super) fn new(status: StatusCode, error: impl ToString) -> Self {
+    pub(crate) fn new(status: StatusCode, error: impl ToString) -> Self {
         Self { status, error: error.to_string() }
     }
 
     /// 400: the request is wrong.
-    pub(super) fn bad(error: impl ToString) -> Self {
+    pub(crate) fn bad(error: impl ToString) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
     /// 429: too much at once, now.
-    pub(super) fn busy(error: impl ToString) -> Self {
+    pub(crate) fn busy(error: impl ToString) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, error)
     }
 
     /// 503: no answer in time, or the server is about to end.
-    pub(super) fn unavailable(error: impl ToString) -> Self {
+    pub(crate) fn unavailable(error: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 }

@@ -7,9 +7,20 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Service;
-use super::refusal::Refusal;
-use crate::http::is_of_this_machine;
+use nn_net::ServerSecurity;
+
+use super::{Refusal, is_of_this_machine};
+
+/// Who may ask a server.
+pub(crate) struct Guard {
+    pub(crate) security: ServerSecurity,
+    /// Whether only this machine reaches it.
+    pub(crate) is_local: bool,
+    /// Files that hold no secret: without them nobody could enter a token. Probes of an orchestrator have none.
+    pub(crate) public: &'static [&'static str],
+    /// The program and the flag that gave it the token.
+    pub(crate) token_of: &'static str,
+}
 
 /// The headers of all answers. The page loads its own files and asks its own server, and nothing else; no other page may show
 /// it, or read an answer.
@@ -27,14 +38,10 @@ const HEADERS: [(HeaderName, &str); 7] = [
     (header::CACHE_CONTROL, "no-store"),
 ];
 
-/// Files that hold no secret: without them nobody could enter a token. Probes of an orchestrator have none.
-const PUBLIC: [&str; 7] =
-    ["/", "/style.css", "/page.js", "/inside.js", "/icon.svg", "/v2/health/live", "/v2/health/ready"];
-
 /// Refuses strangers, and gives every answer its headers.
-pub(super) async fn guard(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let checked = check_host(request.headers(), request.uri(), service.is_local)
-        .and_then(|()| check_token(&service, &request));
+pub(crate) async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
+    let checked = check_host(request.headers(), request.uri(), guard.is_local)
+        .and_then(|()| check_token(&guard, &request));
     let mut response = match checked {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -64,15 +71,18 @@ fn check_host(headers: &HeaderMap, uri: &Uri, is_local: bool) -> Result<(), Refu
     ))
 }
 
-fn check_token(service: &Service, request: &Request) -> Result<(), Refusal> {
+fn check_token(guard: &Guard, request: &Request) -> Result<(), Refusal> {
     let shown = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    if service.security.admits(shown) || PUBLIC.contains(&request.uri().path()) {
+    if guard.security.admits(shown) || guard.public.contains(&request.uri().path()) {
         return Ok(());
     }
+    let whose = guard.token_of;
     let error = match shown {
-        Some(_) => "the token is wrong; send the text of the file that nn serve got as --token-file",
+        Some(_) => format!("the token is wrong; send the text of the file that {whose}"),
         None => {
-            "a token is required: Authorization: Bearer TOKEN, with the text of the file that nn serve got as --token-file"
+            format!(
+                "a token is required: Authorization: Bearer TOKEN, with the text of the file that {whose}"
+            )
         }
     };
     Err(Refusal::new(StatusCode::UNAUTHORIZED, error))

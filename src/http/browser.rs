@@ -15,7 +15,7 @@ const OPENERS: &[&str] = if cfg!(target_os = "macos") {
 };
 
 /// Opens an address in a browser, beside the server. That it cannot is no reason not to serve.
-pub(super) fn open(url: &str) {
+pub(crate) fn open_browser(url: &str) {
     let url = url.to_owned();
     // A browser that this starts may run as long as the server.
     let _detached = thread::spawn(move || {
