@@ -454,6 +454,7 @@ fn the_manual_has_a_page_for_every_command_that_is_not_hidden() {
         "nn-certs.1",
         "nn-completions.1",
         "nn-coord.1",
+        "nn-dashboard.1",
         "nn-data-show.1",
         "nn-data.1",
         "nn-doctor.1",

@@ -96,7 +96,9 @@ impl Session {
                             self.coordinate(&mut cluster, invocation, &address);
                         }
                         Program::Worker => self.work(&mut cluster, &invocation),
-                        Program::Nn if invocation.subcommand() == Some("serve") => self.serve(invocation),
+                        Program::Nn if matches!(invocation.subcommand(), Some("serve" | "dashboard")) => {
+                            self.serve(invocation);
+                        }
                         _ => trained.extend(self.finish(invocation)),
                     }
                 }
@@ -135,7 +137,7 @@ impl Session {
             invocation.arguments.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
         }
         let process = self.start(&invocation);
-        process.says("serving ");
+        process.says(" at http://127.0.0.1:");
         process.signal("TERM");
         let _ = end(process);
     }
@@ -163,7 +165,12 @@ impl Session {
     }
 
     fn start(&self, invocation: &Invocation) -> Process {
-        Process::start(&self.place, invocation.program.path(), &[], &invocation.arguments.join(" "))
+        let mut arguments = invocation.arguments.clone();
+        // The page is at a port that is free here.
+        if let Some(at) = arguments.iter().position(|argument| argument == "--dashboard") {
+            arguments.insert(at + 1, "127.0.0.1:0".to_owned());
+        }
+        Process::start(&self.place, invocation.program.path(), &[], &arguments.join(" "))
     }
 
     /// The result of a command that trains.

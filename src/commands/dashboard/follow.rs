@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::board::Board;
 use super::live::Live;
-use crate::commands::runs::{Head, folders_in, head, short_name};
+use crate::commands::runs::{Head, State, folders_in, head, short_name};
 use crate::failure::Failure;
 use crate::store::run_files::METRICS;
 
@@ -53,7 +53,7 @@ impl Follower {
     /// Exit code 1 if there is no thread for it.
     pub(super) fn start(board: Arc<Board>, source: Source) -> Result<Self, Failure> {
         let (end, ended) = mpsc::channel();
-        let mut eyes = Eyes { board, source, logs: BTreeMap::new(), looks: 0 };
+        let mut eyes = Eyes { board, source, logs: BTreeMap::new(), piece: vec![0; PIECE], looks: 0 };
         eyes.look();
         let follow = move || {
             while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
@@ -80,6 +80,8 @@ struct Eyes {
     board: Arc<Board>,
     source: Source,
     logs: BTreeMap<PathBuf, Log>,
+    /// For what is read.
+    piece: Vec<u8>,
     looks: u32,
 }
 
@@ -102,10 +104,14 @@ impl Eyes {
         }
         for (folder, log) in &mut self.logs {
             if thoroughly {
-                let facts = facts(folder, head(folder), log.damaged);
+                let head = head(folder);
+                log.is_growing = head.state == State::Running;
+                let facts = facts(folder, head, log.damaged);
                 self.board.change(folder, |run| run.set_facts(&facts));
+            } else if !log.is_growing {
+                continue;
             }
-            let news = log.read(&folder.join(METRICS));
+            let news = log.read(&folder.join(METRICS), &mut self.piece);
             if news.anew || !news.lines.is_empty() {
                 self.board.change(folder, |run| {
                     if news.anew {
@@ -154,6 +160,8 @@ struct Log {
     /// The line is too long, and its rest is passed over.
     passes_over: bool,
     damaged: usize,
+    /// Whether a process is writing it.
+    is_growing: bool,
 }
 
 /// What is new in a log.
@@ -166,18 +174,22 @@ struct News {
 
 impl Log {
     /// Reads what is new. A log that cannot be read has nothing new.
-    fn read(&mut self, path: &Path) -> News {
+    fn read(&mut self, path: &Path, piece: &mut [u8]) -> News {
         let mut news = News::default();
-        let _ = self.try_read(path, &mut news);
+        let _ = self.try_read(path, piece, &mut news);
         news
     }
 
-    fn try_read(&mut self, path: &Path, news: &mut News) -> io::Result<()> {
+    fn begin_anew(&mut self) {
+        *self = Self { is_growing: self.is_growing, ..Self::default() };
+    }
+
+    fn try_read(&mut self, path: &Path, piece: &mut [u8], news: &mut News) -> io::Result<()> {
         let mut file = match File::open(path) {
             // A run that begins anew removes it first.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 news.anew = self.at > 0;
-                *self = Self::default();
+                self.begin_anew();
                 return Ok(());
             }
             file => file?,
@@ -187,12 +199,11 @@ impl Log {
         // A log that was cut and written again differs, if only in its times.
         if file.read_exact(&mut before).is_err() || before != self.seen {
             news.anew = true;
-            *self = Self::default();
+            self.begin_anew();
             let _ = file.seek(SeekFrom::Start(0))?;
         }
-        let mut piece = vec![0; PIECE];
         loop {
-            let read = file.read(&mut piece)?;
+            let read = file.read(piece)?;
             if read == 0 {
                 return Ok(());
             }
@@ -249,10 +260,10 @@ mod tests {
     fn a_log_is_followed_through_halves_of_lines_cuts_and_rubbish() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(METRICS);
-        let mut log = Log::default();
+        let (mut log, mut piece) = (Log::default(), vec![0; PIECE]);
         let mut read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            let news = log.read(&path);
+            let news = log.read(&path, &mut piece);
             let epochs: Vec<u64> = news.lines.iter().filter_map(|line| line["epoch"].as_u64()).collect();
             (news.anew, epochs, log.damaged)
         };
@@ -266,7 +277,7 @@ mod tests {
         let endless = format!("{one}{}\n{{\"epoch\":2}}\n", "x".repeat(3 * PIECE));
         assert_eq!(read(&endless), (false, vec![2], 1));
         std::fs::remove_file(&path).unwrap();
-        assert!(log.read(&path).anew);
-        assert!(!log.read(&path).anew);
+        assert!(log.read(&path, &mut piece).anew);
+        assert!(!log.read(&path, &mut piece).anew);
     }
 }

@@ -18,7 +18,7 @@ use super::{look, stream};
 use crate::http::{Guard, Refusal, guard};
 
 /// The files of the page: address, type and content.
-const FILES: [(&str, &str, &str); 9] = [
+const FILES: [(&str, &str, &str); 10] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
@@ -27,6 +27,7 @@ const FILES: [(&str, &str, &str); 9] = [
     ("/server.js", "text/javascript; charset=utf-8", include_str!("page/server.js")),
     ("/uplot.js", "text/javascript; charset=utf-8", include_str!("page/uplot/uPlot.iife.min.js")),
     ("/uplot.css", "text/css; charset=utf-8", include_str!("page/uplot/uPlot.min.css")),
+    ("/uplot-licence.txt", "text/plain; charset=utf-8", include_str!("page/uplot/LICENSE")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
 ];
 
@@ -40,6 +41,7 @@ const PUBLIC: &[&str] = &[
     "/server.js",
     "/uplot.js",
     "/uplot.css",
+    "/uplot-licence.txt",
     "/icon.svg",
 ];
 
