@@ -18,7 +18,7 @@ use std::collections::HashMap;
 
 use nn_core::{Targets, Task};
 
-use crate::error::{DataError, shown};
+use crate::error::{DataError, listed, shown};
 use crate::raw::{Answers, Labels};
 use crate::source::LoadOptions;
 
@@ -218,7 +218,13 @@ fn named<'a>(
     }
     let look_up = |(sample, text): (usize, Cow<'a, str>)| {
         let class = class_of.get(&*text).copied();
-        class.ok_or_else(|| out_of_range(labels, sample, shown(&text, 40), names.len()))
+        // Names that the data has given are all known.
+        class.ok_or_else(|| DataError::UnknownClass {
+            file: labels.file.clone(),
+            place: labels.places.of(sample),
+            label: shown(&text, 40),
+            classes: listed(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+        })
     };
     let found = texts.enumerate().map(look_up).collect::<Result<_, _>>()?;
     Ok(Targets::Classes { labels: found, classes: names.len() })
@@ -328,7 +334,10 @@ mod tests {
         let twice = LoadOptions { class_names: Some(vec!["x".into(), "x".into()]), ..Default::default() };
         assert_eq!(classes(&text(&["x"]), &twice).unwrap().0, [0], "the first of two equal names counts");
         let error = classes(&text(&["b", "new"]), &known).unwrap_err().to_string();
-        assert!(error.contains("line 3") && error.contains("`new`") || error.contains("new"), "{error}");
+        assert!(
+            error.contains("line 3: the label `new` is not one of the model's classes, which are x, b, 3"),
+            "{error}"
+        );
     }
 
     #[test]

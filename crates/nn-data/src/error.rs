@@ -198,6 +198,11 @@ pub enum DataError {
     )]
     LabelOutOfRange { file: String, place: String, label: String, classes: usize },
     #[error(
+        "{file}, {place}: the label `{label}` is not one of the model's classes, which are {classes}; check the label column, \
+             or use data with these classes only"
+    )]
+    UnknownClass { file: String, place: String, label: String, classes: String },
+    #[error(
         "{file}, {place}: the label {label} is not a whole number, so it cannot be a class; give --task regression \
              to predict numbers"
     )]

@@ -274,7 +274,10 @@ fn load_tables(
         }
         None => {
             let (targets, _) = train.label_columns(options.label_column.as_deref())?;
-            (targets.first().copied().unwrap_or(0), Vec::new())
+            let ignored: Vec<usize> =
+                options.ignore.iter().map(|name| train.find(name, "--ignore")).collect::<Result<_, _>>()?;
+            let skip: Vec<bool> = (0..train.columns()).map(|at| ignored.contains(&at)).collect();
+            (targets.first().copied().unwrap_or(0), skip)
         }
     };
     let header = if train.has_header() { "line 1 is a header" } else { "there is no header" };

@@ -44,14 +44,14 @@ impl Layout {
         }
     }
 
-    /// Finds the columns of a trained model in a table: by name if both have names, else by position.
+    /// Finds the columns of a trained model in a table: by name if both have names, else by position. That of the weights need not
+    /// be there.
     pub(crate) fn of_model(preparation: &Preparation, table: &Table) -> Result<Self, DataError> {
         let kind = |column: &Column| match &column.encoding {
             Encoding::Number { .. } => Kind::Number,
             Encoding::Category { .. } => Kind::Category,
             Encoding::Date { pattern, .. } => Kind::Date { pattern: pattern.clone() },
         };
-        let weight = None; // only training needs it
         if let (Some(ours), Some(theirs)) = (&preparation.names, table.names()) {
             let find = |position: usize| named(ours, position, theirs);
             let missing: Vec<String> = preparation
@@ -70,7 +70,7 @@ impl Layout {
             return Ok(Self {
                 features: preparation.columns.iter().filter_map(feature).collect(),
                 labels: if complete { labels } else { Vec::new() },
-                weight,
+                weight: preparation.weights.and_then(find),
             });
         }
         let (with, without) = (preparation.width, preparation.width - preparation.answers.len());
@@ -97,7 +97,7 @@ impl Layout {
         Ok(Self {
             features: preparation.columns.iter().map(feature).collect(),
             labels: if answered { preparation.targets_at().to_vec() } else { Vec::new() },
-            weight,
+            weight: preparation.weights.filter(|_| answered),
         })
     }
 

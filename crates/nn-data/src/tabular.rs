@@ -37,11 +37,14 @@ pub(crate) fn load(
     options: &LoadOptions,
 ) -> Result<Splits, DataError> {
     let Tables { train: table, test, validation, mut notes } = tables;
-    let layout = match (&survey, &options.prepare) {
+    let mut layout = match (&survey, &options.prepare) {
         (Some(survey), _) => Layout::of_survey(survey),
         (None, Prepare::With(preparation)) => Layout::of_model(preparation, &table)?,
         (None, _) => return Err(DataError::OneColumn { file: table.file().to_owned() }),
     };
+    if let Some(column) = &options.weight_column {
+        layout.weight = Some(table.find(column, "--weight-column")?);
+    }
     if layout.labels.is_empty() {
         let (file, has) = (table.file().to_owned(), table.available());
         let missing = match &options.prepare {
@@ -56,7 +59,8 @@ pub(crate) fn load(
     let train = layout.read(&table)?;
     let mut read_other = |other: Option<Table>, what: &str| -> Result<Option<Sheet>, DataError> {
         let Some(other) = other else { return Ok(None) };
-        let layout = Layout::of_model(&columns.as_model(&layout), &other)?;
+        // Only training samples have weights.
+        let layout = Layout { weight: None, ..Layout::of_model(&columns.as_model(&layout), &other)? };
         if layout.labels.is_empty() {
             notes.push(format!("{} has no answers, so it is no {what} set and is ignored", other.file()));
             return Ok(None);
@@ -496,6 +500,7 @@ pub(crate) fn ask(preparation: &Preparation, table: &Table) -> Result<Asked, Dat
     let mut layout = Layout::of_model(preparation, table)?;
     // A row is to be predicted whether or not it has an answer.
     let labels = std::mem::take(&mut layout.labels);
+    layout.weight = None;
     let mut sheet = layout.read(table)?;
     if let [at] = labels[..] {
         let mut texts = Vec::with_capacity(sheet.rows);

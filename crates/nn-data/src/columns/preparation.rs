@@ -319,6 +319,43 @@ impl Preparation {
         &self.answers[..self.answers.len() - usize::from(self.weights.is_some()).min(self.answers.len())]
     }
 
+    /// The position of the column that `wanted` names, or whose position it is: from 0, or from the end if negative.
+    #[must_use]
+    pub fn find(&self, wanted: &str) -> Option<usize> {
+        let names = self.names.as_deref().unwrap_or_default();
+        let called = |same: &dyn Fn(&str) -> bool| names.iter().position(|name| same(name));
+        called(&|name| name == wanted).or_else(|| called(&|name| name.eq_ignore_ascii_case(wanted))).or_else(
+            || {
+                let position: i64 = wanted.parse().ok()?;
+                let at =
+                    if position < 0 { position.checked_add_unsigned(self.width as u64)? } else { position };
+                usize::try_from(at).ok().filter(|&at| at < self.width)
+            },
+        )
+    }
+
+    /// Whether these columns, by name or position with commas between them, are the targets.
+    #[must_use]
+    pub fn has_targets(&self, wanted: &str) -> bool {
+        let parts = wanted.split(',').map(|name| self.find(name.trim())).collect::<Option<Vec<usize>>>();
+        let targets = self.targets_at();
+        // A name may itself contain a comma.
+        self.find(wanted).is_some_and(|at| targets == [at]) || parts.is_some_and(|parts| parts == targets)
+    }
+
+    /// Whether numbers are standardised; `None` if there are none.
+    #[must_use]
+    pub fn standardizes(&self) -> Option<bool> {
+        let scaled = |(mean, deviation): (f64, f64)| (mean, deviation) != (0.0, 1.0);
+        let of_columns = self.columns.iter().flat_map(|column| match &column.encoding {
+            Encoding::Number { mean, deviation, .. } => vec![(*mean, *deviation)],
+            Encoding::Date { parts, .. } => parts.iter().map(|part| (part.mean, part.deviation)).collect(),
+            Encoding::Category { .. } => Vec::new(),
+        });
+        let of_targets = self.targets.iter().map(|target| (target.mean, target.deviation));
+        of_columns.chain(of_targets).map(scaled).reduce(|any, one| any | one)
+    }
+
     /// The name of a column, or its position if it has none.
     #[must_use]
     pub fn name(&self, position: usize) -> String {
@@ -519,5 +556,44 @@ mod tests {
         let json = serde_json::to_string(&one).unwrap();
         let again: Preparation = serde_json::from_str(&json).unwrap();
         assert_eq!((again.sha256(), &again), (one.sha256(), &one));
+    }
+
+    #[test]
+    fn columns_are_found_by_name_and_by_position() {
+        let number = |mean, deviation| Encoding::Number { median: 0.0, mean, deviation, missing: false };
+        let names = ["Age", "a,b", "3", "y"].map(str::to_owned).to_vec();
+        let mut preparation = Preparation {
+            names: Some(names),
+            width: 4,
+            answers: vec![3, 1],
+            weights: Some(1),
+            columns: vec![Column { position: 0, encoding: number(0.0, 1.0) }],
+            targets: Vec::new(),
+        };
+        for (wanted, found) in [
+            ("Age", Some(0)),
+            ("age", Some(0)),
+            ("a,b", Some(1)),
+            ("3", Some(2)),
+            ("0", Some(0)),
+            ("-1", Some(3)),
+            ("-4", Some(0)),
+            ("4", None),
+            ("-5", None),
+            ("-9223372036854775808", None),
+            ("sex", None),
+        ] {
+            assert_eq!(preparation.find(wanted), found, "{wanted}");
+        }
+        assert!(preparation.has_targets("y") && preparation.has_targets("-1"));
+        assert!(!preparation.has_targets("a,b") && !preparation.has_targets("y,Age"));
+        preparation.answers = vec![1, 3];
+        preparation.weights = None;
+        assert!(preparation.has_targets("1, y") && !preparation.has_targets("y,1"));
+        assert_eq!(preparation.standardizes(), Some(false));
+        preparation.targets = vec![Target { name: None, mean: 2.0, deviation: 1.0 }];
+        assert_eq!(preparation.standardizes(), Some(true));
+        (preparation.columns, preparation.targets) = Default::default();
+        assert_eq!(preparation.standardizes(), None);
     }
 }
