@@ -105,6 +105,7 @@ impl Learn {
             rounds,
             regularization,
             dp_noise,
+            initial_sha256: _, // no option names a model yet
         } = recipe.clone();
         // Without `..`, as above.
         let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } =
@@ -346,6 +347,7 @@ impl Learn {
                 augmentation,
             },
             dp_noise,
+            initial_sha256: None,
         };
         Ok(Design { hidden, activation, normalization, output, cost, precision, recipe })
     }

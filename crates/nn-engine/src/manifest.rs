@@ -1,16 +1,19 @@
 //! The run manifest: everything, beside the data themselves, that decides the weights after step t.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use nn_core::{
     Compute, DELTA_BLOCK, LayerLayout, Model, OptimizerState, Plateau, Precision, Purpose, Samples,
-    ScheduleShape, Tree, Workspace, layout, permutation, rate_multiplier, samples_at_once,
+    ScheduleShape, Tree, Workspace, initial_parameters, layout, permutation, rate_multiplier,
+    samples_at_once,
 };
 use serde::{Deserialize, Serialize, Serializer};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::encoding::Encoding;
+use crate::params_sha256;
 use crate::recipe::Recipe;
 use crate::rounds::{MAX_REPLICAS, RoundPlan, Rounds, Span};
 
@@ -39,6 +42,8 @@ pub struct Manifest {
     rounds: Option<RoundPlan>,
     /// Numbers of a piece of the parameters, in a run with rounds. It changes no bit, so it is not hashed.
     piece: usize,
+    /// The model's weights that it begins with, if it does and they are at hand. Their hash is among the parts.
+    begins_with: Option<Arc<Vec<f32>>>,
 }
 
 impl Serialize for Manifest {
@@ -124,6 +129,14 @@ pub enum ManifestError {
     Divisor { name: &'static str, value: f32 },
     #[error("the schedule one-cycle rises by itself and has no warm-up steps")]
     WarmUpOfOneCycle,
+    #[error("the hash of the initial weights must be 64 hexadecimal digits")]
+    NoHash,
+    #[error("the network has {want} parameters, but the run is to begin with {got}")]
+    InitialCount { got: usize, want: usize },
+    #[error("the initial weights must be finite numbers, and some are not")]
+    InitialNotFinite,
+    #[error("the run begins with weights whose SHA-256 is {want}, but these have {got}")]
+    OtherInitial { got: String, want: String },
     #[error("{name} must be a finite number, but is {value}")]
     Constant { name: &'static str, value: f32 },
 }
@@ -152,13 +165,62 @@ impl Manifest {
         let rounds =
             recipe.rounds.map(|rounds| RoundPlan::new(rounds, recipe.batch_size, parts.train_samples));
         let piece = (parts.model.parameters() / PIECES).clamp(SMALLEST_PIECE, LARGEST_PIECE);
-        Ok(Self { parts, rounds, piece: piece.next_multiple_of(DELTA_BLOCK) })
+        Ok(Self { parts, rounds, piece: piece.next_multiple_of(DELTA_BLOCK), begins_with: None })
     }
 
     /// The parts.
     #[must_use]
     pub fn parts(&self) -> &ManifestParts {
         &self.parts
+    }
+
+    /// The run that begins with these weights, which its hash names ([`Recipe::initial_sha256`]).
+    ///
+    /// # Errors
+    /// If they are others, or not finite.
+    pub fn beginning_with(mut self, params: Arc<Vec<f32>>) -> Result<Self, ManifestError> {
+        let want = self.model().parameters();
+        if params.len() != want {
+            return Err(ManifestError::InitialCount { got: params.len(), want });
+        }
+        if !params.iter().all(|x| x.is_finite()) {
+            return Err(ManifestError::InitialNotFinite);
+        }
+        let (got, want) = (params_sha256(&params), self.recipe().initial_sha256.clone());
+        if want.as_ref() != Some(&got) {
+            let want = want.unwrap_or_else(|| "not given".to_owned());
+            return Err(ManifestError::OtherInitial { got, want });
+        }
+        self.begins_with = Some(params);
+        Ok(self)
+    }
+
+    /// The same network and data, and the same initial weights if they are a model's, with another recipe.
+    ///
+    /// # Errors
+    /// As for [`Manifest::new`].
+    pub fn with_recipe(&self, recipe: Recipe) -> Result<Self, ManifestError> {
+        let recipe = Recipe { initial_sha256: self.recipe().initial_sha256.clone(), ..recipe };
+        let other = Self::new(ManifestParts { recipe, ..self.parts.clone() })?;
+        Ok(Self { begins_with: self.begins_with.clone(), ..other })
+    }
+
+    /// The weights before the first step; `None` if they are a model's that nobody has brought, as where a run goes on from a
+    /// snapshot.
+    #[must_use]
+    pub fn initial_weights(&self) -> Option<Vec<f32>> {
+        let Recipe { init, seed, initial_sha256, .. } = self.recipe();
+        match (&self.begins_with, initial_sha256) {
+            (Some(params), _) => Some(params.to_vec()),
+            (None, None) => Some(initial_parameters(self.model(), *init, *seed)),
+            (None, Some(_)) => None,
+        }
+    }
+
+    /// Whether the weights before the first step are a model's that nobody has brought.
+    #[must_use]
+    pub fn lacks_initial_weights(&self) -> bool {
+        self.begins_with.is_none() && self.recipe().initial_sha256.is_some()
     }
 
     /// How the network is trained.

@@ -75,6 +75,10 @@ pub struct Recipe {
         deserialize_with = "nn_core::exact_f32_if_any"
     )]
     pub dp_noise: Option<f32>,
+    /// The [`params_sha256`](crate::params_sha256) of the initial weights, if they are those of a model and not drawn by `init` and
+    /// `seed`. See [`Manifest::beginning_with`](crate::Manifest::beginning_with).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial_sha256: Option<String>,
 }
 
 /// A run ends once it has been evaluated so many times in a row without a better result on its validation samples, and
@@ -109,6 +113,7 @@ impl Recipe {
             rounds: None,
             regularization: Regularization::default(),
             dp_noise: None,
+            initial_sha256: None,
         }
     }
 
@@ -199,6 +204,10 @@ impl Recipe {
                 return Err(ManifestError::NoiseWith(what));
             }
         }
+        let is_hash = |hash: &String| hash.len() == 64 && hash.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !self.initial_sha256.as_ref().is_none_or(is_hash) {
+            return Err(ManifestError::NoHash);
+        }
         if let Some((name, value)) = self.regularization.out_of_range() {
             return Err(ManifestError::Constant { name, value });
         }
@@ -234,6 +243,7 @@ impl Recipe {
             rounds,
             regularization,
             dp_noise,
+            initial_sha256,
         } = self;
         let Schedule { shape, warmup_steps } = schedule;
         let before = vec![
@@ -274,6 +284,7 @@ impl Recipe {
         after.extend(rounds.iter().flat_map(Rounds::fields));
         after.extend(regularization.fields());
         after.extend(dp_noise.map(|noise| ("dp-noise", format!("{noise:?}"))));
+        after.extend(initial_sha256.iter().map(|hash| ("initial-weights", hash.clone())));
         if epochs_matter {
             after.push(("epochs", epochs.to_string()));
         }

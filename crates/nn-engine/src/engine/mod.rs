@@ -85,7 +85,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nn_core::{Average, Compute, Plateau, RangeTest, ScheduleShape, Tree, all_finite, initial_parameters};
+use nn_core::{Average, Compute, Plateau, RangeTest, ScheduleShape, Tree, all_finite};
 
 use crate::manifest::Manifest;
 
@@ -149,11 +149,15 @@ pub struct Engine {
 
 impl Engine {
     /// A run from its beginning. A snapshot becomes due every `snapshot_every` (never, if that is zero) and at the end.
+    ///
+    /// A run that begins with a model's weights needs them in its manifest ([`Manifest::beginning_with`]), or a snapshot to
+    /// [`restore`](Self::restore). Without either it diverges in its first step.
     #[must_use]
     pub fn new(manifest: Manifest, compute: Compute, snapshot_every: Duration) -> Self {
         let (model, recipe) = (manifest.model(), manifest.recipe());
         let pieces = manifest.pieces();
-        let params = initial_parameters(model, recipe.init, recipe.seed);
+        // NaN ends the run before it could train weights that are not its own.
+        let params = manifest.initial_weights().unwrap_or_else(|| vec![f32::NAN; model.parameters()]);
         let stepper = Stepper::new(&manifest);
         let tree = manifest.tree(0);
         Self {

@@ -95,6 +95,7 @@ fn the_hash_sees_everything_that_matters_and_nothing_else() {
         with(Recipe { max_norm: Some(1e9), ..recipe() }),
         with(Recipe { ema: Some(0.999), ..recipe() }),
         with(Recipe { init: Init::Normal, ..recipe() }),
+        with(Recipe { initial_sha256: Some("11".repeat(32)), ..recipe() }),
         with(Recipe { optimizer: Optimizer::Momentum { momentum: 0.9 }, ..recipe() }),
         ManifestParts { data_sha256: "11".repeat(32), ..parts() },
         ManifestParts { preprocess_sha256: Some("11".repeat(32)), ..parts() },
@@ -145,6 +146,7 @@ fn json_keeps_every_number_to_the_last_bit() {
             max_norm: Some(odd),
             ema: Some(odd),
             dp_noise: None, // which goes without rounds and clip_norm
+            initial_sha256: Some("ab".repeat(32)),
             rounds: Some(Rounds {
                 replicas: MAX_REPLICAS,
                 steps: Some(u32::MAX),
@@ -262,5 +264,42 @@ fn impossible_runs_are_refused() {
     ] {
         let error = Manifest::new(bad).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn a_run_begins_with_the_weights_that_its_hash_names_and_no_others() {
+    let drawn = Manifest::new(parts()).unwrap();
+    let count = drawn.model().parameters();
+    let weights: Vec<f32> = (0..count).map(|i| i as f32 / 8.0 - 1.0).collect();
+    assert_eq!(drawn.initial_weights().unwrap(), initial_parameters(drawn.model(), Init::Scaled, 1));
+    let recipe = Recipe { initial_sha256: Some(params_sha256(&weights)), ..recipe() };
+    let named = Manifest::new(with(recipe.clone())).unwrap();
+    assert_eq!((named.initial_weights(), named.lacks_initial_weights()), (None, true));
+    let brought = named.clone().beginning_with(Arc::new(weights.clone())).unwrap();
+    assert_eq!(brought.hash(), named.hash());
+    for manifest in [&brought, &brought.with_recipe(Recipe { epochs: 7, ..Recipe::book() }).unwrap()] {
+        assert_eq!(manifest.initial_weights().as_ref(), Some(&weights));
+        assert!(!manifest.lacks_initial_weights());
+        assert_eq!(manifest.recipe().initial_sha256, recipe.initial_sha256);
+    }
+
+    let mut other = weights.clone();
+    other[3] = 0.5;
+    let mut infinite = weights.clone();
+    infinite[0] = f32::NAN;
+    for (wrong, says) in [
+        (other, "begins with weights whose SHA-256 is"),
+        (infinite, "must be finite"),
+        (weights[1..].to_vec(), "has 23 parameters"),
+    ] {
+        let error = named.clone().beginning_with(Arc::new(wrong)).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+    let error = drawn.beginning_with(Arc::new(weights)).unwrap_err();
+    assert!(matches!(error, ManifestError::OtherInitial { .. }), "{error}");
+    for hash in ["", "12", &"x".repeat(64), &format!("{}\n", "1".repeat(63))] {
+        let recipe = Recipe { initial_sha256: Some(hash.to_owned()), ..recipe.clone() };
+        assert_eq!(Manifest::new(with(recipe)), Err(ManifestError::NoHash), "{hash:?}");
     }
 }
