@@ -120,3 +120,21 @@ fn escape_sequences_of_a_coordinator_do_not_reach_the_terminal() {
     let (_, said) = crate::client::hostile::hear(&script, None, false);
     assert!(said.contains("unknown variant `cr[31mss`") && is_plain(&said), "{said:?}");
 }
+
+/// A worker cannot make the weights of a model, so it must be sent them; with them it computes.
+#[test]
+fn a_worker_is_sent_the_weights_of_a_model_and_does_not_make_them() {
+    let mut parts = FIXTURE.manifest.parts().clone();
+    parts.recipe.initial_sha256 = Some("ab".repeat(32));
+    let manifest = serde_json::to_string(&parts).unwrap();
+    let length = (manifest.len() as u16).to_le_bytes();
+    let begun = [&[0, 0, 1][..], &length, manifest.as_bytes(), &[0]].concat();
+    let (sent, said) =
+        crate::client::hostile::hear(&[&begun[..], &[0, 13, 0, 4, 0, 0]].concat(), None, false);
+    assert!(
+        sent.is_empty() && said.contains("the initial weights are a model's, and must be sent"),
+        "{said}"
+    );
+    let (sent, said) = crate::client::hostile::hear(&[&begun[..], &[0, 6, 0, 4, 0, 0]].concat(), None, true);
+    assert!(!sent.is_empty(), "{said}");
+}

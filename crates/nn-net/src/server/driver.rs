@@ -384,6 +384,8 @@ impl<O: Observer> Driver<O> {
         }
         if let (Part::All, Step(0), Some((peer, _))) = (part, step, self.peers.get(&worker))
             && peer.hello.makes_initial_weights
+            // Those of a model only the coordinator has.
+            && self.facts.manifest.recipe().initial_sha256.is_none()
         {
             let place = Place { generation: self.facts.generation, ..Place::default() };
             peer.replace(0, frame(&place.to_worker(Body::InitialWeights(pb::InitialWeights {}))).into());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
-use nn_core::{Compute, Dataset, MismatchError, Node, initial_parameters};
+use nn_core::{Compute, Dataset, MismatchError, Node};
 use nn_engine::Manifest;
 use tokio::sync::mpsc;
 
@@ -125,12 +125,11 @@ impl Session<'_> {
             return Err(self.violation(format!("initial weights for step {}", place.step)).into());
         }
         let manifest = work.manifest.clone();
-        let made = tokio::task::spawn_blocking(move || {
-            let parts = manifest.parts();
-            initial_parameters(&parts.model, parts.recipe.init, parts.recipe.seed)
-        })
-        .await;
-        let params = made.map_err(|_| self.violation("the initial weights cannot be made"))?;
+        let made = tokio::task::spawn_blocking(move || manifest.initial_weights()).await;
+        let made = made.map_err(|_| self.violation("the initial weights cannot be made"))?;
+        let Some(params) = made else {
+            return Err(self.violation("the initial weights are a model's, and must be sent").into());
+        };
         work.weights.initial(params).map_err(|error| self.violation(error))?;
         Ok(())
     }
