@@ -4,6 +4,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::store::ModelFileError;
+
 /// The category of a failure, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -157,6 +159,23 @@ impl From<nn_data::DataError> for Failure {
             nn_data::Kind::Network => FailureKind::Network,
         };
         Self::new(kind, error)
+    }
+}
+
+impl From<ModelFileError> for Failure {
+    fn from(error: ModelFileError) -> Self {
+        let remedy = match &error {
+            ModelFileError::Stateless { .. } => "give one of the files in <out>/checkpoints",
+            ModelFileError::Version { .. } => "use the version of nn that wrote it, or train again",
+            ModelFileError::Unreadable { .. } | ModelFileError::Folder { .. } => {
+                "`nn train` writes <out>/model.safetensors"
+            }
+            ModelFileError::Foreign { .. } => {
+                "`nn import` makes a model of an ONNX file, or of a state dict of PyTorch"
+            }
+            _ => "train again, or use another copy of the file; `nn import` makes a model of an ONNX file",
+        };
+        Self::data(error).help(remedy)
     }
 }
 

@@ -83,7 +83,13 @@ impl Need {
             Some(rounds) => need.in_rounds(u64::from(rounds.replicas), threads as u64),
             None => need,
         };
-        if parts.recipe.ema.is_some() { need.with_average() } else { need }
+        let need = if parts.recipe.ema.is_some() { need.with_average() } else { need };
+        if manifest.recipe().initial_sha256.is_some() { need.with_beginning() } else { need }
+    }
+
+    /// The need of a run that keeps the weights of the model that it begins with.
+    fn with_beginning(self) -> Self {
+        Self { state: self.state.saturating_add(self.parameters.saturating_mul(FLOAT)), ..self }
     }
 
     /// The need of a run whose forward pass keeps the slopes of the hidden layers.

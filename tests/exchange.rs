@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::Place;
+use common::{Place, linear_csv, noise};
+use nn::store::ModelFile;
 use serde_json::Value;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/onnx");
@@ -138,6 +139,171 @@ fn an_imported_network_is_evaluated_on_data() {
     assert!((own - imported).abs() < 1e-5, "{own} and {imported}");
     // There is no run behind it.
     place.nn("replay --checkpoint foreign.nn.safetensors --data digits").refused(2, &["was imported"]);
+}
+
+/// Rows of six numbers with one of three answers.
+fn six_csv(answers: [&str; 3]) -> String {
+    let row = |i: usize| {
+        let numbers: Vec<String> = (0..6).map(|at| format!("{:.4}", noise(6 * i + at) * 2.0 - 1.0)).collect();
+        format!("{},{}\n", numbers.join(","), answers[i * 7 % 3])
+    };
+    "a,b,c,d,e,f,kind\n".to_owned() + &(0..90).map(row).collect::<String>()
+}
+
+/// A network of PyTorch is trained further, with the same weights for any number of threads.
+#[test]
+fn an_imported_network_is_trained_further() {
+    let place = Place::new();
+    take(&place, "torch_script_relu.onnx");
+    place.file("six.csv", six_csv(["red", "green", "blue"]));
+    place.nn("import torch_script_relu.onnx --out torch.safetensors --output softmax --class-names red,green,blue").ok();
+    let report = |model: &str| place.nn(&format!("eval --json --data six.csv --model {model}")).ok().json();
+    let train = "train --data six.csv --from torch.safetensors --epochs 3 --out";
+    let said = place.nn(&format!("{train} one --threads 1")).ok();
+    assert!(said.stdout.contains("weights from torch.safetensors ("), "{said:?}");
+    place.nn(&format!("{train} two --threads 2 --quiet")).ok();
+    assert_eq!(place.hash("one"), place.hash("two"));
+    let (before, after) = (report("torch.safetensors"), report("one/model.safetensors"));
+    assert_eq!(after["classes"], before["classes"]);
+    assert_ne!(after["loss"], before["loss"]);
+    // The result is a run's: it can be replayed, trained further, and has a checkpoint.
+    place.nn("train --quiet --data six.csv --from one/model.safetensors --epochs 1 --out three").ok();
+    let newest = fs::read_dir(place.at("one/checkpoints")).unwrap().next().unwrap().unwrap().path();
+    let newest = newest.to_str().unwrap();
+    place.nn(&format!("train --quiet --data six.csv --from {newest} --epochs 1 --out four")).ok();
+    assert_eq!(place.hash("three"), place.hash("four"), "a checkpoint is the model that it is");
+    // What knows no columns is told which are not numbers of its own.
+    let table = six_csv(["red", "green", "blue"]);
+    let numbered = table.lines().enumerate().map(|(at, line)| format!("{at},{line}\n")).collect::<String>();
+    place.file("seven.csv", numbered);
+    let seven = "train --quiet --epochs 3 --from torch.safetensors --data seven.csv";
+    place
+        .nn(&format!("{seven} --out five"))
+        .refused(3, &["the model takes 6 inputs, but the samples have 7"]);
+    place.nn(&format!("{seven} --ignore 0 --out five --threads 1")).ok();
+    assert_eq!(place.hash("five"), place.hash("one"));
+}
+
+/// The first loss of a run is that of its model, and so is the preparation of its inputs.
+#[test]
+fn a_run_begins_exactly_where_its_model_stands() {
+    let place = Place::new();
+    place.file("line.csv", linear_csv(80));
+    // Other numbers than those that the preparation was fitted to, with the columns in another order.
+    let other: Vec<String> = linear_csv(160)
+        .lines()
+        .skip(81)
+        .map(|line| line.split(',').rev().collect::<Vec<_>>().join(","))
+        .collect();
+    place.file("other.csv", format!("y,c,b,a\n{}\n", other.join("\n")));
+    for (name, options, more) in [
+        ("digits", "--hidden 12 --standardize yes", ""),
+        ("average", "--ema 0.9 --normalization layer --precision bf16", ""),
+        ("line", "--data line.csv --hidden 8", "--data other.csv --label-column y"),
+    ] {
+        place.nn(&format!("train --quiet --epochs 3 --threads 1 --out {name} {options}")).ok();
+        let model = format!("{name}/model.safetensors");
+        let data = if more.is_empty() { "--data digits" } else { more };
+        let before = place.nn(&format!("eval --json --model {model} {data}")).ok().json();
+        // Steps too small to change any weight.
+        let still =
+            "--optimizer sgd --learning-rate 1e-35 --schedule constant --epochs 1 --warmup-steps 0 --quiet";
+        place.nn(&format!("train --from {model} {data} {still} --out {name}-still")).ok();
+        let still = format!("{name}-still");
+        assert_eq!(place.hash(&still), place.hash(name));
+        assert_eq!(place.metrics(&still)[0]["test_loss"], before["loss"], "{name}");
+        let keys = ["preprocess_sha256", "layers"];
+        keys.iter().for_each(|key| assert_eq!(place.summary(&still)[key], place.summary(name)[key]));
+        // As the model of a run, it is looked at by the same data without being told.
+        assert_eq!(
+            place.nn(&format!("eval --json --model {still}/model.safetensors")).ok().json()["loss"],
+            before["loss"]
+        );
+    }
+}
+
+#[test]
+fn a_run_that_does_not_fit_its_model_is_refused() {
+    let place = Place::new();
+    take(&place, "torch_script_relu.onnx");
+    take(&place, "state_dict.safetensors");
+    place.nn("import torch_script_relu.onnx --out torch.safetensors --output softmax --class-names red,green,blue").ok();
+    place.file("six.csv", six_csv(["red", "green", "blue"]));
+    place.file("pink.csv", six_csv(["red", "green", "pink"]));
+    place.file("line.csv", linear_csv(60));
+    place.file("other.csv", linear_csv(60).replacen("a,b,c", "a,b,z", 1));
+    place.file("words.csv", "a,b,c,y\n".to_owned() + &"0.1,0.2,0.3,yes\n0.3,0.1,0.2,no\n".repeat(20));
+    place.nn("train --quiet --epochs 1 --threads 1 --data line.csv --out line").ok();
+    place.nn("train --quiet --epochs 1 --threads 1 --out digits").ok();
+    let mut infinite = ModelFile::read(&place.at("digits/model.safetensors")).unwrap();
+    infinite.params[7] = f32::NAN;
+    infinite.write(&place.at("nan.safetensors")).unwrap();
+    let before = place.files();
+    let (digits, line) = ("--from digits/model.safetensors", "--from line/model.safetensors --data line.csv");
+    let torch = "--from torch.safetensors --data six.csv";
+    for (arguments, code, parts) in [
+        // No model.
+        ("--from nowhere.safetensors", 3, &["--from: cannot read the model nowhere.safetensors"][..]),
+        ("--from digits", 3, &["digits is a folder", "model.safetensors"]),
+        ("--from six.csv --data six.csv", 3, &["not a safetensors file"]),
+        ("--from torch_script_relu.onnx", 3, &["not a safetensors file", "`nn import`"]),
+        ("--from state_dict.safetensors", 3, &["was not written by nn", "`nn import`"]),
+        ("--from nan.safetensors", 3, &["weights that are not finite"]),
+        // Another network.
+        (
+            &format!("{digits} --hidden 20"),
+            2,
+            &["--hidden is 20, but the model digits/model.safetensors of --from has 30"],
+        ),
+        (&format!("{digits} --activation relu"), 2, &["--activation is relu", "has sigmoid"]),
+        (&format!("{digits} --output softmax"), 2, &["--output is softmax", "has sigmoid"]),
+        (&format!("{digits} --cost cross-entropy"), 2, &["--cost is cross-entropy", "has mse"]),
+        (&format!("{digits} --normalization layer"), 2, &["--normalization is layer", "has none"]),
+        (&format!("{digits} --init xavier"), 2, &["--init has no effect with --from"]),
+        (&format!("{digits} --standardize yes"), 2, &["--standardize is yes", "as they are"]),
+        (&format!("{digits} --task regression"), 2, &["--task is regression", "has classification"]),
+        (&format!("{digits} --classes 11"), 2, &["--classes is 11", "has 10"]),
+        (&format!("{digits} --out digits --overwrite"), 2, &["is a file of --out digits", "would replace"]),
+        // Another table.
+        (&format!("{line} --label-column a"), 2, &["--label-column is a", "has the answer `y`"]),
+        (&format!("{line} --ignore b"), 2, &["--ignore is b", "has it as an input"]),
+        (&format!("{line} --categorical b"), 2, &["--categorical is b", "has a number there"]),
+        (
+            &format!("{line} --standardize no"),
+            2,
+            &["--standardize is no", "has numbers that are standardised"],
+        ),
+        ("--from line/model.safetensors --data other.csv", 3, &["other.csv", "`c`"]),
+        ("--from line/model.safetensors --data words.csv", 3, &["words.csv", "regression needs numbers"]),
+        ("--from line/model.safetensors", 3, &["digits does not fit", "prepares the columns of a table"]),
+        (&format!("{digits} --data six.csv"), 3, &["six.csv", "the label", "classes, which are 0, 1, 2"]),
+        (&format!("{torch} --categorical a"), 2, &["--categorical is a", "no columns by name"]),
+        (
+            "--from torch.safetensors --data pink.csv",
+            3,
+            &["the label `pink` is not one of the model's classes, which are red, green, blue"],
+        ),
+        ("--from torch.safetensors", 3, &["digits does not fit the model", "6 inputs", "64 features"]),
+    ] {
+        let out = if arguments.contains("--out") { "" } else { "--out run" };
+        place.nn(&format!("train --quiet --epochs 1 {out} {arguments}")).refused(code, parts);
+        assert_eq!(place.files(), before, "{arguments}");
+    }
+    // What agrees may be said.
+    place.nn(&format!("train --quiet --epochs 1 --out a {digits} --hidden 30 --activation sigmoid --output sigmoid --cost mse")).ok();
+    place
+        .nn(&format!(
+            "train --quiet --epochs 1 --out b {line} --label-column -1 --numeric a,b --standardize yes"
+        ))
+        .ok();
+    // A whole file of options, but for the weights.
+    place.nn("train --quiet --config digits/run.toml --from digits/model.safetensors --out c").ok();
+    assert_eq!(place.hash("a"), place.hash("c"));
+    // Neither is there a plan for what cannot be trained, nor a search.
+    for command in ["plan --link 1gbit", "lr-find"] {
+        place.nn(&format!("{command} {digits} --hidden 20")).refused(2, &["--hidden is 20"]);
+    }
+    place.nn(&format!("plan --link 1gbit --workers 2 {digits}")).ok();
 }
 
 #[test]

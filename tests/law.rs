@@ -8,8 +8,9 @@ mod common;
 use std::path::Path;
 
 use common::{Place, linear_csv};
+use nn::store::ModelFile;
 use nn_core::reference::{self, Hyperparameters};
-use nn_core::{Activation, Cost, Init, Model, Output, Regularization};
+use nn_core::{Activation, Cost, Init, Model, Output, Regularization, initial_parameters};
 use nn_data::{LoadOptions, Silent};
 use nn_engine::params_sha256;
 
@@ -251,6 +252,38 @@ fn the_default_run_has_the_pinned_weights() {
     let place = Place::new();
     let _ = place.nn("train --out run").ok();
     assert_eq!(place.hash("run"), DEFAULT_RUN);
+}
+
+/// The weights that the seed gives, as a model to begin with: it makes no difference where they come from.
+#[test]
+fn a_model_with_the_weights_of_the_seed_leads_to_the_weights_of_the_default_run() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 1 --out base").ok();
+    let path = place.at("base/model.safetensors");
+    let mut model = ModelFile::read(&path).unwrap();
+    model.params = initial_parameters(&model.model, Init::Scaled, 1);
+    model.write(&path).unwrap();
+    let _ = place.nn("train --quiet --from base/model.safetensors --out run").ok();
+    assert_eq!(place.hash("run"), DEFAULT_RUN);
+    assert_eq!(place.summary("run")["initial_sha256"], params_sha256(&model.params));
+    for rest in ["--rounds 4", "--optimizer adam --ema 0.9 --precision bf16"] {
+        for (out, from) in [("drawn", ""), ("brought", "--from base/model.safetensors")] {
+            let _ = place.nn(&format!("train --quiet --epochs 2 --out {out} --overwrite {rest} {from}")).ok();
+        }
+        assert_eq!(place.hash("drawn"), place.hash("brought"), "{rest}");
+        assert_ne!(place.summary("drawn")["config_hash"], place.summary("brought")["config_hash"]);
+    }
+}
+
+#[test]
+fn the_law_holds_for_runs_that_begin_with_a_model() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 2 --hidden 20,10 --activation tanh --out base").ok();
+    let configurations = [
+        "--from base/model.safetensors --epochs 1 --optimizer adamw --ema 0.9 --dropout 0.2 --batch-size 37",
+        "--from base/model.safetensors --epochs 1 --rounds 4 --replicas 4 --precision bf16",
+    ];
+    holds(&place, &configurations, &isas());
 }
 
 #[test]

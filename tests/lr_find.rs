@@ -27,6 +27,19 @@ fn the_curve_is_the_same_for_any_number_of_threads_and_writes_nothing() {
     assert_eq!(place.files(), Vec::<String>::new());
 }
 
+/// The search begins with the weights of the model.
+#[test]
+fn a_search_begins_with_the_model() {
+    let place = Place::new();
+    place.nn("train --quiet --epochs 10 --threads 1 --out base").ok();
+    let first = |from: &str| {
+        let json = place.nn(&format!("lr-find --json --steps 40 --lowest-rate 1e-3 {from}")).ok().json();
+        number(&json["steps"][0]["loss"])
+    };
+    let (drawn, brought) = (first(""), first("--from base/model.safetensors"));
+    assert!(brought < 0.1 * drawn, "{brought} and {drawn}");
+}
+
 #[test]
 fn the_figures_are_those_of_a_range_test() {
     let place = Place::new();

@@ -271,6 +271,16 @@ fn several_targets_weights_and_options() {
     assert_ne!(place.summary("plain")["config_hash"], place.summary("balanced")["config_hash"]);
     assert_eq!(hash("plain"), hash("ones"));
     assert_ne!(hash("plain"), hash("weighted"));
+    // The same weights once more: from a checkpoint, and in a run that begins with a model that knows the column.
+    train(&format!("{base} --weight-column Cylinders --checkpoint-steps 60"), "often").ok();
+    let oldest =
+        fs::read_dir(place.at("often/checkpoints")).unwrap().map(|entry| entry.unwrap().path()).min();
+    let replayed = place.nn(&format!("replay --checkpoint {}", oldest.unwrap().display())).ok();
+    assert!(replayed.stdout.contains("the weights match"), "{replayed:#?}");
+    let _ = train("--from weighted/model.safetensors", "further").ok();
+    let _ = train("--from weighted/model.safetensors --weight-column Cylinders", "said").ok();
+    let _ = train("--from weighted/model.safetensors --weight-column Displacement", "other").ok();
+    assert_eq!((hash("further"), hash("said") == hash("other")), (hash("said"), false));
     train(&format!("{base} --class-weights Mars=1"), "bad")
         .refused(2, &["no class `Mars`", "Europe, Japan, USA"]);
     train(&format!("{base} --ignore Cylinder"), "bad").refused(2, &["no column `Cylinder`", "--ignore"]);

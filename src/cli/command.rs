@@ -227,7 +227,7 @@ const OF_TRAIN: [&str; 6] = ["activation", "cost", "label-column", "learning-rat
 pub(super) fn coord() -> clap::Command {
     let command = OF_TRAIN.into_iter().fold(with_color(CoordCli::command()), long).mut_arg("threads", |threads| {
         threads
-            .help("Threads that compute here; 0: only coordinate [default: all of the machine's]")
+            .help("Threads that compute here; 0 for none [default: all]")
             .long_help(
                 "Threads to compute with, beside the workers that join; 0: only coordinate. They change the time, never \
                  the result. This machine takes part in its own run like a worker, but nothing has to travel to it \

@@ -56,7 +56,7 @@ use crate::failure::Failure;
 use crate::progress::LoadBar;
 use crate::show::{Names, Style};
 use crate::signals::StopFlag;
-use crate::store::{ModelFile, ModelFileError};
+use crate::store::ModelFile;
 
 /// The instruction set to compute with: the best available, unless `NN_ISA` names another (tests compare them that way).
 fn isa() -> Result<Isa, Failure> {
@@ -152,22 +152,7 @@ fn options_for(format: &DataFormat, model: &ModelFile) -> LoadOptions {
 
 /// Reads a model.
 fn read_model(path: &Path) -> Result<ModelFile, Failure> {
-    explained(ModelFile::read(path))
-}
-
-/// Adds a remedy to the error if a model cannot be read.
-fn explained(read: Result<ModelFile, ModelFileError>) -> Result<ModelFile, Failure> {
-    read.map_err(|error| {
-        let remedy = match &error {
-            ModelFileError::Stateless { .. } => "give one of the files in <out>/checkpoints",
-            ModelFileError::Version { .. } => "use the version of nn that wrote it, or train again",
-            ModelFileError::Unreadable { .. } | ModelFileError::Folder { .. } => {
-                "`nn train` writes <out>/model.safetensors"
-            }
-            _ => "train again, or use another copy of the file",
-        };
-        Failure::data(error).help(remedy)
-    })
+    Ok(ModelFile::read(path)?)
 }
 
 /// The network's outputs for all samples, row-major `[samples][outputs]`; `source` names the data in errors.

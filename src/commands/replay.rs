@@ -12,7 +12,7 @@ use nn_engine::{
 };
 use serde_json::{Value, json};
 
-use super::{explained, isa, load_data, options_for, tell, threads};
+use super::{isa, load_data, options_for, tell, threads};
 use crate::clock::Clock;
 use crate::config::ReplayConfig;
 use crate::failure::{Failure, write_stdout};
@@ -25,7 +25,7 @@ use crate::store::{ModelFile, WeightsHash};
 pub(crate) fn replay(config: &ReplayConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let stop = StopFlag::install()?;
-    let file = explained(ModelFile::read_checkpoint(&config.checkpoint))?;
+    let file = ModelFile::read_checkpoint(&config.checkpoint)?;
     if file.run.imported.is_some() {
         return Err(Failure::usage(format_args!(
             "{} was imported, so there is no run to replay",

@@ -140,19 +140,25 @@ impl Job {
         let clock = Clock::start();
         let port = MetricsPort::bind(config)?;
         let page_port = DashboardPort::bind(config)?;
-        let folder = Arc::new(RunFolder::for_run(config)?);
+        let folder = RunFolder::for_run(config)?;
+        if let Some(base) = config.base.as_ref().filter(|_| !config.resume) {
+            folder.refuse_to_destroy(&base.path)?;
+        }
+        let folder = Arc::new(folder);
         let compute = Compute { isa: isa()?, threads: threads(config.threads.get())? };
         let splits = data.map_or_else(|| Data::load(config, &stop), Ok)?;
         let (in_time, timing) = within_time(config, &splits, &compute, &stop)?;
         let config = in_time.as_ref().unwrap_or(config);
         let (manifest, options) = manifest(config, &splits)?;
+        // What the data does not say, the model to begin with may know.
+        let known = config.base.as_ref().map(|base| &base.model.input);
         let input = InputInfo {
             data: splits.name.clone(),
-            scale: scale_of(&splits.train),
-            image: splits.train.image(),
+            scale: scale_of(&splits.train).or(known.and_then(|known| known.scale)),
+            image: splits.train.image().or(known.and_then(|known| known.image)),
             classes: splits.classes.clone(),
             preparation: splits.preparation.as_deref().cloned(),
-            picture_files: splits.picture_files,
+            picture_files: splits.picture_files || known.is_some_and(|known| known.picture_files),
         };
         let mut need = memory::Need::of(&manifest, compute.threads.count());
         for samples in [
@@ -200,7 +206,8 @@ impl Job {
         let cluster = Cluster { generation: Generation(earlier.generation), ..engine.cluster().clone() };
         engine = engine.with_cluster(cluster);
         let recipe = config.recipe_for(&facts(&splits));
-        say.say(&description(&manifest, &splits, &compute, recipe, config.dp_delta()));
+        let base = config.base.as_deref();
+        say.say(&description(&manifest, &splits, &compute, (recipe, base), config.dp_delta()));
 
         let evaluation = Workspace::for_evaluation(manifest.model(), compute.threads.clone(), compute.isa);
         say = Progress::new(config.quiet, manifest.total_steps(), engine.steps_done()).counting(&manifest);
@@ -295,7 +302,8 @@ impl Job {
             (recorder, Privacy::of(&manifest, config.dp_delta()), noise),
             outlets,
             (engine.steps_done(), earlier),
-        );
+        )
+        .beginning_with(base.map(|base| base.path.display().to_string()));
         Ok(Self {
             engine,
             watch,
@@ -448,7 +456,12 @@ pub(in crate::commands) fn planned(config: &TrainConfig, data: &Data) -> Result<
 fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), Failure> {
     let design = config.for_data(&facts(splits))?;
     let (inputs, outputs) = (splits.train.input_width(), splits.train.output_width());
-    let scale = if config.standardizes_pictures() { input_scale(splits)? } else { None };
+    let base = config.base.as_deref();
+    let scale = match base {
+        Some(base) => base.model.model.input_scale(),
+        None if config.standardizes_pictures() => input_scale(splits)?,
+        None => None,
+    };
     let model = design.model(inputs, outputs).map_err(Failure::usage)?.with_input_scale(scale);
     if !design.recipe.regularization.augmentation.is_none() && splits.train.image().is_none() {
         return Err(Failure::usage("--augment distorts pictures, but these samples have no height and width").help(
@@ -464,6 +477,10 @@ fn manifest(config: &TrainConfig, splits: &Data) -> Result<(Manifest, String), F
         preprocess_sha256: splits.preparation.as_ref().map(|preparation| preparation.sha256()),
     })
     .map_err(Failure::usage)?;
+    let manifest = match base.and_then(|base| base.weights.clone()) {
+        Some(weights) => manifest.beginning_with(weights).map_err(Failure::data)?,
+        None => manifest,
+    };
     Ok((manifest, options))
 }
 

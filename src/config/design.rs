@@ -105,7 +105,7 @@ impl Learn {
             rounds,
             regularization,
             dp_noise,
-            initial_sha256: _, // no option names a model yet
+            initial_sha256: _, // it stands with the folder in which the run began
         } = recipe.clone();
         // Without `..`, as above.
         let Regularization { input_dropout, dropout, label_smoothing, clip_samples, augmentation } =
@@ -119,7 +119,8 @@ impl Learn {
             output: Some(*output),
             cost: Some(*cost),
             precision: *precision,
-            init: Some(init),
+            // The weights of a model have no distribution.
+            init: self.from.is_none().then_some(init),
             warmup_steps: Some(warmup_steps),
             learning_rate: Some(learning_rate),
             l2,
@@ -210,6 +211,7 @@ impl Learn {
         // Without `..`: an option that is not used must not compile.
         let Self {
             recipe: _, // it has decided the others
+            from: _,   // its network is in the others, and its weights are the manifest's
             hidden,
             activation,
             normalization,
@@ -347,7 +349,7 @@ impl Learn {
                 augmentation,
             },
             dp_noise,
-            initial_sha256: None,
+            initial_sha256: None, // `TrainConfig::for_data` knows the model
         };
         Ok(Design { hidden, activation, normalization, output, cost, precision, recipe })
     }

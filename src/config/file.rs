@@ -104,7 +104,8 @@ pub(super) fn parse_beside(
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let mut flat = Vec::new();
-    let started = entries.iter().find_map(|(key, value)| started_in(key.get_ref(), value.get_ref()));
+    let began = entries.iter().find_map(|(key, value)| began(key.get_ref(), value.get_ref()));
+    let started = began.as_ref().and_then(|began| began.directory.clone());
     let known = TrainOptions::entries();
     for (spanned, value) in entries {
         match (spanned.get_ref().as_ref(), value.get_ref()) {
@@ -121,7 +122,7 @@ pub(super) fn parse_beside(
     for (spanned, value) in flat {
         let key = spanned.get_ref().as_ref();
         let line = line_of(text.as_bytes(), spanned.span().start);
-        if started_in(key, value.get_ref()).is_some() {
+        if self::began(key, value.get_ref()).is_some() {
             continue;
         }
         let of_data = known.iter().any(|entry| entry.key == key && entry.of_data);
@@ -145,14 +146,34 @@ pub(super) fn parse_beside(
     if let Some(directory) = started {
         origins.started_in(directory);
     }
+    if let Some(sha256) = began.and_then(|began| began.from_sha256) {
+        origins.began_with(sha256);
+    }
     Ok((options, origins))
 }
 
-/// The folder in which the run of this file began, if the entry says it: `in` of the table `started`.
-fn started_in(key: &str, value: &DeValue<'_>) -> Option<PathBuf> {
-    let table = value.as_table().filter(|table| key == "started" && table.len() == 1)?;
-    let (_, directory) = table.iter().find(|(key, _)| key.get_ref() == "in")?;
-    Some(directory.get_ref().as_str()?.into())
+/// How the run of a file began.
+#[derive(Debug, Default)]
+struct Began {
+    /// The working directory.
+    directory: Option<PathBuf>,
+    /// The SHA-256 of the weights of `--from`.
+    from_sha256: Option<String>,
+}
+
+/// How the run of this file began, if the entry says it: the table `started`.
+fn began(key: &str, value: &DeValue<'_>) -> Option<Began> {
+    let table = value.as_table().filter(|table| key == "started" && !table.is_empty())?;
+    let mut began = Began::default();
+    for (key, value) in table {
+        let text = value.get_ref().as_str()?;
+        match key.get_ref().as_ref() {
+            "in" => began.directory = Some(text.into()),
+            "from-sha256" => began.from_sha256 = Some(text.to_owned()),
+            _ => return None,
+        }
+    }
+    Some(began)
 }
 
 /// The failure for a key that is no option's.

@@ -5,14 +5,16 @@
 //! ```text
 //! flags ─────────────────┐
 //! NN_… ─ Environment ────┼─ complete ─ TrainOptions ─ validate ─ Settings ─ TrainConfig ─ for_task ─ Design
-//! run.toml ─ file::read ─┤                                       └ print    (once the data is known)
-//! <out>/run.toml ────────┘ with --resume only
+//! run.toml ─ file::read ─┤                │                      └ print    (once the data is known)
+//! <out>/run.toml ────────┘                └ with --from, base::apply: what the model decides
+//!   (with --resume only)
 //! ```
 //!
 //! To add a training option, write its entry in `options.rs`. The compiler then asks for its use: in `design.rs` if it
 //! decides the weights, in `train.rs` otherwise.
 
 mod augment;
+mod base;
 mod bench;
 mod certs;
 mod choice;
@@ -52,6 +54,7 @@ mod table;
 mod train;
 mod value;
 
+pub use base::Base;
 pub use bench::{BenchArgs, BenchConfig};
 pub use certs::{CertsArgs, CertsConfig};
 pub(crate) use choice::choice;

@@ -147,6 +147,12 @@ options! {
             ///
             /// Options that are given override it
             recipe: Option<RecipeName> = derived(recipes::recipe_in_words()).example(RecipeName::Auto).common();
+            /// Model to begin with, instead of random weights
+            ///
+            /// That is a model.safetensors, a checkpoint, or what nn import wrote. The network is the model's, and so is the way in
+            /// which it prepares its inputs: the data must be of the same kind, with the same classes. Options of learning are free,
+            /// and so is --precision. The optimizer's state begins anew, and the average of --ema begins at these weights
+            from: Option<PathBuf> = unset().takes("MODEL").of_data().example("model.safetensors".into()).common();
             /// Hidden layers, such as 128,64, or none
             ///
             /// The widths of the layers in neurons, the first layer first

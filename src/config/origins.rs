@@ -16,6 +16,8 @@ pub(super) fn variable(key: &str) -> String {
 pub enum Origin {
     /// Not given.
     Default,
+    /// The model that the run begins with.
+    Model,
     /// That line of the file that lies with the run that is resumed.
     Run(usize),
     /// That line of the configuration file.
@@ -31,10 +33,11 @@ impl Origin {
     pub fn overrides(self, other: Self) -> bool {
         let rank = |origin| match origin {
             Self::Default => 0,
-            Self::Run(_) => 1,
-            Self::Line(_) => 2,
-            Self::Variable => 3,
-            Self::Flag => 4,
+            Self::Model => 1,
+            Self::Run(_) => 2,
+            Self::Line(_) => 3,
+            Self::Variable => 4,
+            Self::Flag => 5,
         };
         rank(self) > rank(other)
     }
@@ -49,6 +52,8 @@ pub struct Origins {
     given: BTreeMap<String, Origin>,
     /// The working directory of the run that a file describes.
     directory: Option<PathBuf>,
+    /// The SHA-256 of the weights that the run of the configuration file began with, and of those of the run that is resumed.
+    from_sha256: [Option<String>; 2],
     /// What the user should hear about how the options came together.
     notes: Vec<(String, String)>,
 }
@@ -68,6 +73,8 @@ impl Origins {
             let _ = self.given.entry(key).or_insert(origin);
         }
         self.directory = run.directory;
+        let [of_run, _] = run.from_sha256;
+        self.from_sha256[1] = of_run;
         self.notes.extend(run.notes);
         self
     }
@@ -75,6 +82,18 @@ impl Origins {
     /// The working directory of the run that a file describes, if it says it.
     pub(super) fn directory(&self) -> Option<&Path> {
         self.directory.as_deref()
+    }
+
+    /// Sets the SHA-256 of the weights that the run of the file began with.
+    pub(super) fn began_with(&mut self, sha256: String) {
+        self.from_sha256[0] = Some(sha256);
+    }
+
+    /// The SHA-256 that the weights of `--from` must have, and whether that is because a run is resumed; `None` if they may be any.
+    pub(super) fn wanted_weights(&self) -> Option<(&str, bool)> {
+        let [of_file, of_run] = &self.from_sha256;
+        let of_file = of_file.as_deref().filter(|_| matches!(self.of("from"), Origin::Line(_)));
+        of_run.as_deref().map(|hash| (hash, true)).or(of_file.map(|hash| (hash, false)))
     }
 
     /// Sets the working directory of the run that a file describes.
@@ -114,6 +133,7 @@ impl Origins {
             Origin::Line(line) => format!("{}:{line}: {key}", self.file),
             Origin::Run(line) => format!("{}:{line}: {key}", self.run),
             Origin::Variable => variable(key),
+            Origin::Model => format!("{key} of the model of --from"),
             Origin::Default | Origin::Flag => format!("--{key}"),
         }
     }
@@ -123,6 +143,7 @@ impl Origins {
         let from = |file: &str, line| format!("from {}:{line}", file.replace(char::is_control, "?"));
         match self.of(key) {
             Origin::Default => "default".to_owned(),
+            Origin::Model => "from the model of --from".to_owned(),
             Origin::Line(line) => from(&self.file, line),
             Origin::Run(line) => from(&self.run, line),
             Origin::Variable | Origin::Flag => format!("from {}", self.subject(key)),

@@ -29,11 +29,16 @@ pub fn print(settings: &Settings) -> Result<String, Failure> {
 }
 
 /// The configuration of a run for the folder of the run, which began in `directory`: without origins, which mean nothing
-/// later, and without what belongs to the command that began it.
+/// later, and without what belongs to the command that began it. `from_sha256` is the hash of the weights of `--from`.
 ///
 /// # Errors
 /// As for [`print`].
-pub(super) fn run_file(settings: &Settings, head: &str, directory: Option<&Path>) -> Result<String, Failure> {
+pub(super) fn run_file(
+    settings: &Settings,
+    head: &str,
+    directory: Option<&Path>,
+    from_sha256: Option<&str>,
+) -> Result<String, Failure> {
     let head = format!(
         "{head}\n\
          # `--resume` takes them up, `nn eval` and `nn replay` read the run's data by them, and `--config` takes\n\
@@ -43,10 +48,17 @@ pub(super) fn run_file(settings: &Settings, head: &str, directory: Option<&Path>
         Line::Value(value) if entry.of_command => Line::Example(value),
         line => line,
     })?;
-    if let Some(directory) = directory.and_then(Path::to_str) {
-        text +=
-            "\n# The folder from which the run began: if a path above is not here, it is looked for there.\n";
-        let _ = writeln!(text, "[started]\nin = {}", toml::Value::String(directory.to_owned()));
+    let directory = directory.and_then(Path::to_str);
+    if directory.is_some() || from_sha256.is_some() {
+        text += "\n# How the run began.\n[started]\n";
+    }
+    if let Some(directory) = directory {
+        text += "# The folder: if a path above is not here, it is looked for there.\n";
+        let _ = writeln!(text, "in = {}", toml::Value::String(directory.to_owned()));
+    }
+    if let Some(sha256) = from_sha256 {
+        text += "# The SHA-256 of the weights of the model in `from`, which must not change.\n";
+        let _ = writeln!(text, "from-sha256 = {}", toml::Value::String(sha256.to_owned()));
     }
     Ok(text)
 }

@@ -45,7 +45,7 @@ pub(super) fn text(settings: &Settings, design: &Design) -> Result<String, Failu
         .any(|entry| entry.of_data && matches!(settings.origins.of(entry.key), Origin::Run(_)));
     let here = std::env::current_dir().ok();
     let directory = settings.origins.directory().filter(|_| of_run).map(Path::to_owned).or(here);
-    run_file(&settings, MARK, directory.as_deref())
+    run_file(&settings, MARK, directory.as_deref(), design.recipe.initial_sha256.as_deref())
 }
 
 /// Finds the folder that `--resume` and `--overwrite` mean, and adds the options of the run that is resumed to those that

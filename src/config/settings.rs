@@ -56,7 +56,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
             return Ok(Settings { options, origins: origins.clone(), numbered });
         }
         *learn = learn.with_defaults(&facts);
-        learn.init = Some(design.recipe.init);
+        learn.init = learn.from.is_none().then_some(design.recipe.init);
         learn.shard_size = Some(design.recipe.shard_size);
         learn.output = Some(design.output);
         learn.learning_rate = Some(design.recipe.learning_rate);

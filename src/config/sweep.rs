@@ -12,9 +12,11 @@ mod values;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
+use super::base::{self, Base};
 use super::defaults::available_threads;
 use super::environment::Environment;
 use super::file::{parse_beside, text_of};
@@ -106,6 +108,8 @@ pub struct SweepRun {
     pub fold: Option<usize>,
     given: TrainOptions,
     origins: Origins,
+    /// The model that all runs begin with.
+    base: Option<Arc<Base>>,
 }
 
 impl SweepRun {
@@ -125,8 +129,12 @@ impl SweepRun {
     pub fn config(&self, out: &Path, resume: bool, threads: NonZeroUsize) -> Result<TrainConfig, Failure> {
         let mut given = self.given.clone();
         (given.out, given.resume, given.overwrite) = (Some(out.to_owned()), Some(resume), Some(false));
-        let (given, origins) = run_file::complete(given, self.origins.clone())?;
+        let (mut given, mut origins) = run_file::complete(given, self.origins.clone())?;
+        if let Some(base) = &self.base {
+            base::apply(base, &mut given, &mut origins)?;
+        }
         let mut config = TrainConfig::from(validate(&given, &origins)?);
+        config.base.clone_from(&self.base);
         (config.quiet, config.threads, config.is_of_sweep) = (true, threads, true);
         Ok(config)
     }
@@ -150,7 +158,7 @@ impl SweepArgs {
         let (name, text) = file.unwrap_or_default();
         let drawn = Drawn::parse(&name, &text)?;
         let base = parse_beside(&name, &text, &TABLES)?;
-        let (mut given, origins) = environment.complete(flags, Some(base))?;
+        let (mut given, mut origins) = environment.complete(flags, Some(base))?;
         let (options, own) = environment.complete(options, Some(drawn.own(&name)?))?;
         let Sweep { security, listen, seeds, folds, parallel } = options.check(&own)?;
         let security = security.resolve(&own)?;
@@ -160,6 +168,7 @@ impl SweepArgs {
         }
         let listen = listen.map(|listen| (listen, security));
         if source.print_config {
+            let (given, origins, _) = base::complete(given, origins)?;
             return Ok(Asked::Print(print(&validate(&given, &origins)?)?));
         }
         let [resume, overwrite, quiet, json] =
@@ -179,7 +188,18 @@ impl SweepArgs {
         if threads == Some(0) {
             return Err(no_threads(&origins.subject("threads")));
         }
-        let runs = drawn.runs(&given, &origins, (seeds, folds))?;
+        let base = base::read(&given, &mut origins)?;
+        if let (Some(_), Some(_)) = (&listen, &base) {
+            return Err(Failure::usage(format_args!(
+                "{} does not go with --listen: workers that train whole runs are sent no weights to begin with",
+                origins.subject("from")
+            ))
+            .help("leave out --listen, so that the runs are trained here; or use nn-coord for one run"));
+        }
+        let mut runs = drawn.runs(&given, &origins, (seeds, folds))?;
+        for run in &mut runs {
+            run.base.clone_from(&base);
+        }
         if runs.len() == 1 && drawn.is_empty() && seeds.is_none() {
             return Err(Failure::usage("there is nothing to sweep over").help(
                 "give the values of an option in the table [grid] or [random] of the file of --config, or --seeds, or \

@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use nn_core::ScheduleShape;
 
+use super::base::{self, Base};
 use super::choice::{OptimizerName, RecipeName, ScheduleName, Standardize};
 use super::dashboard::{DashboardConfig, PageAddress};
 use super::defaults::{available_threads, default_out};
@@ -76,11 +78,12 @@ impl TrainArgs {
         let file = source.config.as_deref().map(file::read).transpose()?;
         let (options, origins) = environment.complete(self.options, file)?;
         let (options, origins) = run_file::complete(options, origins)?;
+        let (options, origins, base) = base::complete(options, origins)?;
         let settings = finally(validate(&options, &origins)?)?;
         if source.print_config {
             return Ok(Asked::Print(print(&settings)?));
         }
-        Ok(Asked::Run(Box::new(settings.into())))
+        Ok(Asked::Run(Box::new(TrainConfig { base, ..settings.into() })))
     }
 }
 
@@ -111,6 +114,8 @@ pub struct TrainConfig {
     pub data: String,
     /// How to read the data.
     pub format: DataFormat,
+    /// The model to begin with, if it is not to be random weights.
+    pub base: Option<Arc<Base>>,
     /// Epochs between two evaluations, at least 1.
     pub eval_every: u32,
     /// Whether to measure the gradient noise scale.
@@ -186,6 +191,7 @@ impl From<Settings> for TrainConfig {
         } = settings.options.clone();
         Self {
             format,
+            base: None,
             out: out.unwrap_or_else(|| default_out(&data)),
             data,
             resume,
@@ -221,6 +227,9 @@ impl TrainConfig {
     /// Exit code 2 if the text is not that of a run.
     pub fn ordered(text: &str, out: &Path, resume: bool, threads: NonZeroUsize) -> Result<Self, Failure> {
         let (mut options, origins) = file::parse("the coordinator's run.toml", text)?;
+        if options.learn.from.is_some() {
+            return Err(Failure::usage("a worker has no model that a run could begin with"));
+        }
         (options.out, options.resume, options.overwrite) = (Some(out.to_owned()), Some(resume), Some(false));
         let mut config = Self::from(validate(&options, &origins)?);
         (config.quiet, config.threads, config.is_of_sweep) = (true, threads, true);
@@ -239,6 +248,7 @@ impl TrainConfig {
         if let ScheduleShape::Plateau { every_epochs, .. } = &mut design.recipe.schedule.shape {
             *every_epochs = self.eval_every;
         }
+        design.recipe.initial_sha256 = self.base.as_ref().map(|base| base.sha256.clone());
         Ok(design)
     }
 

@@ -11,23 +11,28 @@ use crate::process::{Coord, Process, alone, worker};
 /// coordinators differ in threads and instruction sets.
 #[track_caller]
 fn holds(arguments: &str, numbers: &[usize]) {
-    let place = Place::new();
-    let want = alone(&place, arguments);
+    holds_in(&Place::new(), arguments, numbers);
+}
+
+/// [`holds`], where there are files for the run.
+#[track_caller]
+fn holds_in(place: &Place, arguments: &str, numbers: &[usize]) {
+    let want = alone(place, arguments);
     // The best first; portable code, which runs everywhere, last.
     let isas: Vec<&str> = Isa::available().into_iter().rev().map(Isa::name).collect();
     for &number in numbers {
         let program = env!("CARGO_BIN_EXE_nn-coord");
         let environment = [("NN_ISA", isas[number % isas.len()])];
         let arguments = format!("--overwrite --min-workers {number} {arguments}");
-        let coord = Coord::of(&place, program, &environment, "127.0.0.1:0", &arguments);
+        let coord = Coord::of(place, program, &environment, "127.0.0.1:0", &arguments);
         let mut workers: Vec<Process> = (0..number)
             .map(|i| {
                 // The first worker's instruction set changes from run to run, so that each is used there in turn.
                 let isa = isas[(i + number / 2) % isas.len()];
-                worker(&place, &[("NN_ISA", isa)], &coord.url(), &format!("--threads {}", 1 + i % 3))
+                worker(place, &[("NN_ISA", isa)], &coord.url(), &format!("--threads {}", 1 + i % 3))
             })
             .collect();
-        assert_eq!(coord.hash(&place), want, "{number} workers: {arguments}");
+        assert_eq!(coord.hash(place), want, "{number} workers: {arguments}");
         for worker in &mut workers {
             let ran = worker.ends_well();
             assert!(
@@ -38,6 +43,15 @@ fn holds(arguments: &str, numbers: &[usize]) {
         }
     }
     place.no_halves();
+}
+
+#[test]
+fn the_law_holds_for_runs_that_begin_with_a_model() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 2 --hidden 20,10 --activation tanh --out base").ok();
+    let from = "--from base/model.safetensors --epochs 2";
+    holds_in(&place, &format!("{from} --batch-size 61 --optimizer adam"), &[1, 3]);
+    holds_in(&place, &format!("{from} --batch-size 37 --rounds 4 --replicas 4 --ema 0.9"), &[2]);
 }
 
 #[test]

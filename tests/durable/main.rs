@@ -11,6 +11,7 @@ mod common;
 mod checkpoints;
 mod disks;
 mod early;
+mod from;
 mod plateau;
 mod processes;
 mod replay;

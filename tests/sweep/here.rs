@@ -279,3 +279,28 @@ fn what_is_wrong_is_said_before_the_first_run() {
     place.nn("sweep --config s.toml --resume --out nowhere").refused(2, &["there is no sweep in nowhere"]);
     place.nn("sweep --folds 1").refused(2, &["--folds must be at least 2"]);
 }
+
+/// All runs begin with one model, as runs of `nn train` do.
+#[test]
+fn a_sweep_begins_with_a_model() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 1 --hidden 12 --out base").ok();
+    let _ = place.file(
+        "s.toml",
+        "from = 'base/model.safetensors'\nepochs = 2\nvalidation-fraction = 0.2\n[grid]\nlearning-rate = [0.5, 3.0]",
+    );
+    place
+        .nn("sweep --config s.toml --out s --listen 127.0.0.1:0 --insecure")
+        .refused(2, &["s.toml:1: from does not go with --listen", "nn-coord"]);
+    let _ = place.nn("sweep --config s.toml --out s").ok();
+    for run in runs(&sweep(&place, "s")) {
+        let (folder, rate) = (run["folder"].as_str().unwrap(), &run["options"]["learning-rate"]);
+        let alone = format!(
+            "train --quiet --epochs 2 --validation-fraction 0.2 --learning-rate {rate} --from base/model.safetensors --out {folder}"
+        );
+        let _ = place.nn(&alone).ok();
+        assert_eq!(place.hash(&format!("s/{folder}")), place.hash(folder), "{alone}");
+    }
+    let _ = place.file("t.toml", "[grid]\nfrom = ['base/model.safetensors', 'other.safetensors']");
+    place.nn("sweep --config t.toml --out t").refused(2, &["t.toml:2: from cannot be swept"]);
+}

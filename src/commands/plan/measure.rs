@@ -4,9 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nn_core::{Dataset, DeltaBits, Optimizer, layout};
-use nn_engine::{
-    Compute, Engine, EpochReport, Manifest, ManifestParts, Recipe, Rounds, Snapshot, StepReport, local,
-};
+use nn_engine::{Compute, Engine, EpochReport, Manifest, Recipe, Rounds, Snapshot, StepReport, local};
 
 use super::model::Costs;
 use crate::clock::Clock;
@@ -161,14 +159,13 @@ impl Bench<'_> {
         run: &Manifest,
         change: impl FnOnce(&mut Recipe),
     ) -> Result<Mean, Failure> {
-        let ManifestParts { mut recipe, .. } = run.parts().clone();
+        let mut recipe = run.recipe().clone();
         change(&mut recipe);
         // It must not end, nor diverge, before it is measured.
         recipe.epochs = config::MAX_EPOCHS as u32;
         recipe.early_stopping = None;
         recipe.learning_rate = recipe.learning_rate.min(RATE);
-        let manifest =
-            Manifest::new(ManifestParts { recipe, ..run.parts().clone() }).map_err(Failure::usage)?;
+        let manifest = run.with_recipe(recipe).map_err(Failure::usage)?;
         let mut engine = Engine::new(manifest, self.compute.clone(), Duration::ZERO);
         let mut timer = Timer {
             clock: Clock::start(),

@@ -1,7 +1,7 @@
 //! The rows of a plan: every number of workers, synchronous and in rounds, beside one machine.
 
 use nn_core::Tree;
-use nn_engine::{MAX_REPLICAS, Manifest, ManifestParts};
+use nn_engine::{MAX_REPLICAS, Manifest, Recipe};
 
 use super::model::{Costs, Network, Turn, break_even_batch, break_even_link, rounds, synchronous};
 use super::study::Study;
@@ -63,9 +63,7 @@ impl Question {
 
 /// The same run without rounds.
 fn without_rounds(run: &Manifest) -> Result<Manifest, Failure> {
-    let mut parts: ManifestParts = run.parts().clone();
-    parts.recipe.rounds = None;
-    Manifest::new(parts).map_err(Failure::usage)
+    run.with_recipe(Recipe { rounds: None, ..run.recipe().clone() }).map_err(Failure::usage)
 }
 
 /// One row.

@@ -8,8 +8,8 @@ use nn_engine::Manifest;
 
 use super::folder::SweepFolder;
 use super::rank::By;
+use crate::commands::is_pipe;
 use crate::commands::train::{Data, planned};
-use crate::commands::{SPLIT_SEED, is_pipe};
 use crate::config::{SweepConfig, SweepRun};
 use crate::failure::Failure;
 use crate::memory;
@@ -66,7 +66,7 @@ impl Plan {
                 let failure = Failure::usage("max-seconds has no effect on workers, which are not alike");
                 return Err(within(failure).help("give epochs instead"));
             }
-            let options = asked.format.load_options(SPLIT_SEED);
+            let options = Data::options(&asked);
             let same = |reading: &Reading| reading.source == asked.data && reading.options == options;
             let reading = match readings.iter().position(same) {
                 Some(reading) => reading,

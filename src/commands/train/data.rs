@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use nn_core::Dataset;
-use nn_data::{Preparation, Splits};
+use nn_core::{Dataset, MismatchError};
+use nn_data::{LoadOptions, Preparation, Splits};
 use serde::{Deserialize, Serialize};
 
-use crate::commands::{SPLIT_SEED, load_data_unless};
-use crate::config::TrainConfig;
+use crate::commands::{SPLIT_SEED, load_data_unless, misfit, options_for};
+use crate::config::{Base, TrainConfig};
 use crate::failure::Failure;
 use crate::signals::StopFlag;
 
@@ -32,14 +32,78 @@ impl Data {
     /// # Errors
     /// Exit code 3 if the data cannot be used.
     pub(in crate::commands) fn load(config: &TrainConfig, stop: &StopFlag) -> Result<Self, Failure> {
-        let options = config.format.load_options(SPLIT_SEED);
-        load_data_unless(stop, &config.data, options, config.quiet).map(Self::from)
+        let options = Self::options(config);
+        let data = Self::from(load_data_unless(stop, &config.data, options, config.quiet)?);
+        if let Some(base) = &config.base {
+            data.check_fit(base)?;
+        }
+        Ok(data)
+    }
+
+    /// How the data of a run is read: as its own, or as that of the model that it begins with.
+    pub(in crate::commands) fn options(config: &TrainConfig) -> LoadOptions {
+        match &config.base {
+            Some(base) => options_for(&config.format, &base.model),
+            None => config.format.load_options(SPLIT_SEED),
+        }
+    }
+
+    /// Fails if a model cannot be trained with the data.
+    fn check_fit(&self, base: &Base) -> Result<(), Failure> {
+        let (model, input) = (&base.model.model, &base.model.input);
+        let refused = |what: &str| {
+            Failure::data(format_args!(
+                "{} does not fit the model {}: {what}",
+                self.name,
+                base.path.display()
+            ))
+            .help(format_args!(
+                "the model was trained on {}; use data of that kind, or leave out --from",
+                base.model.input.data
+            ))
+        };
+        let preparation = |preparation: &Option<Arc<Preparation>>| preparation.as_ref().map(|p| p.sha256());
+        if input.preparation.as_ref().map(Preparation::sha256) != preparation(&self.preparation) {
+            return Err(refused("the model prepares the columns of a table, and these samples have none"));
+        }
+        if let (Some(own), Some(theirs)) = (input.image, self.train.image())
+            && own != theirs
+        {
+            let ((height, width), (h, w)) = (own, theirs);
+            return Err(refused(&format!(
+                "the model takes pictures of {height} x {width}, and these have {h} x {w}"
+            )));
+        }
+        let (inputs, data) = (model.input_width(), self.train.input_width());
+        if inputs != data {
+            return Err(misfit(&base.model, &self.name, &MismatchError::Inputs { model: inputs, data }));
+        }
+        match (&input.classes, &self.classes) {
+            (Some(_), None) => Err(refused("the model answers with classes, and these answers are numbers")),
+            (None, Some(_)) => Err(refused("the model answers with numbers, and these answers are classes")),
+            _ if model.output_width() != self.train.output_width() => {
+                let (model, data) = (model.output_width(), self.train.output_width());
+                Err(misfit(&base.model, &self.name, &MismatchError::Outputs { model, data }))
+            }
+            (Some(own), Some(theirs)) if own != theirs && !has_numbered_classes(base, own) => {
+                let other = own.iter().zip(theirs).find(|(own, theirs)| own != theirs);
+                let (own, theirs) = other.map_or(("", ""), |(own, theirs)| (own, theirs));
+                Err(refused(&format!("a class is `{own}` for the model and `{theirs}` in the data")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The decisions made about the data, for people to read.
     pub(in crate::commands) fn remarks(&self) -> impl Iterator<Item = &String> {
         self.notes.iter().chain(&self.oddities)
     }
+}
+
+/// Whether the classes of a model have numbers for names because nobody has named them when it was imported.
+fn has_numbered_classes(base: &Base, classes: &[String]) -> bool {
+    let numbered = || classes.iter().enumerate().all(|(class, name)| *name == class.to_string());
+    base.model.run.imported.is_some() && numbered()
 }
 
 /// What is known of data besides its samples, for a worker that receives these.

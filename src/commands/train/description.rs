@@ -4,15 +4,15 @@ use nn_core::{Dataset, Normalization, Precision};
 use nn_engine::{Compute, Manifest};
 
 use super::Data;
-use crate::config::{Choice as _, RecipeName};
+use crate::config::{Base, Choice as _, RecipeName};
 use crate::privacy::Privacy;
 
-/// The run in a few lines; `delta` is that of `--dp-delta`.
+/// The run in a few lines; `base` is the model that it begins with, and `delta` that of `--dp-delta`.
 pub(super) fn description(
     manifest: &Manifest,
     splits: &Data,
     compute: &Compute,
-    recipe: RecipeName,
+    (recipe, base): (RecipeName, Option<&Base>),
     delta: Option<f32>,
 ) -> String {
     let p = manifest.parts();
@@ -49,20 +49,36 @@ pub(super) fn description(
         p.recipe.learning_rate,
         p.recipe.schedule.shape.name(),
         p.recipe.epochs,
-    ) + &in_rounds(manifest)
+    ) + &beginning(base)
+        + &in_rounds(manifest)
         + &averaged(manifest)
-        + &private(manifest, delta)
+        + &private(manifest, delta, base)
+}
+
+/// The model that a run begins with as a line of its description; empty without.
+fn beginning(base: Option<&Base>) -> String {
+    base.map_or(String::new(), |base| {
+        let hash: String = base.sha256.chars().take(12).collect();
+        format!("\nweights from {} ({hash}…) to begin with (--from)", base.path.display())
+    })
 }
 
 /// The privacy of a run as lines of its description; empty without.
-fn private(manifest: &Manifest, delta: Option<f32>) -> String {
+fn private(manifest: &Manifest, delta: Option<f32>, base: Option<&Base>) -> String {
     let Some(privacy) = Privacy::of(manifest, delta) else { return String::new() };
+    let learnt = match base {
+        Some(base) => format!(
+            "\nε is of this run's training only: it does not cover what the model {} has learnt before",
+            base.path.display()
+        ),
+        None => String::new(),
+    };
     format!(
         "\ndifferential privacy (--dp-noise): at the end ε = {:.2} for δ = {:e} (--dp-delta), against those who do not know the \
          seed\nonly model.safetensors is for them: the other files of the run have the seed, or follow from the samples",
         privacy.epsilon(manifest.total_steps()),
         privacy.delta
-    )
+    ) + &learnt
 }
 
 /// The rounds of a run as a line of its description; empty without.

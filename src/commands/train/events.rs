@@ -19,7 +19,8 @@ const POINTS: u64 = 1000;
 const WRONG: usize = 32;
 
 /// Options that say nothing about how a network learns.
-const NOT_HYPERPARAMETERS: [&str; 3] = ["data_sha256", "preprocess_sha256", "train_samples"];
+const NOT_HYPERPARAMETERS: [&str; 4] =
+    ["data_sha256", "preprocess_sha256", "train_samples", "initial_sha256"];
 
 /// Writes the events of a run.
 pub(super) struct Events {

@@ -63,6 +63,8 @@ pub(in crate::commands) struct Watch {
     trouble: Option<Failure>,
     /// The summary's part on the cluster, if there is one.
     cluster: Option<Value>,
+    /// The file of the model that the run began with, if it did.
+    from: Option<String>,
 }
 
 impl Watch {
@@ -100,6 +102,7 @@ impl Watch {
             last_line,
             trouble,
             cluster,
+            from: None,
         };
         let resumed = earlier.generation > 0;
         watch.recall(earlier);
@@ -126,6 +129,11 @@ impl Watch {
         let now = self.meter.now();
         self.recorder.event(&line, now);
         self.outlets.event(&line);
+    }
+
+    /// Of a run that begins with the model in this file.
+    pub(super) fn beginning_with(self, from: Option<String>) -> Self {
+        Self { from, ..self }
     }
 
     /// Takes up the results of a run before its resumption.
@@ -315,6 +323,10 @@ impl Watch {
         });
         if manifest.rounds().is_some() {
             summary["rounds"] = json!(last.step);
+        }
+        if let Some(hash) = &manifest.recipe().initial_sha256 {
+            summary["initial_sha256"] = json!(hash);
+            summary["from"] = json!(self.from);
         }
         if let Some(noise) = &self.noise {
             summary["noise_scale"] = json!(noise.value());

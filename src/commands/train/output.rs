@@ -89,6 +89,23 @@ impl RunFolder {
             .help("move it elsewhere, or choose another --out"))
     }
 
+    /// Fails if the model at `path`, with which the run begins, is one of the files that the run replaces.
+    pub(super) fn refuse_to_destroy(&self, path: &Path) -> Result<(), Failure> {
+        let real = |path: &Path| fs::canonicalize(path).ok();
+        let around =
+            path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+        let Some(around) = around.and_then(real) else { return Ok(()) };
+        let own = [Some(self.path.clone()), Some(self.path.join("checkpoints"))];
+        if !own.iter().flatten().filter_map(|folder| real(folder)).any(|folder| folder == around) {
+            return Ok(());
+        }
+        let (path, out) = (path.display(), self.path.display());
+        Err(Failure::usage(format_args!(
+            "--from {path} is a file of --out {out}, which the run would replace"
+        ))
+        .help("choose another --out, or begin with a copy of the file"))
+    }
+
     /// Opens the folder, which no other process may use.
     fn open(path: &Path) -> Result<Self, Failure> {
         if let Some(run) = within_checkpoints(path) {

@@ -27,7 +27,9 @@ pub(super) fn resume(
     let mut unlogged = Vec::new();
     let mut from = None;
     let rule = engine.manifest().recipe().early_stopping;
-    let (beginning, mut restarted) = (rule.map(|_| engine.snapshot()), false);
+    // NaN stands where weights would be that nobody has brought.
+    let lacks_weights = engine.manifest().lacks_initial_weights();
+    let (beginning, mut restarted) = (rule.filter(|_| !lacks_weights).map(|_| engine.snapshot()), false);
     if let Some((path, mut file)) = found.newest {
         let theirs = Manifest::new(file.run.manifest.clone()).map_err(Failure::data)?;
         same_run(engine.manifest(), &theirs, &path, folder)?;
@@ -69,9 +71,8 @@ pub(super) fn resume(
                     "the best checkpoint, with which a run with early stopping ends, cannot be used: {trouble}; the run \
                      repeats all its steps"
                 ));
-                if let Some(beginning) = beginning {
-                    engine.restore(beginning).map_err(Failure::failed)?;
-                }
+                let beginning = beginning.ok_or_else(no_beginning)?;
+                engine.restore(beginning).map_err(Failure::failed)?;
                 earlier = Earlier { generation: earlier.generation, ..Earlier::default() };
                 (from, unlogged, restarted) = (None, Vec::new(), true);
             }
@@ -80,6 +81,9 @@ pub(super) fn resume(
             )),
             None => {}
         }
+    }
+    if lacks_weights && from.is_none() {
+        return Err(no_beginning());
     }
     earlier.epochs =
         log.cut(engine.steps_done(), unlogged).map_err(|error| folder.failed("write to", &error))?;
@@ -93,6 +97,14 @@ pub(super) fn resume(
         say.say("this run has stopped early already: no step is left to do");
     }
     Ok(earlier)
+}
+
+/// The failure of a run that has to begin again with the weights of a model that is not there any more.
+fn no_beginning() -> Failure {
+    Failure::usage(
+        "no checkpoint can be used, so the run begins again, and the model of --from is not there any more",
+    )
+    .help("put its file back where it was, or choose another --out")
 }
 
 /// Fails if the folder, which has no checkpoint to resume from, has the model of another or a longer run: starting from

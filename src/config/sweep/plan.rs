@@ -264,6 +264,7 @@ impl Drawn {
                     fold: folds.map(|_| fold),
                     given,
                     origins: origins.clone(),
+                    base: None,
                 });
             }
         }
@@ -298,9 +299,11 @@ fn sweepable(text: Text<'_>, at: usize, key: &str) -> Result<(), Failure> {
             let list = || "`nn train --print-config` lists all keys".to_owned();
             Err(text.wrong(at, format_args!("there is no option {key:?}")).help(near.unwrap_or_else(list)))
         }
-        Some(entry) if (entry.of_command && key != "max-seconds") || key == "threads" => Err(text
-            .wrong(at, format_args!("{key} cannot be swept: it belongs to the whole sweep"))
-            .help("give it as a flag of nn sweep")),
+        Some(entry) if (entry.of_command && key != "max-seconds") || ["threads", "from"].contains(&key) => {
+            Err(text
+                .wrong(at, format_args!("{key} cannot be swept: it belongs to the whole sweep"))
+                .help("give it as a flag of nn sweep"))
+        }
         Some(_) => Ok(()),
     }
 }
