@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Place, linear_csv};
+use common::{Place, Ran, linear_csv};
 use serde_json::Value;
 
 /// The data of all records of a file, whose checksums are not looked at here.
@@ -111,6 +111,68 @@ fn a_run_whose_events_cannot_be_written_ends_all_the_same() {
     place.nn("train --tensorboard= --out run2").refused(2, &["--tensorboard"]);
     let _ = place.file("bad.toml", "tensorboard = 3\n");
     place.nn("train --config bad.toml").refused(2, &["bad.toml", "tensorboard", "true, or a folder"]);
+}
+
+/// Fails unless a run whose events went nowhere ended as if nobody had wanted them, but for one warning with `part`.
+#[cfg(unix)]
+#[track_caller]
+fn ended_without_events(place: &Place, ran: &Ran, out: &str, part: &str) {
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert_eq!(place.hash(out), place.hash("calm"), "{out}");
+    assert_eq!(place.metrics(out).len(), 20, "{out}");
+    let warning = "warning: no more events for TensorBoard: ";
+    assert!(ran.stderr.starts_with(warning) && ran.stderr.contains(part), "{part}: {ran:#?}");
+    assert!(ran.stderr.ends_with("training continues, and metrics.jsonl has the figures\n"), "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_events_and_not_the_run() {
+    let place = Place::new();
+    let train = "train --quiet --log-steps 0 --epochs 20 --out";
+    let _ = place.nn(&format!("{train} calm")).ok();
+    // The limit on the size of files stands in for a full disk, which not everyone may make. All other files are smaller.
+    let script = format!("ulimit -f 128; exec \"$NN\" {train} limited --tensorboard events");
+    let ran: Ran = place.shell(&script).output().unwrap().into();
+    ended_without_events(&place, &ran, "limited", "cannot write events/events.out.tfevents.");
+    // What was written before can be read, up to a record that the limit cut.
+    let written = files(&place.at("events"));
+    assert!(written.len() == 1 && fs::metadata(&written[0]).unwrap().len() <= 128 * 512, "{written:?}");
+    // Nobody can make a folder there.
+    #[cfg(target_os = "linux")]
+    {
+        let ran = place.nn(&format!("{train} nowhere --tensorboard /proc/nn-events"));
+        ended_without_events(&place, &ran, "nowhere", "cannot create one in /proc/nn-events: ");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn events_on_a_disk_that_is_full_or_read_only_end_well() {
+    let place = Place::new();
+    let train = "train --quiet --log-steps 0 --epochs 20 --out";
+    let _ = place.nn(&format!("{train} calm")).ok();
+    for folder in ["full", "locked"] {
+        fs::create_dir(place.at(folder)).unwrap();
+    }
+    // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
+    for (mount, folder, part) in [
+        ("size=64k", "full", "No space left on device"),
+        ("ro", "locked", "cannot create one in locked: Read-only file system"),
+    ] {
+        let script = format!(
+            "mount -t tmpfs -o {mount} none {folder} || exit 77; exec \"$NN\" {train} run-{folder} --tensorboard {folder}"
+        );
+        let mut inside =
+            place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
+        let ran: Ran = inside.output().unwrap().into();
+        if !place.at(format!("run-{folder}")).exists() {
+            println!("skipped: cannot mount a file system here: {}", ran.stderr);
+            return;
+        }
+        ended_without_events(&place, &ran, &format!("run-{folder}"), part);
+    }
 }
 
 #[test]
