@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Place, Ran, linear_csv};
+use common::{Place, Ran, figure, linear_csv, promtool};
 use serde_json::Value;
 
 /// The data of all records of a file, whose checksums are not looked at here.
@@ -284,9 +284,6 @@ fn prometheus_reads_the_figures_of_a_run() {
     let mut command = place.command(run.split_whitespace());
     let mut going = command.stdout(std::process::Stdio::null()).spawn().map(common::Running).unwrap();
     let from = std::time::Instant::now();
-    let value = |text: &str, name: &str| -> Option<f64> {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    };
     let mut steps = Vec::new();
     while steps.len() < 3 {
         assert!(from.elapsed().as_secs() < 60 && going.0.try_wait().unwrap().is_none(), "{steps:?}");
@@ -295,18 +292,19 @@ fn prometheus_reads_the_figures_of_a_run() {
         }
         let (status, text) = asked(&address, "/metrics", &address);
         assert_eq!(status, "HTTP/1.1 200 OK");
-        if let (Some(now), Some(loss)) = (value(&text, "nn_steps_total"), value(&text, "nn_batch_loss")) {
+        if let (Some(now), Some(loss)) = (figure(&text, "nn_steps_total"), figure(&text, "nn_batch_loss")) {
             assert!(
-                loss.is_finite() && value(&text, "nn_step_duration_seconds_count") == Some(now),
+                loss.is_finite() && figure(&text, "nn_step_duration_seconds_count") == Some(now),
                 "{text}"
             );
             steps.push(now);
         }
-        if let Some(accuracy) = value(&text, "nn_accuracy_ratio{set=\"test\"}") {
+        if let Some(accuracy) = figure(&text, "nn_accuracy_ratio{set=\"test\"}") {
             assert!((0.0..=1.0).contains(&accuracy));
         }
     }
     assert!(steps.is_sorted(), "{steps:?}");
+    promtool(&asked(&address, "/metrics", &address).1);
     // Another site's name, a path that is not there, and a second run on the same port.
     assert!(asked(&address, "/metrics", "evil.example").0.contains("403"));
     assert!(asked(&address, "/nothing", "localhost").0.contains("404"));
@@ -319,6 +317,10 @@ fn prometheus_reads_the_figures_of_a_run() {
         place.nn(&format!("{all} --metrics-insecure")).ok().stderr.contains("--metrics-insecure: anyone")
     );
     place.nn("train --metrics-insecure").refused(2, &["--metrics-listen"]);
+    // As a variable it may be meant for another program.
+    let mut command = place.command("train --quiet --epochs 1 --out variable".split_whitespace());
+    let ran: Ran = command.env("NN_METRICS_INSECURE", "1").output().unwrap().into();
+    assert_eq!(ran.ok().stderr, "");
     place.nn("train --metrics-listen nonsense").refused(2, &["--metrics-listen"]);
 }
 

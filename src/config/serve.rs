@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::defaults::available_threads;
 use super::environment::Environment;
 use super::limits::MAX_THREADS;
+use super::metrics::{Metrics, MetricsConfig, MetricsOptions};
 use super::option::{default, derived, required, unset};
 use super::security::{ServerSecurityConfig, pair};
 use super::table::{Options as _, options};
@@ -21,6 +22,7 @@ const LONGEST_NAME: usize = 100;
 options! {
     /// The options of `nn serve`.
     ServeOptions => Serve {
+        group metrics: MetricsOptions => Metrics;
         "Server" {
             /// Trained model: a model.safetensors that nn train wrote
             model: PathBuf = required().takes("FILE").common();
@@ -96,6 +98,8 @@ pub struct ServeConfig {
     pub timeout: Duration,
     /// The certificate and the token.
     pub security: ServerSecurityConfig,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 impl ServeOptions {
@@ -106,6 +110,7 @@ impl ServeOptions {
     pub fn resolve(self) -> Result<ServeConfig, Failure> {
         let (options, origins) = Environment::default().complete(self, None)?;
         let Serve {
+            metrics,
             model,
             listen,
             open,
@@ -140,6 +145,7 @@ impl ServeOptions {
             max_connections,
             timeout: Duration::from_secs(timeout),
             security,
+            metrics: metrics.resolve(&origins)?,
         })
     }
 }
