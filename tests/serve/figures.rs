@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::common::{figure, promtool};
+use crate::common::{Place, figure, promtool};
 use crate::http::{connect, get, post, send};
 use crate::process::until;
 use crate::{MODEL, Server, digits};
@@ -102,4 +102,30 @@ fn bad_addresses_of_figures_are_refused() {
     assert_eq!(reply.status, 200);
     open.ends();
     server.ends();
+}
+
+#[test]
+fn options_are_taken_from_variables_as_elsewhere() {
+    let place = digits();
+    let with = |place: &Place, variables: &[(&str, &str)], arguments: &str| -> crate::common::Ran {
+        let arguments = format!("serve {arguments}");
+        let mut command = place.command(arguments.split_whitespace());
+        command.envs(variables.iter().copied()).output().unwrap().into()
+    };
+    let model = ("NN_MODEL", MODEL);
+    let listen = ("NN_LISTEN", "127.0.0.1:0");
+    with(&place, &[listen], "").refused(2, &["--model <FILE>"]);
+    with(&place, &[("NN_MODEL", "")], "").refused(2, &["--model <FILE>"]);
+    with(&place, &[model, listen, ("NN_TIMEOUT", "0")], "").refused(2, &["NN_TIMEOUT must be at least 1"]);
+    with(&place, &[model, listen, ("NN_NAME", "a/b")], "").refused(2, &["NN_NAME \"a/b\" cannot"]);
+    with(&place, &[model, listen, ("NN_TLS_CERT", "c")], "").refused(2, &["NN_TLS_CERT needs --tls-key"]);
+    // A flag overrides its variable, and a slip is told.
+    let ran =
+        with(&place, &[("NN_MODEL", "absent"), ("NN_MAX_BODYS", "3"), listen], "--model gone.safetensors");
+    assert!(ran.stderr.contains("NN_MAX_BODYS is not an option: did you mean NN_MAX_BODY?"), "{ran:?}");
+    ran.refused(3, &["gone.safetensors"]);
+    let variables = [model, listen, ("NN_NAME", "of-variable"), ("NN_METRICS_LISTEN", "127.0.0.1:0")];
+    let process = crate::process::Process::start(&place, env!("CARGO_BIN_EXE_nn"), &variables, "serve");
+    process.says("figures for Prometheus are at http://127.0.0.1:");
+    assert!(process.stdout().contains("serving of-variable "), "{}", process.story());
 }
