@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 
-SUBCOMMANDS = "train eval predict replay fetch status certs doctor bench".split()
+SUBCOMMANDS = "train eval predict serve replay fetch status certs doctor bench".split()
 # The name of one of our programs, with or without a path, in a shell, a unit or prose. After a kind it is the name of a Kubernetes
 # object, and does not count.
 COMMAND = re.compile(r"(?<![\w.@/-])(?<!deployment )(?<!statefulset )(?:/\S*/|\./)?(nn-coord|nn-worker|nn)(?=[\s,\"'\]])")

@@ -53,7 +53,8 @@ echo "ok"
 echo "-- Prometheus and Grafana"
 python3 -m json.tool deploy/grafana/nn.json >/dev/null || die "deploy/grafana/nn.json is no JSON"
 # What they ask for is what the programs serve.
-grep -ohE '\bnn_[a-z_]+' deploy/grafana/nn.json deploy/prometheus/alerts.yml | sed 's/_bucket$//' | sort -u >"$work/names"
+grep -ohE '\bnn_[a-z0-9_]+' deploy/grafana/nn.json deploy/prometheus/{alerts.yml,alerts_test.yml,try.sh} |
+  sed -E 's/_(bucket|sum)$//' | sort -u >"$work/names"
 [ -s "$work/names" ] || die "deploy/ asks for no figures of nn"
 while read -r name; do
   grep -rq "\"$name\"" src/telemetry || die "no program serves $name, which deploy/ asks for"
@@ -61,6 +62,7 @@ done <"$work/names"
 if command -v promtool >/dev/null; then
   promtool check rules deploy/prometheus/alerts.yml >/dev/null || die "promtool refuses deploy/prometheus/alerts.yml"
   promtool check config deploy/prometheus/prometheus.yml >/dev/null || die "promtool refuses deploy/prometheus/prometheus.yml"
+  promtool test rules deploy/prometheus/alerts_test.yml >/dev/null || die "an alert of deploy/prometheus does not do what its test says"
 else
   echo "NOT CHECKED: rules and configuration of Prometheus, because there is no promtool" >&2
 fi

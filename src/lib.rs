@@ -14,7 +14,7 @@
 //! | [`picture`] | a picture file as a network's input |
 //! | `metrics`, `show` | evaluation metrics; tables and drawings in the terminal |
 //! | `http` | servers of plain HTTP, within limits |
-//! | `telemetry` | the figures of a run for Prometheus |
+//! | `telemetry` | figures of runs, workers and servers for Prometheus |
 //! | `tensorboard` | event files for TensorBoard |
 //! | `memory`, `cgroup` | what a run needs and what the machine or container has |
 //! | `progress`, `signals`, `clock` | the progress bar; SIGINT and SIGTERM; the time |

@@ -8,7 +8,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{Place, linear_csv};
+use common::{Place, Ran, figure, linear_csv, promtool};
 use serde_json::Value;
 
 /// The data of all records of a file, whose checksums are not looked at here.
@@ -111,6 +111,68 @@ fn a_run_whose_events_cannot_be_written_ends_all_the_same() {
     place.nn("train --tensorboard= --out run2").refused(2, &["--tensorboard"]);
     let _ = place.file("bad.toml", "tensorboard = 3\n");
     place.nn("train --config bad.toml").refused(2, &["bad.toml", "tensorboard", "true, or a folder"]);
+}
+
+/// Fails unless a run whose events went nowhere ended as if nobody had wanted them, but for one warning with `part`.
+#[cfg(unix)]
+#[track_caller]
+fn ended_without_events(place: &Place, ran: &Ran, out: &str, part: &str) {
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert_eq!(place.hash(out), place.hash("calm"), "{out}");
+    assert_eq!(place.metrics(out).len(), 20, "{out}");
+    let warning = "warning: no more events for TensorBoard: ";
+    assert!(ran.stderr.starts_with(warning) && ran.stderr.contains(part), "{part}: {ran:#?}");
+    assert!(ran.stderr.ends_with("training continues, and metrics.jsonl has the figures\n"), "{ran:#?}");
+    assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_full_disk_ends_the_events_and_not_the_run() {
+    let place = Place::new();
+    let train = "train --quiet --log-steps 0 --epochs 20 --out";
+    let _ = place.nn(&format!("{train} calm")).ok();
+    // The limit on the size of files stands in for a full disk, which not everyone may make. All other files are smaller.
+    let script = format!("ulimit -f 128; exec \"$NN\" {train} limited --tensorboard events");
+    let ran: Ran = place.shell(&script).output().unwrap().into();
+    ended_without_events(&place, &ran, "limited", "cannot write events/events.out.tfevents.");
+    // What was written before can be read, up to a record that the limit cut.
+    let written = files(&place.at("events"));
+    assert!(written.len() == 1 && fs::metadata(&written[0]).unwrap().len() <= 128 * 512, "{written:?}");
+    // Nobody can make a folder there.
+    #[cfg(target_os = "linux")]
+    {
+        let ran = place.nn(&format!("{train} nowhere --tensorboard /proc/nn-events"));
+        ended_without_events(&place, &ran, "nowhere", "cannot create one in /proc/nn-events: ");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn events_on_a_disk_that_is_full_or_read_only_end_well() {
+    let place = Place::new();
+    let train = "train --quiet --log-steps 0 --epochs 20 --out";
+    let _ = place.nn(&format!("{train} calm")).ok();
+    for folder in ["full", "locked"] {
+        fs::create_dir(place.at(folder)).unwrap();
+    }
+    // The mount namespace ends with the process, so nothing stays mounted. Not every user may create one.
+    for (mount, folder, part) in [
+        ("size=64k", "full", "No space left on device"),
+        ("ro", "locked", "cannot create one in locked: Read-only file system"),
+    ] {
+        let script = format!(
+            "mount -t tmpfs -o {mount} none {folder} || exit 77; exec \"$NN\" {train} run-{folder} --tensorboard {folder}"
+        );
+        let mut inside =
+            place.shell(&format!("exec unshare --user --map-root-user --mount sh -c '{script}'"));
+        let ran: Ran = inside.output().unwrap().into();
+        if !place.at(format!("run-{folder}")).exists() {
+            println!("skipped: cannot mount a file system here: {}", ran.stderr);
+            return;
+        }
+        ended_without_events(&place, &ran, &format!("run-{folder}"), part);
+    }
 }
 
 #[test]
@@ -222,9 +284,6 @@ fn prometheus_reads_the_figures_of_a_run() {
     let mut command = place.command(run.split_whitespace());
     let mut going = command.stdout(std::process::Stdio::null()).spawn().map(common::Running).unwrap();
     let from = std::time::Instant::now();
-    let value = |text: &str, name: &str| -> Option<f64> {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    };
     let mut steps = Vec::new();
     while steps.len() < 3 {
         assert!(from.elapsed().as_secs() < 60 && going.0.try_wait().unwrap().is_none(), "{steps:?}");
@@ -233,18 +292,19 @@ fn prometheus_reads_the_figures_of_a_run() {
         }
         let (status, text) = asked(&address, "/metrics", &address);
         assert_eq!(status, "HTTP/1.1 200 OK");
-        if let (Some(now), Some(loss)) = (value(&text, "nn_steps_total"), value(&text, "nn_batch_loss")) {
+        if let (Some(now), Some(loss)) = (figure(&text, "nn_steps_total"), figure(&text, "nn_batch_loss")) {
             assert!(
-                loss.is_finite() && value(&text, "nn_step_duration_seconds_count") == Some(now),
+                loss.is_finite() && figure(&text, "nn_step_duration_seconds_count") == Some(now),
                 "{text}"
             );
             steps.push(now);
         }
-        if let Some(accuracy) = value(&text, "nn_accuracy_ratio{set=\"test\"}") {
+        if let Some(accuracy) = figure(&text, "nn_accuracy_ratio{set=\"test\"}") {
             assert!((0.0..=1.0).contains(&accuracy));
         }
     }
     assert!(steps.is_sorted(), "{steps:?}");
+    promtool(&asked(&address, "/metrics", &address).1);
     // Another site's name, a path that is not there, and a second run on the same port.
     assert!(asked(&address, "/metrics", "evil.example").0.contains("403"));
     assert!(asked(&address, "/nothing", "localhost").0.contains("404"));
@@ -257,6 +317,10 @@ fn prometheus_reads_the_figures_of_a_run() {
         place.nn(&format!("{all} --metrics-insecure")).ok().stderr.contains("--metrics-insecure: anyone")
     );
     place.nn("train --metrics-insecure").refused(2, &["--metrics-listen"]);
+    // As a variable it may be meant for another program.
+    let mut command = place.command("train --quiet --epochs 1 --out variable".split_whitespace());
+    let ran: Ran = command.env("NN_METRICS_INSECURE", "1").output().unwrap().into();
+    assert_eq!(ran.ok().stderr, "");
     place.nn("train --metrics-listen nonsense").refused(2, &["--metrics-listen"]);
 }
 

@@ -142,7 +142,10 @@ const LR_FIND_EXAMPLE: &str = "Smith's range test (2015): the rate rises from st
 const SERVE_EXAMPLE: &str = "The page is at http://127.0.0.1:8080. Programs send JSON: curl -H 'content-type: application/json' -d \
                              @request.json http://127.0.0.1:8080/v2/models/NAME/infer, with a batch of samples as the \
                              tensor that GET /v2/models/NAME describes. The answers are those of nn predict, bit for \
-                             bit. SIGTERM and SIGINT let running requests finish, and end it with exit code 0.";
+                             bit. SIGTERM and SIGINT let running requests finish, and end it with exit code 0.
+
+Every option has an environment variable: NN_MODEL for --model, NN_MAX_BODY for --max-body, and so on. A flag overrides the \
+                             variable. An empty variable counts as not set.";
 
 const IMPORT_EXAMPLES: &str = "It reads chains of dense layers: what torch.onnx.export writes of an nn.Sequential with nn.Linear, the \
                                dense networks of Keras, what nn export wrote, and PyTorch's state_dict. Anything else is refused by \

@@ -5,7 +5,7 @@ use super::manual;
 use crate::commands;
 use crate::config::{
     Asked, ConfigOptions, CoordArgs, CoordOptions, DataCommand, Environment, LrFindArgs, Options, PlanArgs,
-    SweepArgs, TrainArgs, TrainOptions, WorkerOptions,
+    ServeOptions, SweepArgs, TrainArgs, TrainOptions, WorkerOptions,
 };
 use crate::failure::{Failure, write_stdout};
 use crate::progress::warn;
@@ -18,7 +18,7 @@ pub(super) fn nn(command: Command, environment: &Environment) -> Result<(), Fail
         Command::Sweep(raw) => sweep(*raw, environment),
         Command::Eval(raw) => commands::eval(&raw.check()?),
         Command::Predict(raw) => commands::predict(&raw.check()?),
-        Command::Serve(raw) => commands::serve(&raw.resolve()?),
+        Command::Serve(raw) => serve(*raw, environment),
         Command::Export(raw) => commands::export(&raw),
         Command::Import(raw) => commands::import(&raw.check()?),
         Command::Replay(raw) => commands::replay(&raw.check()?),
@@ -70,6 +70,11 @@ fn sweep(raw: SweepArgs, environment: &Environment) -> Result<(), Failure> {
         Asked::Print(text) => write_stdout(text),
         Asked::Run(config) => commands::sweep(&config),
     }
+}
+
+fn serve(raw: ServeOptions, environment: &Environment) -> Result<(), Failure> {
+    environment.misspelt(&ServeOptions::entries()).iter().for_each(warn);
+    commands::serve(&raw.resolve(environment)?)
 }
 
 /// Runs a coordinator.

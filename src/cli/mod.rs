@@ -66,13 +66,18 @@ fn run<P: FromArgMatches>(
     }
 }
 
-/// The command without the demand for flags that variables replace. The commands below `nn` read no variable that is
-/// required.
+/// The command without the demand for flags that variables replace. Of the commands below `nn` only `nn serve` reads a variable
+/// that is required.
 fn satisfied(command: clap::Command, environment: &Environment) -> clap::Command {
-    command.mut_args(|argument| {
-        let given = argument.get_long().is_some_and(|key| environment.has(key));
-        if given { argument.required(false) } else { argument }
-    })
+    let satisfy = |command: clap::Command| {
+        command.mut_args(|argument| {
+            let given = argument.get_long().is_some_and(|key| environment.has(key));
+            if given { argument.required(false) } else { argument }
+        })
+    };
+    let has_commands = command.has_subcommands();
+    let command = satisfy(command);
+    if has_commands { command.mut_subcommand("serve", satisfy) } else { command }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod predict;
 mod replay;
 mod report;
 mod runs;
+mod scrape;
 mod serve;
 mod sweep;
 mod train;

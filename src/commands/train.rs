@@ -18,7 +18,6 @@ mod probe;
 mod raw;
 mod recorder;
 mod resume;
-mod scrape;
 mod stage;
 mod vigil;
 mod writer;
@@ -45,10 +44,10 @@ use self::outlets::{Gradients, Outlets};
 use self::output::RunFolder;
 use self::recorder::Recorder;
 use self::resume::resume;
-use self::scrape::{MetricsPort, MetricsServer};
 pub(in crate::commands) use self::stage::Stage;
 use self::vigil::{Advice, Vigil};
 use super::dashboard::{DashboardPort, DashboardServer, Live, Plan};
+use super::scrape::{MetricsPort, MetricsServer};
 use super::{isa, names, pixels, scale_of, style, threads};
 use crate::clock::Clock;
 use crate::config::{Facts, RecipeName, Task, TrainConfig};
@@ -118,7 +117,7 @@ pub(in crate::commands) struct Rest {
     test: Arc<Dataset>,
     folder: Arc<RunFolder>,
     /// The server of figures, if they are wanted.
-    pub(in crate::commands) metrics: Option<MetricsServer>,
+    pub(in crate::commands) metrics: Option<MetricsServer<RunFigures>>,
     /// The server of the page, if it is wanted.
     pub(in crate::commands) page: Option<DashboardServer>,
     /// The flag that signals set.
@@ -138,7 +137,8 @@ impl Job {
         data: Option<Data>,
     ) -> Result<Self, Failure> {
         let clock = Clock::start();
-        let port = MetricsPort::bind(config)?;
+        let program = if config.is_of_coordinator { "nn-coord" } else { "nn train" };
+        let port = MetricsPort::bind(&config.metrics, program)?;
         let page_port = DashboardPort::bind(config)?;
         let folder = RunFolder::for_run(config)?;
         if let Some(base) = config.base.as_ref().filter(|_| !config.resume) {
@@ -268,7 +268,7 @@ impl Job {
             _ => None,
         };
         if let Some(metrics) = &metrics {
-            say.say(&format!("figures for Prometheus are at {}", metrics.url()));
+            say.say(&metrics.in_words());
         }
         let page = match page_port {
             None => None,

@@ -12,6 +12,7 @@ use super::defaults::available_threads;
 use super::environment::Environment;
 use super::limits::{MAX_SECONDS, MAX_THREADS, MAX_WORKERS};
 use super::lists::Addresses;
+use super::metrics::{Metrics, MetricsConfig, MetricsOptions};
 use super::option::{default, derived, required, unset};
 use super::options::{DataFormat, DataOptions};
 use super::origins::{Origin, Origins};
@@ -138,6 +139,7 @@ options! {
     WorkerOptions => Worker {
         group security: ClientSecurityOptions => ClientSecurity;
         group format: DataOptions => DataFormat;
+        group metrics: MetricsOptions => Metrics;
         "Coordinator" {
             /// Address of the coordinator, such as 192.168.1.10
             ///
@@ -204,6 +206,8 @@ pub struct WorkerConfig {
     pub threads: NonZeroUsize,
     /// Whether to print only warnings and errors.
     pub quiet: bool,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 impl WorkerOptions {
@@ -222,6 +226,7 @@ impl WorkerOptions {
         let Worker {
             security,
             format,
+            metrics,
             coordinator: Addresses(mut coordinators),
             retry_seconds,
             bind_to,
@@ -247,6 +252,7 @@ impl WorkerOptions {
             cache_dir,
             threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
             quiet,
+            metrics: metrics.resolve(&origins)?,
         })
     }
 }

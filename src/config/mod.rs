@@ -33,6 +33,7 @@ mod host;
 mod limits;
 mod lists;
 mod lr_find;
+mod metrics;
 mod model;
 mod numbers;
 mod option;
@@ -72,6 +73,7 @@ pub use exchange::{ExportArgs, ImportArgs, ImportConfig};
 pub use host::Host;
 pub(crate) use limits::MAX_EPOCHS;
 pub use lr_find::{LrFindArgs, LrFindConfig, LrFindOptions};
+pub use metrics::MetricsConfig;
 pub use model::{
     EvalArgs, EvalConfig, FetchArgs, PredictArgs, PredictConfig, PredictInput, ReplayArgs, ReplayConfig,
 };

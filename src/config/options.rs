@@ -17,6 +17,7 @@ use super::limits::{
     MAX_NORM, MAX_SECONDS, MAX_STEPS, MAX_THREADS,
 };
 use super::lists::{Fold, Widths};
+use super::metrics::{Metrics, MetricsOptions};
 use super::option::{default, derived, unset};
 use super::privacy;
 use super::recipes;
@@ -355,6 +356,7 @@ options! {
     TrainOptions => Train {
         group format: DataOptions => DataFormat;
         group learn: LearnOptions => Learn;
+        group metrics: MetricsOptions => Metrics;
         "Data" {
             /// Data set: digits, mnist, fashion-mnist, or a path
             ///
@@ -399,15 +401,6 @@ options! {
             /// They have loss, accuracy and all other figures of metrics.jsonl, distributions of weights and gradients, confusion
             /// matrix and mistakes. They change nothing in the run
             tensorboard: Option<EventFolder> = unset().example(EventFolder::OfRun);
-            /// Serve figures for Prometheus at this address and port, such as 127.0.0.1:9464, under /metrics
-            ///
-            /// Steps, samples, losses and durations; a coordinator has its workers, too. Addresses that other machines reach need
-            /// --metrics-insecure
-            metrics_listen: Option<String> = unset().takes("ADDR").example("127.0.0.1:9464".into()).of_command();
-            /// Let other machines read the figures of --metrics-listen without a password
-            ///
-            /// They hold losses, speeds and the names of workers, and no data
-            metrics_insecure: bool = default(false).of_command();
             /// Show the run in a browser, live: a page at this address and port, or at 127.0.0.1:8090
             ///
             /// Curves, workers, confusions, mistakes and weights. It changes nothing in the run. Other machines need a token

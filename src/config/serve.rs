@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::defaults::available_threads;
 use super::environment::Environment;
 use super::limits::MAX_THREADS;
+use super::metrics::{Metrics, MetricsConfig, MetricsOptions};
 use super::option::{default, derived, required, unset};
 use super::security::{ServerSecurityConfig, pair};
 use super::table::{Options as _, options};
@@ -21,6 +22,7 @@ const LONGEST_NAME: usize = 100;
 options! {
     /// The options of `nn serve`.
     ServeOptions => Serve {
+        group metrics: MetricsOptions => Metrics;
         "Server" {
             /// Trained model: a model.safetensors that nn train wrote
             model: PathBuf = required().takes("FILE").common();
@@ -96,16 +98,19 @@ pub struct ServeConfig {
     pub timeout: Duration,
     /// The certificate and the token.
     pub security: ServerSecurityConfig,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 impl ServeOptions {
-    /// Checks the flags.
+    /// Completes the flags with variables, and checks the outcome.
     ///
     /// # Errors
-    /// Exit code 2, with the flag to blame.
-    pub fn resolve(self) -> Result<ServeConfig, Failure> {
-        let (options, origins) = Environment::default().complete(self, None)?;
+    /// Exit code 2, naming the flag or the variable to blame.
+    pub fn resolve(self, environment: &Environment) -> Result<ServeConfig, Failure> {
+        let (options, origins) = environment.complete(self, None)?;
         let Serve {
+            metrics,
             model,
             listen,
             open,
@@ -128,7 +133,7 @@ impl ServeOptions {
         };
         Ok(ServeConfig {
             name: match name {
-                Some(name) => check_name(name)?,
+                Some(name) => check_name(&origins.subject("name"), name)?,
                 None => name_of(&model),
             },
             model,
@@ -140,6 +145,7 @@ impl ServeOptions {
             max_connections,
             timeout: Duration::from_secs(timeout),
             security,
+            metrics: metrics.resolve(&origins)?,
         })
     }
 }
@@ -149,11 +155,11 @@ fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
-fn check_name(name: String) -> Result<String, Failure> {
+fn check_name(subject: &str, name: String) -> Result<String, Failure> {
     if !name.is_empty() && name.len() <= LONGEST_NAME && name.chars().all(is_plain) {
         return Ok(name);
     }
-    Err(Failure::usage(format_args!("--name {name:?} cannot stand in an address"))
+    Err(Failure::usage(format_args!("{subject} {name:?} cannot stand in an address"))
         .help(format_args!("take letters, digits, -, _ and ., at most {LONGEST_NAME} of them")))
 }
 
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn options_have_defaults_and_limits() {
         let given = || ServeOptions { model: Some("m.safetensors".into()), ..ServeOptions::default() };
-        let config = given().resolve().unwrap();
+        let config = given().resolve(&Environment::default()).unwrap();
         assert_eq!((config.listen.as_str(), config.max_body, config.name.as_str()), (LISTEN, 16 << 20, "m"));
         for (wrong, part) in [
             (ServeOptions { name: Some("a/b".into()), ..given() }, "--name \"a/b\""),
@@ -199,7 +205,7 @@ mod tests {
             (ServeOptions { timeout: Some(0), ..given() }, "--timeout must be at least 1"),
             (ServeOptions { tls_cert: Some("c".into()), ..given() }, "--tls-cert needs --tls-key"),
         ] {
-            let failure = wrong.resolve().unwrap_err();
+            let failure = wrong.resolve(&Environment::default()).unwrap_err();
             assert_eq!(failure.kind().exit_code(), 2);
             assert!(failure.message().contains(part), "{failure}");
         }

@@ -39,6 +39,7 @@ pub fn validate(options: &TrainOptions, origins: &Origins) -> Result<Settings, F
     let mut origins = origins.clone();
     validate_what_is_chosen(&mut options, &mut origins);
     let origins = &origins;
+    let _ = options.metrics.resolve(origins)?;
     one_validation(&options, origins)?;
     validation_for_plateau(&options, origins)?;
     let numbered = options.out.is_none();

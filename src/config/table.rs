@@ -28,7 +28,7 @@ use super::value::{Value, Wrong};
 use crate::failure::Failure;
 
 /// The headings of help in their order.
-pub(super) const HEADINGS: [&str; 16] = [
+pub(super) const HEADINGS: [&str; 17] = [
     "Search",
     "Server",
     "Limits",
@@ -43,6 +43,7 @@ pub(super) const HEADINGS: [&str; 16] = [
     "Schedule",
     "Rounds",
     "Run",
+    "Metrics",
     "Durability",
     "Configuration",
 ];

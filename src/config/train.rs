@@ -16,6 +16,7 @@ use super::environment::Environment;
 use super::event_folder::EventFolder;
 use super::file;
 use super::limits::MAX_THREADS;
+use super::metrics::MetricsConfig;
 use super::options::{ConfigOptions, DataFormat, Train, TrainOptions};
 use super::origins::Origin;
 use super::print::print;
@@ -122,10 +123,8 @@ pub struct TrainConfig {
     pub noise_scale: bool,
     /// The folder for the event files of TensorBoard, if they are wanted.
     pub tensorboard: Option<EventFolder>,
-    /// The address at which to serve figures for Prometheus, if they are wanted.
-    pub metrics_listen: Option<String>,
-    /// Whether other machines may read them.
-    pub metrics_insecure: bool,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
     /// Threads to compute with: all of the machine's, if none are asked for.
     pub threads: NonZeroUsize,
     /// Threads were asked for by number; 0 for a coordinator that only coordinates. `None` by default.
@@ -175,8 +174,7 @@ impl From<Settings> for TrainConfig {
             eval_every,
             noise_scale,
             tensorboard,
-            metrics_listen,
-            metrics_insecure,
+            metrics,
             dashboard: _, // used by `dashboard`, as the four below
             dashboard_token_file: _,
             dashboard_tls_cert: _,
@@ -202,8 +200,7 @@ impl From<Settings> for TrainConfig {
             eval_every,
             noise_scale,
             tensorboard,
-            metrics_listen,
-            metrics_insecure,
+            metrics: metrics.config(),
             quiet: quiet || json,
             json,
             json_progress: json && !quiet,

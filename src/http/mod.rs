@@ -19,5 +19,5 @@ mod stream;
 pub(crate) use self::browser::open_browser;
 pub(crate) use self::guard::{Guard, guard};
 pub(crate) use self::host::is_of_this_machine;
-pub(crate) use self::refusal::Refusal;
-pub(crate) use self::server::{Connections, run};
+pub(crate) use self::refusal::{Reason, Refusal};
+pub(crate) use self::server::{Connections, run, run_counting};

@@ -11,11 +11,40 @@ use crate::failure::Failure;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) error: String,
+    reason: Reason,
+}
+
+/// Why a request was refused, in a word for figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Reason(pub(crate) &'static str);
+
+impl Reason {
+    /// What most refusals with that status are about.
+    fn of(status: StatusCode) -> Self {
+        Self(match status {
+            StatusCode::UNAUTHORIZED => "token",
+            StatusCode::FORBIDDEN => "host",
+            StatusCode::NOT_FOUND => "not_found",
+            StatusCode::METHOD_NOT_ALLOWED => "method",
+            StatusCode::REQUEST_TIMEOUT => "slow_body",
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "media_type",
+            StatusCode::TOO_MANY_REQUESTS => "requests",
+            StatusCode::SERVICE_UNAVAILABLE => "timeout",
+            StatusCode::INTERNAL_SERVER_ERROR => "failed",
+            _ => "bad_request",
+        })
+    }
 }
 
 impl Refusal {
     pub(crate) fn new(status: StatusCode, error: impl ToString) -> Self {
-        Self { status, error: error.to_string() }
+        Self { status, error: error.to_string(), reason: Reason::of(status) }
+    }
+
+    /// The same, for another reason than the status suggests.
+    pub(crate) fn because(self, reason: &'static str) -> Self {
+        Self { reason: Reason(reason), ..self }
     }
 
     /// 400: the request is wrong.
@@ -48,6 +77,7 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({ "error": self.error }).to_string();
         let mut response = (self.status, [(header::CONTENT_TYPE, "application/json")], body).into_response();
+        let _ = response.extensions_mut().insert(self.reason);
         let headers = response.headers_mut();
         match self.status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {

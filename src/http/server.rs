@@ -1,6 +1,7 @@
 //! Connections: accepted up to a limit, served, and let finish at the end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -51,6 +52,17 @@ pub(crate) async fn run(
     router: Router,
     shutdown: impl Future<Output = ()>,
 ) -> usize {
+    run_counting(listener, connections, router, shutdown, &AtomicU64::default()).await
+}
+
+/// [`run`], which counts the connections that it turns away because there are too many.
+pub(crate) async fn run_counting(
+    listener: TcpListener,
+    connections: Connections,
+    router: Router,
+    shutdown: impl Future<Output = ()>,
+    turned_away: &AtomicU64,
+) -> usize {
     let (end, ending) = watch::channel(false);
     let slots = Arc::new(Semaphore::new(connections.most));
     let mut running = JoinSet::new();
@@ -77,6 +89,7 @@ pub(crate) async fn run(
             Err(_) => {
                 // If even that cannot be sent at once, the close says it.
                 let _ = stream.try_write(FULL);
+                turned_away.fetch_add(1, Ordering::Relaxed);
             }
         }
     }

@@ -1,200 +1,72 @@
-//! The figures of a run for Prometheus, which asks for them whenever it likes. All names begin with `nn_`, and all units are base units.
+//! Figures for Prometheus, which asks for them whenever it likes. All names begin with `nn_`, and all units are base units.
 //!
 //! | File | Contents |
 //! | --- | --- |
 //! | `text.rs` | the text format |
+//! | `run.rs` | the figures of a run |
 //! | `cluster.rs` | the figures of a coordinator's workers, from its status |
+//! | `worker.rs` | a worker's own figures |
+//! | `serve.rs` | the figures of `nn serve` |
 
 mod cluster;
+mod run;
+mod serve;
 mod text;
+mod worker;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
-
-pub(crate) use self::cluster::ClusterFigures;
+pub(crate) use self::run::RunFigures;
+pub(crate) use self::serve::ServeFigures;
 pub(crate) use self::text::MEDIA_TYPE;
-use self::text::{Exposition, Histogram, Kind};
+use self::text::{Exposition, Kind};
+pub(crate) use self::worker::WorkerFigures;
 
-/// The upper limits of the intervals in which steps' durations are counted, in seconds: from a tenth of a millisecond to half a
-/// minute.
+/// The upper limits of the intervals in which durations are counted, in seconds: from a tenth of a millisecond to half a minute.
 const DURATIONS: [f64; 12] = [1e-4, 3e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
-/// The sets of samples that figures are about.
-const SETS: [&str; 3] = ["train", "validation", "test"];
-
-/// The figures of a run so far. The run writes them and the server reads them.
-#[derive(Debug, Default)]
-pub(crate) struct RunFigures(Mutex<Inner>);
-
-#[derive(Debug, Default)]
-struct Inner {
-    steps: u64,
-    samples: u64,
-    durations: Histogram,
-    batch_loss: Option<f64>,
-    learning_rate: Option<f64>,
-    samples_per_second: Option<f64>,
-    epochs: u64,
-    /// Steps and epochs of the whole run.
-    total: (u64, u64),
-    /// Figures of the last epoch that has them, by their names in the log.
-    of_epoch: BTreeMap<String, f64>,
+/// Figures that can be asked for at any time.
+pub(crate) trait Figures: Send + Sync {
+    /// Adds the families of now.
+    fn write(&self, text: &mut Exposition);
 }
 
-impl RunFigures {
-    /// Of a run of so many steps and epochs, some of which are done.
-    pub(crate) fn new(total: (u64, u64), done: u64) -> Self {
-        Self(Mutex::new(Inner { total, steps: done, ..Inner::default() }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes in a step: the steps done with it, its samples, its time in seconds, its loss, and the rates.
-    pub(crate) fn step(
-        &self,
-        steps: u64,
-        samples: usize,
-        seconds: f64,
-        loss: f64,
-        (learning_rate, samples_per_second): (f64, f64),
-    ) {
-        let mut inner = self.lock();
-        inner.steps = steps;
-        inner.samples += samples as u64;
-        inner.durations.count(&DURATIONS, seconds);
-        inner.batch_loss = Some(loss);
-        inner.learning_rate = Some(learning_rate);
-        inner.samples_per_second = Some(samples_per_second);
-    }
-
-    /// Takes in an epoch, by its line in the log.
-    pub(crate) fn epoch(&self, line: &Value) {
-        let mut inner = self.lock();
-        inner.epochs = line["epoch"].as_u64().unwrap_or(inner.epochs);
-        for (name, value) in line.as_object().into_iter().flatten() {
-            if let Some(value) = value.as_f64() {
-                inner.of_epoch.insert(name.clone(), value);
-            }
-        }
-    }
-
-    /// The figures as text, with those of the cluster, if there is one.
-    pub(crate) fn text(&self, cluster: Option<&ClusterFigures>) -> String {
-        let mut text = Exposition::default();
-        text.family("nn_build_info", Kind::Gauge, "The program: always 1.");
-        text.sample("nn_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-        self.lock().write(&mut text);
-        if let Some(cluster) = cluster {
-            cluster.write(&mut text);
-        }
-        text.into_text()
-    }
+/// The figures of now as text, and those that every program has: `program` and since when it runs.
+pub(crate) fn text_of(program: &str, since: SystemTime, figures: &impl Figures) -> String {
+    let mut text = Exposition::default();
+    text.family("nn_build_info", Kind::Gauge, "The program: always 1.");
+    let labels = [("program", program), ("version", env!("CARGO_PKG_VERSION"))];
+    text.sample("nn_build_info", &labels, 1.0);
+    let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    text.one(
+        "nn_process_start_time_seconds",
+        Kind::Gauge,
+        "When the program started, in seconds since 1970.",
+        since.as_secs_f64(),
+    );
+    figures.write(&mut text);
+    text.into_text()
 }
 
-impl Inner {
-    fn write(&self, text: &mut Exposition) {
-        let counter = Kind::Counter;
-        text.one(
-            "nn_steps_total",
-            counter,
-            "Steps done, those before a resumption included.",
-            self.steps as f64,
-        );
-        text.one(
-            "nn_samples_total",
-            counter,
-            "Training samples whose gradients counted, since the program started.",
-            self.samples as f64,
-        );
-        text.one("nn_epochs_total", counter, "Epochs done.", self.epochs as f64);
-        text.one("nn_planned_steps", Kind::Gauge, "Steps of the whole run.", self.total.0 as f64);
-        text.one("nn_planned_epochs", Kind::Gauge, "Epochs of the whole run.", self.total.1 as f64);
-        text.histogram(
-            "nn_step_duration_seconds",
-            "Time from one step to the next, without evaluation.",
-            &DURATIONS,
-            &self.durations,
-        );
-        let gauges = [
-            ("nn_batch_loss", "Loss of the last mini-batch.", self.batch_loss),
-            ("nn_learning_rate", "Learning rate of the last step.", self.learning_rate),
-            ("nn_samples_per_second", "Training samples a second in this epoch.", self.samples_per_second),
-            (
-                "nn_gradient_noise_scale",
-                "Gradient noise scale in samples.",
-                self.of_epoch.get("noise_scale").copied(),
-            ),
-            (
-                "nn_privacy_epsilon",
-                "Epsilon of differential privacy so far.",
-                self.of_epoch.get("epsilon").copied(),
-            ),
-        ];
-        for (name, help, value) in gauges {
-            if let Some(value) = value {
-                text.one(name, Kind::Gauge, help, value);
-            }
-        }
-        for (name, figure, help) in [
-            ("nn_loss", "loss", "Loss after the last epoch that was evaluated."),
-            (
-                "nn_accuracy_ratio",
-                "accuracy",
-                "Fraction of right answers after the last epoch that was evaluated.",
-            ),
-            ("nn_r2", "r2", "R squared after the last epoch that was evaluated."),
-        ] {
-            let found = SETS.map(|set| (set, self.of_epoch.get(&format!("{set}_{figure}"))));
-            if found.iter().any(|(_, value)| value.is_some()) {
-                text.family(name, Kind::Gauge, help);
-                for (set, value) in found {
-                    if let Some(value) = value {
-                        text.sample(name, &[("set", set)], *value);
-                    }
-                }
-            }
-        }
-    }
-}
-
+/// The text of figures, checked for what Prometheus takes for granted; for tests.
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn figures_of_a_run_are_told_as_they_come() {
-        let figures = RunFigures::new((432, 3), 10);
-        let empty = figures.text(None);
-        assert!(empty.contains("nn_steps_total 10\n") && !empty.contains("nn_loss"), "{empty}");
-        figures.step(11, 32, 0.002, 0.5, (0.1, 1000.0));
-        figures.epoch(&json!({ "epoch": 1, "train_loss": 0.25, "test_accuracy": 0.75, "test_loss": null }));
-        let text = figures.text(None);
-        for line in [
-            "nn_steps_total 11",
-            "nn_samples_total 32",
-            "nn_epochs_total 1",
-            "nn_planned_steps 432",
-            "nn_step_duration_seconds_bucket{le=\"0.001\"} 0",
-            "nn_step_duration_seconds_bucket{le=\"0.003\"} 1",
-            "nn_batch_loss 0.5",
-            "nn_loss{set=\"train\"} 0.25",
-            "nn_accuracy_ratio{set=\"test\"} 0.75",
-        ] {
-            assert!(text.lines().any(|found| found == line), "{line}: {text}");
-        }
-        // Every sample belongs to the family above it.
-        let mut family = "";
-        for line in text.lines() {
-            match line.strip_prefix("# TYPE ") {
-                Some(rest) => family = rest.split(' ').next().unwrap(),
-                None => assert!(line.starts_with('#') || line.starts_with(family), "{line}"),
+fn told(figures: &impl Figures) -> String {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_millis(1500);
+    let text = text_of("nn train", since, figures);
+    assert!(text.contains("\nnn_process_start_time_seconds 1.5\n"), "{text}");
+    // Every sample belongs to the family above it, and no family is there twice.
+    let mut families = vec![""];
+    for line in text.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(rest) => {
+                let family = rest.split(' ').next().unwrap();
+                assert!(!families.contains(&family) && family.starts_with("nn_"), "{family}: {text}");
+                families.push(family);
+            }
+            None => {
+                assert!(line.starts_with('#') || line.starts_with(families[families.len() - 1]), "{line}")
             }
         }
     }
+    text
 }

@@ -7,7 +7,7 @@ pub(crate) const MEDIA_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The kind of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
 
 /// A text that grows family by family.
 #[derive(Debug, Default)]
-pub(super) struct Exposition(String);
+pub(crate) struct Exposition(String);
 
 impl Exposition {
     /// Begins a family. Its name has the base unit, and that of a counter ends in `_total`.
@@ -50,19 +50,30 @@ impl Exposition {
         self.sample(name, &[], value);
     }
 
-    /// A family with a histogram: for each limit how many values are at most as large, all values, and their sum.
+    /// A family with a histogram.
     pub(super) fn histogram(&mut self, name: &str, help: &str, limits: &[f64], histogram: &Histogram) {
         self.family(name, Kind::Histogram, help);
+        self.counts(name, &[], limits, histogram);
+    }
+
+    /// Adds a histogram: for each limit how many values are at most as large, all values, and their sum.
+    pub(super) fn counts(
+        &mut self,
+        name: &str,
+        labels: &[(&str, &str)],
+        limits: &[f64],
+        histogram: &Histogram,
+    ) {
         let bucket = format!("{name}_bucket");
         let mut below = 0;
         for (at, limit) in limits.iter().enumerate() {
             // Before the first value there are no counts.
             below += histogram.counts.get(at).copied().unwrap_or(0);
-            self.sample(&bucket, &[("le", &limit.to_string())], below as f64);
+            self.sample(&bucket, &[labels, &[("le", &limit.to_string())]].concat(), below as f64);
         }
-        self.sample(&bucket, &[("le", "+Inf")], histogram.count as f64);
-        self.sample(&format!("{name}_sum"), &[], histogram.sum);
-        self.sample(&format!("{name}_count"), &[], histogram.count as f64);
+        self.sample(&bucket, &[labels, &[("le", "+Inf")]].concat(), histogram.count as f64);
+        self.sample(&format!("{name}_sum"), labels, histogram.sum);
+        self.sample(&format!("{name}_count"), labels, histogram.count as f64);
     }
 
     /// The text.
@@ -113,6 +124,7 @@ mod tests {
         let mut histogram = Histogram::default();
         [0.25, 0.5, 0.75, 2.0].into_iter().for_each(|value| histogram.count(&limits, value));
         text.histogram("nn_step_duration_seconds", "Steps.", &limits, &histogram);
+        text.counts("nn_step_duration_seconds", &[("route", "/")], &limits, &Histogram::default());
         assert_eq!(
             text.into_text(),
             "# HELP nn_loss Loss.\n# TYPE nn_loss gauge\nnn_loss NaN\n\
@@ -121,7 +133,11 @@ mod tests {
              # HELP nn_step_duration_seconds Steps.\n# TYPE nn_step_duration_seconds histogram\n\
              nn_step_duration_seconds_bucket{le=\"0.5\"} 2\nnn_step_duration_seconds_bucket{le=\"1\"} 3\n\
              nn_step_duration_seconds_bucket{le=\"+Inf\"} 4\nnn_step_duration_seconds_sum 3.5\n\
-             nn_step_duration_seconds_count 4\n"
+             nn_step_duration_seconds_count 4\n\
+             nn_step_duration_seconds_bucket{route=\"/\",le=\"0.5\"} 0\n\
+             nn_step_duration_seconds_bucket{route=\"/\",le=\"1\"} 0\n\
+             nn_step_duration_seconds_bucket{route=\"/\",le=\"+Inf\"} 0\n\
+             nn_step_duration_seconds_sum{route=\"/\"} 0\nnn_step_duration_seconds_count{route=\"/\"} 0\n"
         );
     }
 }

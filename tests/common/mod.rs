@@ -258,3 +258,28 @@ pub(crate) fn four() -> [Vec<u8>; 4] {
         idx(&[20], &labels(20)),
     ]
 }
+
+/// The value of a sample in the figures for Prometheus, by its name with its labels.
+pub(crate) fn figure(text: &str, name: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
+/// Fails unless Prometheus' own tool is content with figures: with their format, and with their names. Without the tool it says so.
+#[track_caller]
+pub(crate) fn promtool(text: &str) {
+    let tool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(mut tool) = tool else {
+        println!("skipped: there is no promtool here");
+        return;
+    };
+    let mut stdin = tool.stdin.take().unwrap();
+    std::io::Write::write_all(&mut stdin, text.as_bytes()).unwrap();
+    drop(stdin);
+    let ran: Ran = tool.wait_with_output().unwrap().into();
+    assert!(ran.code == Some(0) && ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:#?}\n{text}");
+}

@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod ends;
+mod figures;
 mod guard;
 mod http;
 mod limits;

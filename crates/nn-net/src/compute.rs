@@ -11,6 +11,7 @@ use nn_core::{Compute, Dataset, LayerLayout, MismatchError, Node, NodeStats, Sam
 use nn_engine::{Computed, Manifest, Part, Replicas, Round, SampleOrder};
 use tokio::time::Instant;
 
+use crate::client::WorkerMeter;
 use crate::wire::convert::Place;
 
 /// The most numbers of a gradient that is sent whole: for a small one, a message costs more than its bytes.
@@ -33,6 +34,21 @@ pub(crate) struct Counters {
     pub(crate) leaves: AtomicU64,
     pub(crate) micros: AtomicU64,
     pub(crate) waiting: AtomicU64,
+    /// Is told of every node, if somebody wants figures.
+    pub(crate) meter: Option<Arc<dyn WorkerMeter>>,
+}
+
+impl Counters {
+    /// Counts a node of a step.
+    fn computed(&self, step: u64, leaves: u64, samples: usize, time: Duration) {
+        self.micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+        self.nodes.fetch_add(1, Ordering::Relaxed);
+        self.leaves.fetch_add(leaves, Ordering::Relaxed);
+        self.samples.fetch_add(samples as u64, Ordering::Relaxed);
+        if let Some(meter) = &self.meter {
+            meter.computed(step, samples, time);
+        }
+    }
 }
 
 /// What a part of a node's numbers is.
@@ -115,10 +131,7 @@ impl<S: Sink> Kernel<S> {
                     return Ok(());
                 };
                 let leaves = tree.leaves_of(node).len() as u64;
-                self.counters.micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
-                self.counters.nodes.fetch_add(1, Ordering::Relaxed);
-                self.counters.leaves.fetch_add(leaves, Ordering::Relaxed);
-                self.counters.samples.fetch_add(stats.samples as u64, Ordering::Relaxed);
+                self.counters.computed(step, leaves, stats.samples, time);
             }
         }
         Ok(())
@@ -140,11 +153,7 @@ impl<S: Sink> Kernel<S> {
             let is_wanted = || step >= self.latest.load(Ordering::Relaxed) && is_open.load(Ordering::Relaxed);
             let now = || began.elapsed();
             replicas.run(round, &leaves, &is_wanted, &now, &|computed| {
-                let micros = computed.elapsed.as_micros() as u64;
-                self.counters.micros.fetch_add(micros, Ordering::Relaxed);
-                self.counters.nodes.fetch_add(1, Ordering::Relaxed);
-                self.counters.leaves.fetch_add(1, Ordering::Relaxed);
-                self.counters.samples.fetch_add(computed.stats.samples as u64, Ordering::Relaxed);
+                self.counters.computed(step, 1, computed.stats.samples, computed.elapsed);
                 if !self.replica(job.place, round, &computed, &pieces) {
                     is_open.store(false, Ordering::Relaxed);
                 }

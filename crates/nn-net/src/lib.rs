@@ -22,8 +22,8 @@ mod wire;
 
 pub use client::{
     ConnectError, DEFAULT_PORT, DialOptions, Latency, LocalAddresses, Pong, ProbeError, Prober, RunOver,
-    WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, WorkerProgress, certificate, coordinator_url, status,
-    watch, work,
+    WorkerEnd, WorkerError, WorkerEvent, WorkerMeter, WorkerOptions, WorkerProgress, certificate,
+    coordinator_url, status, watch, work,
 };
 pub use data::{DataError, TrainingSet};
 pub use runs::{Desk, Link, Order, Piece, RunFile, Runner, RunsServer, Sample, Sent, serve_runs};

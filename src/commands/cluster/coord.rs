@@ -53,7 +53,7 @@ pub(crate) fn coord(config: &CoordConfig) -> Result<(), Failure> {
         Coordinator::start(engine, train, watch, options).map_err(|error| Failure::failed(&error))?;
     if let Some(metrics) = &rest.metrics {
         let handle = coordinator.handle();
-        metrics.follow(move || (*handle.status()).clone());
+        metrics.figures().follow(move || (*handle.status()).clone());
     }
     if let Some(page) = &rest.page {
         let handle = coordinator.handle();

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use indicatif::HumanBytes;
 use nn_data::default_cache_dir;
 use nn_net::proto::RejectReason;
-use nn_net::{DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerOptions, work};
+use nn_net::{
+    DialOptions, TrainingSet, WorkerEnd, WorkerError, WorkerEvent, WorkerMeter, WorkerOptions, work,
+};
 
 use super::{interface, runtime, security, stopped};
+use crate::commands::scrape::MetricsPort;
 use crate::commands::{SPLIT_SEED, isa, load_data_unless, threads};
 use crate::config::{WorkerConfig, defaults};
 use crate::failure::{Failure, write_stdout};
 use crate::signals::StopFlag;
+use crate::telemetry::WorkerFigures;
 
 /// Works until the run is over.
 pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
@@ -20,6 +24,7 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     // Checked before data is loaded, so that a typo does not cost that time.
     let bind_to = config.bind_to.as_deref().map(interface::addresses).transpose()?.unwrap_or_default();
     let security = security::client(&config.security)?;
+    let port = MetricsPort::bind(&config.metrics, "nn-worker")?;
     let data = match &config.data {
         None => None,
         Some(data) => {
@@ -37,8 +42,20 @@ pub(crate) fn worker(config: &WorkerConfig) -> Result<(), Failure> {
     options.stay = config.stay;
     options.runner = Some(Arc::new(super::runs::Trainer));
     let quiet = config.quiet;
+    let figures = port.is_some().then(|| Arc::new(WorkerFigures::new(&options.name)));
+    options.meter = figures.clone().map(|figures| figures as Arc<dyn WorkerMeter>);
+    let metrics = match (port, &figures) {
+        (Some(port), Some(figures)) => Some(port.serve(figures.clone())?),
+        _ => None,
+    };
+    if let (Some(metrics), false) = (&metrics, quiet) {
+        let _ = writeln!(std::io::stderr(), "{}", metrics.in_words());
+    }
     let mut last = String::new();
     let tell = move |event: WorkerEvent<'_>| {
+        if let Some(figures) = &figures {
+            figures.tell(&event);
+        }
         if quiet {
             return;
         }

@@ -7,6 +7,7 @@ use nn_core::{Dataset, Features, Workspace};
 use nn_data::read_inputs;
 use serde::Serialize;
 
+use super::Answered;
 use super::infer::samples;
 use super::model::Served;
 use super::protocol::{Exact, Request};
@@ -76,7 +77,7 @@ pub(super) fn answer(
     workspace: &mut Workspace,
     (data, notes): &Samples,
     class: Option<usize>,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Answered, Refusal> {
     let (model, params) = (&served.file.model, served.file.model_params());
     let most = served.most_samples();
     if data.len() > most {
@@ -114,7 +115,8 @@ pub(super) fn answer(
         about,
         reasons: reasons(&served.file, &pixels(data, 0), &hidden, about),
     };
-    serde_json::to_vec(&page).map_err(Refusal::bad)
+    let json = serde_json::to_vec(&page).map_err(Refusal::bad)?;
+    Ok(Answered { json, samples: shown })
 }
 
 fn layer_of(activations: &[f32]) -> Layer {

@@ -2,6 +2,7 @@
 
 use nn_core::{Features, Workspace};
 
+use super::Answered;
 use super::answer::Samples;
 use super::columns;
 use super::model::{CLASS, INPUT, OUTPUTS, Served};
@@ -12,7 +13,7 @@ use crate::http::Refusal;
 use crate::metrics::predicted;
 
 /// The answer to a request's body, in JSON.
-pub(super) fn answer(served: &Served, workspace: &mut Workspace, body: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+pub(super) fn answer(served: &Served, workspace: &mut Workspace, body: Vec<u8>) -> Result<Answered, Refusal> {
     let request = Request::parse(&body)?;
     drop(body);
     let wanted = wanted(served, &request)?;
@@ -51,7 +52,8 @@ pub(super) fn answer(served: &Served, workspace: &mut Workspace, body: Vec<u8>) 
         parameters: (!notes.is_empty()).then(|| Parameters { notes: notes.join("; ") }),
         outputs: wanted.into_iter().map(tensor).collect(),
     };
-    serde_json::to_vec(&response).map_err(Refusal::bad)
+    let json = serde_json::to_vec(&response).map_err(Refusal::bad)?;
+    Ok(Answered { json, samples: n })
 }
 
 /// The outputs that a request wants, in its order.

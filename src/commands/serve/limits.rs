@@ -134,7 +134,8 @@ impl Limits {
         let Ok(more) = self.memory.clone().try_acquire_many_owned(in_kib(bytes)) else {
             return Err(Refusal::busy(
                 "the requests that are running take all the memory there is; try again",
-            ));
+            )
+            .because("memory"));
         };
         match &mut held.memory {
             Some(memory) => memory.merge(more),
@@ -146,7 +147,7 @@ impl Limits {
     /// An answer, counted until it has been sent.
     pub(super) async fn hold(&self, bytes: Vec<u8>) -> Result<Bytes, Refusal> {
         let all = self.memory.clone().acquire_many_owned(in_kib(bytes.len())).await;
-        let memory = all.map_err(|_| Refusal::unavailable("the server is about to end"))?;
+        let memory = all.map_err(|_| Refusal::unavailable("the server is about to end").because("ending"))?;
         Ok(Bytes::from_owner(Held { bytes, memory: Some(memory) }))
     }
 }

@@ -7,6 +7,8 @@
 //!                                                      protocol.rs, tensor.rs, columns.rs
 //! ```
 //!
+//! `meter.rs`, around the guard, counts requests for Prometheus, which has an address of its own (`--metrics-listen`).
+//!
 //! Every step has a limit: connections, the time of their heads and the pace at which a client must read (`src/http`), requests
 //! at once, the size of their bodies and of what they take together (`limits.rs`). Nothing is computed or parsed in an async
 //! task. A request changes nothing, so there is nothing for it to break but time and memory.
@@ -16,6 +18,7 @@ mod columns;
 mod desk;
 mod infer;
 mod limits;
+mod meter;
 mod model;
 mod protocol;
 mod reasons;
@@ -31,11 +34,13 @@ use nn_net::ServerSecurity;
 use super::cluster::security::{self, Exposure, check_exposure_of};
 use super::cluster::{bind, reachable, runtime, stopped};
 use super::read_model;
+use super::scrape::MetricsPort;
 use crate::config::ServeConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::http::{self, Connections, open_browser};
 use crate::progress::warn;
 use crate::signals::StopFlag;
+use crate::telemetry::ServeFigures;
 use desk::Desk;
 use limits::Limits;
 use model::Served;
@@ -56,6 +61,14 @@ struct Service {
     served: Arc<Served>,
     desk: Desk,
     limits: Limits,
+    figures: Arc<ServeFigures>,
+}
+
+/// The answer to a request.
+struct Answered {
+    json: Vec<u8>,
+    /// The samples that it is about.
+    samples: usize,
 }
 
 /// Serves a model until a signal arrives.
@@ -69,9 +82,12 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
     if security.knows_its_peers() && !security.has_tls() && !address.ip().is_loopback() {
         warn("the token travels in clear text: add --tls-cert and --tls-key where others can listen in");
     }
+    let port = MetricsPort::bind(&config.metrics, "nn serve")?;
     let served = Arc::new(Served::new(read_model(&config.model)?, &config.name)?);
     let desk = Desk::start(&served, config.threads)?;
     let stop = StopFlag::install()?;
+    let figures = Arc::new(ServeFigures::new(&served.name, &served.version));
+    let metrics = port.map(|port| port.serve(figures.clone())).transpose()?;
 
     let url = url(&security, address);
     write_stdout(format!(
@@ -80,6 +96,9 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
         served.in_words(),
         served.name
     ))?;
+    if let Some(metrics) = &metrics {
+        write_stdout(format!("{}\n", metrics.in_words()))?;
+    }
     if config.open {
         open_browser(&url);
     }
@@ -93,10 +112,10 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
     };
     let limits = Limits::new(config.max_body, config.max_requests, config.timeout);
     let is_local = address.ip().to_canonical().is_loopback();
-    let service = Arc::new(Service { served, desk, limits });
+    let service = Arc::new(Service { served, desk, limits, figures: figures.clone() });
     let ended_early = runtime.block_on(async {
         let router = routes::router(&service, (security, is_local));
-        http::run(listener, connections, router, stopped(stop)).await
+        http::run_counting(listener, connections, router, stopped(stop), figures.turned_away()).await
     });
     if ended_early > 0 {
         warn(format_args!("{ended_early} connections did not end in time and were cut"));

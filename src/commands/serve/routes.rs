@@ -16,8 +16,9 @@ use nn_core::Workspace;
 use nn_net::ServerSecurity;
 use serde_json::json;
 
+use super::meter::meter;
 use super::model::Served;
-use super::{Service, answer, infer};
+use super::{Answered, Service, answer, infer};
 use crate::http::{Guard, Refusal, guard};
 
 /// The files of the page: address, type and content.
@@ -66,6 +67,7 @@ pub(super) fn router(service: &Arc<Service>, (security, is_local): (ServerSecuri
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(at_door, guard))
+        .layer(middleware::from_fn_with_state(service.clone(), meter))
         .with_state(service.clone())
 }
 
@@ -168,7 +170,7 @@ async fn page_answer(State(service): Shared, request: Request) -> Result<Respons
 async fn computed(
     service: &Service,
     request: Request,
-    work: impl FnOnce(&Served, &mut Workspace, Vec<u8>) -> Result<Vec<u8>, Refusal> + Send + 'static,
+    work: impl FnOnce(&Served, &mut Workspace, Vec<u8>) -> Result<Answered, Refusal> + Send + 'static,
 ) -> Result<Response, Refusal> {
     let length = length_of(request.headers());
     let answer = service.limits.within(async {
@@ -180,7 +182,9 @@ async fn computed(
             drop(memory);
             answer
         });
-        service.limits.hold(answer.await??).await
+        let Answered { json, samples } = answer.await??;
+        service.figures.answered(samples);
+        service.limits.hold(json).await
     });
     Ok(json_bytes(answer.await?))
 }

@@ -18,6 +18,8 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::Service;
 
+use super::meter::{Metered, WorkerMeter};
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Makes connections for tonic.
@@ -29,6 +31,8 @@ pub(super) struct Connector {
     pub(super) timeout: Duration,
     /// Receives the kind of the first bytes of the first connection, if it is without TLS.
     pub(super) first: Arc<Mutex<Option<oneshot::Sender<First>>>>,
+    /// Is told of the bytes.
+    pub(super) meter: Option<Arc<dyn WorkerMeter>>,
 }
 
 /// The TLS to speak, and the name that the server's certificate must have.
@@ -60,9 +64,10 @@ impl Service<Uri> for Connector {
         let connecting = self.tcp.call(uri);
         let tls = self.tls.clone();
         let timeout = self.timeout;
+        let meter = self.meter.clone();
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
         Box::pin(async move {
-            let stream = connecting.await?.into_inner();
+            let stream = Metered::new(connecting.await?.into_inner(), meter);
             let Some(tls) = tls else {
                 return Ok(TokioIo::new(Connection::Plain { stream, first }));
             };
@@ -75,7 +80,7 @@ impl Service<Uri> for Connector {
 
 /// Shakes hands and reads the server's first byte. In TLS 1.3 a client finishes its handshake before the server has checked
 /// its certificate; an HTTP/2 server speaks as soon as it accepts it, and otherwise sends an alert with the reason.
-async fn shake_hands(tls: Tls, stream: TcpStream) -> io::Result<Connection> {
+async fn shake_hands(tls: Tls, stream: Metered<TcpStream>) -> io::Result<Connection> {
     let mut stream = TlsConnector::from(tls.config).connect(tls.name, stream).await?;
     let mut first = [0];
     match stream.read(&mut first).await? {
@@ -91,12 +96,12 @@ const TLS_ALERT: [u8; 2] = [21, 3];
 /// A connection to a coordinator.
 pub(super) enum Connection {
     Plain {
-        stream: TcpStream,
+        stream: Metered<TcpStream>,
         /// Receives the kind of the first bytes.
         first: Option<oneshot::Sender<First>>,
     },
     Tls {
-        stream: Box<TlsStream<TcpStream>>,
+        stream: Box<TlsStream<Metered<TcpStream>>>,
         /// The byte that the handshake read ahead.
         first: Option<u8>,
     },

@@ -12,6 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use super::address::coordinator_url;
 use super::connector::{Connector, First, Tls};
 use super::error::ConnectError;
+use super::meter::WorkerMeter;
 use crate::security::ClientSecurity;
 use crate::wire::{CONNECTION_WINDOW, KEEPALIVE, KEEPALIVE_TIMEOUT, MAX_FRAME, STREAM_WINDOW, TCP_KEEPALIVE};
 
@@ -57,6 +58,15 @@ impl From<IpAddr> for LocalAddresses {
 
 /// Connects to a coordinator.
 pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, ConnectError> {
+    dial_metered(url, options, None).await
+}
+
+/// [`dial`], whose bytes `meter` is told of.
+pub(super) async fn dial_metered(
+    url: &str,
+    options: &DialOptions,
+    meter: Option<Arc<dyn WorkerMeter>>,
+) -> Result<Channel, ConnectError> {
     let url = coordinator_url(url)?;
     let wrong =
         |error: tonic::transport::Error| ConnectError::Url { url: url.clone(), why: error.to_string() };
@@ -78,6 +88,7 @@ pub(super) async fn dial(url: &str, options: &DialOptions) -> Result<Channel, Co
         tls,
         timeout: options.timeout,
         first: Arc::new(Mutex::new(Some(sender))),
+        meter,
     };
     let connected = endpoint.connect_with_connector(connector).await;
     // An HTTP/2 server speaks first. If the answer is TLS instead, the connection ends with an error that depends on

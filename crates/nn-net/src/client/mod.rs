@@ -14,6 +14,7 @@ mod connector;
 mod dial;
 mod error;
 mod event;
+mod meter;
 mod options;
 mod probe;
 mod session;
@@ -27,6 +28,7 @@ pub(crate) use cache::{Partial, is_hash, load as load_kept};
 pub use dial::{DialOptions, LocalAddresses};
 pub use error::{ConnectError, WorkerError};
 pub use event::{RunOver, WorkerEnd, WorkerEvent, WorkerProgress};
+pub use meter::WorkerMeter;
 pub use options::WorkerOptions;
 pub use probe::{Latency, Pong, ProbeError, Prober, certificate};
 #[cfg(any(test, fuzzing))]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use nn_core::{Isa, Threads};
 
 use super::dial::DialOptions;
+use super::meter::WorkerMeter;
 use crate::data::TrainingSet;
 use crate::runs::Runner;
 
@@ -34,6 +35,8 @@ pub struct WorkerOptions {
     pub runner: Option<Arc<dyn Runner>>,
     /// Whether to wait for the next run when one is over.
     pub stay: bool,
+    /// Is told of the work as it happens; None if nobody wants figures.
+    pub meter: Option<Arc<dyn WorkerMeter>>,
 }
 
 impl WorkerOptions {
@@ -51,6 +54,7 @@ impl WorkerOptions {
             cache: None,
             runner: None,
             stay: false,
+            meter: None,
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::address::coordinator_url;
 use super::cache::Partial;
-use super::dial::{Backoff, dial, random};
+use super::dial::{Backoff, dial_metered, random};
 use super::error::{ConnectError, WorkerError};
 use super::event::{RunOver, WorkerEnd, WorkerEvent};
 use super::options::WorkerOptions;
@@ -119,7 +119,7 @@ impl<'a> Attempts<'a> {
         let mut last = None;
         for coordinator in &self.options.coordinators {
             let dialled = tokio::select! {
-                dialled = dial(coordinator, &self.options.dial) => dialled,
+                dialled = dial_metered(coordinator, &self.options.dial, self.options.meter.clone()) => dialled,
                 () = &mut shutdown => return Ok(Round::ShutDown),
             };
             let channel = match dialled {

@@ -145,7 +145,7 @@ impl<'a> Session<'a> {
             coordinator,
             outbox,
             place: Place::default(),
-            counters: Arc::default(),
+            counters: Arc::new(Counters { meter: options.meter.clone(), ..Counters::default() }),
             heartbeat: None,
             begun: Instant::now(),
             first_step: None,
