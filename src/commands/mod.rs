@@ -12,7 +12,6 @@ mod fetch;
 mod hardest;
 mod import;
 mod inference;
-#[allow(dead_code, unused_imports)] // the report shows it in a later commit
 mod insight;
 mod lr_find;
 mod plan;
