@@ -30,6 +30,9 @@ use crate::failure::{Failure, write_stdout};
 use crate::show::{counted, escaped};
 use crate::store::write_atomically;
 
+/// The style sheet of [`Sweep::html`] and [`insight_html`]; it says what the page must define.
+pub(in crate::commands) const PARTS: &str = include_str!("parts.css");
+
 /// The most curves in a chart: more are a tangle. The tables have all runs.
 const MOST: usize = 12;
 
@@ -41,6 +44,9 @@ const LOGS: usize = 250;
 
 /// The sets of samples that figures are about.
 const SETS: [&str; 3] = ["train", "validation", "test"];
+
+/// A run with the lines of its epochs.
+type Logged<'a> = (&'a Found, &'a [Map<String, Value>]);
 
 /// Writes the page.
 pub(crate) fn report(args: &ReportArgs) -> Result<(), Failure> {
@@ -76,7 +82,7 @@ fn page(found: &Search, mut sets: TestSets) -> String {
          <p class=\"faint\">Written by nn {3}. Everything on this page is in the file itself.</p>\n",
         escaped(&title),
         include_str!("style.css"),
-        include_str!("parts.css"),
+        PARTS,
         env!("CARGO_PKG_VERSION"),
     );
     // Of a sweep's runs only the best has a part of its own; the section about the sweep has all of them.
@@ -99,7 +105,7 @@ fn page(found: &Search, mut sets: TestSets) -> String {
             }
         }
     }
-    let others: Vec<(&Found, &[Map<String, Value>])> = runs
+    let others: Vec<Logged<'_>> = runs
         .iter()
         .zip(logs)
         .filter(|(run, _)| !swept.contains(&run.folder))
@@ -155,7 +161,7 @@ fn results(found: &[&Found]) -> String {
 }
 
 /// The curves: of a single run by set, of several by run.
-fn charts(runs: &[(&Found, &[Map<String, Value>])]) -> String {
+fn charts(runs: &[Logged<'_>]) -> String {
     let drawn = &runs[..runs.len().min(MOST)];
     let points = |lines: &[Map<String, Value>], key: &str, times: f64| -> Vec<(f64, f64)> {
         let point = |line: &Map<String, Value>| {

@@ -48,7 +48,7 @@ pub(super) fn figures(results: &Results, effects: &Effects) -> String {
     };
     let mut html = format!(
         "<h3>The effect of each option</h3>\n<p class=\"faint\">The mean {} of the trials with a value, whatever their other options are; \
-         ± is {spread}.{when} All axes are the same.</p>\n<div class=\"charts\">\n",
+         ± is {spread}.{when} All drawings have the same axis.</p>\n<div class=\"charts\">\n",
         escaped(&results.by.in_words())
     );
     for effect in &effects.options {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use super::super::runs::{Found, epochs, short_name};
 use super::super::sweep::{Configuration, Results, Trial, TrialState, effects, value_in_words};
+use super::Logged;
 use crate::show::{counted, escaped};
 
 /// The configurations that are listed at once; the others are folded away.
@@ -24,7 +25,7 @@ const DRAWN: usize = 200;
 pub(in crate::commands) struct Sweep<'a> {
     pub(in crate::commands) results: Results,
     /// For each trial the run in its folder, if there is one, and the lines of its epochs.
-    runs: Vec<Option<(&'a Found, &'a [Map<String, Value>])>>,
+    runs: Vec<Option<Logged<'a>>>,
 }
 
 impl<'a> Sweep<'a> {
@@ -339,7 +340,7 @@ fn legend(results: &Results, drawn: &[usize]) -> String {
     for (key, name) in [
         ("trial best", "the best configuration by validation"),
         ("trial", "other trials that are done"),
-        ("trial partial", "stopped early, left behind or not done"),
+        ("trial partial", "left behind by halving, stopped, or not done yet"),
         ("trial diverged", "diverged or failed"),
     ] {
         if drawn.iter().any(|&at| class(results, &results.trials[at]) == key) {
