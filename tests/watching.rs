@@ -341,7 +341,8 @@ fn a_report_is_one_page_with_the_figures_of_the_runs() {
         assert!(page.contains(part), "{part}");
     }
     // Train, validation and test, in one chart for each figure; and nothing from elsewhere, nor any script.
-    assert_eq!(page.matches("<figure>").count(), 4, "loss, accuracy, learning rate, samples a second");
+    let charts = page.split("<section").next().unwrap();
+    assert_eq!(charts.matches("<figure>").count(), 4, "loss, accuracy, learning rate, samples a second");
     assert!(!page.contains("http://") && !page.contains("https://") && !page.contains("<script"));
     let ran = place.nn("report runs --out both.html").ok();
     assert_eq!(ran.stdout, "2 runs in both.html\n");
@@ -358,7 +359,146 @@ fn a_report_is_one_page_with_the_figures_of_the_runs() {
     let _ = place.nn("report private --out private.html").ok();
     let page = fs::read_to_string(place.at("private.html")).unwrap();
     assert!(page.contains("ε = ") && page.contains("<td>secret</td>") && !page.contains("987654321"));
+    assert!(page.contains("does not show its samples") && !page.contains("alt=\"test sample"), "{page}");
     assert!(!place.nn("runs list private --json").ok().stdout.contains("987654321"));
     place.nn("report nowhere").refused(1, &["nowhere"]);
     place.nn("report runs --out one.html/page.html").refused(1, &["one.html/page.html", "--out"]);
+}
+
+/// A page of `nn report`.
+fn page(place: &Place, command: &str) -> String {
+    let _ = place.nn(&format!("report {command} --out page.html")).ok();
+    fs::read_to_string(place.at("page.html")).unwrap()
+}
+
+#[test]
+fn a_report_shows_what_a_network_confuses() {
+    let place = Place::new();
+    let _ = place.nn("train --quiet --epochs 2 --out run").ok();
+    let html = page(&place, "run");
+    let eval = place.nn("eval --json --wrong 24 --model run/model.safetensors").ok().json();
+    let report = &eval["classification"];
+    let (samples, correct) = (report["samples"].as_u64().unwrap(), report["correct"].as_u64().unwrap());
+    assert!(html.contains(&format!("{correct} are right, {} wrong", samples - correct)), "{html}");
+    // The matrix, cell by cell.
+    let matrix = html.split("class=\"confusion\"").nth(1).unwrap().split("</table>").next().unwrap();
+    let cells: Vec<u64> = matrix
+        .split("<td class=")
+        .skip(1)
+        .map(|cell| cell.split(['>', '<']).nth(1).unwrap().parse().unwrap_or(0))
+        .collect();
+    let want: Vec<u64> = report["confusion"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|row| row.as_array().unwrap())
+        .map(|n| n.as_u64().unwrap())
+        .collect();
+    assert_eq!(cells, want);
+    let recall = format!("{:.2} %", report["classes"][3]["recall"].as_f64().unwrap() * 100.0);
+    assert!(html.contains(&recall), "{recall}");
+    // The same mistakes in the same order, drawn; a tile for each of 30 units, and their scale.
+    let drawn = html
+        .split("alt=\"test sample ")
+        .skip(1)
+        .map(|rest| rest.split('"').next().unwrap().parse::<u64>().unwrap());
+    let wrong: Vec<u64> = eval["confidently_wrong"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|miss| miss["sample"].as_u64().unwrap())
+        .collect();
+    assert!(drawn.eq(wrong.iter().copied()) && !wrong.is_empty());
+    assert_eq!(html.matches("alt=\"weights of unit").count(), 30);
+    assert_eq!(html.matches("src=\"data:image/png;base64,").count(), wrong.len() + 31);
+    assert!(html.contains("img-src data:") && !html.contains(" style=\"") && !html.contains("<script"));
+    // Without the network the page is written all the same.
+    fs::remove_file(place.at("run/model.safetensors")).unwrap();
+    fs::remove_dir_all(place.at("run/checkpoints")).unwrap();
+    assert!(page(&place, "run").contains("there is no network to look at"));
+}
+
+#[test]
+fn a_report_says_why_it_lacks_the_test_samples() {
+    let place = Place::new();
+    let _ = place.file("data.csv", linear_csv(80));
+    let _ = place.nn("train --quiet --data data.csv --epochs 2 --out run").ok();
+    let (errors, lacks) = ("Errors, in the units of the targets", "There is no confusion matrix");
+    let html = page(&place, "run");
+    assert!(html.contains(errors) && !html.contains(lacks), "{html}");
+    fs::rename(place.at("data.csv"), place.at("moved.csv")).unwrap();
+    let html = page(&place, "run");
+    assert!(html.contains(lacks) && html.contains("data.csv") && html.contains("add --data DATA"), "{html}");
+    assert!(page(&place, "run --data moved.csv").contains(errors));
+    // Other samples are not taken for the run's.
+    let _ = place.file("data.csv", linear_csv(81));
+    let html = page(&place, "run");
+    assert!(html.contains("is not what it was") && !html.contains(errors), "{html}");
+    // Nothing is fetched, and nothing waits.
+    let html = page(&place, "run --data mnist");
+    assert!(html.contains("nn fetch mnist") && !html.contains(errors), "{html}");
+    place.nn("report run --data=").refused(2, &["--data"]);
+}
+
+#[test]
+fn a_report_shows_a_sweep_and_its_best_by_validation() {
+    let place = Place::new();
+    let _ = place.file("sweep.toml", "validation-fraction = 0.2\nepochs = 2\n[grid]\nlearning-rate = [0.1, 3.0]\nactivation = ['sigmoid', 'relu']\n");
+    let json = place.nn("sweep --json --seeds 2 --config sweep.toml --out sweep").ok().json();
+    let _ = place.nn("train --quiet --epochs 1 --out alone").ok();
+    let html = page(&place, "sweep alone");
+    let best = &json["best"];
+    let option = |name: &str| match &best["options"][name] {
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    };
+    let words = format!(
+        "Best by validation:</strong> --activation {} --learning-rate {}",
+        option("activation"),
+        option("learning-rate")
+    );
+    assert!(html.contains(&words), "{words}");
+    let percent = |part: &Value| format!("{:.2} %", part.as_f64().unwrap() * 100.0);
+    assert!(html.contains(&format!(
+        "★ 1</th><td>{} ± {}</td>",
+        percent(&best["mean"]),
+        percent(&best["standard_deviation"])
+    )));
+    // A line for each trial, those of the best apart from the others.
+    let drawing = html.split("Parallel coordinates").nth(1).unwrap().split("</svg>").next().unwrap();
+    assert_eq!(
+        (drawing.matches("class=\"trial best\"").count(), drawing.matches("class=\"trial").count()),
+        (2, 8)
+    );
+    let curves =
+        html.split("Learning curves").nth(1).unwrap().split("The effect of each option").next().unwrap();
+    assert_eq!(curves.matches("<title>").count(), 16, "loss and accuracy");
+    // The mean over the four trials of a value.
+    let runs = json["runs"].as_array().unwrap();
+    let of_rate = runs
+        .iter()
+        .filter(|run| run["options"]["learning-rate"] == 3.0)
+        .map(|run| run["validation_accuracy"].as_f64().unwrap());
+    let mean = format!("<tr><th>3.0</th><td>{:.2} %</td>", of_rate.sum::<f64>() / 4.0 * 100.0);
+    assert!(html.contains(&mean) && html.contains("the standard deviation over seeds"), "{mean}");
+    // Of its runs only the best has a card, and other runs are as ever.
+    assert_eq!(html.matches("<h2>Model card").count(), 2);
+    assert!(html.contains("Model card: ") && !html.contains(" style=\"") && !html.contains("<script"));
+    // A sweep that was killed, one that has only begun, one by test, and a file that is cut off.
+    let text = fs::read_to_string(place.at("sweep/sweep.json")).unwrap();
+    let mut killed = json.clone();
+    killed["outcome"] = "running".into();
+    for run in killed["runs"].as_array_mut().unwrap() {
+        run["state"] = "running".into();
+    }
+    let _ = place.file("begun/sweep.json", killed.to_string());
+    let html = page(&place, "begun");
+    assert!(html.contains("8 trials of 4 configurations: stopped. The sweep is interrupted"), "{html}");
+    assert!(html.contains("No configuration is done yet") && !html.contains('★'));
+    let _ = place.file("sweep/sweep.json", text.replace("validation_", "test_"));
+    let html = page(&place, "sweep");
+    assert!(html.contains("This sweep has no validation samples") && !html.contains('★'), "{html}");
+    let _ = place.file("sweep/sweep.json", &text[..text.len() / 2]);
+    let html = page(&place, "sweep");
+    assert!(html.contains("that cannot be shown") && html.matches("<h2>Model card").count() == 8, "{html}");
 }

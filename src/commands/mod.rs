@@ -12,6 +12,7 @@ mod fetch;
 mod hardest;
 mod import;
 mod inference;
+mod insight;
 mod lr_find;
 mod plan;
 mod predict;

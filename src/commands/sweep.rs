@@ -9,19 +9,27 @@
 //! | `stages.rs` | from stage to stage: all runs, or those that successive halving leaves |
 //! | `here.rs` | runs side by side in this process |
 //! | `there.rs`, `door.rs` | runs on workers: what they are given and what they send; the door that they come through |
+//! | `results.rs` | a sweep by its files, for pages: its trials and their order |
+//! | `effects.rs` | what each option does to the figure that compares runs |
 //! | `table.rs` | the live table and the closing text |
 
 mod board;
 mod door;
+mod effects;
 mod folder;
 mod here;
 mod plan;
 mod rank;
+mod results;
 mod stages;
 mod table;
 mod there;
 
 use std::sync::Arc;
+
+pub(in crate::commands) use self::board::State as TrialState;
+pub(in crate::commands) use self::effects::{Effect, Effects, Level, effects};
+pub(in crate::commands) use self::results::{Configuration, Results, Trial, shown as value_in_words};
 
 use self::board::Board;
 use self::door::Open;

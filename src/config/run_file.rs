@@ -124,6 +124,17 @@ pub(super) fn reading(model: &Path, data: Option<String>, flags: DataOptions) ->
     Ok(Reading { data: Some(data), format, note: Some(note) })
 }
 
+/// The data of the run in a folder, and how it read them; `data` is read in their place if it is given. `None` if neither says which.
+pub(crate) fn data_of(run: &Path, data: Option<&str>) -> Result<Option<(String, DataFormat)>, Failure> {
+    let (stored, origins) = match read(run)? {
+        Some((stored, of_run)) => (stored, Origins::default().or_of_run(of_run)),
+        None if data.is_some() => (TrainOptions::default(), Origins::default()),
+        None => return Ok(None),
+    };
+    let name = data.map(str::to_owned).or(stored.data).unwrap_or_else(|| DATA.to_owned());
+    Ok(Some((name, stored.format.check(&origins)?)))
+}
+
 /// The path to read in place of `text`, the name of data in a file of a run that began in `directory`, if only that folder
 /// has it.
 pub(super) fn moved(text: &str, directory: &Path) -> Option<String> {

@@ -6,6 +6,8 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const SUMMARY: &str = "summary.json";
 /// The network at the end.
 pub const MODEL: &str = "model.safetensors";
+/// The state and the results of a sweep, in the folder that has those of its runs.
+pub const SWEEP: &str = "sweep.json";
 /// The folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 

@@ -61,7 +61,7 @@ pub use columns::{
     missing_spellings,
 };
 pub use error::{DataError, Kind};
-pub use fetch::{Mirrors, Remote, default_cache_dir, fetch};
+pub use fetch::{Mirrors, Remote, default_cache_dir, fetch, is_cached};
 pub use fingerprint::fingerprint;
 pub use inputs::{Inputs, load_inputs, read_inputs};
 pub use load::{Splits, load};

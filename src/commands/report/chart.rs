@@ -2,12 +2,86 @@
 
 use std::fmt::Write as _;
 
-use crate::show::{escaped, ticks};
+use super::scale::Scale;
+use crate::show::escaped;
 
 const WIDTH: f64 = 640.0;
 const HEIGHT: f64 = 300.0;
 /// The drawing between its axes: left, top, right, bottom.
-const FRAME: (f64, f64, f64, f64) = (64.0, 12.0, 628.0, 256.0);
+const FRAME: (f64, f64, f64, f64) = (78.0, 12.0, 624.0, 246.0);
+
+/// The place between two axes.
+pub(super) struct Plane {
+    pub(super) x: Scale,
+    pub(super) y: Scale,
+}
+
+impl Plane {
+    /// Where a point is drawn.
+    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let (left, top, right, floor) = FRAME;
+        (left + self.x.at(x) * (right - left), floor - self.y.at(y) * (floor - top))
+    }
+
+    /// The beginning of a figure, up to the axes; the drawing and [`END`] follow.
+    pub(super) fn begin(&self, title: &str, x_name: &str) -> String {
+        let (left, top, right, floor) = FRAME;
+        let mut svg = format!(
+            "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">",
+            title = escaped(title)
+        );
+        for (tick, name) in self.y.ticks() {
+            let at = self.place((self.x.low(), tick)).1;
+            let _ = write!(
+                svg,
+                "<path class=\"grid\" d=\"M{left} {at:.1}H{right}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{name}</text>",
+                left - 8.0,
+                at + 5.0
+            );
+        }
+        for (tick, name) in self.x.ticks() {
+            let at = self.place((tick, self.y.low())).0;
+            let _ = write!(
+                svg,
+                "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{name}</text>",
+                floor + 20.0
+            );
+        }
+        let _ = write!(
+            svg,
+            "<path class=\"axis\" d=\"M{left} {top}V{floor}H{right}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
+            f64::midpoint(left, right),
+            floor + 44.0,
+            escaped(x_name)
+        );
+        svg
+    }
+
+    /// The path through points; what is not finite is a gap.
+    pub(super) fn path(&self, points: &[(f64, f64)]) -> String {
+        let mut path = String::new();
+        let mut pen_up = true;
+        for &point in points {
+            let (px, py) = self.place(point);
+            let drawn = point.1.is_finite() && py.is_finite();
+            if drawn {
+                let _ = write!(path, "{}{px:.1} {py:.1}", if pen_up { 'M' } else { 'L' });
+            }
+            pen_up = !drawn;
+        }
+        path
+    }
+
+    /// A dot of a curve that is a single point.
+    pub(super) fn dot(&self, points: &[(f64, f64)], class: &str) -> String {
+        let [only] = points else { return String::new() };
+        let (x, y) = self.place(*only);
+        if !y.is_finite() {
+            return String::new();
+        }
+        format!("<circle class=\"{class}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>")
+    }
+}
 
 /// Styles of lines: they are told apart by their dashes, too. The style sheet has as many colours.
 const DASHES: [&str; 6] = ["", "7 3", "2 3", "9 3 2 3", "14 4", "4 4"];
@@ -23,69 +97,16 @@ pub(super) struct Curve {
 /// the same one in all charts.
 pub(super) fn chart(title: &str, x_name: &str, curves: &[Curve]) -> String {
     let finite = || curves.iter().flat_map(|curve| &curve.points).filter(|(_, y)| y.is_finite());
-    let span = |of: fn(&(f64, f64)) -> f64| {
-        finite().map(of).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
-    };
-    let (mut x, mut y) = (span(|point| point.0), span(|point| point.1));
-    if finite().next().is_none() {
-        return String::new();
-    }
-    for (low, high) in [&mut x, &mut y] {
-        if low == high {
-            let room = if *low == 0.0 { 0.5 } else { low.abs() * 0.05 };
-            (*low, *high) = (*low - room, *high + room);
-        }
-    }
-    let room = (y.1 - y.0) * 0.05;
-    // What is never negative does not begin below 0.
-    let bottom = if y.0 >= 0.0 { (y.0 - room).max(0.0) } else { y.0 - room };
-    let y = (bottom, y.1 + room);
-    let (left, top, right, floor) = FRAME;
-    let place = |(px, py): (f64, f64)| {
-        (left + (px - x.0) / (x.1 - x.0) * (right - left), floor - (py - y.0) / (y.1 - y.0) * (floor - top))
-    };
-    let mut svg = format!(
-        "<figure><figcaption>{title}</figcaption><svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">",
-        title = escaped(title)
-    );
-    for tick in ticks(y.0, y.1) {
-        let at = place((x.0, tick)).1;
-        let _ = write!(
-            svg,
-            "<path class=\"grid\" d=\"M{left} {at:.1}H{right}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{tick}</text>",
-            left - 8.0,
-            at + 4.0
-        );
-    }
-    for tick in ticks(x.0, x.1) {
-        let at = place((tick, y.0)).0;
-        let _ =
-            write!(svg, "<text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{tick}</text>", floor + 18.0);
-    }
-    let _ = write!(
-        svg,
-        "<path class=\"axis\" d=\"M{left} {top}V{floor}H{right}\"/><text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>",
-        f64::midpoint(left, right),
-        floor + 38.0,
-        escaped(x_name)
-    );
+    let (x, y) = (Scale::linear(finite().map(|p| p.0)), Scale::linear(finite().map(|p| p.1)));
+    let (Some(x), Some(y)) = (x, y) else { return String::new() };
+    let plane = Plane { x, y: y.roomy() };
+    let mut svg = plane.begin(title, x_name);
     let drawn = || curves.iter().enumerate().filter(|(_, curve)| !curve.points.is_empty());
     for (number, curve) in drawn() {
         let (color, dash) = (number % 6, DASHES[number % DASHES.len()]);
-        let mut path = String::new();
-        let mut pen_up = true;
-        for &point in &curve.points {
-            if point.1.is_finite() {
-                let (px, py) = place(point);
-                let _ = write!(path, "{}{px:.1} {py:.1}", if pen_up { 'M' } else { 'L' });
-            }
-            pen_up = !point.1.is_finite();
-        }
+        let path = plane.path(&curve.points);
         let _ = write!(svg, "<path class=\"c{color}\" stroke-dasharray=\"{dash}\" d=\"{path}\"/>");
-        if let [only] = curve.points.as_slice() {
-            let (px, py) = place(*only);
-            let _ = write!(svg, "<circle class=\"c{color}\" cx=\"{px:.1}\" cy=\"{py:.1}\" r=\"3\"/>");
-        }
+        svg += &plane.dot(&curve.points, &format!("c{color}"));
     }
     svg.push_str("</svg><ul class=\"legend\">");
     for (number, curve) in drawn() {

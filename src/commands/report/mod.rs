@@ -1,63 +1,139 @@
-//! `nn report`: runs as one page that needs nothing else: curves, options, results, and a card for each model.
+//! `nn report`: runs as one page that needs nothing else: sweeps, curves, options, results, and for each model a card, what it confuses and
+//! what its units look at.
+//!
+//! | File | Contents |
+//! | --- | --- |
+//! | `chart.rs`, `scale.rs` | curves as SVG; places on an axis |
+//! | `sweep/` | the section about a sweep |
+//! | `insight.rs`, `image.rs` | confusions, mistakes and weights; pictures as `data:` addresses |
+//! | `style.css`, `parts.css` | the style of the page; that of the parts which other pages have, too |
 
 mod chart;
+mod image;
+mod insight;
+mod scale;
+mod sweep;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
 use self::chart::{Curve, chart};
-use super::runs::{FIGURES, Found, State, all_in, differing, epochs, figure, short_name};
+pub(in crate::commands) use self::insight::insight_html;
+pub(in crate::commands) use self::sweep::Sweep;
+use super::insight::{TestSets, look};
+use super::runs::{FIGURES, Found, Search, State, differing, figure, gathered, short_name};
 use crate::config::ReportArgs;
 use crate::failure::{Failure, write_stdout};
 use crate::show::{counted, escaped};
 use crate::store::write_atomically;
 
+/// The style sheet of [`Sweep::html`] and [`insight_html`]; it says what the page must define.
+pub(in crate::commands) const PARTS: &str = include_str!("parts.css");
+
 /// The most curves in a chart: more are a tangle. The tables have all runs.
 const MOST: usize = 12;
+
+/// The most networks that are evaluated and drawn, since that takes time and makes a page large.
+const NETWORKS: usize = 12;
+
+/// The runs whose logs are kept for curves.
+const LOGS: usize = 250;
 
 /// The sets of samples that figures are about.
 const SETS: [&str; 3] = ["train", "validation", "test"];
 
+/// A run with the lines of its epochs.
+type Logged<'a> = (&'a Found, &'a [Map<String, Value>]);
+
 /// Writes the page.
 pub(crate) fn report(args: &ReportArgs) -> Result<(), Failure> {
-    let found = all_in(&args.folders)?;
-    let curves: Vec<Vec<Map<String, Value>>> =
-        found.iter().take(MOST).map(|run| epochs(&run.folder)).collect();
-    let text = page(&found, &curves);
+    let found = gathered(&args.folders, LOGS)?;
+    let text = page(&found, TestSets::new(args.data.clone(), Some("--data DATA")));
     write_atomically(&args.out, text.as_bytes()).map_err(|error| {
         Failure::failed(format_args!("cannot write {}: {error}", args.out.display()))
             .help("name another file with --out")
     })?;
-    write_stdout(format!("{} in {}\n", counted(found.len(), "run"), args.out.display()))
+    write_stdout(format!("{} in {}\n", in_words(&found), args.out.display()))
+}
+
+/// What a page is about.
+fn in_words(found: &Search) -> String {
+    let runs = counted(found.runs.len(), "run");
+    match found.sweeps.len() {
+        0 => runs,
+        sweeps => format!("{} with {runs}", counted(sweeps, "sweep")),
+    }
 }
 
 /// The whole page.
-fn page(found: &[Found], curves: &[Vec<Map<String, Value>>]) -> String {
-    let title = match found {
-        [only] => format!("Run {}", short_name(&only.folder)),
-        runs => counted(runs.len(), "run"),
+fn page(found: &Search, mut sets: TestSets) -> String {
+    let Search { runs, logs, sweeps } = found;
+    let title = match (runs.as_slice(), sweeps.as_slice()) {
+        ([only], []) => format!("Run {}", short_name(&only.folder)),
+        _ => in_words(found),
     };
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <title>{0}</title>\n<style>\n{1}</style></head>\n<body><h1>{0}</h1>\n\
-         <p class=\"faint\">Written by nn {2}. Everything on this page is in the file itself.</p>\n",
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <title>{0}</title>\n<style>\n{1}{2}</style></head>\n<body><h1>{0}</h1>\n\
+         <p class=\"faint\">Written by nn {3}. Everything on this page is in the file itself.</p>\n",
         escaped(&title),
         include_str!("style.css"),
+        PARTS,
         env!("CARGO_PKG_VERSION"),
     );
-    html += &results(found);
-    html += &charts(found, curves);
-    for run in found {
+    // Of a sweep's runs only the best has a part of its own; the section about the sweep has all of them.
+    let mut swept: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut cards: Vec<&Found> = Vec::new();
+    for folder in sweeps {
+        match Sweep::read(folder, runs, logs) {
+            Ok(sweep) => {
+                html += &sweep.html();
+                swept.extend(sweep.results.trials.iter().map(|trial| trial.folder.clone()));
+                cards.extend(sweep.best());
+            }
+            Err(why) => {
+                let _ = writeln!(
+                    html,
+                    "<p class=\"caution\">There is a sweep in {} that cannot be shown: {}. Its runs are shown like others.</p>",
+                    escaped(&folder.display().to_string()),
+                    escaped(&why)
+                );
+            }
+        }
+    }
+    let others: Vec<Logged<'_>> = runs
+        .iter()
+        .zip(logs)
+        .filter(|(run, _)| !swept.contains(&run.folder))
+        .map(|(run, log)| (run, log.as_slice()))
+        .collect();
+    let single: Vec<&Found> = others.iter().map(|(run, _)| *run).collect();
+    if !single.is_empty() {
+        html += &results(&single);
+        html += &charts(&others);
+    }
+    cards.extend(single);
+    for (at, run) in cards.iter().enumerate() {
         html += &card(run);
+        if at < NETWORKS {
+            html += &match look(run, &mut sets) {
+                Ok(insight) => insight_html(&insight),
+                Err(why) => format!("<p class=\"caution\">{}.</p>\n", escaped(&why)),
+            };
+        } else if at == NETWORKS {
+            html += "<p class=\"faint\">The networks of this run and the following ones are not drawn: a page has at most 12. To see one, write \
+                     a report of its folder alone.</p>\n";
+        }
     }
     html + "</body></html>\n"
 }
 
 /// The options in which the runs differ, above their results.
-fn results(found: &[Found]) -> String {
+fn results(found: &[&Found]) -> String {
     let mut html = String::from("<h2>Results</h2>\n<div class=\"wide\"><table><thead><tr><th></th>");
     for run in found {
         let _ = write!(html, "<th>{}</th>", escaped(&short_name(&run.folder)));
@@ -71,7 +147,7 @@ fn results(found: &[Found]) -> String {
         html += "</tr>\n";
     };
     row("state", &|run| run.state.name().to_owned());
-    for key in differing(found) {
+    for key in differing(found.iter().copied()) {
         row(&format!("--{key}"), &|run| run.options.get(&key).cloned().unwrap_or_else(|| "–".to_owned()));
     }
     row("epochs done", &|run| run.epochs().map(|epochs| epochs.to_string()).unwrap_or_default());
@@ -85,7 +161,8 @@ fn results(found: &[Found]) -> String {
 }
 
 /// The curves: of a single run by set, of several by run.
-fn charts(found: &[Found], curves: &[Vec<Map<String, Value>>]) -> String {
+fn charts(runs: &[Logged<'_>]) -> String {
+    let drawn = &runs[..runs.len().min(MOST)];
     let points = |lines: &[Map<String, Value>], key: &str, times: f64| -> Vec<(f64, f64)> {
         let point = |line: &Map<String, Value>| {
             Some((line.get("epoch")?.as_f64()?, line.get(key)?.as_f64()? * times))
@@ -99,7 +176,7 @@ fn charts(found: &[Found], curves: &[Vec<Map<String, Value>>]) -> String {
     for (figure, title, times) in
         [("loss", "Loss", 1.0), ("accuracy", "Accuracy in %", 100.0), ("r2", "R²", 1.0)]
     {
-        if let [lines] = curves {
+        if let [(_, lines)] = drawn {
             let of_sets = SETS.map(|set| Curve {
                 name: set.to_owned(),
                 points: points(lines, &format!("{set}_{figure}"), times),
@@ -108,7 +185,7 @@ fn charts(found: &[Found], curves: &[Vec<Map<String, Value>>]) -> String {
             continue;
         }
         for set in SETS {
-            let of_runs = found.iter().zip(curves).map(|(run, lines)| Curve {
+            let of_runs = drawn.iter().map(|(run, lines)| Curve {
                 name: short_name(&run.folder),
                 points: points(lines, &format!("{set}_{figure}"), times),
             });
@@ -121,18 +198,17 @@ fn charts(found: &[Found], curves: &[Vec<Map<String, Value>>]) -> String {
         ("noise_scale", "Gradient noise scale"),
         ("epsilon", "ε of differential privacy"),
     ] {
-        let of_runs = found
+        let of_runs = drawn
             .iter()
-            .zip(curves)
             .map(|(run, lines)| Curve { name: short_name(&run.folder), points: points(lines, key, 1.0) });
         add(title, "epoch", of_runs.collect());
     }
     if html.is_empty() {
         return html;
     }
-    let more = found.len().saturating_sub(curves.len());
+    let more = runs.len() - drawn.len();
     let note = if more > 0 {
-        format!("<p class=\"faint\">The first {} of {}.</p>\n", curves.len(), counted(found.len(), "run"))
+        format!("<p class=\"faint\">The first {} of {}.</p>\n", drawn.len(), counted(runs.len(), "run"))
     } else {
         String::new()
     };

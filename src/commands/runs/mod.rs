@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use self::read::find;
-pub(in crate::commands) use self::read::{Found, Head, State, epochs, folders_in, head};
+pub(in crate::commands) use self::read::{Found, Head, Search, State, epochs, folders_in, head, is_locked};
 pub(in crate::commands) use self::text::{FIGURES, figure, short_name};
 use super::style;
 use crate::config::{RunsCommand, RunsCompareArgs, RunsListArgs};
@@ -49,24 +49,45 @@ fn compare(folders: &[PathBuf], json: bool) -> Result<(), Failure> {
 
 /// The runs in some folders, each once.
 pub(in crate::commands) fn all_in(folders: &[PathBuf]) -> Result<Vec<Found>, Failure> {
-    let mut found: Vec<Found> = Vec::new();
+    let mut all = Search::default();
     for folder in folders {
-        for run in runs_in(folder)? {
-            if !found.iter().any(|other| other.folder == run.folder) {
-                found.push(run);
-            }
-        }
+        let found = search(folder, 0)?;
+        all.extend(Search { runs: some(found.runs, folder)?, ..found });
     }
-    Ok(found)
+    Ok(all.runs)
+}
+
+/// The runs and sweeps in some folders, each once. Of each folder the lines of the first `keep` runs are kept.
+///
+/// # Errors
+/// If a folder cannot be read, or has neither a run nor a sweep.
+pub(in crate::commands) fn gathered(folders: &[PathBuf], keep: usize) -> Result<Search, Failure> {
+    let mut all = Search::default();
+    for folder in folders {
+        let mut found = search(folder, keep)?;
+        if found.sweeps.is_empty() {
+            found.runs = some(found.runs, folder)?;
+        }
+        all.extend(found);
+    }
+    Ok(all)
 }
 
 /// The runs in a folder, at least one.
 fn runs_in(folder: &Path) -> Result<Vec<Found>, Failure> {
+    some(search(folder, 0)?.runs, folder)
+}
+
+fn search(folder: &Path, keep: usize) -> Result<Search, Failure> {
     let unreadable = |error: &std::io::Error| {
         let help = "give the folder that --out named; by default runs are in runs/";
         Failure::failed(format_args!("cannot read {}: {error}", folder.display())).help(help)
     };
-    let found = find(folder).map_err(|error| unreadable(&error))?;
+    find(folder, keep).map_err(|error| unreadable(&error))
+}
+
+/// The runs that were found in a folder, of which there must be one.
+fn some(found: Vec<Found>, folder: &Path) -> Result<Vec<Found>, Failure> {
     if found.is_empty() {
         return Err(Failure::failed(format_args!("there is no run in {}", folder.display()))
             .help("give a folder that `nn train` has written to, such as runs/digits"));
@@ -75,8 +96,8 @@ fn runs_in(folder: &Path) -> Result<Vec<Found>, Failure> {
 }
 
 /// The options that do not have the same value in all runs that have options.
-pub(in crate::commands) fn differing(found: &[Found]) -> Vec<String> {
-    let with: Vec<&Found> = found.iter().filter(|run| !run.options.is_empty()).collect();
+pub(in crate::commands) fn differing<'a>(found: impl IntoIterator<Item = &'a Found>) -> Vec<String> {
+    let with: Vec<&Found> = found.into_iter().filter(|run| !run.options.is_empty()).collect();
     let keys: BTreeSet<&String> = with.iter().flat_map(|run| run.options.keys()).collect();
     let differs =
         |key: &&&String| with.iter().any(|run| run.options.get(**key) != with[0].options.get(**key));

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::config::run_file;
 use crate::store::open_to_lock;
-use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY};
+use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY, SWEEP};
 
 /// How many levels of folders are searched.
 const DEPTH: usize = 3;
@@ -77,12 +77,65 @@ impl Found {
     }
 }
 
-/// The runs in a folder, which may be one itself, in the order of their names.
+/// What is in some folders.
+#[derive(Debug, Default)]
+pub(in crate::commands) struct Search {
+    /// The runs, in the order of their names.
+    pub(in crate::commands) runs: Vec<Found>,
+    /// For each run the lines of its epochs, if they are kept.
+    pub(in crate::commands) logs: Vec<Vec<Map<String, Value>>>,
+    /// The folders of sweeps.
+    pub(in crate::commands) sweeps: Vec<PathBuf>,
+}
+
+impl Search {
+    /// Takes over what another search has found and this one has not.
+    pub(super) fn extend(&mut self, other: Self) {
+        for (run, log) in other.runs.into_iter().zip(other.logs) {
+            if !self.runs.iter().any(|known| known.folder == run.folder) {
+                self.runs.push(run);
+                self.logs.push(log);
+            }
+        }
+        for sweep in other.sweeps {
+            if !self.sweeps.contains(&sweep) {
+                self.sweeps.push(sweep);
+            }
+        }
+    }
+}
+
+/// The runs and sweeps in a folder, which may be one itself. The lines of the first `keep` runs are kept.
 ///
 /// # Errors
 /// If the folder cannot be read.
-pub(super) fn find(folder: &Path) -> io::Result<Vec<Found>> {
-    Ok(folders_in(folder)?.iter().filter_map(|folder| read(folder)).collect())
+pub(super) fn find(folder: &Path, keep: usize) -> io::Result<Search> {
+    let Folders { runs, sweeps } = Folders::in_folder(folder)?;
+    let mut found = Search { sweeps, ..Search::default() };
+    for folder in runs {
+        if let Some((run, log)) = read(&folder, found.runs.len() < keep) {
+            found.runs.push(run);
+            found.logs.push(log);
+        }
+    }
+    Ok(found)
+}
+
+/// Folders with files of ours, in the order of their names.
+#[derive(Default)]
+struct Folders {
+    runs: Vec<PathBuf>,
+    sweeps: Vec<PathBuf>,
+}
+
+impl Folders {
+    /// Those in a folder, itself among them.
+    fn in_folder(folder: &Path) -> io::Result<Self> {
+        let mut found = Self::default();
+        let mut left = MOST;
+        search(folder, DEPTH, &mut left, &mut found)?;
+        Ok(found)
+    }
 }
 
 /// The folders in a folder, itself among them, that have files of a run, in the order of their names.
@@ -90,25 +143,26 @@ pub(super) fn find(folder: &Path) -> io::Result<Vec<Found>> {
 /// # Errors
 /// If the folder cannot be read.
 pub(in crate::commands) fn folders_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    let mut left = MOST;
-    search(folder, DEPTH, &mut left, &mut found)?;
-    Ok(found)
+    Ok(Folders::in_folder(folder)?.runs)
 }
 
-fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Vec<PathBuf>) -> io::Result<()> {
+fn search(folder: &Path, depth: usize, left: &mut usize, found: &mut Folders) -> io::Result<()> {
     let mut folders = Vec::new();
-    let mut is_run = false;
+    let (mut is_run, mut is_sweep) = (false, false);
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name();
         is_run |= [METRICS, SUMMARY, MODEL, run_file::NAME].iter().any(|file| name == *file);
+        is_sweep |= name == SWEEP;
         if entry.file_type()?.is_dir() && name != CHECKPOINTS {
             folders.push(entry.path());
         }
     }
     if is_run {
-        found.push(folder.to_owned());
+        found.runs.push(folder.to_owned());
+    }
+    if is_sweep {
+        found.sweeps.push(folder.to_owned());
     }
     if depth == 0 {
         return Ok(());
@@ -168,10 +222,20 @@ pub(in crate::commands) fn head(folder: &Path) -> Head {
     Head { state, options, summary }
 }
 
-/// The run in a folder; `None` if its files are those of something else.
-fn read(folder: &Path) -> Option<Found> {
+/// The run in a folder, and the lines of its epochs if they are kept; `None` if its files are those of something else.
+fn read(folder: &Path, keep: bool) -> Option<(Found, Vec<Map<String, Value>>)> {
     let Head { state, options, summary } = head(folder);
-    let (last, damaged) = last_epoch(&folder.join(METRICS));
+    let mut log = Vec::new();
+    let damaged = each_epoch(&folder.join(METRICS), |epoch| {
+        if !keep {
+            log.clear();
+        }
+        log.push(epoch);
+    });
+    let last = log.last().cloned();
+    if !keep {
+        log.clear();
+    }
     if options.is_empty() && last.is_none() && summary.is_none() {
         return None;
     }
@@ -180,11 +244,11 @@ fn read(folder: &Path) -> Option<Found> {
         (Some(summary), last) if state != State::Running || last.is_none() => summary,
         (summary, last) => last.or(summary).unwrap_or_default(),
     };
-    Some(Found { folder: folder.to_owned(), state, figures, options, damaged })
+    Some((Found { folder: folder.to_owned(), state, figures, options, damaged }, log))
 }
 
-/// Whether a process trains in the folder.
-fn is_locked(folder: &Path) -> bool {
+/// Whether a process trains in the folder, or sweeps.
+pub(in crate::commands) fn is_locked(folder: &Path) -> bool {
     // Where this would create a file, it is not tried.
     cfg!(unix)
         && open_to_lock(folder)
@@ -215,13 +279,6 @@ fn options(folder: &Path) -> BTreeMap<String, String> {
             (key, if secret { "secret".to_owned() } else { text })
         })
         .collect()
-}
-
-/// The last line of an epoch in a log, and how many lines are damaged.
-fn last_epoch(path: &Path) -> (Option<Map<String, Value>>, usize) {
-    let mut last = None;
-    let damaged = each_epoch(path, |epoch| last = Some(epoch));
-    (last, damaged)
 }
 
 /// The lines of all epochs of the run in a folder.
@@ -277,13 +334,14 @@ mod tests {
             "{\"kind\":\"epoch\",\"epoch\":1}\nrubbish\n{\"kind\":\"step\"\n{\"kind\":\"epoch\",\"ep",
         )
         .unwrap();
-        let found = find(folder.path()).unwrap();
-        assert_eq!((found.len(), found[0].damaged, found[0].epochs()), (1, 1, Some(1)));
-        assert_eq!(found[0].state, State::Stopped);
+        let Search { runs, logs, sweeps } = find(folder.path(), 1).unwrap();
+        assert_eq!((runs.len(), runs[0].damaged, runs[0].epochs()), (1, 1, Some(1)));
+        assert_eq!((runs[0].state, logs[0].len(), sweeps.len()), (State::Stopped, 1, 0));
+        assert!(find(folder.path(), 0).unwrap().logs[0].is_empty());
         // Another program's files are no run.
         fs::write(&log, "not json").unwrap();
         fs::write(folder.path().join(SUMMARY), "{\"score\": 1}").unwrap();
-        assert!(find(folder.path()).unwrap().is_empty());
-        assert!(find(&folder.path().join("nothing")).is_err());
+        assert!(find(folder.path(), 1).unwrap().runs.is_empty());
+        assert!(find(&folder.path().join("nothing"), 1).is_err());
     }
 }

@@ -35,7 +35,7 @@ const FIGURES: [&str; 18] = [
 
 /// What has become of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(in crate::commands) enum State {
     /// It has not begun, or waits for its next stage.
     Waiting,
     Running,
@@ -49,7 +49,16 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) fn name(self) -> &'static str {
+    const ALL: [Self; 7] =
+        [Self::Waiting, Self::Running, Self::Done, Self::Diverged, Self::Stopped, Self::Failed, Self::Left];
+
+    /// The state with that name.
+    pub(super) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// The word for it, here and in `sweep.json`.
+    pub(in crate::commands) fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
             Self::Running => "running",

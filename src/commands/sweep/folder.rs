@@ -10,13 +10,11 @@ use super::board::Board;
 use super::plan::Plan;
 use crate::config::{SweepConfig, run_file};
 use crate::failure::Failure;
+use crate::store::run_files::SWEEP as NAME;
 use crate::store::runs::{Occupant, numbered};
 use crate::store::{open_to_lock, remove_leftovers, write_atomically};
 
-/// The file with the state and the results of all runs.
-const NAME: &str = "sweep.json";
-
-/// The largest such file that is read.
+/// The largest `sweep.json` that is read.
 const MAX_BYTES: u64 = 1 << 28;
 
 /// The folder of a sweep, held until the sweep ends.
@@ -195,7 +193,7 @@ impl SweepFolder {
 }
 
 /// Reads `sweep.json`.
-fn read(path: &Path) -> Result<Value, Failure> {
+pub(super) fn read(path: &Path) -> Result<Value, Failure> {
     let unusable = |says: String| {
         Failure::data(format_args!("cannot use {}: {says}", path.display()))
             .help("begin the sweep anew with another --out; its runs can still be resumed by `nn train --resume --out`")

@@ -8,9 +8,9 @@ use crate::commands::train::Data;
 
 /// What runs are compared by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct By {
+pub(in crate::commands) struct By {
     /// `validation` or `test`.
-    pub(super) set: &'static str,
+    pub(in crate::commands) set: &'static str,
     kind: Kind,
 }
 
@@ -27,21 +27,21 @@ enum Kind {
 
 /// How good a run or a configuration is. The greater is the better.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Score {
+pub(in crate::commands) struct Score {
     /// The figure; `None` if there is none, which is worse than any.
-    pub(super) value: Option<f64>,
-    pub(super) loss: Option<f64>,
+    pub(in crate::commands) value: Option<f64>,
+    pub(in crate::commands) loss: Option<f64>,
     /// Whether more of it is better.
     more: bool,
 }
 
 /// A configuration with the figures of its runs.
 #[derive(Debug, Clone)]
-pub(super) struct Ranked {
-    pub(super) configuration: usize,
-    pub(super) score: Score,
+pub(in crate::commands) struct Ranked {
+    pub(in crate::commands) configuration: usize,
+    pub(in crate::commands) score: Score,
     /// The standard deviation over its runs, of which there are at least two.
-    pub(super) spread: Option<f64>,
+    pub(in crate::commands) spread: Option<f64>,
 }
 
 impl By {
@@ -59,6 +59,38 @@ impl By {
         Self { set, kind }
     }
 
+    /// The figure with that name in a summary, as `sweep.json` has it.
+    pub(super) fn of_key(key: &str) -> Option<Self> {
+        let (set, kind) = key.split_once('_')?;
+        let set = ["validation", "test"].into_iter().find(|name| *name == set)?;
+        let kinds = [("accuracy", Kind::Accuracy), ("rmse", Kind::Rmse), ("loss", Kind::Loss)];
+        let (_, kind) = kinds.into_iter().find(|(name, _)| *name == kind)?;
+        Some(Self { set, kind })
+    }
+
+    /// The same figure on the test samples.
+    pub(super) fn on_test(self) -> Self {
+        Self { set: "test", ..self }
+    }
+
+    /// Whether runs are compared by samples that are there for it.
+    pub(in crate::commands) fn is_by_validation(self) -> bool {
+        self.set == "validation"
+    }
+
+    /// Whether a greater figure is better.
+    pub(in crate::commands) fn more_is_better(self) -> bool {
+        self.kind == Kind::Accuracy
+    }
+
+    /// The factor from the figure to the numbers beside an axis, and what these are called.
+    pub(in crate::commands) fn of_axis(self) -> (f64, String) {
+        match self.kind {
+            Kind::Accuracy => (100.0, format!("{} in %", self.in_words())),
+            Kind::Rmse | Kind::Loss => (1.0, self.in_words()),
+        }
+    }
+
     /// A warning, if runs are compared by what should only judge them.
     pub(super) fn advice(self) -> Option<&'static str> {
         (self.set == "test").then_some(
@@ -68,7 +100,7 @@ impl By {
     }
 
     /// The name of the figure in a summary.
-    pub(super) fn key(self) -> String {
+    pub(in crate::commands) fn key(self) -> String {
         let kind = match self.kind {
             Kind::Accuracy => "accuracy",
             Kind::Rmse => "rmse",
@@ -78,23 +110,23 @@ impl By {
     }
 
     /// The name of the figure for people.
-    pub(super) fn in_words(self) -> String {
+    pub(in crate::commands) fn in_words(self) -> String {
         self.key().replace('_', " ").replace("rmse", "RMSE")
     }
 
     /// The score of a run with that summary.
-    pub(super) fn score(self, summary: &Value) -> Score {
+    pub(in crate::commands) fn score(self, summary: &Value) -> Score {
         let loss = summary[format!("{}_loss", self.set)].as_f64();
         self.score_of(summary[self.key()].as_f64(), loss)
     }
 
     /// The score with these figures.
-    pub(super) fn score_of(self, value: Option<f64>, loss: Option<f64>) -> Score {
+    pub(in crate::commands) fn score_of(self, value: Option<f64>, loss: Option<f64>) -> Score {
         Score { value, loss, more: self.kind == Kind::Accuracy }
     }
 
     /// A figure for people.
-    pub(super) fn shown(self, value: Option<f64>) -> String {
+    pub(in crate::commands) fn shown(self, value: Option<f64>) -> String {
         match (value, self.kind) {
             (None, _) => "–".to_owned(),
             (Some(value), Kind::Accuracy) => format!("{:.2} %", value * 100.0),
@@ -136,12 +168,13 @@ pub(super) fn ranked(by: By, scores: impl IntoIterator<Item = (usize, Score)>) -
     ranked
 }
 
-fn mean(values: &[f64]) -> Option<f64> {
+/// The mean; `None` without values.
+pub(super) fn mean(values: &[f64]) -> Option<f64> {
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 /// The standard deviation of a sample.
-fn spread(values: &[f64]) -> Option<f64> {
+pub(super) fn spread(values: &[f64]) -> Option<f64> {
     let mean = mean(values).filter(|_| values.len() > 1)?;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     Some((squares / (values.len() - 1) as f64).sqrt())
@@ -169,6 +202,11 @@ mod tests {
         // √((0.125² + 0.125²) / 1)
         assert!((ranked[1].spread.unwrap() - 0.176_776_695).abs() < 1e-8);
         assert_eq!(ranked[2].score.value, None);
+        for key in ["validation_accuracy", "validation_rmse", "validation_loss", "test_accuracy", "test_loss"]
+        {
+            assert_eq!(By::of_key(key).unwrap().key(), key);
+        }
+        assert_eq!((By::of_key("train_loss"), By::of_key("test_f1"), By::of_key("")), (None, None, None));
         let by = By { set: "test", kind: Kind::Rmse };
         let ranked =
             super::ranked(by, [(0, by.score_of(Some(2.0), None)), (1, by.score_of(Some(1.0), None))]);

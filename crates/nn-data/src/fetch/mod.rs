@@ -109,6 +109,11 @@ pub fn fetch(
     Ok(folder)
 }
 
+/// Whether the cache has a data set, all of it, so that [`fetch`] needs no network.
+pub fn is_cached(remote: Remote, cache_dir: &Path) -> bool {
+    missing(&remote.files(), &cache_dir.join(remote.name())).is_ok_and(|missing| missing.is_empty())
+}
+
 fn fetch_set(
     set: &FileSet,
     folder: &Path,
