@@ -409,11 +409,11 @@ options! {
             /// File with the token that browsers of the dashboard must show; the page asks for it
             ///
             /// nn certs token makes one
-            dashboard_token_file: Option<PathBuf> = unset().of_command();
+            dashboard_token_file: Option<PathBuf> = unset().example("token".into()).of_command();
             /// Certificate of the dashboard's server, in PEM; it turns TLS on
-            dashboard_tls_cert: Option<PathBuf> = unset().of_command();
+            dashboard_tls_cert: Option<PathBuf> = unset().example("page.pem".into()).of_command();
             /// Private key of --dashboard-tls-cert, in PEM
-            dashboard_tls_key: Option<PathBuf> = unset().of_command();
+            dashboard_tls_key: Option<PathBuf> = unset().example("page.key".into()).of_command();
             /// Let other machines look at the dashboard without a token
             dashboard_insecure: bool = default(false).of_command();
             /// Print only warnings and errors
