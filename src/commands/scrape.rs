@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use axum::Router;
@@ -12,13 +11,12 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 use crate::clock::date;
 use crate::commands::cluster::bind_for;
 use crate::config::MetricsConfig;
 use crate::failure::Failure;
-use crate::http::{Connections, is_of_this_machine, run};
+use crate::http::{Aside, Connections, is_of_this_machine};
 use crate::progress::warn;
 use crate::telemetry::{Figures, MEDIA_TYPE, text_of};
 
@@ -42,8 +40,7 @@ pub(super) struct MetricsPort {
 pub(super) struct MetricsServer<F> {
     figures: Arc<F>,
     address: SocketAddr,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: Aside,
 }
 
 impl MetricsPort {
@@ -55,9 +52,7 @@ impl MetricsPort {
     pub(super) fn bind(config: &MetricsConfig, program: &'static str) -> Result<Option<Self>, Failure> {
         let Some(listen) = &config.listen else { return Ok(None) };
         let since = date();
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
+        let runtime = Aside::runtime()
             .map_err(|error| Failure::failed(format_args!("cannot serve figures: {error}")))?;
         let listener = runtime.block_on(bind_for("--metrics-listen", listen))?;
         let address = listener.local_addr().map_err(Failure::network)?;
@@ -93,16 +88,9 @@ impl MetricsPort {
             .layer(middleware::from_fn_with_state(is_local, guard));
         let connections =
             Connections { most: CONNECTIONS, head: PATIENCE, stall: PATIENCE, grace: GRACE, tls: None };
-        let (end, ended) = oneshot::channel();
-        let serve = move || {
-            let ended = async { drop(ended.await) };
-            let _ = runtime.block_on(run(listener, connections, router, ended));
-        };
-        let thread = std::thread::Builder::new()
-            .name("nn-metrics".to_owned())
-            .spawn(serve)
+        let server = Aside::start("nn-metrics", runtime, listener, connections, router)
             .map_err(|error| Failure::failed(format_args!("cannot serve figures: {error}")))?;
-        Ok(MetricsServer { figures, address, end: Some(end), thread: Some(thread) })
+        Ok(MetricsServer { figures, address, _server: server })
     }
 }
 
@@ -115,15 +103,6 @@ impl<F> MetricsServer<F> {
     /// What it serves.
     pub(super) fn figures(&self) -> &F {
         &self.figures
-    }
-}
-
-impl<F> Drop for MetricsServer<F> {
-    fn drop(&mut self) {
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The commands that use a trained model, and `nn fetch`.
 
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -87,26 +87,6 @@ impl EvalArgs {
             data,
             json: self.json,
         })
-    }
-}
-
-impl EvalConfig {
-    /// The evaluation of a run's model with the data of the run, as its `run.toml` says.
-    ///
-    /// # Errors
-    /// Exit code 2 if there is no such file beside the model, or it is wrong.
-    pub(crate) fn of_run(model: &Path) -> Result<Self, Failure> {
-        EvalArgs {
-            model: model.to_owned(),
-            data: None,
-            threads: None,
-            wrong: 0,
-            hardest: 0,
-            hardest_by: HardestBy::Loss,
-            json: true,
-            format: DataOptions::default(),
-        }
-        .check()
     }
 }
 

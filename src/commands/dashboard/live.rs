@@ -27,6 +27,7 @@ pub(in crate::commands) struct Plan {
     classes: Option<Vec<String>>,
     /// The set that is evaluated.
     set: &'static str,
+    shows_samples: bool,
 }
 
 /// The notes of a run.
@@ -65,6 +66,7 @@ impl Plan {
             first: layout(manifest.model()).into_iter().next(),
             classes,
             set,
+            shows_samples: manifest.recipe().dp_noise.is_none(),
         }
     }
 }
@@ -111,6 +113,7 @@ impl Live {
             epoch: line["epoch"].as_u64().unwrap_or(0),
             params_sha256: line["params_sha256"].as_str().unwrap_or_default().to_owned(),
             set: self.plan.set,
+            shows_samples: self.plan.shows_samples,
             data: data.clone(),
             outputs: outputs.to_vec(),
             classes: self.plan.classes.clone(),

@@ -50,7 +50,7 @@ pub(crate) fn dashboard(config: &DashboardConfig) -> Result<(), Failure> {
     check_exposure_of(&EXPOSURE, &config.listen, address, &security, config.security.insecure)?;
     server::warn_of_clear_text(&security, address);
 
-    let found = super::runs::all_in(&config.folders)?;
+    let found = super::runs::gathered(&config.folders, 0)?.runs;
     let board = Arc::new(Board::new());
     let source = Source::Folders(config.folders.clone());
     let following = Follower::start(board.clone(), source)?;
@@ -62,7 +62,7 @@ pub(crate) fn dashboard(config: &DashboardConfig) -> Result<(), Failure> {
     }
     let tls = security.http_acceptor();
     let is_local = address.ip().to_canonical().is_loopback();
-    let page = Arc::new(Page::new(board));
+    let page = Arc::new(Page::new(board, config.folders.clone()));
     let router = routes::router(&page, (security, is_local), "nn dashboard got as --token-file");
     runtime.block_on(async {
         let end = async {

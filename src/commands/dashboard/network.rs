@@ -32,6 +32,8 @@ pub(in crate::commands) struct Network {
     pub(super) classes: Option<Vec<String>>,
     /// The weights of the first layer, row-major `[units][inputs]`; empty if they are not drawn.
     pub(super) first: Vec<f32>,
+    /// Whether samples are drawn; not those of a run with differential privacy, whose model may be for those who may not have its data.
+    pub(super) shows_samples: bool,
 }
 
 impl Network {
@@ -111,7 +113,7 @@ impl Network {
             "predicted": guess,
             "output": self.outputs.get(sample * classes + guess),
         });
-        if self.data.image().is_some() {
+        if self.shows_samples && self.data.image().is_some() {
             value["pixels"] = bytes(&pixels(&self.data, sample)).into();
         }
         value

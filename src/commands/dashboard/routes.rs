@@ -1,5 +1,6 @@
 //! The addresses of the page, and what each of them gives.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,18 +10,20 @@ use axum::middleware;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use nn_net::ServerSecurity;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::board::Board;
 use super::network::Network;
 use super::{look, stream};
+use crate::commands::report;
 use crate::http::{Guard, Refusal, guard};
 
 /// The files of the page: address, type and content.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("/", "text/html; charset=utf-8", include_str!("page/index.html")),
     ("/style.css", "text/css; charset=utf-8", include_str!("page/style.css")),
+    ("/parts.css", "text/css; charset=utf-8", report::PARTS),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page/page.js")),
     ("/charts.js", "text/javascript; charset=utf-8", include_str!("page/charts.js")),
     ("/network.js", "text/javascript; charset=utf-8", include_str!("page/network.js")),
@@ -35,6 +38,7 @@ const FILES: [(&str, &str, &str); 10] = [
 const PUBLIC: &[&str] = &[
     "/",
     "/style.css",
+    "/parts.css",
     "/page.js",
     "/charts.js",
     "/network.js",
@@ -50,11 +54,14 @@ pub(super) struct Page {
     pub(super) board: Arc<Board>,
     /// The network that was read last from files, and the number of its run. People look at one at a time.
     loaded: Mutex<Option<(usize, look::Loaded)>>,
+    /// The folders in which sweeps are looked for, for one reader at a time.
+    folders: Mutex<Vec<PathBuf>>,
 }
 
 impl Page {
-    pub(super) fn new(board: Arc<Board>) -> Self {
-        Self { board, loaded: Mutex::default() }
+    /// The page of a board; sweeps are looked for in `folders`.
+    pub(super) fn new(board: Arc<Board>, folders: Vec<PathBuf>) -> Self {
+        Self { board, loaded: Mutex::default(), folders: folders.into() }
     }
 
     /// The network of a run: that of the run in this process, or the one in its files.
@@ -92,6 +99,7 @@ pub(super) fn router(
     let at_door = Arc::new(Guard { security, is_local, public: PUBLIC, token_of });
     let mut router = Router::new()
         .route("/events", get(events))
+        .route("/sweeps", get(sweeps))
         .route("/runs/{run}/network", get(overview))
         .route("/runs/{run}/cell/{truth}/{predicted}/{from}", get(cell))
         .route("/runs/{run}/weights/{from}", get(weights));
@@ -110,7 +118,16 @@ async fn events(State(page): Shared) -> Response {
     stream::stream(page.board.clone()).into_response()
 }
 
-fn json(value: &Value) -> Response {
+/// The sections about sweeps as HTML without styles or scripts of their own; empty if there are none.
+async fn sweeps(State(page): Shared) -> Result<Response, Refusal> {
+    let folders = page.folders.lock().await;
+    let looked_in = folders.clone();
+    let html = tokio::task::spawn_blocking(move || report::sweeps(&looked_in)).await;
+    let html = html.map_err(|_| Refusal::unavailable("the sweeps could not be read"))?;
+    Ok(answer(&json!({ "html": html })))
+}
+
+fn answer(value: &Value) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 
@@ -120,7 +137,7 @@ async fn aside(
     compute: impl FnOnce(&Network) -> Value + Send + 'static,
 ) -> Result<Response, Refusal> {
     let task = tokio::task::spawn_blocking(move || compute(&network)).await;
-    task.map(|value| json(&value)).map_err(|_| Refusal::unavailable("that could not be computed"))
+    task.map(|value| answer(&value)).map_err(|_| Refusal::unavailable("that could not be computed"))
 }
 
 async fn overview(State(page): Shared, Path(run): Path<usize>) -> Result<Response, Refusal> {

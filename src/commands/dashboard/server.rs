@@ -3,13 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use nn_net::ServerSecurity;
 use nn_net::proto::RunStatus;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
 
 use super::board::Board;
@@ -20,7 +18,7 @@ use crate::commands::cluster::security::{self, Exposure, check_exposure_of};
 use crate::commands::cluster::{bind_for, reachable};
 use crate::config::{DashboardConfig, TrainConfig};
 use crate::failure::Failure;
-use crate::http::{Connections, run};
+use crate::http::{Aside, Connections};
 use crate::progress::warn;
 
 /// A page has a connection that stays, and a few for what it asks.
@@ -52,8 +50,7 @@ pub(in crate::commands) struct DashboardServer {
     url: String,
     board: Arc<Board>,
     following: Option<Follower>,
-    end: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _server: Aside,
 }
 
 impl DashboardPort {
@@ -66,9 +63,7 @@ impl DashboardPort {
             return Ok(None);
         };
         let security = security::server(&asked)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
+        let runtime = Aside::runtime()
             .map_err(|error| Failure::failed(format_args!("cannot serve the dashboard: {error}")))?;
         let listener = runtime.block_on(bind_for("--dashboard", &listen))?;
         let address = listener.local_addr().map_err(Failure::network)?;
@@ -92,25 +87,11 @@ impl DashboardPort {
         let url = url(&security, address);
         let connections = connections(security.http_acceptor());
         let is_local = address.ip().to_canonical().is_loopback();
-        let page = Arc::new(Page::new(board.clone()));
+        let page = Arc::new(Page::new(board.clone(), Vec::new()));
         let router = router(&page, (security, is_local), "the run got as --dashboard-token-file");
-        let (end, ended) = oneshot::channel();
-        let serve = move || {
-            let ended = async { drop(ended.await) };
-            let _ = runtime.block_on(run(listener, connections, router, ended));
-        };
-        let thread = std::thread::Builder::new()
-            .name("nn-page".to_owned())
-            .spawn(serve)
+        let server = Aside::start("nn-page", runtime, listener, connections, router)
             .map_err(|error| Failure::failed(format_args!("cannot serve the dashboard: {error}")))?;
-        Ok(DashboardServer {
-            live,
-            url,
-            board,
-            following: Some(following),
-            end: Some(end),
-            thread: Some(thread),
-        })
+        Ok(DashboardServer { live, url, board, following: Some(following), _server: server })
     }
 }
 
@@ -136,11 +117,8 @@ impl Drop for DashboardServer {
         if let Some(following) = self.following.take() {
             following.end();
         }
+        // Then the server ends, once its readers have heard of it.
         self.board.close();
-        drop(self.end.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }
 

@@ -19,7 +19,7 @@ pub(in crate::commands) use self::model::network;
 pub(in crate::commands) use self::samples::TestSets;
 pub(in crate::commands) use self::tiles::Tiles;
 use super::names;
-use super::runs::Found;
+use super::runs::{Found, State};
 use crate::store::ModelFile;
 
 /// What a page shows of a network.
@@ -48,7 +48,7 @@ pub(in crate::commands) struct Insight {
 /// # Errors
 /// Why the run has no network to look at, in a sentence.
 pub(in crate::commands) fn look(run: &Found, sets: &mut TestSets) -> Result<Insight, String> {
-    let (file, is_checkpoint, model) = network(run)?;
+    let (file, is_checkpoint, model) = network(&run.folder, run.state == State::Running)?;
     Ok(insight(run, file, is_checkpoint, &model, sets))
 }
 

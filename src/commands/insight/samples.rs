@@ -24,7 +24,7 @@ pub(in crate::commands) struct TestSets {
 /// What is kept of data that were read.
 #[derive(Debug)]
 struct TestSet {
-    test: Dataset,
+    test: Arc<Dataset>,
     name: String,
     sha256: String,
     preparation: Option<Arc<Preparation>>,
@@ -41,7 +41,11 @@ impl TestSets {
     ///
     /// # Errors
     /// Why they cannot be had, in a sentence with what helps.
-    pub(super) fn of(&mut self, folder: &Path, model: &ModelFile) -> Result<(&str, &Dataset), String> {
+    pub(in crate::commands) fn of(
+        &mut self,
+        folder: &Path,
+        model: &ModelFile,
+    ) -> Result<(&str, &Arc<Dataset>), String> {
         let want = &model.run.manifest;
         if want.data_sha256.is_empty() {
             return Err("The network was imported, and comes from no data that nn knows".to_owned());
@@ -99,7 +103,7 @@ fn read(data: &str, format: &DataFormat) -> Result<TestSet, String> {
     let splits = load_data(data, &format.load_options(SPLIT_SEED), false);
     let splits = splits.map_err(|failure| in_a_sentence(&failure))?;
     Ok(TestSet {
-        test: splits.test,
+        test: splits.test.into(),
         name: splits.name,
         sha256: splits.sha256,
         preparation: splits.preparation,

@@ -59,6 +59,31 @@ pub(crate) fn report(args: &ReportArgs) -> Result<(), Failure> {
     write_stdout(format!("{} in {}\n", in_words(&found), args.out.display()))
 }
 
+/// The sections about the sweeps in some folders; empty if there are none. What cannot be read now may be readable later.
+pub(in crate::commands) fn sweeps(folders: &[PathBuf]) -> String {
+    let Ok(Search { runs, logs, sweeps }) = gathered(folders, LOGS) else { return String::new() };
+    sweeps.iter().map(|folder| section(folder, &runs, &logs).0).collect()
+}
+
+/// The section about a sweep, and the sweep if its file is sound.
+fn section<'a>(
+    folder: &Path,
+    runs: &'a [Found],
+    logs: &'a [Vec<Map<String, Value>>],
+) -> (String, Option<Sweep<'a>>) {
+    match Sweep::read(folder, runs, logs) {
+        Ok(sweep) => (sweep.html(), Some(sweep)),
+        Err(why) => {
+            let text = format!(
+                "<p class=\"caution\">There is a sweep in {} that cannot be shown: {}. Its runs are shown like others.</p>\n",
+                escaped(&folder.display().to_string()),
+                escaped(&why)
+            );
+            (text, None)
+        }
+    }
+}
+
 /// What a page is about.
 fn in_words(found: &Search) -> String {
     let runs = counted(found.runs.len(), "run");
@@ -89,20 +114,11 @@ fn page(found: &Search, mut sets: TestSets) -> String {
     let mut swept: BTreeSet<PathBuf> = BTreeSet::new();
     let mut cards: Vec<&Found> = Vec::new();
     for folder in sweeps {
-        match Sweep::read(folder, runs, logs) {
-            Ok(sweep) => {
-                html += &sweep.html();
-                swept.extend(sweep.results.trials.iter().map(|trial| trial.folder.clone()));
-                cards.extend(sweep.best());
-            }
-            Err(why) => {
-                let _ = writeln!(
-                    html,
-                    "<p class=\"caution\">There is a sweep in {} that cannot be shown: {}. Its runs are shown like others.</p>",
-                    escaped(&folder.display().to_string()),
-                    escaped(&why)
-                );
-            }
+        let (text, sweep) = section(folder, runs, logs);
+        html += &text;
+        if let Some(sweep) = sweep {
+            swept.extend(sweep.results.trials.iter().map(|trial| trial.folder.clone()));
+            cards.extend(sweep.best());
         }
     }
     let others: Vec<Logged<'_>> = runs

@@ -1,7 +1,7 @@
 // The page of nn dashboard: the runs as the server tells them, as tables and curves.
 import { Chart, element, key, short } from "./charts.js";
 import { showNetwork } from "./network.js";
-import { follow, setToken } from "./server.js";
+import { ask, follow, setToken } from "./server.js";
 
 const at = (id) => document.getElementById(id);
 const SETS = ["train", "validation", "test"];
@@ -74,7 +74,10 @@ function linked(state) {
     return;
   }
   at("gate").hidden = true;
-  if (state === "open") ended = false;
+  if (state === "open") {
+    ended = false;
+    askSweeps();
+  }
   const over = "The run has ended, and its server with it. nn dashboard shows it again.";
   at("link").textContent = state === "open" ? "Live" : ended ? over : "The server does not answer; trying again …";
   at("link").dataset.state = state;
@@ -336,6 +339,31 @@ async function askNetwork() {
     if (networkIsOld) askNetwork();
   }, 1000);
 }
+
+// ---------------------------------------------------------------- sweeps
+
+const SWEEPS = 10000; // milliseconds between two questions
+let sweepsShown = "";
+
+// The sections about sweeps, which the server writes as nn report does.
+async function askSweeps() {
+  try {
+    const { html } = await ask("sweeps");
+    const box = at("sweeps");
+    box.hidden = html === "";
+    if (sweepsShown !== html && !box.contains(document.activeElement)) {
+      const open = [...box.querySelectorAll("details")].map((one) => one.open);
+      sweepsShown = html;
+      box.innerHTML = html;
+      box.querySelectorAll("details").forEach((one, place) => (one.open = open[place] ?? one.open));
+    }
+  } catch {
+    // The link says what is wrong.
+  }
+}
+setInterval(() => {
+  if (!document.hidden && at("link").dataset.state === "open") askSweeps();
+}, SWEEPS);
 
 // ---------------------------------------------------------------- the user
 
