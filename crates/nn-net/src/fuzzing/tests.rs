@@ -128,7 +128,7 @@ fn a_worker_is_sent_the_weights_of_a_model_and_does_not_make_them() {
     parts.recipe.initial_sha256 = Some("ab".repeat(32));
     let manifest = serde_json::to_string(&parts).unwrap();
     let length = (manifest.len() as u16).to_le_bytes();
-    let begun = [&[0, 0, 1][..], &length, manifest.as_bytes(), &[0]].concat();
+    let begun = [&[0, 0, 1][..], &length, manifest.as_bytes(), &[0, 0, 50]].concat();
     let (sent, said) =
         crate::client::hostile::hear(&[&begun[..], &[0, 13, 0, 4, 0, 0]].concat(), None, false);
     assert!(
