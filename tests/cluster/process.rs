@@ -220,9 +220,11 @@ impl Coord {
     }
 }
 
-/// The number of lines in the log so far.
+/// The number of lines of steps and epochs in the log so far.
 pub(crate) fn lines(place: &Place) -> usize {
-    std::fs::read_to_string(place.at("net/metrics.jsonl")).unwrap_or_default().lines().count()
+    let text = std::fs::read_to_string(place.at("net/metrics.jsonl")).unwrap_or_default();
+    // Events are beside the steps.
+    text.lines().filter(|line| !line.contains("\"kind\":\"event\"")).count()
 }
 
 pub(crate) fn worker(place: &Place, environment: &[(&str, &str)], url: &str, arguments: &str) -> Process {

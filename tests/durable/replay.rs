@@ -49,7 +49,7 @@ fn a_replay_agrees_with_the_log_or_shows_the_first_difference() {
     let _ = place.file("run/metrics.jsonl", log.replace(&epoch, &"0".repeat(64)));
     replay("").refused(1, &["step 720 is the first that differs"]);
     let _ = place.file("run/metrics.jsonl", format!("{log}{{\"step\":700,\"weights\":\"{:032}\"}}\n", 7));
-    replay("").refused(3, &["line 1161 of run/metrics.jsonl contradicts another line"]);
+    replay("").refused(3, &["line 1162 of run/metrics.jsonl contradicts another line"]);
 
     // A log that lacks lines and has damaged ones.
     let gone =
