@@ -73,7 +73,7 @@ pub use exchange::{ExportArgs, ImportArgs, ImportConfig};
 pub use host::Host;
 pub(crate) use limits::MAX_EPOCHS;
 pub use lr_find::{LrFindArgs, LrFindConfig, LrFindOptions};
-pub use metrics::MetricsConfig;
+pub use metrics::{Metrics, MetricsConfig, MetricsOptions};
 pub use model::{
     EvalArgs, EvalConfig, FetchArgs, PredictArgs, PredictConfig, PredictInput, ReplayArgs, ReplayConfig,
 };
