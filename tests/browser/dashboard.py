@@ -17,14 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-from driver import Browser, Failed, until
-
-
-def check(what, truth):
-    if not truth:
-        raise Failed(what)
+from driver import Browser, Failed, check, run_all, until
 
 
 class Program:
@@ -263,18 +257,7 @@ def main():
         if options.readme:
             readme(nn, folder, options.readme.resolve())
             return
-        failed = 0
-        for test in [live, finished, cluster, token]:
-            if options.only not in (None, test.__name__):
-                continue
-            try:
-                test(nn, folder)
-                print(f"ok      {test.__name__}: {test.__doc__}")
-            except Exception:  # the others are run all the same
-                failed += 1
-                traceback.print_exc()
-                print(f"FAILED  {test.__name__}: {test.__doc__}")
-        sys.exit(failed > 0)
+        run_all([test for test in [live, finished, cluster, token] if options.only in (None, test.__name__)], nn, folder)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import traceback
 
 PATIENCE = 30  # seconds for any wait, generous for a busy machine
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # WebDriver's name for a reference to an element
@@ -38,6 +40,26 @@ def until(what, ready, patience=PATIENCE):
         if time.monotonic() > end:
             raise Failed(f"waited in vain for {what}")
         time.sleep(0.05)
+
+
+def check(what, truth):
+    """Fails unless it is true."""
+    if not truth:
+        raise Failed(what)
+
+
+def run_all(tests, *arguments):
+    """Runs all tests, whatever becomes of each, and exits with 1 if one has failed."""
+    failed = 0
+    for test in tests:
+        try:
+            test(*arguments)
+            print(f"ok      {test.__name__}: {test.__doc__}")
+        except Exception:  # the others are run all the same
+            failed += 1
+            traceback.print_exc()
+            print(f"FAILED  {test.__name__}: {test.__doc__}")
+    sys.exit(failed > 0)
 
 
 def program(variable, *names):

@@ -17,18 +17,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 
-from driver import DOWN, ESCAPE, RIGHT, Browser, Failed, until
+from driver import DOWN, ESCAPE, RIGHT, Browser, check, run_all, until
 
 ONE = [(0.5, 0.15), (0.5, 0.5), (0.49, 0.85)]
 SEVEN = [(0.27, 0.22), (0.5, 0.21), (0.72, 0.22), (0.6, 0.45), (0.5, 0.65), (0.42, 0.86)]
 BAR_OF_SEVEN = [(0.4, 0.52), (0.66, 0.5)]
-
-
-def check(what, truth):
-    if not truth:
-        raise Failed(what)
 
 
 class Server:
@@ -315,16 +309,7 @@ def main():
             if options.readme:
                 readme(nn, folder, options.readme.resolve())
             return
-        failed = 0
-        for test in [drawing, table, token]:
-            try:
-                test(nn, folder)
-                print(f"ok      {test.__name__}: {test.__doc__}")
-            except Exception:  # the others are run all the same
-                failed += 1
-                traceback.print_exc()
-                print(f"FAILED  {test.__name__}: {test.__doc__}")
-        sys.exit(failed > 0)
+        run_all([drawing, table, token], nn, folder)
 
 
 if __name__ == "__main__":

@@ -193,6 +193,12 @@ pub(in crate::commands) async fn bind_for(flag: &str, listen: &str) -> Result<Tc
     })
 }
 
+/// The address of a page for a browser on this machine.
+pub(in crate::commands) fn url(security: &ServerSecurity, address: SocketAddr) -> String {
+    let scheme = if security.has_tls() { "https" } else { "http" };
+    format!("{scheme}://{}", reachable(address))
+}
+
 /// The address at which a worker on this machine reaches the coordinator.
 pub(in crate::commands) fn reachable(address: SocketAddr) -> SocketAddr {
     let mut address = address;

@@ -13,7 +13,7 @@ mod worker;
 use std::time::Duration;
 
 pub(crate) use coord::coord;
-pub(super) use coord::{bind, bind_for, join, reachable};
+pub(super) use coord::{bind, bind_for, join, url};
 pub(super) use interface::interfaces;
 pub(super) use security::Doorman;
 pub(super) use status::as_json as status_as_json;

@@ -26,7 +26,7 @@ pub(in crate::commands) use self::live::{Live, Plan};
 use self::routes::Page;
 pub(in crate::commands) use self::server::{DashboardPort, DashboardServer};
 use super::cluster::security::{self, Exposure, check_exposure_of};
-use super::cluster::{bind, runtime, stopped};
+use super::cluster::{bind, runtime, stopped, url};
 use crate::config::DashboardConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::http;
@@ -55,7 +55,7 @@ pub(crate) fn dashboard(config: &DashboardConfig) -> Result<(), Failure> {
     let source = Source::Folders(config.folders.clone());
     let following = Follower::start(board.clone(), source)?;
     let stop = StopFlag::install()?;
-    let url = server::url(&security, address);
+    let url = url(&security, address);
     write_stdout(format!("{} at {url}; Ctrl-C ends it\n", counted(found.len(), "run")))?;
     if config.open {
         http::open_browser(&url);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use nn_core::{Dataset, Targets};
 use serde_json::{Value, json};
 
+use crate::commands::insight::greys;
 use crate::commands::pixels;
 use crate::metrics::{Confusion, confidently_wrong, predicted};
 
@@ -114,7 +115,7 @@ impl Network {
             "output": self.outputs.get(sample * classes + guess),
         });
         if self.shows_samples && self.data.image().is_some() {
-            value["pixels"] = bytes(&pixels(&self.data, sample)).into();
+            value["pixels"] = greys(&[pixels(&self.data, sample)]).remove(0).into();
         }
         value
     }
@@ -129,10 +130,4 @@ impl Network {
         let tiles: Vec<Value> = rows.map(scaled).collect();
         json!({ "from": from, "units": self.units(), "largest": most, "tiles": tiles })
     }
-}
-
-/// Pixels as the network sees them, as shades: 0 for the lowest of 0 and the picture, 255 for the highest of 1 and the picture.
-fn bytes(pixels: &[f32]) -> Vec<u8> {
-    let (low, high) = pixels.iter().fold((0.0f32, 1.0f32), |(low, high), &x| (low.min(x), high.max(x)));
-    pixels.iter().map(|x| ((x - low) / (high - low) * 255.0).round() as u8).collect()
 }

@@ -15,7 +15,7 @@ use super::follow::{Follower, Source};
 use super::live::Live;
 use super::routes::{Page, router};
 use crate::commands::cluster::security::{self, Exposure, check_exposure_of};
-use crate::commands::cluster::{bind_for, reachable};
+use crate::commands::cluster::{bind_for, url};
 use crate::config::{DashboardConfig, TrainConfig};
 use crate::failure::Failure;
 use crate::http::{Aside, Connections};
@@ -125,12 +125,6 @@ impl Drop for DashboardServer {
 /// How connections are treated.
 pub(super) fn connections(tls: Option<TlsAcceptor>) -> Connections {
     Connections { most: CONNECTIONS, head: PATIENCE, stall: PATIENCE, grace: GRACE, tls }
-}
-
-/// The address for a browser of this machine.
-pub(super) fn url(security: &ServerSecurity, address: SocketAddr) -> String {
-    let scheme = if security.has_tls() { "https" } else { "http" };
-    format!("{scheme}://{}", reachable(address))
 }
 
 /// A token that others can read on its way is no secret for long.

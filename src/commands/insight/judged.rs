@@ -109,7 +109,7 @@ fn mistakes(test: &Dataset, labels: &[u32], outputs: &[f32], classes: usize, sho
 }
 
 /// Pictures from 0 to 255. Numbers from 0 to 1 are greys as they are; others are stretched from the least to the greatest of all.
-fn greys(pictures: &[Vec<f32>]) -> Vec<Vec<u8>> {
+pub(in crate::commands) fn greys(pictures: &[Vec<f32>]) -> Vec<Vec<u8>> {
     let finite = pictures.iter().flatten().filter(|x| x.is_finite());
     let (low, high) = finite.fold((0.0_f32, 1.0_f32), |(low, high), &x| (low.min(x), high.max(x)));
     let grey = |x: &f32| ((x - low) / (high - low) * 255.0).round() as u8; // NaN is black

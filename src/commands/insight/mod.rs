@@ -14,7 +14,7 @@ mod tiles;
 
 use serde::Serialize;
 
-pub(in crate::commands) use self::judged::Judged;
+pub(in crate::commands) use self::judged::{Judged, greys};
 pub(in crate::commands) use self::model::network;
 pub(in crate::commands) use self::samples::TestSets;
 pub(in crate::commands) use self::tiles::Tiles;

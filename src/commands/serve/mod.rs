@@ -25,14 +25,11 @@ mod reasons;
 mod routes;
 mod tensor;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_net::ServerSecurity;
-
 use super::cluster::security::{self, Exposure, check_exposure_of};
-use super::cluster::{bind, reachable, runtime, stopped};
+use super::cluster::{bind, runtime, stopped, url};
 use super::read_model;
 use super::scrape::MetricsPort;
 use crate::config::ServeConfig;
@@ -121,10 +118,4 @@ pub(crate) fn serve(config: &ServeConfig) -> Result<(), Failure> {
         warn(format_args!("{ended_early} connections did not end in time and were cut"));
     }
     Ok(())
-}
-
-/// The address of the page.
-fn url(security: &ServerSecurity, address: SocketAddr) -> String {
-    let scheme = if security.has_tls() { "https" } else { "http" };
-    format!("{scheme}://{}", reachable(address))
 }
