@@ -180,6 +180,9 @@ def arguments():
                         help="the real machine: as the study assumes (default), this one with all cores, or with one")
     parser.add_argument("--target", type=float, default=98.0, help="test accuracy that --choose aims at, in percent (default 98)")
     parser.add_argument("--choice", metavar="FILE", help="the file that --choose wrote")
+    parser.add_argument("--decays", type=comma(float), default=[0.3],
+                        help="last parts of the run in which the rate falls to 0, of which --choose takes the best (default 0.3)")
+    parser.add_argument("--search-replicas", action="store_true", help="--choose searches each number of replicas as it does one machine")
     parser.add_argument("--least-epochs", type=int, default=1, help="of --choose (default 1)")
     parser.add_argument("--most-epochs", type=int, default=15, help="of --choose (default 15)")
     parser.add_argument("--seeds", type=comma(int), default=[1, 2, 3], help="of --choose (default 1,2,3)")
@@ -187,6 +190,8 @@ def arguments():
     parser.add_argument("--one-by-rate", action="store_true",
                         help="--to takes one machine's time from the speed that the calibration found, and does not run it")
     parser.add_argument("--activation", help="another activation function for the networks")
+    parser.add_argument("--coordinator-computes", action="store_true",
+                        help="the coordinator's machine is one of the N, and not one more (not with --faults and --sweep)")
     parser.add_argument("--bits", type=int, default=8, help="--delta-bits of --choose and --to (default 8)")
     parser.add_argument("--repeats", type=int, help="of --faults (default 5; 2 with --quick)")
     parser.add_argument("--sweep-config", type=Path, help="another file for --sweep")

@@ -9,17 +9,17 @@ from lan_bench import NETWORKS, ROUNDS, growing, rounds_flags
 from lan_net import Unusable, median
 
 
-def arm_flags(bench, name, replicas, rate, momentum, epochs, seed):
-    flags = NETWORKS[name].flags(epochs, rate) + ["--schedule", "wsd", "--warmup-steps", 60, "--seed", seed]
+def arm_flags(bench, name, replicas, rate, momentum, epochs, seed, decay=0.3):
+    flags = NETWORKS[name].flags(epochs, rate) + ["--schedule", "wsd", "--wsd-decay", decay, "--warmup-steps", 60, "--seed", seed]
     return flags + (rounds_flags(replicas, bench.options.bits, momentum) if replicas > 1 else [])
 
 
-def train(bench, name, replicas, rate, momentum, epochs, *more):
+def train(bench, name, replicas, rate, momentum, epochs, decay, *more):
     """The accuracies of the seeds at full speed, in percent: on validation samples, if `more` sets some apart, and on the test set."""
     validation, test = [], []
     for seed in bench.options.seeds:
         out = bench.out()
-        flags = [*arm_flags(bench, name, replicas, rate, momentum, epochs, seed), *more, "--out", out]
+        flags = [*arm_flags(bench, name, replicas, rate, momentum, epochs, seed, decay), *more, "--out", out]
         command = bench.command("nn", bench.source, flags, "train")
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=bench.environment)
         if done.returncode == 1:
@@ -34,27 +34,27 @@ def train(bench, name, replicas, rate, momentum, epochs, *more):
 
 
 def choose(bench, target):
-    """Rates, and the numbers of epochs between which the test set's accuracy, the mean of the seeds, reaches the target. One machine's rate is
-    chosen on validation samples for each number of epochs; replicas take the study's multiple of it. All at full speed, because
-    the weights are the same."""
+    """Rates, and the numbers of epochs between which the test set's accuracy, the mean of the seeds, reaches the target. One machine's rate,
+    and the part of the run in which it falls (--decays), are chosen on validation samples for each number of epochs; replicas take the
+    study's multiple of the rate, or are searched in the same way (--search-replicas). All at full speed, because the weights are the same."""
     chosen = {}
     for name in bench.options.networks:
         network = NETWORKS[name]
-        best = network.best
+        base = best = (network.best, bench.options.decays[0])
         for replicas in [1, *bench.options.workers]:
-            tries = []
+            multiple, momentum = ROUNDS[replicas] if replicas > 1 else (1, None)
+            tries, search = [], replicas == 1 or bench.options.search_replicas
+            best = (round(base[0] * multiple, 4), base[1])
             for epochs in range(bench.options.least_epochs, bench.options.most_epochs + 1):
-                validation, momentum = None, None
-                if replicas == 1:
-                    best, validation = searched(bench, name, epochs, best)
-                    rate = best
-                else:
-                    multiple, momentum = ROUNDS[replicas]
-                    rate = round(best * multiple, 4)
-                test = train(bench, name, replicas, rate, momentum, epochs)[1]
+                validation = None
+                if search:
+                    best, validation = searched(bench, name, replicas, momentum, epochs, best)
+                base = best if replicas == 1 else base
+                rate, decay = best
+                test = train(bench, name, replicas, rate, momentum, epochs, decay)[1]
                 on = "" if validation is None else f" ({validation:.2f} % of the validation samples)"
-                print(f"{network.name}, {replicas} replicas, {epochs} epochs at {rate}{on}: {test:.2f} % of the test set", flush=True)
-                tries.append({"epochs": epochs, "rate": rate, "validation": validation, "test": test})
+                print(f"{network.name}, {replicas} replicas, {epochs} epochs at {rate}, falling over {decay:.0%}{on}: {test:.2f} % of the test set", flush=True)
+                tries.append({"epochs": epochs, "rate": rate, "decay": decay, "validation": validation, "test": test})
                 if test >= target and len(tries) > 1:
                     chosen.setdefault(name, {})[str(replicas)] = {"momentum": momentum, "tries": tries[-2:]}
                     break
@@ -62,15 +62,21 @@ def choose(bench, target):
     bench.facts["chosen"] = chosen
 
 
-def searched(bench, name, epochs, best):
-    """One machine's best rate and its accuracy on validation samples: of three rates, and further ones while the best is at an edge."""
-    tried, queue = {}, [-1, 0, 1]
-    while queue:
-        for power in queue:
-            tried[power] = train(bench, name, 1, round(best * 1.4**power, 4), None, epochs, "--validation-fraction", 0.1)[0]
-        top = max(tried, key=tried.get)
-        queue = [power for power in (top - 1, top + 1) if power not in tried and abs(power) < 5]
-    return round(best * 1.4**top, 4), tried[top]
+def searched(bench, name, replicas, momentum, epochs, best):
+    """The best rate and decay of an arm, and their accuracy on validation samples: for each decay three rates, and further ones while the
+    best is at an edge."""
+    found = {}
+    for decay in bench.options.decays:
+        tried, queue = {}, [-1, 0, 1]
+        while queue:
+            for power in queue:
+                rate = round(best[0] * 1.4**power, 4)
+                tried[power] = train(bench, name, replicas, rate, momentum, epochs, decay, "--validation-fraction", 0.1)[0]
+            top = max(tried, key=tried.get)
+            queue = [power for power in (top - 1, top + 1) if power not in tried and abs(power) < 5]
+        found[round(best[0] * 1.4**top, 4), decay] = tried[top]
+    top = max(found, key=found.get)
+    return top, found[top]
 
 
 def between(target, tries, of):
@@ -108,7 +114,7 @@ def time_to(bench, target):
                         speeds.append(among * k)
                         continue
                     for seed in bench.options.timed:
-                        flags = arm_flags(bench, name, replicas, one["rate"], arm["momentum"], one["epochs"], seed)
+                        flags = arm_flags(bench, name, replicas, one["rate"], arm["momentum"], one["epochs"], seed, one.get("decay", 0.3))
                         limit = 600 + 5 * one["epochs"] * 60_000 / network.batch * step
                         lines, summary = (bench.cluster(replicas, bench.source, flags, limit) if replicas > 1
                                           else busy(bench, flags, limit))

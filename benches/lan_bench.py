@@ -175,15 +175,16 @@ class Bench:
         command = self.command("nn-worker", data, flags)
         return [self.lan.start(f"w{at}", [*command, "--name", f"w{at}"], env=self.environment, stdout=log, stderr=log) for at in range(number)]
 
-    def coordinator(self, least, data, flags, out, log):
-        command = self.command("nn-coord", data, [*flags, "--out", out], "--listen", f"{self.lan.address('c')}:7654", "--insecure", "--threads", 0)
+    def coordinator(self, least, data, flags, out, log, threads=0):
+        listen = f"{self.lan.address('c')}:7654"
+        command = self.command("nn-coord", data, [*flags, "--out", out], "--listen", listen, "--insecure", "--threads", threads)
         return self.lan.start("c", [*command, "--min-workers", least], env=self.environment, stdout=log, stderr=log)
 
     def cluster(self, number, data, flags, limit):
-        """A coordinator and its workers; returns the epochs and the summary."""
-        out = self.out()
+        """A coordinator and its workers, of which it is itself one with --coordinator-computes; returns the epochs and the summary."""
+        out, own = self.out(), int(self.options.coordinator_computes)
         with self.log() as log:
-            running = [self.coordinator(number, data, flags, out, log), *self.workers(number, data, log)]
+            running = [self.coordinator(number - own, data, flags, out, log, own), *self.workers(number - own, data, log)]
         try:
             return self.finish(running[0], out, limit)
         finally:

@@ -293,6 +293,7 @@ impl Job {
             page: page.as_ref().map(DashboardServer::live),
             gradients,
             stepped: clock.now(),
+            waited: std::time::Duration::ZERO,
         };
         let watch = Watch::new(
             stop.clone(),

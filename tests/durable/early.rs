@@ -1,13 +1,11 @@
 //! Runs that end early end at the same step with the same weights, whatever happens on the way.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use nn::store::ModelFile;
 
 use crate::common::Place;
-use crate::{Running, checkpoints, same, same_best, until};
+use crate::{Running, checkpoints, same, same_best, train_among_kills, until};
 
 const ARGUMENTS: &str =
     "--early-stopping 4 --hidden 20 --learning-rate 0.3 --batch-size 4 --epochs 400 --checkpoint-steps 200";
@@ -66,18 +64,7 @@ fn a_run_ends_when_the_log_says_so_with_the_weights_of_the_best_epoch() {
 #[test]
 fn a_killed_run_ends_early_at_the_same_step() {
     let place = place();
-    let mut killed = 0;
-    for attempt in 0..40 {
-        let mut running = Running::nn(&place, &format!("train --out run {ARGUMENTS} --resume"));
-        thread::sleep(Duration::from_millis(60 + 15 * attempt));
-        if running.0.try_wait().unwrap().is_some() {
-            break;
-        }
-        running.kill();
-        killed += 1;
-    }
-    assert!(killed > 0);
-    let _ = place.nn(&format!("train --quiet --out run {ARGUMENTS} --resume")).ok();
+    killed_and_resumed(&place, ARGUMENTS);
     ended_alike(&place, "run");
     // It is over: it says so, and makes no step more.
     let ran = place.nn("train --out run --resume").ok();

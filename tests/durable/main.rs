@@ -48,6 +48,22 @@ pub(crate) fn copy(place: &Place, from: &str, to: &str) {
     assert!(Command::new("cp").arg("-r").args([place.at(from), place.at(to)]).status().unwrap().success());
 }
 
+/// Trains in `run`, killed again and again in its first second, until a resumption comes to the end.
+pub(crate) fn train_among_kills(place: &Place, arguments: &str) {
+    let mut killed = 0;
+    for attempt in 0..40 {
+        let mut running = Running::nn(place, &format!("train --out run {arguments} --resume"));
+        thread::sleep(Duration::from_millis(60 + 15 * attempt));
+        if running.0.try_wait().unwrap().is_some() {
+            break;
+        }
+        running.kill();
+        killed += 1;
+    }
+    assert!(killed > 0);
+    let _ = place.nn(&format!("train --quiet --out run {arguments} --resume")).ok();
+}
+
 /// Fails unless two runs have the same weights after every step and every epoch.
 #[track_caller]
 pub(crate) fn same(place: &Place, run: &str, calm: &str) {

@@ -1,11 +1,9 @@
 //! A learning rate that depends on evaluations is the same, whatever happens on the way.
 
 use std::fs;
-use std::thread;
-use std::time::Duration;
 
 use crate::common::Place;
-use crate::{Running, change, checkpoint, checkpoints, same, same_best, until};
+use crate::{Running, change, checkpoint, checkpoints, same, same_best, train_among_kills, until};
 
 const ARGUMENTS: &str = "--schedule plateau --plateau-factor 0.3 --plateau-evaluations 2 --validation-fraction 0.1 \
                          --hidden 20 --recipe book --learning-rate 6 --batch-size 4 --epochs 60 --checkpoint-steps 200";
@@ -64,18 +62,7 @@ fn the_rates_are_those_that_the_losses_in_the_log_give() {
 #[test]
 fn a_killed_run_has_the_same_rates() {
     let place = place();
-    let mut killed = 0;
-    for attempt in 0..40 {
-        let mut running = Running::nn(&place, &format!("train --out run {ARGUMENTS} --resume"));
-        thread::sleep(Duration::from_millis(60 + 15 * attempt));
-        if running.0.try_wait().unwrap().is_some() {
-            break;
-        }
-        running.kill();
-        killed += 1;
-    }
-    assert!(killed > 0);
-    let _ = place.nn(&format!("train --quiet --out run {ARGUMENTS} --resume")).ok();
+    killed_and_resumed(&place, ARGUMENTS);
     ended_alike(&place, "run");
     // A longer run goes on from there, as if it had been so long from the beginning.
     let longer = ARGUMENTS.replace("--epochs 60", "--epochs 64");

@@ -250,18 +250,20 @@ fn equals_definition(manifest: &Manifest, data: &Dataset) {
     }
 }
 
+/// Four replicas that take three steps in a round.
+const FOUR_BY_THREE: Rounds = Rounds {
+    replicas: 4,
+    steps: Some(3),
+    outer_learning_rate: 0.9,
+    outer_momentum: 0.7,
+    delta_bits: DeltaBits::Eight,
+};
+
 #[test]
 fn replicas_clip_the_gradients_of_their_own_steps_and_rounds_are_averaged() {
     let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     let data = data(101, 19, 4);
-    let rounds = Rounds {
-        replicas: 4,
-        steps: Some(3),
-        outer_learning_rate: 0.9,
-        outer_momentum: 0.7,
-        delta_bits: DeltaBits::Eight,
-    };
-    let parts = manifest(&model, rounds, data.len()).parts().clone();
+    let parts = manifest(&model, FOUR_BY_THREE, data.len()).parts().clone();
     let mut ends = Vec::new();
     for (clip_norm, ema) in [(None, Some(0.3)), (Some(0.05), None), (Some(0.8), Some(0.999))] {
         let recipe = Recipe { clip_norm, ema, ..parts.recipe.clone() };
@@ -278,14 +280,7 @@ fn replicas_clip_the_gradients_of_their_own_steps_and_rounds_are_averaged() {
 fn replicas_bound_the_norms_of_their_weights_after_each_of_their_steps() {
     let model = Model::new(vec![19, 17, 4], Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
     let data = data(101, 19, 4);
-    let rounds = Rounds {
-        replicas: 4,
-        steps: Some(3),
-        outer_learning_rate: 0.9,
-        outer_momentum: 0.7,
-        delta_bits: DeltaBits::Eight,
-    };
-    let parts = manifest(&model, rounds, data.len()).parts().clone();
+    let parts = manifest(&model, FOUR_BY_THREE, data.len()).parts().clone();
     let ends = [None, Some(0.3), Some(1.2)].map(|max_norm| {
         let recipe = Recipe { max_norm, ..parts.recipe.clone() };
         let manifest = Manifest::new(ManifestParts { recipe, ..parts.clone() }).unwrap();

@@ -362,6 +362,9 @@ impl Watch {
         if let Some(cluster) = self.cluster.take() {
             summary["cluster"] = cluster;
         }
+        if let Some(waited) = self.outlets.waited() {
+            summary["outlets_seconds"] = json!(waited.as_secs_f64());
+        }
         summary
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::events::Events;
 use super::feed::Feed;
 use super::probe::Probe;
+use crate::clock::Clock;
 use crate::commands::dashboard::Live;
 use crate::telemetry::RunFigures;
 
@@ -25,6 +26,8 @@ pub(super) struct Outlets {
     pub(super) gradients: Option<Gradients>,
     /// When the last step, or the evaluation after it, was over.
     pub(super) stepped: Duration,
+    /// How long the run has waited for all of this.
+    pub(super) waited: Duration,
 }
 
 /// The gradient of some training samples after each epoch.
@@ -60,8 +63,28 @@ impl Gradients {
 }
 
 impl Outlets {
+    /// How long the run has waited for its outlets so far, with the gradients that are computed for them; `None` if there are none.
+    pub(super) fn waited(&self) -> Option<Duration> {
+        let Self { events, feed, figures, page, .. } = self;
+        (events.is_some() || feed.is_some() || figures.is_some() || page.is_some()).then_some(self.waited)
+    }
+
+    /// Does what the run has to wait for.
+    fn wait<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let clock = Clock::start();
+        let done = work(self);
+        self.waited += clock.now();
+        done
+    }
+
     /// A step, after which `steps` sequential ones are done, at time `now`.
     pub(super) fn step(&mut self, now: Duration, report: &StepReport, steps: u64, samples_per_second: f64) {
+        if self.waited().is_some() {
+            self.wait(|outlets| outlets.tell_step(now, report, steps, samples_per_second));
+        }
+    }
+
+    fn tell_step(&mut self, now: Duration, report: &StepReport, steps: u64, samples_per_second: f64) {
         if let Some(events) = &mut self.events {
             events.step(report, steps);
         }
@@ -81,12 +104,23 @@ impl Outlets {
 
     /// The norms of a gradient at the parameters after an epoch counted from 0, layer by layer, if somebody is to see them.
     pub(super) fn gradient_norms(&mut self, params: &[f32], epoch: u64) -> Option<Vec<f64>> {
-        self.gradients.as_mut()?.norms(params, epoch)
+        self.gradients.as_ref()?;
+        self.wait(|outlets| outlets.gradients.as_mut()?.norms(params, epoch))
     }
 
     /// An epoch that is over after `steps` sequential steps: its line of the log, the model's parameters, and the samples and outputs
     /// of its evaluation, if there was one.
     pub(super) fn epoch(
+        &mut self,
+        line: &Value,
+        steps: u64,
+        params: &[f32],
+        evaluated: Option<(&Arc<Dataset>, &[f32])>,
+    ) {
+        self.wait(|outlets| outlets.tell_epoch(line, steps, params, evaluated));
+    }
+
+    fn tell_epoch(
         &mut self,
         line: &Value,
         steps: u64,
