@@ -6,8 +6,10 @@
 mod common;
 
 use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::process::Command;
 
-use common::{Place, linear_csv};
+use common::{Place, linear_csv, noise};
 use nn::store::ModelFile;
 use nn_core::reference::{self, Hyperparameters};
 use nn_core::{Activation, Cost, Init, Model, Output, Regularization, initial_parameters};
@@ -284,6 +286,75 @@ fn the_law_holds_for_runs_that_begin_with_a_model() {
         "--from base/model.safetensors --epochs 1 --rounds 4 --replicas 4 --precision bf16",
     ];
     holds(&place, &configurations, &isas());
+}
+
+/// A library that is loaded before the program sets the floating-point mode of the first thread, which all others inherit. It
+/// proves in a file that it worked.
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+const MODE_SETTER: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+__attribute__((constructor)) static void set_mode(void) {
+    const char *proof = getenv("PROOF_OF_MODE");
+    if (!proof) return;
+#ifdef __x86_64__
+    unsigned mode = MODE_X86;
+    __asm__ volatile("ldmxcsr %0" : : "m"(mode));
+#else
+    unsigned long mode = MODE_ARM;
+    __asm__ volatile("msr fpcr, %0" : : "r"(mode));
+#endif
+    volatile float tiny = 1e-20f, less = 1e-22f, large = 1e30f, one = 1.0f;
+    FILE *file = fopen(proof, "w");
+    fprintf(file, "%d %d", tiny * less * large > 0, one + tiny > one);
+    fclose(file);
+}
+"#;
+
+/// The numbers are so small that Adam's second moments are below the normal ones.
+#[test]
+#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn a_library_that_changes_the_floating_point_mode_changes_no_weight() {
+    let place = Place::new();
+    if Command::new("cc").arg("--version").output().is_err() {
+        println!("skipped: there is no C compiler");
+        return;
+    }
+    let mut table = String::from("a,b,label\n");
+    for row in 0..60 {
+        let [a, b] = [0, 1].map(|column| (noise(2 * row + column) + 0.2) * 7e-19);
+        table += &format!("{a:e},{b:e},{}\n", u8::from(a > b));
+    }
+    let _ = place.file("tiny.csv", table);
+    let _ = place.file("mode.c", MODE_SETTER);
+    let run = "--data tiny.csv --recipe book --standardize no --optimizer adam --epsilon 1e-30 --epochs 3 --threads 2";
+    let _ = place.nn(&format!("train --quiet --out calm {run}")).ok();
+    let mut proofs = Vec::new();
+    // Flush to zero with denormals as zeros, and rounding upwards.
+    for (name, x86, arm) in [("flush", "0x9fc0", "1ul << 24"), ("up", "0x5f80", "1ul << 22")] {
+        let library = place.at(format!("{name}.so"));
+        let mut compiler = Command::new("cc");
+        let _ = compiler.args([
+            "-shared",
+            "-fPIC",
+            &format!("-DMODE_X86={x86}"),
+            &format!("-DMODE_ARM={arm}"),
+            "-o",
+        ]);
+        let compiled = compiler.arg(&library).arg(place.at("mode.c")).output().unwrap();
+        assert!(compiled.status.success(), "{compiled:?}");
+        let arguments = format!("train --quiet --out {name} {run}");
+        let output = place
+            .command(arguments.split_whitespace())
+            .env("LD_PRELOAD", &library)
+            .env("PROOF_OF_MODE", place.at(name.to_owned() + ".proof"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        proofs.push(std::fs::read_to_string(place.at(name.to_owned() + ".proof")).unwrap());
+        assert_eq!(place.hash(name), place.hash("calm"), "{name}");
+    }
+    assert_eq!(proofs, ["0 0", "1 1"], "the library did not set the modes");
 }
 
 #[test]

@@ -127,8 +127,9 @@ impl Plan {
             "--optimizer momentum --learning-rate 0.1",
             "--optimizer adam --learning-rate 0.002",
             "--optimizer nesterov --learning-rate 0.1 --schedule cosine",
+            "--optimizer adamw --learning-rate 0.004 --weight-decay 0.05 --schedule one-cycle",
         ];
-        let optimizer = optimizers[random.below(4) as usize];
+        let optimizer = optimizers[random.below(optimizers.len() as u64) as usize];
         let shards: u64 = [8, 16, 23][random.below(3) as usize];
         let hidden = ["48,32", "64", "40,30,20"][random.below(3) as usize];
         let mut kinds = dealt(seed);
@@ -162,7 +163,8 @@ impl Plan {
         let precision = if seed % 5 == 2 { " --precision bf16" } else { "" };
         let regularization = match seed % 5 {
             3 => {
-                " --augment affine,elastic --dropout 0.1 --input-dropout 0.05 --label-smoothing 0.1 --clip-samples 1"
+                " --augment affine,elastic --dropout 0.1 --input-dropout 0.05 --label-smoothing 0.1 --clip-samples 1 \
+                 --clip-norm 0.5 --max-norm 3 --ema 0.99 --activation gelu --normalization layer"
             }
             _ => "",
         };

@@ -73,7 +73,12 @@ fn with_everything(rounds: Option<(u32, Option<u32>, DeltaBits)>) -> Run {
         shard_size: 2,
         epochs: 4,
         seed: 5,
+        schedule: Schedule {
+            shape: ScheduleShape::OneCycle { rise: 0.3, divisor: 25.0, final_divisor: 1e4 },
+            warmup_steps: 0,
+        },
         clip_norm: Some(0.2),
+        max_norm: Some(1.5),
         ema: Some(0.9),
         regularization: Regularization {
             input_dropout: 0.1,
