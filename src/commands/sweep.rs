@@ -30,6 +30,7 @@ use std::sync::Arc;
 pub(in crate::commands) use self::board::State as TrialState;
 pub(in crate::commands) use self::effects::{Effect, Effects, Level, effects};
 pub(in crate::commands) use self::results::{Configuration, Results, Trial, shown as value_in_words};
+pub(in crate::commands) use self::table::aligned;
 
 use self::board::Board;
 use self::door::Open;

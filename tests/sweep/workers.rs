@@ -188,3 +188,8 @@ fn halving_tables_tokens_and_tls_work_with_workers_too() {
     idle.signal("INT");
     assert_eq!(idle.ended().code, Some(0));
 }
+    place.nn(&format!("status --coordinator {url} {alice}")).refused(4, &["token"]);
+    let status = place.nn(&format!("status --json --coordinator {url} {alice} --token-file token")).json();
+    assert_eq!((&status["state"], &status["sweep"]["waiting"]), (&"waiting".into(), &6.into()), "{status}");
+    assert_eq!(status["waiting_for"], "a worker; none has joined yet", "{status}");
+    assert!(status["connections_refused"].as_u64() >= Some(1), "{status}");

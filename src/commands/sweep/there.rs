@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nn_engine::params_sha256;
+use nn_net::proto as pb;
 use nn_net::{Desk, Order, Piece, RunFile, Sample, Sent, TrainingSet};
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -388,6 +389,10 @@ impl Active {
         self.line.extend_from_slice(data);
         let whole = self.line.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         let lines: Vec<u8> = self.line.drain(..whole).collect();
+
+    fn status(&self) -> (pb::SweepStatus, Vec<pb::RunProgress>) {
+        self.board.status()
+    }
         // What is no line of a log must not take memory for ever.
         if self.line.len() > 1 << 20 {
             self.line.clear();
