@@ -21,6 +21,7 @@ use super::defaults::available_threads;
 use super::environment::Environment;
 use super::file::{parse_beside, text_of};
 use super::limits::{MAX_FOLDS, MAX_RUNS, MAX_THREADS};
+use super::metrics::MetricsConfig;
 use super::option::{derived, unset};
 use super::options::{ConfigOptions, TrainOptions};
 use super::origins::{Origin, Origins};
@@ -93,6 +94,8 @@ pub struct SweepConfig {
     pub parallel: (usize, NonZeroUsize),
     /// Whether the two were asked for.
     pub parallel_given: bool,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 /// One run of a sweep.
@@ -183,6 +186,8 @@ impl SweepArgs {
             return Err(Failure::usage(format_args!("{} names no folder", origins.subject("out")))
                 .help("leave it out to write to runs/"));
         }
+        // The figures are the sweep's, and not those of each of its runs.
+        let metrics = std::mem::take(&mut given.metrics).check(&origins)?.resolve(&origins)?;
         let (numbered, out) = (out.is_none(), out.unwrap_or_else(|| Path::new("runs").join("sweep")));
         let threads = given.threads.take();
         if threads == Some(0) {
@@ -228,6 +233,7 @@ impl SweepArgs {
             overwrite,
             quiet: quiet || json,
             json,
+            metrics,
             parallel,
             parallel_given,
         })))
