@@ -83,7 +83,7 @@ pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
         }
         Some(door) => {
             let counter =
-                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone());
+                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone())?;
             let counter = Arc::new(counter);
             say(door.in_words())?;
             let serving = door.serve(counter.clone(), config.quiet)?;

@@ -125,6 +125,11 @@ impl SweepRun {
         options.chain(seed).chain(fold).collect::<Vec<_>>().join(" ")
     }
 
+    /// The model that the run begins with, if it is not to be random weights.
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
+    }
+
     /// The run in the folder `out`, on `threads` threads.
     ///
     /// # Errors
@@ -181,26 +186,19 @@ impl SweepArgs {
             return Err(Failure::usage("--resume and --overwrite contradict each other")
                 .help("--resume goes on with the sweep in the folder, --overwrite destroys it"));
         }
+        // The figures are the sweep's, and not those of each of its runs.
+        let metrics = std::mem::take(&mut given.metrics).check(&origins)?.resolve(&origins)?;
         let out = given.out.take();
         if out.as_deref().is_some_and(|out| out.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("{} names no folder", origins.subject("out")))
                 .help("leave it out to write to runs/"));
         }
-        // The figures are the sweep's, and not those of each of its runs.
-        let metrics = std::mem::take(&mut given.metrics).check(&origins)?.resolve(&origins)?;
         let (numbered, out) = (out.is_none(), out.unwrap_or_else(|| Path::new("runs").join("sweep")));
         let threads = given.threads.take();
         if threads == Some(0) {
             return Err(no_threads(&origins.subject("threads")));
         }
         let base = base::read(&given, &mut origins)?;
-        if let (Some(_), Some(_)) = (&listen, &base) {
-            return Err(Failure::usage(format_args!(
-                "{} does not go with --listen: workers that train whole runs are sent no weights to begin with",
-                origins.subject("from")
-            ))
-            .help("leave out --listen, so that the runs are trained here; or use nn-coord for one run"));
-        }
         let mut runs = drawn.runs(&given, &origins, (seeds, folds))?;
         for run in &mut runs {
             run.base.clone_from(&base);
@@ -233,9 +231,9 @@ impl SweepArgs {
             overwrite,
             quiet: quiet || json,
             json,
-            metrics,
             parallel,
             parallel_given,
+            metrics,
         })))
     }
 
