@@ -13,12 +13,15 @@
 
 mod client;
 mod desk;
+mod fetch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod hostile;
 mod piece;
 mod server;
 mod session;
+mod status;
+mod workers;
 
 pub(crate) use client::{RunsEnd, work};
 pub use desk::{Desk, Link, Order, Piece, RunFile, Runner, Sample, Sent};
-mod status;
-mod workers;
 pub use server::{RunsServer, serve_runs};
