@@ -38,6 +38,8 @@ fn a_search_begins_with_the_model() {
     };
     let (drawn, brought) = (first(""), first("--from base/model.safetensors"));
     assert!(brought < 0.1 * drawn, "{brought} and {drawn}");
+    let said = place.nn("lr-find --steps 40 --from base/model.safetensors").ok().stdout;
+    assert!(said.contains("weights from base/model.safetensors ("), "{said}");
 }
 
 #[test]

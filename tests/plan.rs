@@ -111,6 +111,9 @@ fn a_plan_takes_the_options_of_a_run() {
     assert_eq!(json["batch_size"], 20);
     let printed = plan(&place, &format!("{SLOW} --config run.toml --print-config")).ok().stdout;
     assert!(printed.contains("batch-size = 20"), "{printed}");
+    let _ = place.nn("train --quiet --epochs 1 --hidden 12 --out base").ok();
+    let said = plan(&place, &format!("{SLOW} --workers 2 --from base/model.safetensors")).ok().stdout;
+    assert!(said.contains("weights from base/model.safetensors ("), "{said}");
     plan(&place, &format!("{SLOW} --data nowhere.csv")).refused(3, &["nowhere.csv"]);
 }
 

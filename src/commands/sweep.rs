@@ -30,24 +30,28 @@ use std::sync::Arc;
 pub(in crate::commands) use self::board::State as TrialState;
 pub(in crate::commands) use self::effects::{Effect, Effects, Level, effects};
 pub(in crate::commands) use self::results::{Configuration, Results, Trial, shown as value_in_words};
+pub(in crate::commands) use self::table::aligned;
 
 use self::board::Board;
 use self::door::Open;
 use self::folder::SweepFolder;
 use self::plan::Plan;
 use self::there::Counter;
+use super::scrape::{MetricsPort, MetricsServer};
 use crate::clock::Clock;
 use crate::config::SweepConfig;
 use crate::failure::{Failure, write_stdout};
 use crate::progress::{above, warn};
 use crate::show::counted;
 use crate::signals::StopFlag;
+use crate::telemetry::SweepFigures;
 
 /// Runs a sweep to its end.
 pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
     let clock = Clock::start();
     let stop = StopFlag::install()?;
-    // The port is bound first, so that one in use is reported at once.
+    // Ports are bound first, so that one in use is reported at once.
+    let port = MetricsPort::bind(&config.metrics, "nn sweep")?;
     let door = config.listen.as_ref().map(|(listen, security)| Open::bind(listen, security)).transpose()?;
     let folder = Arc::new(SweepFolder::open(config)?);
     let say = |text: String| {
@@ -64,16 +68,27 @@ pub(crate) fn sweep(config: &SweepConfig) -> Result<(), Failure> {
         say(format!("{} of {} are done already", done, counted(plan.runs.len(), "run")))?;
     }
     folder.write(&board)?;
+    let figures = |figures: SweepFigures| -> Result<Option<MetricsServer<SweepFigures>>, Failure> {
+        let server = port.map(|port| port.serve(Arc::new(figures))).transpose()?;
+        server.iter().try_for_each(|server| say(server.in_words()))?;
+        Ok(server)
+    };
     let result = match door {
-        None => stages::run(&plan, &board, &folder, config, &stop, |tasks| {
-            here::run(tasks, &plan, &board, &folder, config, &stop)
-        }),
+        None => {
+            let shown = board.clone();
+            let _figures = figures(SweepFigures::here(move || shown.status().0))?;
+            stages::run(&plan, &board, &folder, config, &stop, |tasks| {
+                here::run(tasks, &plan, &board, &folder, config, &stop)
+            })
+        }
         Some(door) => {
             let counter =
-                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone());
+                Counter::new(plan.clone(), board.clone(), folder.clone(), config.quiet, stop.clone())?;
             let counter = Arc::new(counter);
             say(door.in_words())?;
             let serving = door.serve(counter.clone(), config.quiet)?;
+            let server = serving.server.clone();
+            let _figures = figures(SweepFigures::of_workers(move || server.status()))?;
             let result = stages::run(&plan, &board, &folder, config, &stop, |tasks| counter.run(tasks));
             counter.close();
             serving.finish().and(result)

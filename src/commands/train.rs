@@ -30,6 +30,7 @@ use nn_engine::{Cluster, Compute, Engine, Generation, Manifest, ManifestParts, O
 
 use self::conclusion::Finished;
 pub(in crate::commands) use self::data::Data;
+pub(in crate::commands) use self::description::beginning;
 use self::description::description;
 use self::evaluator::Evaluator;
 use self::events::Events;

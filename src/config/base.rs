@@ -1,6 +1,7 @@
 //! `--from`: the model that a run begins with. Its network is the network of the run, and so is its preparation of the inputs:
 //! options that say otherwise are refused.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,6 +28,37 @@ pub struct Base {
     /// Its weights: the average, if that is its model. `None` for a run that goes on from a checkpoint and whose model is not
     /// there any more.
     pub weights: Option<Arc<Vec<f32>>>,
+}
+
+impl Base {
+    /// The model in `file`, whose path is `path`.
+    fn new(path: PathBuf, file: ModelFile) -> Result<Self, Failure> {
+        let mut model = file.finished();
+        let weights = std::mem::take(&mut model.params);
+        if !weights.iter().all(|x| x.is_finite()) {
+            return Err(Failure::data(format_args!(
+                "the model {} has weights that are not finite",
+                path.display()
+            ))
+            .help("begin with another model: its training had diverged"));
+        }
+        let sha256 = params_sha256(&weights);
+        Ok(Self { path, model, sha256, weights: Some(Arc::new(weights)) })
+    }
+
+    /// The model of a run that another machine has ordered, in the bytes that came with the order. The path is that machine's,
+    /// and is only a name here.
+    pub(super) fn sent(path: PathBuf, bytes: &[u8]) -> Result<Self, Failure> {
+        let file = ModelFile::from_bytes(bytes, &path).map_err(Failure::from)?;
+        Self::new(path, file)
+    }
+
+    /// The bytes of a file with the model, for another machine; `None` without its weights.
+    pub(crate) fn to_bytes(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some(weights) = &self.weights else { return Ok(None) };
+        let file = ModelFile { params: weights.to_vec(), ..self.model.clone() };
+        file.to_bytes().map(Some)
+    }
 }
 
 /// The options with those that the model of `--from` decides, and the model.
@@ -60,17 +92,7 @@ pub(super) fn read(options: &TrainOptions, origins: &mut Origins) -> Result<Opti
             };
         }
     };
-    let mut model = file.finished();
-    let weights = std::mem::take(&mut model.params);
-    if !weights.iter().all(|x| x.is_finite()) {
-        return Err(Failure::data(format_args!(
-            "the model {} has weights that are not finite",
-            path.display()
-        ))
-        .help("begin with another model: its training had diverged"));
-    }
-    let sha256 = params_sha256(&weights);
-    Ok(Some(Arc::new(Base { path: path.clone(), model, sha256, weights: Some(Arc::new(weights)) })))
+    Base::new(path.clone(), file).map(|base| Some(Arc::new(base)))
 }
 
 /// The model as the newest checkpoint of the run that is resumed knows it: all but its weights.
@@ -294,8 +316,17 @@ mod tests {
 
     /// A worker that trains whole runs does not read files that a coordinator names.
     #[test]
-    fn a_run_that_is_ordered_begins_with_no_model() {
-        let failure = TrainConfig::ordered("from = '/etc/x'", Path::new("x"), false, NonZeroUsize::MIN);
-        assert!(failure.unwrap_err().message().contains("no model"));
+    fn a_run_that_is_ordered_begins_with_the_model_that_was_sent_and_no_other() {
+        let ordered = |text: &str, model: Option<&[u8]>| {
+            TrainConfig::ordered(text, Path::new("x"), (false, model), NonZeroUsize::MIN)
+        };
+        for (text, model, says) in [
+            ("from = '/etc/x'", None, "did not send the model"),
+            ("seed = 1", Some(&b"x"[..]), "sends a model"),
+            ("from = '/etc/x'", Some(b"x"), "/etc/x"),
+        ] {
+            let message = ordered(text, model).unwrap_err().message().to_owned();
+            assert!(message.contains(says), "{message}");
+        }
     }
 }

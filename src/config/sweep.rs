@@ -21,6 +21,7 @@ use super::defaults::available_threads;
 use super::environment::Environment;
 use super::file::{parse_beside, text_of};
 use super::limits::{MAX_FOLDS, MAX_RUNS, MAX_THREADS};
+use super::metrics::MetricsConfig;
 use super::option::{derived, unset};
 use super::options::{ConfigOptions, TrainOptions};
 use super::origins::{Origin, Origins};
@@ -93,6 +94,8 @@ pub struct SweepConfig {
     pub parallel: (usize, NonZeroUsize),
     /// Whether the two were asked for.
     pub parallel_given: bool,
+    /// The figures for Prometheus.
+    pub metrics: MetricsConfig,
 }
 
 /// One run of a sweep.
@@ -120,6 +123,11 @@ impl SweepRun {
         let seed = self.seed.map(|seed| format!("seed={seed}"));
         let fold = self.fold.map(|fold| format!("fold={fold}"));
         options.chain(seed).chain(fold).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The model that the run begins with, if it is not to be random weights.
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.base.as_deref()
     }
 
     /// The run in the folder `out`, on `threads` threads.
@@ -178,6 +186,8 @@ impl SweepArgs {
             return Err(Failure::usage("--resume and --overwrite contradict each other")
                 .help("--resume goes on with the sweep in the folder, --overwrite destroys it"));
         }
+        // The figures are the sweep's, and not those of each of its runs.
+        let metrics = std::mem::take(&mut given.metrics).check(&origins)?.resolve(&origins)?;
         let out = given.out.take();
         if out.as_deref().is_some_and(|out| out.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("{} names no folder", origins.subject("out")))
@@ -189,13 +199,6 @@ impl SweepArgs {
             return Err(no_threads(&origins.subject("threads")));
         }
         let base = base::read(&given, &mut origins)?;
-        if let (Some(_), Some(_)) = (&listen, &base) {
-            return Err(Failure::usage(format_args!(
-                "{} does not go with --listen: workers that train whole runs are sent no weights to begin with",
-                origins.subject("from")
-            ))
-            .help("leave out --listen, so that the runs are trained here; or use nn-coord for one run"));
-        }
         let mut runs = drawn.runs(&given, &origins, (seeds, folds))?;
         for run in &mut runs {
             run.base.clone_from(&base);
@@ -230,6 +233,7 @@ impl SweepArgs {
             json,
             parallel,
             parallel_given,
+            metrics,
         })))
     }
 

@@ -218,17 +218,37 @@ impl From<Settings> for TrainConfig {
 
 impl TrainConfig {
     /// A run that another machine has ordered by the text of its `run.toml`, in a folder of this machine. The data is not
-    /// read from where the text says.
+    /// read from where the text says, and neither is the model of `--from`: `model` is its file as it was sent, if the run
+    /// begins with one.
     ///
     /// # Errors
-    /// Exit code 2 if the text is not that of a run.
-    pub fn ordered(text: &str, out: &Path, resume: bool, threads: NonZeroUsize) -> Result<Self, Failure> {
-        let (mut options, origins) = file::parse("the coordinator's run.toml", text)?;
-        if options.learn.from.is_some() {
-            return Err(Failure::usage("a worker has no model that a run could begin with"));
+    /// Exit code 2 if the text is not that of a run, and 3 if the model cannot be used.
+    pub fn ordered(
+        text: &str,
+        out: &Path,
+        (resume, model): (bool, Option<&[u8]>),
+        threads: NonZeroUsize,
+    ) -> Result<Self, Failure> {
+        let (mut options, mut origins) = file::parse("the coordinator's run.toml", text)?;
+        let base = match (options.learn.from.clone(), model) {
+            (None, None) => None,
+            (Some(path), Some(bytes)) => Some(Arc::new(Base::sent(path, bytes)?)),
+            (Some(_), None) => {
+                return Err(Failure::usage(
+                    "the coordinator did not send the model that the run begins with",
+                )
+                .help("use the same version of nn on both sides"));
+            }
+            (None, Some(_)) => {
+                return Err(Failure::usage("the coordinator sends a model for a run that begins with none"));
+            }
+        };
+        if let Some(base) = &base {
+            base::apply(base, &mut options, &mut origins)?;
         }
         (options.out, options.resume, options.overwrite) = (Some(out.to_owned()), Some(resume), Some(false));
         let mut config = Self::from(validate(&options, &origins)?);
+        config.base = base;
         (config.quiet, config.threads, config.is_of_sweep) = (true, threads, true);
         Ok(config)
     }

@@ -8,6 +8,8 @@ pub const SUMMARY: &str = "summary.json";
 pub const MODEL: &str = "model.safetensors";
 /// The state and the results of a sweep, in the folder that has those of its runs.
 pub const SWEEP: &str = "sweep.json";
+/// The model that a run begins with, on its way to the worker that trains the run. It is no file of the run's folder.
+pub const BASE: &str = "from.safetensors";
 /// The folder of the checkpoints.
 pub const CHECKPOINTS: &str = "checkpoints";
 
@@ -39,6 +41,7 @@ mod tests {
         for name in [
             "",
             "run.toml",
+            BASE,
             "../summary.json",
             "/etc/passwd",
             "checkpoints/step-144.safetensors",

@@ -1,4 +1,4 @@
-//! The figures of a coordinator's workers, from its status.
+//! The figures of a coordinator's workers, from its status, and those of a sweep's runs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -35,6 +35,9 @@ impl ClusterFigures {
 
     pub(super) fn write(&self, text: &mut Exposition) {
         let Self { status, bytes } = self;
+        if let Some(sweep) = &status.sweep {
+            write_runs(sweep, text);
+        }
         text.family("nn_workers", Kind::Gauge, "Workers by what they are doing.");
         let mut counts: BTreeMap<String, usize> = STATES.map(|state| (word(state), 0)).into();
         for worker in &status.workers {
@@ -52,7 +55,9 @@ impl ClusterFigures {
             }),
             ("nn_worker_share_ratio", "Part of a mini-batch that a worker computes.", |w| w.share),
         ];
-        for (name, help, figure) in each {
+        // A worker of a sweep has runs of its own: it has no part of a mini-batch.
+        let each = &each[..if status.sweep.is_some() { 1 } else { 3 }];
+        for &(name, help, figure) in each {
             if !status.workers.is_empty() {
                 text.family(name, Kind::Gauge, help);
             }
@@ -66,25 +71,44 @@ impl ClusterFigures {
         for (direction, sum) in ["sent", "received"].into_iter().zip(sums) {
             text.sample("nn_network_bytes_total", &[("direction", direction)], sum as f64);
         }
-        let counters = [
+        let connections =
+            ("nn_connections_refused_total", "Connections that were refused.", status.connections_refused);
+        let of_steps = [
             ("nn_contributions_refused_total", "Contributions that did not count.", status.refused),
             (
                 "nn_nodes_reissued_total",
                 "Parts of mini-batches that were given to another worker.",
                 status.reissued,
             ),
-            ("nn_connections_refused_total", "Connections that were refused.", status.connections_refused),
         ];
-        for (name, help, value) in counters {
+        let of_steps = of_steps.into_iter().filter(|_| status.sweep.is_none());
+        for (name, help, value) in of_steps.chain([connections]) {
             text.one(name, Kind::Counter, help, value as f64);
         }
         let waiting = if status.waiting_for.is_empty() { 0.0 } else { status.waiting_seconds };
         text.one(
             "nn_waiting_seconds",
             Kind::Gauge,
-            "How long the run has been waiting for workers or their parts.",
+            "How long the work has been waiting for workers or their parts.",
             waiting,
         );
+    }
+}
+
+/// The runs of a sweep by what has become of them.
+pub(super) fn write_runs(sweep: &pb::SweepStatus, text: &mut Exposition) {
+    text.family("nn_runs", Kind::Gauge, "Runs of the sweep by what has become of them.");
+    let &pb::SweepStatus { waiting, running, done, diverged, failed, stopped, left_behind } = sweep;
+    for (state, count) in [
+        ("waiting", waiting),
+        ("running", running),
+        ("done", done),
+        ("diverged", diverged),
+        ("failed", failed),
+        ("stopped", stopped),
+        ("left_behind", left_behind),
+    ] {
+        text.sample("nn_runs", &[("state", state)], count as f64);
     }
 }
 

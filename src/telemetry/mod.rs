@@ -7,10 +7,12 @@
 //! | `cluster.rs` | the figures of a coordinator's workers, from its status |
 //! | `worker.rs` | a worker's own figures |
 //! | `serve.rs` | the figures of `nn serve` |
+//! | `sweep.rs` | the figures of `nn sweep` |
 
 mod cluster;
 mod run;
 mod serve;
+mod sweep;
 mod text;
 mod worker;
 
@@ -18,6 +20,7 @@ use std::time::{Duration, SystemTime};
 
 pub(crate) use self::run::RunFigures;
 pub(crate) use self::serve::ServeFigures;
+pub(crate) use self::sweep::SweepFigures;
 pub(crate) use self::text::MEDIA_TYPE;
 use self::text::{Exposition, Kind};
 pub(crate) use self::worker::WorkerFigures;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nn_core::Isa;
 
-use crate::common::{NAMES, Place, idx, noise};
+use crate::common::{NAMES, Place, Ran, idx, noise};
 use crate::process::{Coord, Process, alone, worker};
 
 /// Fails unless clusters with each of these numbers of workers end with the weights of `nn train`. Their workers and
@@ -52,6 +52,10 @@ fn the_law_holds_for_runs_that_begin_with_a_model() {
     let from = "--from base/model.safetensors --epochs 2";
     holds_in(&place, &format!("{from} --batch-size 61 --optimizer adam"), &[1, 3]);
     holds_in(&place, &format!("{from} --batch-size 37 --rounds 4 --replicas 4 --ema 0.9"), &[2]);
+    let coordinator = audited_in(&place, &format!("{from} --overwrite --batch-size 100 --shard-size 16"));
+    // All audits passed: nobody's results were refused, and nobody was excluded.
+    assert!(coordinator.stderr.is_empty(), "{coordinator:#?}");
+    let _ = audited_in(&place, &format!("{from} --overwrite --rounds 3 --replicas 4"));
 }
 
 #[test]
@@ -175,12 +179,19 @@ fn the_law_holds_for_audited_rounds() {
 /// Every node or replica is computed twice, and a wrong bit would be seen.
 #[track_caller]
 fn audited(arguments: &str) {
-    let place = Place::new();
-    let want = alone(&place, arguments);
-    let coord = Coord::start(&place, &format!("--audit 1 --min-workers 2 {arguments}"));
-    let mut workers = [coord.worker(&place, ""), coord.worker(&place, "")];
-    assert_eq!(coord.hash(&place), want);
+    let _ = audited_in(&Place::new(), arguments);
+}
+
+/// [`audited`], where there are files for the run; gives what the coordinator said.
+#[track_caller]
+fn audited_in(place: &Place, arguments: &str) -> Ran {
+    let want = alone(place, arguments);
+    let mut coord = Coord::start(place, &format!("--audit 1 --min-workers 2 {arguments}"));
+    let mut workers = [coord.worker(place, ""), coord.worker(place, "")];
+    let ran = coord.process.ends_well();
+    assert_eq!(place.hash("net"), want);
     workers.iter_mut().for_each(|worker| drop(worker.ends_well()));
+    ran
 }
 
 /// Twelve million parameters: 48 MB each way in every step, with no option about message sizes.

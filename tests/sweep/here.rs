@@ -289,9 +289,6 @@ fn a_sweep_begins_with_a_model() {
         "s.toml",
         "from = 'base/model.safetensors'\nepochs = 2\nvalidation-fraction = 0.2\n[grid]\nlearning-rate = [0.5, 3.0]",
     );
-    place
-        .nn("sweep --config s.toml --out s --listen 127.0.0.1:0 --insecure")
-        .refused(2, &["s.toml:1: from does not go with --listen", "nn-coord"]);
     let _ = place.nn("sweep --config s.toml --out s").ok();
     for run in runs(&sweep(&place, "s")) {
         let (folder, rate) = (run["folder"].as_str().unwrap(), &run["options"]["learning-rate"]);

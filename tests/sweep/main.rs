@@ -10,6 +10,8 @@ mod process;
 mod workers;
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 
 use common::{Place, noise};
 use serde_json::Value;
@@ -33,4 +35,14 @@ pub(crate) fn table(rows: usize) -> String {
         text += &format!("{a:.4},{b:.4},{kind}\n");
     }
     text
+}
+
+/// The text at a path of an address.
+pub(crate) fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").expect("a head and a body").1.to_owned()
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::common::Place;
+use crate::common::{Place, figure, promtool};
 use crate::process::{Process, free, until};
 use crate::{runs, sweep};
 
@@ -124,6 +124,66 @@ fn a_worker_that_hangs_is_noticed_and_its_run_goes_on_elsewhere() {
     same(&place, "here", "there");
 }
 
+/// Workers are sent the model, and do not read it from anywhere.
+#[test]
+fn a_sweep_on_workers_begins_with_a_model() {
+    let (place, elsewhere) = (Place::new(), Place::new());
+    let _ = place.nn("train --quiet --epochs 1 --hidden 40 --batch-size 5 --seed 7 --out base").ok();
+    let config = format!("from = 'base/model.safetensors'\n{}", CONFIG.replace(", 0.5, 1.0", ""));
+    let _ = place.file("s.toml", config.replace("hidden = 40\n", ""));
+    let _ = place.nn("sweep --quiet --config s.toml --out here").ok();
+    let (mut coordinator, address) =
+        listening(&place, "--config s.toml --out there --metrics-listen 127.0.0.1:0");
+    fs::rename(place.at("base"), place.at("gone")).unwrap();
+    let mut doomed = worker(&elsewhere, &address, "--name doomed");
+    // It is killed once the first checkpoint has arrived: the run goes on with the model and the checkpoint.
+    until(
+        "a checkpoint",
+        || format!("{}\n{}", coordinator.story(), doomed.story()),
+        || {
+            let mut runs = state(&place, "there").into_iter();
+            let done = runs.any(|run| run["state"] == "done");
+            let arrived =
+                fs::read_dir(place.at("there/run-001/checkpoints")).is_ok_and(|dir| dir.count() > 0);
+            (done || arrived).then_some(())
+        },
+    );
+    let asked = place.nn(&format!("status --coordinator {address}")).ok().stdout;
+    for part in ["of 2 runs done", "last heard", "doomed"] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    let said = coordinator.stdout();
+    let figures = said.split("figures for Prometheus are at http://").nth(1).unwrap();
+    let figures = figures.split("/metrics").next().unwrap().to_owned();
+    let text = crate::get(&figures, "/metrics");
+    assert_eq!(figure(&text, "nn_connections_refused_total"), Some(0.0), "{text}");
+    assert!(text.contains("nn_runs{state=\"running\"}") && text.contains("name=\"doomed\""), "{text}");
+    promtool(&text);
+    doomed.child.kill().unwrap();
+    let mut heir = worker(&elsewhere, &address, "--name heir");
+    let ran = coordinator.ended();
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert_eq!(heir.ended().code, Some(0));
+    same(&place, "here", "there");
+    for run in ["run-001", "run-002"] {
+        let summary = place.summary(&format!("there/{run}"));
+        assert_eq!(summary["from"], "base/model.safetensors", "{summary}");
+    }
+    // It is what `nn train` gives.
+    fs::rename(place.at("gone"), place.at("base")).unwrap();
+    let _ = place
+        .nn(
+            "train --quiet --from base/model.safetensors --epochs 5 --validation-fraction 0.2 --batch-size 5 \
+             --early-stopping 9 --learning-rate 0.1 --out alone",
+        )
+        .ok();
+    assert_eq!(place.hash("there/run-002"), place.hash("alone"));
+    // A sweep that goes on needs the model, and the same one.
+    let _ = place.nn("train --quiet --epochs 1 --hidden 40 --seed 8 --out base --overwrite").ok();
+    let again = place.nn("sweep --quiet --config s.toml --listen 127.0.0.1:0 --out there --resume");
+    again.refused(2, &["there"]);
+}
+
 #[test]
 fn a_killed_coordinator_resumes_with_workers_that_have_waited() {
     let place = Place::new();
@@ -171,6 +231,11 @@ fn halving_tables_tokens_and_tls_work_with_workers_too() {
     let stranger = worker(&place, &url, alice).ended();
     assert_eq!(stranger.code, Some(4), "without the token: {stranger:#?}");
     assert!(stranger.stderr.contains("token"), "{stranger:#?}");
+    place.nn(&format!("status --coordinator {url} {alice}")).refused(4, &["token"]);
+    let status = place.nn(&format!("status --json --coordinator {url} {alice} --token-file token")).json();
+    assert_eq!((&status["state"], &status["sweep"]["waiting"]), (&"waiting".into(), &6.into()), "{status}");
+    assert_eq!(status["waiting_for"], "a worker; none has joined yet", "{status}");
+    assert!(status["connections_refused"].as_u64() >= Some(1), "{status}");
     let mut guest = worker(&place, &url, &format!("{alice} --token-file token"));
     let ran = coordinator.ended();
     assert_eq!(ran.code, Some(0), "{ran:#?}");

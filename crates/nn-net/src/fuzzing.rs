@@ -1,9 +1,9 @@
 //! Promises about all input from the network or a worker's cache, however hostile: for the fuzz targets in `fuzz/` and the
 //! property tests beside this module. It is built for nothing else.
 //!
-//! Each check panics if a promise is broken. Two of them run the real code on a script, which is the fuzzer's bytes read as
-//! operations: [`check_coordinator`] has hostile clients connect to a coordinator with one honest worker, and
-//! [`check_worker`] has a worker join a hostile coordinator.
+//! Each check panics if a promise is broken. Three of them run the real code on a script, which is the fuzzer's bytes read as
+//! operations: [`check_coordinator`] has hostile clients connect to a coordinator with one honest worker,
+//! [`check_worker`] has a worker join a hostile coordinator, and [`check_runs`] does both for the whole runs of a sweep.
 
 pub(crate) mod fixture;
 pub(crate) mod script;
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tonic::body::Body;
 
 pub use crate::client::hostile::check as check_worker;
+pub use crate::runs::hostile::check as check_runs;
 pub use crate::server::hostile::check as check_coordinator;
 use fixture::{Fed, poll_once};
 use text::{LONGEST_TEXT, is_plain};
@@ -142,6 +143,7 @@ pub fn seeds(check: &str) -> Vec<Vec<u8>> {
         "training_set" => fixture::training_sets(),
         "coordinator" => crate::server::hostile::seeds(),
         "worker" => crate::client::hostile::seeds(),
+        "runs" => crate::runs::hostile::seeds(),
         _ => Vec::new(),
     }
 }

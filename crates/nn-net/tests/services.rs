@@ -5,45 +5,19 @@ mod common;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use common::services::serving;
 use common::{Run, options, within, worker};
 use nn_engine::Outcome;
 use nn_net::proto as pb;
 use nn_net::{ConnectError, DialOptions, WorkerError, status, watch, work};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
-use tonic::transport::Endpoint;
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
-use tonic_reflection::pb::v1::ServerReflectionRequest;
-use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_reflection_and_status() {
     let run = Run::new(&[20, 12, 4], 110, 16, 3);
     let served = run.serve(1).await;
-    let channel = Endpoint::from_shared(served.url.clone()).unwrap().connect().await.unwrap();
-
-    let mut health = HealthClient::new(channel.clone());
-    for service in ["", "nn.v1.Coordinator", "nn.v1.Status"] {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
-    }
-
-    let mut reflection = ServerReflectionClient::new(channel);
-    let message_request = Some(MessageRequest::ListServices(String::new()));
-    let request = ServerReflectionRequest { host: String::new(), message_request };
-    let mut answers =
-        reflection.server_reflection_info(tokio_stream::iter([request])).await.unwrap().into_inner();
-    let answer = answers.message().await.unwrap().unwrap().message_response;
-    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
-    let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for name in ["nn.v1.Coordinator", "nn.v1.Status", "grpc.health.v1.Health"] {
-        assert!(names.iter().any(|n| n == name), "{names:?}");
-    }
-    drop((answers, reflection, health));
+    serving(&served.url, "nn.v1.Coordinator", "nn.v1.Runs").await;
 
     let now = status(&served.url, &DialOptions::default()).await.unwrap();
     assert_eq!((now.state(), now.step, now.total_steps), (pb::RunState::Waiting, 0, 21));

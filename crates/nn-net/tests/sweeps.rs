@@ -1,4 +1,6 @@
-//! Whole runs over real sockets: what a coordinator of runs refuses, and that no run is lost with its worker.
+//! Whole runs over real sockets: what a coordinator of runs refuses, that no run is lost with its worker, and its status.
+
+mod common;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -7,8 +9,8 @@ use nn_core::{Dataset, Features, Isa, Targets, Threads};
 use nn_engine::arithmetic_fingerprint;
 use nn_net::proto as pb;
 use nn_net::{
-    Desk, Door, Link, Order, RunFile, Runner, RunsServer, Sample, Sent, TrainingSet, WorkerEnd,
-    WorkerOptions, serve_runs, work,
+    Desk, DialOptions, Door, Link, Order, RunFile, Runner, RunsServer, Sample, Sent, TrainingSet, WorkerEnd,
+    WorkerOptions, serve_runs, status, watch, work,
 };
 use pb::runs_client::RunsClient;
 use pb::runs_from_worker::Body as Say;
@@ -75,6 +77,17 @@ impl Desk for TestDesk {
 
     fn stops(&self) -> bool {
         false
+    }
+
+    fn status(&self) -> (pb::SweepStatus, Vec<pb::RunProgress>) {
+        let (waiting, done) = (self.waiting.lock().unwrap().clone(), *self.done.lock().unwrap());
+        let running = 2 - done - waiting.len() as u64;
+        let all = (1..=2).filter(|run| !waiting.contains(run));
+        let progress = all.map(|run| pb::RunProgress { run, epochs: 3, ..Default::default() });
+        (
+            pb::SweepStatus { waiting: waiting.len() as u64, running, done, ..Default::default() },
+            progress.collect(),
+        )
     }
 }
 
@@ -186,5 +199,54 @@ async fn runs_and_their_files_arrive_as_they_were_sent() {
             }
         }
         assert!(all == long().content, "run {wanted}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_reflection_and_status() {
+    let (_desk, url, _served) = served().await;
+    common::services::serving(&url, "nn.v1.Runs", "nn.v1.Coordinator").await;
+    let options = DialOptions::default();
+    let now = status(&url, &options).await.unwrap();
+    assert_eq!((now.state(), &*now.waiting_for), (pb::RunState::Waiting, "a worker; none has joined yet"));
+    let sweep = pb::SweepStatus { waiting: 2, ..Default::default() };
+    assert_eq!((now.sweep, now.workers), (Some(sweep), Vec::new()));
+
+    let mut client = RunsClient::connect(url.clone()).await.unwrap();
+    let (out, outgoing) = mpsc::channel(8);
+    let say = |body| out.send(pb::RunsFromWorker { body: Some(body) });
+    say(Say::Hello(hello())).await.unwrap();
+    let mut stream = client.work(ReceiverStream::new(outgoing)).await.unwrap().into_inner();
+    let hear =
+        async { while !matches!(stream.message().await.unwrap().unwrap().body, Some(Told::Order(_))) {} };
+    tokio::time::timeout(PATIENCE, hear).await.expect("a run is ordered");
+    let now = status(&url, &options).await.unwrap();
+    assert_eq!((now.state(), now.workers.len()), (pb::RunState::Training, 1));
+    let worker = &now.workers[0];
+    assert_eq!((&*worker.name, worker.threads, worker.state()), ("test", 1, pb::WorkerState::Computing));
+    assert_eq!((worker.runs.len(), worker.runs[0].run, worker.runs[0].epochs), (1, 1, 3));
+    assert!(worker.bytes_sent > 1000 && worker.silent_seconds < 30.0, "{worker:?}");
+
+    // It does both runs. A watcher that asks seldom is told of the end, too.
+    let mut watched = watch(&url, Duration::from_secs(3600), &options).await.unwrap();
+    let first = watched.message().await.unwrap().unwrap();
+    assert_eq!(first.sweep.map(|sweep| (sweep.waiting, sweep.running)), Some((1, 1)));
+    for run in [1, 2] {
+        say(Say::Ended(pb::RunEnded { run, failure: String::new() })).await.unwrap();
+        let heard = async { while stream.message().await.is_ok_and(|told| !is_over_or_last(told)) {} };
+        tokio::time::timeout(PATIENCE, heard).await.expect("the next run, or the end");
+    }
+    let last = tokio::time::timeout(PATIENCE, watched.message()).await.expect("the end is told");
+    let last = last.unwrap().unwrap();
+    assert_eq!((last.state(), last.outcome()), (pb::RunState::Over, pb::Outcome::Complete));
+    assert_eq!(last.sweep.map(|sweep| sweep.done), Some(2));
+}
+
+/// Whether it is the last piece of a run's files, or the end of the sweep.
+fn is_over_or_last(told: Option<pb::RunsToWorker>) -> bool {
+    match told.and_then(|told| told.body) {
+        Some(Told::Piece(piece)) => piece.file.starts_with("checkpoints") && piece.complete,
+        Some(Told::Order(_)) => false,
+        other => other.is_none() || matches!(other, Some(Told::Over(_))),
     }
 }

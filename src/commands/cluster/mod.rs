@@ -1,4 +1,4 @@
-//! The programs of a cluster: `nn-coord`, `nn-worker` and `nn status`.
+//! The programs of a cluster: `nn-coord`, `nn-worker` and `nn status`, which also shows a sweep (`sweep_status.rs`).
 
 mod children;
 mod coord;
@@ -7,6 +7,7 @@ mod outlook;
 mod runs;
 pub(super) mod security;
 mod status;
+mod sweep_status;
 mod table;
 mod worker;
 

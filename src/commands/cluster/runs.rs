@@ -19,7 +19,7 @@ use crate::config::TrainConfig;
 use crate::failure::Failure;
 use crate::progress::about;
 use crate::signals::StopFlag;
-use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY, is_of_run};
+use crate::store::run_files::{BASE, CHECKPOINTS, METRICS, MODEL, SUMMARY, is_of_run};
 
 /// How often new files are looked for.
 const LOOK: Duration = Duration::from_millis(100);
@@ -40,12 +40,15 @@ impl Runner for Trainer {
 
 fn train(label: &str, order: Order<Arc<Dataset>>, link: &Link) -> Result<(), Failure> {
     let Order { options, about, manifest_hash, sets, until_epochs, files, .. } = order;
+    let (base, files): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.name == BASE);
+    let base = base.into_iter().next().map(|file| file.content);
     let place = tempfile::tempdir()
         .map_err(|error| Failure::failed(format_args!("cannot make a temporary folder: {error}")))?;
     let out = place.path().join("run");
     let resume = files.iter().any(|file| file.name.starts_with(CHECKPOINTS));
     write(&out, &files)?;
-    let config = TrainConfig::ordered(&options, &out, resume, NonZeroUsize::MIN)?;
+    let config = TrainConfig::ordered(&options, &out, (resume, base.as_deref()), NonZeroUsize::MIN)?;
+    drop(base);
     let data = Data::from_parts(&about, sets).map_err(Failure::data)?;
     if planned(&config, &data)?.0.hash() != manifest_hash {
         return Err(Failure::failed("the options give another run here than at the coordinator")

@@ -162,7 +162,7 @@ fn state(worker: &pb::WorkerStatus) -> String {
 }
 
 /// A name, truncated to [`NAME`] columns.
-fn clip(name: &str) -> String {
+pub(super) fn clip(name: &str) -> String {
     if name.width() <= NAME {
         return name.to_owned();
     }

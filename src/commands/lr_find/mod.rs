@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use self::curve::{Curve, Reason, Step};
 use super::style;
-use super::train::Described;
+use super::train::{Described, beginning};
 use crate::clock::Clock;
 use crate::config::LrFindConfig;
 use crate::failure::{Failure, write_stdout};
@@ -41,6 +41,9 @@ pub(crate) fn lr_find(config: &LrFindConfig) -> Result<(), Failure> {
     if !config.json && !config.train.quiet {
         for note in config.train.notes() {
             write_stdout(format!("{note}\n"))?;
+        }
+        if let Some(base) = &config.train.base {
+            write_stdout(format!("{}\n", beginning(base)))?;
         }
     }
     let test = RangeTest { low: config.lowest_rate, high: config.highest_rate, steps: config.steps };

@@ -26,7 +26,7 @@ use self::model::PAYLOAD;
 use self::outlook::{Outlook, Question, counts};
 pub(in crate::commands) use self::text::time;
 use super::style;
-use super::train::Described;
+use super::train::{Described, beginning};
 use crate::config::{Link, LinkSource, PlanConfig};
 use crate::failure::{Failure, write_stdout};
 use crate::progress::warn;
@@ -44,6 +44,9 @@ pub(crate) fn plan(config: &PlanConfig) -> Result<(), Failure> {
     if !config.json && !config.train.quiet {
         for note in config.train.notes().into_iter().chain(described.timing.as_deref()) {
             write_stdout(format!("{note}\n"))?;
+        }
+        if let Some(base) = &config.train.base {
+            write_stdout(format!("{}\n", beginning(base)))?;
         }
     }
     let most = config.workers.unwrap_or(WORKERS);

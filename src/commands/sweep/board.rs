@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nn_net::proto as pb;
 use serde_json::{Map, Value, json};
 
 use super::folder::SweepFolder;
@@ -281,6 +282,33 @@ impl Board {
     /// The sweep is over after a time, or was stopped.
     pub(super) fn conclude(&self, time: Duration, stopped: bool) {
         self.lock().end = Some((time, stopped));
+    }
+
+    /// What has become of the runs, and the progress of those that are running.
+    pub(super) fn status(&self) -> (pb::SweepStatus, Vec<pb::RunProgress>) {
+        let inner = self.lock();
+        let mut status = pb::SweepStatus::default();
+        for entry in &inner.entries {
+            *match entry.state {
+                State::Waiting => &mut status.waiting,
+                State::Running => &mut status.running,
+                State::Done => &mut status.done,
+                State::Diverged => &mut status.diverged,
+                State::Failed => &mut status.failed,
+                State::Stopped => &mut status.stopped,
+                State::Left => &mut status.left_behind,
+            } += 1;
+        }
+        let running = inner.entries.iter().enumerate().filter(|(_, entry)| entry.state == State::Running);
+        let progress = running.map(|(run, entry)| pb::RunProgress {
+            run: run as u64,
+            name: SweepFolder::name(run),
+            options: entry.words.clone(),
+            epoch: entry.epoch,
+            epochs: entry.epochs,
+            train_loss: entry.train_loss,
+        });
+        (status, progress.collect())
     }
 
     /// The text of `sweep.json`.

@@ -29,6 +29,8 @@ pub(super) struct Open {
 
 /// A socket that is served.
 pub(super) struct Serving {
+    /// What is served; it gives its status.
+    pub(super) server: RunsServer,
     runtime: Runtime,
     served: JoinHandle<Result<(), ServeError>>,
 }
@@ -54,16 +56,17 @@ impl Open {
         let Self { runtime, listener, security, .. } = self;
         let server = RunsServer::new(counter, isa()?);
         let served = runtime.spawn(serve_runs(vec![Door::new(listener, security)], server.clone()));
+        let report = server.clone();
         if !quiet {
             drop(runtime.spawn(async move {
                 let mut doorman = Doorman::new();
                 loop {
-                    doorman.report(server.take_refusals());
+                    doorman.report(report.take_refusals());
                     tokio::time::sleep(REPORT).await;
                 }
             }));
         }
-        Ok(Serving { runtime, served })
+        Ok(Serving { server, runtime, served })
     }
 }
 

@@ -55,7 +55,7 @@ fn row(at: usize, entry: &Entry, board: &Board) -> [String; 6] {
 }
 
 /// Rows in columns; the last is cut off at the width.
-fn aligned<const N: usize>(rows: &[[String; N]], width: usize) -> Vec<String> {
+pub(in crate::commands) fn aligned<const N: usize>(rows: &[[String; N]], width: usize) -> Vec<String> {
     let widths: Vec<usize> =
         (0..N).map(|c| rows.iter().map(|row| row[c].width()).max().unwrap_or(0)).collect();
     rows.iter()

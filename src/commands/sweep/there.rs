@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use nn_engine::params_sha256;
+use nn_net::proto as pb;
 use nn_net::{Desk, Order, Piece, RunFile, Sample, Sent, TrainingSet};
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -19,10 +20,11 @@ use super::plan::Plan;
 use super::stages::Task;
 use super::table;
 use crate::clock::Clock;
+use crate::config::Base;
 use crate::failure::{Failure, write_stdout};
 use crate::progress::{Table, above, warn};
 use crate::signals::StopFlag;
-use crate::store::run_files::{CHECKPOINTS, METRICS, MODEL, SUMMARY, is_of_run, step_of};
+use crate::store::run_files::{BASE, CHECKPOINTS, METRICS, MODEL, SUMMARY, is_of_run, step_of};
 use crate::store::runs::Occupant;
 use crate::store::{Checkpoints, ModelFile, replace, temporary_in, write_atomically};
 
@@ -43,6 +45,8 @@ pub(super) struct Counter {
     /// The samples of each reading of the data, and all of them by hash.
     readings: Vec<Vec<Sample>>,
     sets: HashMap<String, Sample>,
+    /// The model that all runs begin with, as a file.
+    base: Option<RunFile>,
     inner: Mutex<Inner>,
 }
 
@@ -73,7 +77,7 @@ impl Counter {
         folder: Arc<SweepFolder>,
         quiet: bool,
         stop: StopFlag,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let mut sets = HashMap::new();
         let readings = plan
             .readings()
@@ -85,8 +89,13 @@ impl Counter {
                 all
             })
             .collect();
+        let base = plan.runs.first().and_then(|planned| planned.run.base());
+        let content = base.map_or(Ok(None), Base::to_bytes);
+        let content =
+            content.map_err(|error| Failure::failed(format_args!("cannot send the model: {error}")))?;
+        let base = content.map(|content| RunFile { name: BASE.to_owned(), content });
         let inner = Mutex::default();
-        Self { plan, board, folder, quiet, stop, readings, sets, inner }
+        Ok(Self { plan, board, folder, quiet, stop, readings, sets, base, inner })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -159,7 +168,7 @@ impl Counter {
         if !options.exists() {
             write_atomically(&options, planned.options.as_bytes()).map_err(unusable)?;
         }
-        let mut files = Vec::new();
+        let mut files: Vec<RunFile> = self.base.iter().cloned().collect();
         if Occupant::of(&out).is_some_and(|occupant| occupant.resumable) {
             let found = Checkpoints::of_run(&out, 1).newest().map_err(unusable)?;
             let newest = found.newest.and_then(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()));
@@ -379,6 +388,10 @@ impl Desk for Counter {
 
     fn stops(&self) -> bool {
         self.stop.is_set()
+    }
+
+    fn status(&self) -> (pb::SweepStatus, Vec<pb::RunProgress>) {
+        self.board.status()
     }
 }
 

@@ -49,18 +49,16 @@ pub(super) fn description(
         p.recipe.learning_rate,
         p.recipe.schedule.shape.name(),
         p.recipe.epochs,
-    ) + &beginning(base)
+    ) + &base.map_or(String::new(), |base| format!("\n{}", beginning(base)))
         + &in_rounds(manifest)
         + &averaged(manifest)
         + &private(manifest, delta, base)
 }
 
-/// The model that a run begins with as a line of its description; empty without.
-fn beginning(base: Option<&Base>) -> String {
-    base.map_or(String::new(), |base| {
-        let hash: String = base.sha256.chars().take(12).collect();
-        format!("\nweights from {} ({hash}…) to begin with (--from)", base.path.display())
-    })
+/// The model that a run begins with, as a line.
+pub(in crate::commands) fn beginning(base: &Base) -> String {
+    let hash: String = base.sha256.chars().take(12).collect();
+    format!("weights from {} ({hash}…) to begin with (--from)", base.path.display())
 }
 
 /// The privacy of a run as lines of its description; empty without.

@@ -67,6 +67,11 @@ proptest! {
     }
 
     #[test]
+    fn no_run_of_a_sweep_is_lost_whatever_a_peer_says(script in corrupted("runs")) {
+        check_runs(&script);
+    }
+
+    #[test]
     fn strangers_change_nothing_whatever_they_do(
         audit in 0u8..3,
         operations in proptest::collection::vec((any::<u8>(), any::<[u8; 4]>()), 0..60),
@@ -106,6 +111,9 @@ fn seeds_come_far() {
         // Nodes of earlier steps are not computed once a later one is assigned.
         assert!(!sent.is_empty(), "{said}");
     }
+    // All runs of a desk, at once and one after the other; runs without files and with; one that fails.
+    let ended: Vec<usize> = seeds("runs").iter().map(|seed| crate::runs::hostile::ended(seed)).collect();
+    assert_eq!(ended, [3, 3, 0, 0, 3, 2, 0, 3, 0]);
     let (_, said) = crate::client::hostile::hear(&worker[3], None, false);
     assert!(said.contains("more nodes than a step has"), "{said}");
 }

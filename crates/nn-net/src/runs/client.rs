@@ -1,26 +1,25 @@
 //! A worker's connection to a coordinator of whole runs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nn_core::{Activation, Cost, Dataset, Model, Output};
-use nn_engine::{Manifest, ManifestParts, Recipe};
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
 use tonic::transport::Channel;
 
 use super::desk::{Link, Order, RunFile, Runner};
+use super::fetch::Fetcher;
 use super::piece::checked;
-use crate::client::{
-    ConnectError, Partial, RunOver, WorkerError, WorkerEvent, WorkerOptions, is_hash, load_kept,
-};
-use crate::data::{DataError, most_bytes};
+use crate::client::{ConnectError, RunOver, WorkerError, WorkerEvent, WorkerOptions};
 use crate::proto as pb;
 use crate::wire::convert::{plain, sentence};
-use crate::wire::{BUILD, CHUNK, MAX_MESSAGE};
+use crate::wire::{BUILD, MAX_MESSAGE};
 use pb::runs_client::RunsClient;
 use pb::runs_from_worker::Body as Say;
 use pb::runs_to_worker::Body as Told;
@@ -45,7 +44,7 @@ pub(crate) enum RunsEnd {
 }
 
 /// Why the conversation stops.
-enum Stop {
+pub(super) enum Stop {
     End(RunsEnd),
     Fail(WorkerError),
 }
@@ -79,59 +78,55 @@ pub(crate) async fn work(
         return Ok(RunsEnd::NotNow(ConnectError::NotCoordinator { url, why }));
     };
     let (out, outgoing) = mpsc::channel(WAITING);
-    let stop_all = Arc::new(AtomicBool::new(false));
-    let fetcher = Fetcher {
-        client: RunsClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
-        options: options.clone(),
-        coordinator: coordinator.to_owned(),
-        held: Arc::default(),
+    let fetcher = Fetcher::new(channel.clone(), options, coordinator);
+    let mut session = Session::new(fetcher, runner, out);
+    let client = RunsClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+    let stopped = tokio::select! {
+        result = session.talk(client, outgoing, arithmetic, tell) => match result {
+            Ok(never) => match never {},
+            Err(stop) => stop,
+        },
+        () = shutdown => Stop::End(RunsEnd::ShutDown),
     };
-    let mut session =
-        Session { fetcher, runner, out, runs: BTreeMap::new(), arriving: None, closing: stop_all.clone() };
-    let stopped = session.talk(outgoing, arithmetic, tell, shutdown).await;
-    // Runs that go on without their coordinator would be trained twice.
-    stop_all.store(true, Ordering::Relaxed);
-    session.runs.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
     match stopped {
         Stop::End(end) => Ok(end),
         Stop::Fail(error) => Err(error),
     }
 }
 
-struct Session {
+pub(super) struct Session {
     fetcher: Fetcher,
     runner: Arc<dyn Runner>,
     out: mpsc::Sender<pb::RunsFromWorker>,
     /// The flags that stop the runs here.
     runs: BTreeMap<u64, Arc<AtomicBool>>,
     arriving: Option<Arriving>,
-    closing: Arc<AtomicBool>,
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Runs that go on without their coordinator would be trained twice.
+        self.runs.values().for_each(|stop| stop.store(true, Ordering::Relaxed));
+    }
 }
 
 impl Session {
-    async fn talk(
-        &mut self,
-        outgoing: mpsc::Receiver<pb::RunsFromWorker>,
-        arithmetic: &str,
-        tell: &mut impl FnMut(WorkerEvent<'_>),
-        mut shutdown: Pin<&mut impl Future<Output = ()>>,
-    ) -> Stop {
-        let result = tokio::select! {
-            result = self.try_talk(outgoing, arithmetic, tell) => result,
-            () = shutdown.as_mut() => return Stop::End(RunsEnd::ShutDown),
-        };
-        match result {
-            Ok(never) => match never {},
-            Err(stop) => stop,
-        }
+    pub(super) fn new(
+        fetcher: Fetcher,
+        runner: Arc<dyn Runner>,
+        out: mpsc::Sender<pb::RunsFromWorker>,
+    ) -> Self {
+        Self { fetcher, runner, out, runs: BTreeMap::new(), arriving: None }
     }
 
-    async fn try_talk(
+    /// Opens the stream, and talks to its end.
+    async fn talk(
         &mut self,
+        mut client: RunsClient<Channel>,
         outgoing: mpsc::Receiver<pb::RunsFromWorker>,
         arithmetic: &str,
         tell: &mut impl FnMut(WorkerEvent<'_>),
-    ) -> Result<std::convert::Infallible, Stop> {
+    ) -> Result<Infallible, Stop> {
         let options = self.fetcher.options.clone();
         let hello = pb::RunsHello {
             protocol: pb::PROTOCOL,
@@ -144,18 +139,25 @@ impl Session {
         let _ = self.out.try_send(pb::RunsFromWorker { body: Some(Say::Hello(hello)) });
         let request = options.dial.request(ReceiverStream::new(outgoing));
         let coordinator = self.fetcher.coordinator.clone();
-        let late = |_| tonic::Status::deadline_exceeded("it does not answer");
-        let opened = tokio::time::timeout(WELCOME, self.fetcher.client.work(request)).await;
+        let late = |_| Status::deadline_exceeded("it does not answer");
+        let opened = tokio::time::timeout(WELCOME, client.work(request)).await;
         let opened = opened.map_err(late).and_then(|opened| opened);
-        let not_now = |status: &tonic::Status| {
-            Stop::End(RunsEnd::NotNow(ConnectError::of_status(&coordinator, status)))
-        };
-        let mut stream = opened.map_err(|status| not_now(&status))?.into_inner();
+        let stream = opened.map_err(|status| not_now(&coordinator, &status))?.into_inner();
+        self.listen(stream, tell).await
+    }
+
+    /// Does what the coordinator says, to the end of its stream.
+    pub(super) async fn listen(
+        &mut self,
+        mut stream: impl Stream<Item = Result<pb::RunsToWorker, Status>> + Unpin,
+        tell: &mut impl FnMut(WorkerEvent<'_>),
+    ) -> Result<Infallible, Stop> {
+        let coordinator = self.fetcher.coordinator.clone();
         let mut welcome = false;
         let (done, mut ended) = mpsc::unbounded_channel::<(u64, Result<(), WorkerError>)>();
         loop {
             let message = tokio::select! {
-                message = stream.message() => message,
+                message = stream.next() => message.transpose(),
                 Some((run, result)) = ended.recv() => {
                     self.runs.remove(&run);
                     result?;
@@ -165,7 +167,7 @@ impl Session {
             let body = match message {
                 Ok(Some(message)) => message.body,
                 Ok(None) => return Err(lost("the coordinator ended the stream")),
-                Err(status) if !welcome => return Err(not_now(&status)),
+                Err(status) if !welcome => return Err(not_now(&coordinator, &status)),
                 Err(status) => return Err(lost(status.message())),
             };
             match body {
@@ -275,7 +277,7 @@ impl Session {
         let Arriving { order, files, .. } = arrived;
         let run = order.run;
         tell(WorkerEvent::Ordered { run });
-        let stop = Arc::new(AtomicBool::new(self.closing.load(Ordering::Relaxed)));
+        let stop = Arc::new(AtomicBool::new(false));
         self.runs.insert(run, stop.clone());
         let (fetcher, runner, out, done) =
             (self.fetcher.clone(), self.runner.clone(), self.out.clone(), done.clone());
@@ -312,97 +314,12 @@ impl Session {
     }
 }
 
+/// The end of a worker that is not admitted for now.
+fn not_now(coordinator: &str, status: &Status) -> Stop {
+    Stop::End(RunsEnd::NotNow(ConnectError::of_status(coordinator, status)))
+}
+
 fn lost(reason: &str) -> Stop {
     let reason = if reason.is_empty() { "the connection broke" } else { reason };
     Stop::End(RunsEnd::Lost(plain(reason)))
-}
-
-/// Gets samples: from memory, from the cache, or from the coordinator. Of several runs that need the same, one fetches.
-#[derive(Clone)]
-struct Fetcher {
-    client: RunsClient<Channel>,
-    options: WorkerOptions,
-    coordinator: String,
-    held: Arc<Mutex<HashMap<String, Arc<Dataset>>>>,
-}
-
-impl Fetcher {
-    fn violation(&self, message: impl ToString) -> WorkerError {
-        let message = sentence(&message.to_string());
-        WorkerError::Protocol { coordinator: self.coordinator.clone(), message }
-    }
-
-    async fn sets(&self, sets: &[pb::RunSet]) -> Result<Vec<Arc<Dataset>>, WorkerError> {
-        let mut found = Vec::new();
-        // Held while samples are fetched, so that they are fetched once.
-        let mut held = self.held.lock().await;
-        for set in sets {
-            let hash = set.data.as_ref().map(|data| data.sha256.clone()).unwrap_or_default();
-            let samples = match held.get(&hash) {
-                Some(samples) => samples.clone(),
-                None => Arc::new(self.fetch(set).await?),
-            };
-            let _ = held.insert(hash, samples.clone());
-            found.push(samples);
-        }
-        Ok(found)
-    }
-
-    async fn fetch(&self, set: &pb::RunSet) -> Result<Dataset, WorkerError> {
-        let shape =
-            shape(set).ok_or_else(|| self.violation("samples of an impossible shape are on offer"))?;
-        let offer = set.data.clone().unwrap_or_default();
-        if !is_hash(&offer.sha256)
-            || offer.bytes > most_bytes(&shape)
-            || u64::from(offer.chunks) != offer.bytes.div_ceil(CHUNK as u64)
-        {
-            return Err(self.violation("the samples on offer cannot be those of the run"));
-        }
-        let (folder, hash) = (self.options.cache.clone(), offer.sha256.clone());
-        if let Some(folder) = folder.clone() {
-            let shape = shape.clone();
-            let kept = tokio::task::spawn_blocking(move || load_kept(&folder, &shape, &hash)).await;
-            if let Ok(Some(kept)) = kept {
-                return Ok(kept);
-            }
-        }
-        let mut arriving = Partial::new(&offer.sha256, folder.as_deref()).map_err(DataError::from)?;
-        let request = pb::DataRequest { sha256: offer.sha256.clone(), from_chunk: 0 };
-        let connect = |status: tonic::Status| WorkerError::Connect {
-            error: ConnectError::of_status(&self.coordinator, &status),
-        };
-        let fetched = self.client.clone().fetch(self.options.dial.request(request)).await;
-        let mut stream = fetched.map_err(connect)?.into_inner();
-        let mut left = offer.bytes;
-        for index in 0..offer.chunks {
-            let chunk = stream.message().await.map_err(connect)?;
-            let chunk = chunk.ok_or_else(|| self.violation("the samples end too early"))?;
-            let want = left.min(CHUNK as u64);
-            if chunk.index != index
-                || chunk.data.len() as u64 != want
-                || crc32fast::hash(&chunk.data) != chunk.crc32
-            {
-                return Err(self.violation(format!("data chunk {index} is not as it was offered")));
-            }
-            arriving.write(&chunk.data).map_err(DataError::from)?;
-            left -= want;
-        }
-        let hash = offer.sha256;
-        let read = tokio::task::spawn_blocking(move || arriving.finish(&shape, &hash)).await;
-        read.map_err(|_| self.violation("the samples cannot be read"))?.map_err(WorkerError::Data)
-    }
-}
-
-/// A manifest for samples of that shape, against which they are checked.
-fn shape(set: &pb::RunSet) -> Option<Manifest> {
-    let widths = vec![usize::try_from(set.inputs).ok()?, usize::try_from(set.outputs).ok()?];
-    let model = Model::new(widths, Activation::Relu, Output::Linear, Cost::Mse).ok()?;
-    Manifest::new(ManifestParts {
-        model,
-        recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
-        train_samples: usize::try_from(set.samples).ok()?,
-        data_sha256: String::new(),
-        preprocess_sha256: None,
-    })
-    .ok()
 }

@@ -72,7 +72,7 @@ pub enum Sent {
     },
 }
 
-/// Gives out runs and takes in their results. Its methods may block.
+/// Gives out runs and takes in their results. Its methods may block if nothing else is said.
 pub trait Desk: Send + Sync + 'static {
     /// The next run for a worker of that name, which has it until it ends or the worker is lost. `None` if there is
     /// nothing to do at the moment.
@@ -88,8 +88,10 @@ pub trait Desk: Send + Sync + 'static {
     fn set(&self, sha256: &str) -> Option<Sample>;
     /// The number of runs that are done, once all are over.
     fn over(&self) -> Option<u64>;
-    /// Whether runs are to stop.
+    /// Whether runs are to stop. It must not block.
     fn stops(&self) -> bool;
+    /// What has become of the runs, and the progress of those that workers have. It must not block.
+    fn status(&self) -> (pb::SweepStatus, Vec<pb::RunProgress>);
 }
 
 /// Trains runs for a coordinator that has many.

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tonic::{Status, Streaming};
+use tokio_stream::{Stream, StreamExt as _};
+use tonic::Status;
 
 use super::desk::{Order, Sample, Sent};
 use super::piece::{checked, pieces};
 use super::server::RunsServer;
+use super::workers::Seat;
 use crate::proto as pb;
 use crate::server::Visitor;
 use crate::wire::BUILD;
-use crate::wire::convert::{plain, sentence};
+use crate::wire::convert::sentence;
 use pb::RejectReason;
 use pb::runs_from_worker::Body as From;
 use pb::runs_to_worker::Body as To;
@@ -34,7 +37,12 @@ pub(super) struct Session {
     out: mpsc::Sender<Result<pb::RunsToWorker, Status>>,
     /// The worker's runs, and whether each was told to stop.
     runs: BTreeMap<u64, bool>,
+    /// Its place in the status, once it is admitted.
+    seat: Option<Seat>,
 }
+
+/// What a worker sends.
+type Message = Result<pb::RunsFromWorker, Status>;
 
 impl Session {
     pub(super) fn new(
@@ -42,11 +50,11 @@ impl Session {
         worker: u64,
         out: mpsc::Sender<Result<pb::RunsToWorker, Status>>,
     ) -> Self {
-        Self { server, worker, out, runs: BTreeMap::new() }
+        Self { server, worker, out, runs: BTreeMap::new(), seat: None }
     }
 
     /// Runs the session to the end of its stream. The runs that the worker still has are given back.
-    pub(super) async fn run(mut self, mut messages: Streaming<pb::RunsFromWorker>, visitor: Visitor) {
+    pub(super) async fn run(mut self, mut messages: impl Stream<Item = Message> + Unpin, visitor: Visitor) {
         let end = self.talk(&mut messages, &visitor).await;
         let (desk, runs) = (self.server.desk.clone(), std::mem::take(&mut self.runs));
         let _ = spawn_blocking(move || runs.into_keys().for_each(|run| desk.give_back(run))).await;
@@ -59,21 +67,20 @@ impl Session {
 
     async fn talk(
         &mut self,
-        messages: &mut Streaming<pb::RunsFromWorker>,
+        messages: &mut (impl Stream<Item = Message> + Unpin),
         visitor: &Visitor,
     ) -> Result<(), Refused> {
-        let first = tokio::time::timeout(HELLO, messages.message()).await;
+        let first = tokio::time::timeout(HELLO, messages.next()).await;
         let hello = match first {
-            Ok(Ok(Some(pb::RunsFromWorker { body: Some(From::Hello(hello)) }))) => hello,
-            Ok(Err(_) | Ok(None)) => return Ok(()),
+            Ok(Some(Ok(pb::RunsFromWorker { body: Some(From::Hello(hello)) }))) => hello,
+            Ok(None | Some(Err(_))) => return Ok(()),
             _ => return Err((RejectReason::Message, "begin with RunsHello".to_owned())),
         };
         let slots = self.admit(&hello)? as usize;
         let _at_work = visitor.works();
-        let name = match plain(&hello.name) {
-            name if name.trim().is_empty() => visitor.address().to_string(),
-            name => name.chars().take(64).collect(),
-        };
+        let seat = self.server.workers.enter(self.worker, &hello, visitor);
+        let name = seat.name().to_owned();
+        self.seat = Some(seat);
         if !self.say(To::Welcome(pb::RunsWelcome { worker: self.worker, build: BUILD.to_owned() })).await {
             return Ok(());
         }
@@ -81,10 +88,10 @@ impl Session {
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                message = messages.message() => match message {
-                    Ok(Some(message)) => self.receive(message).await?,
+                message = messages.next() => match message {
+                    Some(Ok(message)) => self.receive(message).await?,
                     // The worker has left or is lost.
-                    Ok(None) | Err(_) => return Ok(()),
+                    None | Some(Err(_)) => return Ok(()),
                 },
                 _ = look.tick() => {
                     if let Some(done) = self.server.desk.over() {
@@ -120,6 +127,9 @@ impl Session {
     /// Takes in a message about one of the worker's runs.
     async fn receive(&mut self, message: pb::RunsFromWorker) -> Result<(), Refused> {
         let wrong = |text: String| (RejectReason::Message, text);
+        if let Some(seat) = &self.seat {
+            seat.heard(message.encoded_len());
+        }
         let sent = match message.body {
             Some(From::Piece(piece)) => Sent::Piece(checked(piece).map_err(wrong)?),
             Some(From::Ended(pb::RunEnded { run, failure })) => {
@@ -140,6 +150,9 @@ impl Session {
         received.unwrap_or_else(|_| Err("the coordinator has failed".to_owned())).map_err(wrong)?;
         if ended {
             self.runs.remove(&run);
+            if let Some(seat) = &self.seat {
+                seat.end(run);
+            }
         }
         Ok(())
     }
@@ -161,6 +174,9 @@ impl Session {
             let (desk, name) = (self.server.desk.clone(), name.to_owned());
             let Ok(Some(order)) = spawn_blocking(move || desk.take(&name)).await else { return true };
             self.runs.insert(order.run, false);
+            if let Some(seat) = &self.seat {
+                seat.begin(order.run);
+            }
             if !self.order(order).await {
                 return false;
             }
@@ -199,6 +215,10 @@ impl Session {
     }
 
     async fn say(&self, body: To) -> bool {
-        self.out.send(Ok(pb::RunsToWorker { body: Some(body) })).await.is_ok()
+        let message = pb::RunsToWorker { body: Some(body) };
+        if let Some(seat) = &self.seat {
+            seat.sent(message.encoded_len());
+        }
+        self.out.send(Ok(message)).await.is_ok()
     }
 }

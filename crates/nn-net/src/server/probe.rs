@@ -17,7 +17,7 @@ const BYTES_AT_ONCE: u64 = 32 * CHUNK as u64;
 
 /// Answers probes.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(crate) struct Probe {
     arithmetic: String,
     budget: Mutex<Budget>,
 }
@@ -52,12 +52,12 @@ impl Budget {
 }
 
 impl Probe {
-    pub(super) fn new(arithmetic: String) -> Self {
+    pub(crate) fn new(arithmetic: String) -> Self {
         Self { arithmetic, budget: Mutex::new(Budget::new(Instant::now())) }
     }
 
     /// Answers a probe, or says why not.
-    pub(super) fn answer(&self, request: &pb::ProbeRequest) -> Result<pb::ProbeReply, Status> {
+    pub(crate) fn answer(&self, request: &pb::ProbeRequest) -> Result<pb::ProbeReply, Status> {
         let reply_bytes = request.reply_bytes as usize;
         if request.payload.len() > MOST || reply_bytes > MOST {
             return Err(Status::invalid_argument("a probe carries at most 1 MiB in either direction"));

@@ -45,7 +45,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let (kill, killed) = watch::channel(false);
     let (router, health) = services(&handle, killed)?;
-    report(&health, ServingStatus::Serving).await;
+    health.report(ServingStatus::Serving).await;
     let incoming = door::incoming(doors, &handle.facts.lobby);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = router.serve_with_incoming_shutdown(incoming, async move {
@@ -61,7 +61,7 @@ pub async fn serve(
         ended = over.wait_for(|over| *over) => ended.map(|_| ()).map_err(|_| ServeError::Engine),
     };
 
-    report(&health, ServingStatus::NotServing).await;
+    health.report(ServingStatus::NotServing).await;
     let _ = stop.send(());
     handle.facts.lobby.disconnect_strangers();
     let grace = handle.facts.options.grace;
@@ -72,17 +72,32 @@ pub async fn serve(
     ended
 }
 
-/// All services behind their gates, and the reporter of their health.
+/// All services behind their gates, and their health.
 fn services(
     handle: &CoordinatorHandle,
     killed: watch::Receiver<bool>,
-) -> Result<(Router, HealthReporter), ServeError> {
+) -> Result<(Router, Health), ServeError> {
+    let probe = Probe::new(handle.facts.arithmetic.clone());
+    let status = StatusService::new(handle.status.clone(), handle.commands.clone(), probe);
+    let (router, health) = common_services("nn.v1.Coordinator", status)?;
+    Ok((router.add_service(Gate::new(WorkService::new(handle.clone(), killed))), health))
+}
+
+/// A server with what every coordinator serves beside `work`, the service for its workers: health, reflection and status.
+///
+/// # Errors
+/// If the services cannot be described, which is a defect of the program.
+pub(crate) fn common_services(
+    work: &'static str,
+    status: impl pb::status_server::Status,
+) -> Result<(Router, Health), ServeError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     // Under both names of the service: the libraries of some languages know only the older one.
     let reflection = || {
-        // A sweep's service is described in the same files, but it is not served here.
-        SERVICES
+        // The files describe the services for workers of both kinds of coordinators, and one of them is served here.
+        [work]
             .into_iter()
+            .chain(SERVICES)
             .fold(tonic_reflection::server::Builder::configure(), |builder, name| {
                 builder.with_service_name(name)
             })
@@ -92,19 +107,32 @@ fn services(
             .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
             .include_reflection_service(false)
     };
-    let probe = Probe::new(handle.facts.arithmetic.clone());
-    let status = StatusService::new(handle.status.clone(), handle.commands.clone(), probe);
     let router = limited_server()
         .add_service(Gate::public(health))
         .add_service(Gate::new(reflection().build_v1()?))
         .add_service(Gate::new(reflection().build_v1alpha()?))
-        .add_service(Gate::new(StatusServer::new(status)))
-        .add_service(Gate::new(WorkService::new(handle.clone(), killed)));
-    Ok((router, reporter))
+        .add_service(Gate::new(StatusServer::new(status)));
+    Ok((router, Health { reporter, work }))
+}
+
+/// Tells the health of a coordinator's services.
+pub(crate) struct Health {
+    reporter: HealthReporter,
+    /// The service for workers.
+    work: &'static str,
+}
+
+impl Health {
+    /// Tells whether they are serving.
+    pub(crate) async fn report(&self, status: ServingStatus) {
+        for service in ["", self.work, "nn.v1.Status"] {
+            self.reporter.set_service_status(service, status).await;
+        }
+    }
 }
 
 /// A server with the limits of every coordinator.
-pub(crate) fn limited_server() -> Server {
+fn limited_server() -> Server {
     Server::builder()
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -115,20 +143,13 @@ pub(crate) fn limited_server() -> Server {
         .http2_max_header_list_size(MAX_HEADERS)
 }
 
-/// The services of a coordinator of one run.
-const SERVICES: [&str; 5] = [
-    "nn.v1.Coordinator",
+/// What every coordinator serves.
+const SERVICES: [&str; 4] = [
     "nn.v1.Status",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    for service in ["", "nn.v1.Coordinator", "nn.v1.Status"] {
-        health.set_service_status(service, status).await;
-    }
-}
 
 /// Has the driver check its deadlines again and again.
 async fn tick(commands: &mpsc::Sender<Command>) -> Infallible {

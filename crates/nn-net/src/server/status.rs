@@ -46,6 +46,14 @@ impl StatusService {
     }
 }
 
+/// The time between two answers to a watcher.
+pub(crate) fn watch_interval(request: &pb::WatchRequest) -> Duration {
+    match request.interval_millis {
+        0 => INTERVAL,
+        millis => Duration::from_millis(millis.into()).max(SHORTEST),
+    }
+}
+
 #[tonic::async_trait]
 impl pb::status_server::Status for StatusService {
     async fn get_status(&self, _: Request<pb::GetStatusRequest>) -> Result<Response<pb::RunStatus>, Status> {
@@ -67,10 +75,7 @@ impl pb::status_server::Status for StatusService {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<pb::RunStatus, Status>> + Send>>;
 
     async fn watch(&self, request: Request<pb::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let interval = match request.get_ref().interval_millis {
-            0 => INTERVAL,
-            millis => Duration::from_millis(millis.into()).max(SHORTEST),
-        };
+        let interval = watch_interval(request.get_ref());
         // At most one answer waits, so a watcher that reads slowly gets fewer.
         let (sender, receiver) = mpsc::channel(1);
         let mut status = self.status.clone();
@@ -156,6 +161,7 @@ impl<O: Observer> Driver<O> {
             outcome: self.outcome.map_or(pb::Outcome::Unspecified, convert::outcome).into(),
             build: BUILD.to_owned(),
             connections_refused: self.facts.lobby.total_refused(),
+            sweep: None,
         }
     }
 

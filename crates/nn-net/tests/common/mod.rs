@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // every test file uses other parts of it
 
 pub mod peer;
+pub mod services;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

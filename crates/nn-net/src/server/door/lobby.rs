@@ -170,7 +170,7 @@ impl Lobby {
 
     /// A visitor without a socket.
     #[cfg(any(test, fuzzing))]
-    pub(in crate::server) fn anybody(self: &Arc<Self>) -> Option<Visitor> {
+    pub(crate) fn anybody(self: &Arc<Self>) -> Option<Visitor> {
         let (visitor, _) = self.enter(SocketAddr::from(([192, 0, 2, 1], 9)), &Arc::default())?;
         visitor.is_known();
         Some(visitor)
@@ -217,7 +217,7 @@ impl Lobby {
     }
 
     /// The number of refusals in all.
-    pub(in crate::server) fn total_refused(&self) -> u64 {
+    pub(crate) fn total_refused(&self) -> u64 {
         self.state().total_refused
     }
 }
@@ -305,7 +305,7 @@ impl Visitor {
     }
 
     /// The name in the certificate that it has proved to own.
-    pub(in crate::server) fn certificate(&self) -> Option<&str> {
+    pub(crate) fn certificate(&self) -> Option<&str> {
         self.0.certificate.get().map(String::as_str)
     }
 
