@@ -1,5 +1,5 @@
-//! `nn export` and `nn import`, through the real program: networks of PyTorch and Keras in `tests/cases/onnx`, which `make.py` there
-//! has made with what they compute; and our own models, there and back.
+//! `nn export` and `nn import`, through the real program: networks of PyTorch and Keras in `tests/cases/onnx`, which `make.py` and
+//! `make_operators.py` there have made with what they compute; and our own models, there and back.
 
 mod common;
 
@@ -68,6 +68,42 @@ fn networks_of_other_programs_keep_their_answers() {
         }
     }
     assert!(compared >= 20 * 8 * 3, "{compared} numbers were compared");
+}
+
+/// Layer normalisation in basic operators, numbers of 16 bits, and inputs scaled each by its own numbers give onnxruntime's answers.
+#[test]
+fn operators_of_other_programs_compute_what_onnxruntime_does() {
+    let place = Place::new();
+    let expected: Value =
+        serde_json::from_slice(&fs::read(Path::new(CASES).join("expected_operators.json")).unwrap()).unwrap();
+    for (name, case) in expected.as_object().unwrap() {
+        take(&place, name);
+        let said = place.nn(&format!("import {name} --out model.safetensors --overwrite")).ok();
+        // Where a program rounds every number to 16 bits, one in a thousand is its error.
+        let (note, tolerance) = match name.as_str() {
+            "torch_script_half.onnx" => ("numbers of 16 bits", 1e-3),
+            "torch_script_narrow.onnx" => ("numbers of 16 bits", 1e-5),
+            "torch_script_scaled.onnx" => ("with the columns of a table", 1e-5),
+            _ => ("", 1e-5),
+        };
+        assert!(said.stderr.contains(note) && said.stderr.is_empty() == note.is_empty(), "{name}: {said:?}");
+        let want: Vec<Vec<f64>> = serde_json::from_value(case["outputs"].clone()).unwrap();
+        let got = outputs(&place, "model.safetensors", &case["inputs"]);
+        assert_eq!((got.len(), got[0].len()), (8, 3));
+        for (got, want) in got.iter().flatten().zip(want.iter().flatten()) {
+            assert!((got - want).abs() <= tolerance, "{name}: {got} instead of {want}");
+        }
+    }
+    assert_eq!(expected.as_object().unwrap().len(), 6);
+    // The columns go on into training: six of them and the class.
+    take(&place, "torch_script_scaled.onnx");
+    place.nn("import torch_script_scaled.onnx --out scaled.safetensors --class-names red,green,blue").ok();
+    place.file("six.csv", six_csv(["red", "green", "blue"]));
+    place.nn("eval --json --model scaled.safetensors --data six.csv").ok();
+    place.nn("train --quiet --epochs 1 --from scaled.safetensors --data six.csv --out run").ok();
+    place
+        .nn("import torch_script_scaled.onnx --out x.safetensors --standardize 0,2")
+        .refused(2, &["standardise twice", "leave it out"]);
 }
 
 /// An exported model comes back with every byte.

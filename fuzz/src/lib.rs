@@ -213,6 +213,9 @@ pub fn networks() -> Vec<Vec<u8>> {
         (0, include_bytes!("../../tests/cases/onnx/torch_script_gelu.onnx")),
         (0, include_bytes!("../../tests/cases/onnx/torch_dynamo_pictures.onnx")),
         (0, include_bytes!("../../tests/cases/onnx/keras.onnx")),
+        (0, include_bytes!("../../tests/cases/onnx/tensorflow_norm.onnx")),
+        (0, include_bytes!("../../tests/cases/onnx/torch_script_scaled.onnx")),
+        (0, include_bytes!("../../tests/cases/onnx/torch_script_narrow.onnx")),
         (1, include_bytes!("../../tests/cases/onnx/state_dict_norm.safetensors")),
     ];
     seeds.into_iter().map(|(how, bytes)| [&[how], bytes].concat()).collect()

@@ -3,6 +3,7 @@
 //! What a file of another program says is not trusted: its size is limited, its numbers are counted before they are copied, and what
 //! cannot be computed here exactly as there is refused by name.
 
+mod half;
 mod network;
 pub mod onnx;
 mod state_dict;
@@ -57,6 +58,8 @@ pub enum ImportError {
     Image { height: usize, width: usize, inputs: usize },
     #[error("--pixel-scale has no effect without pictures")]
     PixelsWithoutImage,
+    #[error("the graph scales each pixel by numbers of its own, and nn scales all pixels of a picture alike")]
+    EachPixel,
     #[error("--standardize would standardise twice: the graph does it already")]
     Twice,
     #[error("the file has parameters that are not finite")]
@@ -72,14 +75,19 @@ impl ImportError {
         Some(match self {
             Self::NoActivation => "name it with --activation; a safetensors file has only numbers",
             Self::PixelsWithoutImage => "say the pictures' size with --image, such as --image 28x28",
+            Self::EachPixel => {
+                "export the network without that step, and give the mean and deviation of all pixels with --standardize; or \
+                 export it with an input of the shape [batch, pixels] and import it without --image: then pixels are columns"
+            }
             Self::Twice | Self::Contradiction { .. } | Self::NoEffect { .. } => "leave it out",
             Self::AlreadyOurs => "use it as it is, with --model",
             Self::Node { .. } => {
                 "a network is imported if it is a chain of Gemm, or of MatMul and Add, each followed by one and the same \
-                 activation (sigmoid, tanh, ReLU, leaky ReLU of slope 0.01, GELU, SiLU), and ends with softmax, sigmoid or neither"
+                 activation (sigmoid, tanh, ReLU, leaky ReLU of slope 0.01, GELU, SiLU), with layer normalisation before all of \
+                 these or none, and ends with softmax, sigmoid or neither"
             }
             Self::Tensor { .. } | Self::Layer { .. } => {
-                "only chains of dense layers in 32-bit floats are imported"
+                "only chains of dense layers in floats of 32 or 16 bits are imported"
             }
             _ => return None,
         })
@@ -128,8 +136,8 @@ pub fn from_bytes(
     let origin = |producer: String| Imported { file, sha256, producer };
     // A safetensors file begins with the length of its header, and the header with a brace.
     if bytes.get(8) == Some(&b'{') {
-        let network = state_dict::read(&bytes)?;
-        return Ok(Import { model: network.into_model(said, origin(String::new()))?, notes: Vec::new() });
+        let (network, notes) = state_dict::read(&bytes)?;
+        return Ok(Import { model: network.into_model(said, origin(String::new()))?, notes });
     }
     let file = onnx::File::parse(bytes, path)?;
     if let Some(model) = file.own(path)? {
@@ -140,8 +148,17 @@ pub fn from_bytes(
         return Ok(Import { model, notes: Vec::new() });
     }
     let producer = file.producer();
-    let (network, notes) = file.network(external)?;
-    Ok(Import { model: network.into_model(said, origin(producer))?, notes })
+    let (network, mut notes) = file.network(external)?;
+    let model = network.into_model(said, origin(producer))?;
+    if let Some(preparation) = &model.input.preparation {
+        notes.push(format!(
+            "the graph scales each input by numbers of its own, and so does the model: with the columns of a table, which are \
+             the {} inputs in order, and behind them {}",
+            preparation.columns.len(),
+            if preparation.targets.is_empty() { "the class, if it is there" } else { "the answers, if they are there" },
+        ));
+    }
+    Ok(Import { model, notes })
 }
 
 /// Reads numbers in another file: its name, where they begin, and how many bytes they are.

@@ -4,6 +4,7 @@ use nn_core::{
     Activation, Cost, Init, InputScale, LayerLayout, Model, ModelError, Named as _, Normalization, Output,
     Task, check_combination, layout,
 };
+use nn_data::{Column, ColumnEncoding as Encoding, Preparation, Target};
 use nn_engine::{EpochSums, ManifestParts, Recipe};
 
 use super::ImportError;
@@ -35,8 +36,17 @@ pub(super) struct Network {
     pub(super) output: Option<Output>,
     /// What the file does to its inputs before all else.
     pub(super) scale: Scale,
+    /// What it does to each input by itself, before all else; then `scale` is [`Scale::NONE`].
+    pub(super) each: Option<Vec<Feature>>,
     /// The height and width of its pictures, if it says that.
     pub(super) image: Option<(usize, usize)>,
+}
+
+/// (x − mean)/deviation, of one input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Feature {
+    pub(super) mean: f64,
+    pub(super) deviation: f64,
 }
 
 /// (x/divisor − mean)/deviation, of each input.
@@ -132,6 +142,7 @@ impl Network {
             return Err(ImportError::Image { height, width: across, inputs });
         }
         let (scale, standardization) = self.scale_with(said, image.is_some())?;
+        let preparation = self.each.as_deref().map(|each| columns(each, task, width));
         let widths = std::iter::once(inputs).chain(self.layers.iter().map(|layer| layer.outputs)).collect();
         let mut model = Model::new(widths, activation, output, cost)?.with_input_scale(standardization);
         let hidden = &self.layers[..self.layers.len() - 1];
@@ -156,7 +167,7 @@ impl Network {
             scale,
             image,
             classes,
-            preparation: None,
+            preparation: preparation.clone(),
             picture_files: false,
         };
         // Not a run: its manifest has the network, and no samples that it could have been trained on.
@@ -168,7 +179,7 @@ impl Network {
             },
             train_samples: 0,
             data_sha256: String::new(),
-            preprocess_sha256: None,
+            preprocess_sha256: preparation.as_ref().map(Preparation::sha256),
         };
         let run = RunInfo {
             step: 0,
@@ -222,7 +233,10 @@ impl Network {
         pictures: bool,
     ) -> Result<(Option<f32>, Option<InputScale>), ImportError> {
         let Scale { divisor, mean, deviation } = self.scale;
-        let of_file = (mean, deviation) != (0.0, 1.0);
+        if self.each.is_some() && (pictures || said.pixel_scale.is_some()) {
+            return Err(ImportError::EachPixel);
+        }
+        let of_file = (mean, deviation) != (0.0, 1.0) || self.each.is_some();
         let (mean, deviation) = match said.standardize {
             Some(_) if of_file => return Err(ImportError::Twice),
             Some((mean, deviation)) => (f64::from(mean), f64::from(deviation)),
@@ -246,6 +260,28 @@ impl Network {
         let (mean, deviation) = ((mean * unit) as f32, (deviation * unit) as f32);
         let standardized = (mean, deviation) != (0.0, 1.0);
         Ok((scale, standardized.then(|| InputScale::new(mean, deviation)).transpose()?))
+    }
+}
+
+/// The preparation of inputs that are scaled each by its own numbers: columns of a table, with the answers behind them.
+fn columns(each: &[Feature], task: Task, outputs: usize) -> Preparation {
+    let inputs = each.len();
+    let column = |(position, &Feature { mean, deviation }): (usize, &Feature)| Column {
+        position,
+        // A missing number stands in the middle, as 0 after the scale.
+        encoding: Encoding::Number { median: mean, mean, deviation, missing: false },
+    };
+    let (answers, targets) = match task {
+        Task::Classification => (1, Vec::new()),
+        Task::Regression => (outputs, vec![Target { name: None, mean: 0.0, deviation: 1.0 }; outputs]),
+    };
+    Preparation {
+        names: None,
+        width: inputs + answers,
+        answers: (inputs..inputs + answers).collect(),
+        weights: None,
+        columns: each.iter().enumerate().map(column).collect(),
+        targets,
     }
 }
 

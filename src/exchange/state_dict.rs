@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use safetensors::tensor::{Dtype, SafeTensors};
 
-use super::ImportError;
 use super::network::{Dense, Network, Scale};
+use super::{ImportError, half};
 
 /// A name as people sort it: runs of digits are numbers, so `10.weight` comes after `2.weight`.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,14 +37,15 @@ struct Module {
     bias: Option<(Vec<usize>, Vec<f32>)>,
 }
 
-/// Reads the network.
-pub(super) fn read(bytes: &[u8]) -> Result<Network, ImportError> {
+/// Reads the network, with what is to be said of it.
+pub(super) fn read(bytes: &[u8]) -> Result<(Network, Vec<String>), ImportError> {
     let damaged = |error: safetensors::SafeTensorError| ImportError::Damaged(error.to_string());
     let (_, header) = SafeTensors::read_metadata(bytes).map_err(damaged)?;
     if header.metadata().as_ref().is_some_and(|map| map.contains_key("nn")) {
         return Err(ImportError::AlreadyOurs);
     }
     let tensors = SafeTensors::deserialize(bytes).map_err(damaged)?;
+    let mut halves = false;
     let mut modules: BTreeMap<(Vec<Piece>, &str), Module> = BTreeMap::new();
     for (name, view) in tensors.iter() {
         let wrong = |problem: String| ImportError::Tensor { tensor: format!("`{name}`"), problem };
@@ -54,10 +55,15 @@ pub(super) fn read(bytes: &[u8]) -> Result<Network, ImportError> {
                 "is neither a weight nor a bias of a linear layer or a layer normalisation".to_owned(),
             ));
         }
-        if view.dtype() != Dtype::F32 {
-            return Err(wrong(format!("has numbers of type {:?}, not F32", view.dtype())));
-        }
-        let numbers = view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let numbers = match view.dtype() {
+            Dtype::F32 => {
+                view.data().as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+            }
+            Dtype::F16 => half::halves(view.data(), half::from_f16),
+            Dtype::BF16 => half::halves(view.data(), half::from_bf16),
+            other => return Err(wrong(format!("has numbers of type {other:?}, not F32, F16 or BF16"))),
+        };
+        halves |= view.dtype() != Dtype::F32;
         let tensor = Some((view.shape().to_vec(), numbers));
         let entry = modules.entry((pieces(module), module)).or_default();
         if part == "weight" { entry.weight = tensor } else { entry.bias = tensor }
@@ -110,7 +116,9 @@ pub(super) fn read(bytes: &[u8]) -> Result<Network, ImportError> {
             }
         }
     }
-    Ok(Network { layers, activation: None, output: None, scale: Scale::NONE, image: None })
+    let network =
+        Network { layers, activation: None, output: None, scale: Scale::NONE, each: None, image: None };
+    Ok((network, halves.then(|| half::NOTE.to_owned()).into_iter().collect()))
 }
 
 #[cfg(test)]

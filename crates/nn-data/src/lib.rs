@@ -66,6 +66,7 @@ pub use fingerprint::fingerprint;
 pub use inputs::{Inputs, load_inputs, read_inputs};
 pub use load::{Splits, load};
 pub use nn_core::Task;
+pub use npy::half;
 pub use parquet::PARQUET_THREAD;
 pub use progress::{LoadProgress, Silent};
 pub use raw::Origins;

@@ -295,7 +295,8 @@ impl<'a> Array<'a> {
 }
 
 /// The value of a float of 16 bits: 1 for the sign, 5 for the exponent, 10 for the fraction.
-fn half(bits: u16) -> f64 {
+#[must_use]
+pub fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
     let fraction = f64::from(bits & 0x3ff);
     let size = match bits >> 10 & 0x1f {

@@ -3,22 +3,28 @@
 //! Node by node, each value becomes what it is in terms of the chain: a constant, or a function of the graph's input or of a layer's
 //! weighted inputs. A node that cannot be told so gives a value with the reason, which counts only if the output depends on it.
 
+mod normalization;
+mod vectors;
+mod whole;
+
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use nn_core::{Activation, Normalization, Output};
-
-use super::function::{Binary, Function, Linear, Unary};
-use super::proto::{Attribute, GraphProto, Length, NodeProto, TensorProto, ValueInfo, data_type};
-use super::tensor::{numbers, scalar};
-use crate::exchange::network::{Dense, Network, Scale};
-use crate::exchange::{External, ImportError};
+use super::function::{Binary, Function, Unary};
+use super::inputs::Each;
+use super::proto::{Attribute, GraphProto, NodeProto, TensorProto, data_type};
+use super::tensor::{is_half, numbers, scalar};
+use crate::exchange::network::{Dense, Network};
+use crate::exchange::{External, ImportError, half};
 
 /// What a signal is a function of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Base {
     /// An input of the graph.
     Input(usize),
+    /// The inputs after a step that scales each by a number of its own.
+    Each(usize),
     /// The weighted inputs of a layer, at a stage.
     Layer(usize, Stage),
 }
@@ -28,7 +34,18 @@ enum Base {
 enum Stage {
     Product,
     Biased,
+    /// Without γ and β yet.
     Normalized,
+    /// With γ.
+    Gained,
+    /// With β.
+    Shifted,
+}
+
+impl Stage {
+    fn is_normalized(self) -> bool {
+        matches!(self, Self::Normalized | Self::Gained | Self::Shifted)
+    }
 }
 
 /// A value that depends on the graph's input.
@@ -59,11 +76,20 @@ struct Found {
     stage: Stage,
 }
 
+/// What is said of a layer with means over its units that lead to nothing that is known.
+const HALF_NORMALIZED: &str = "is followed by means over its units that make no layer normalisation: (z - mean) / \
+                               sqrt(variance + 1e-5), times one vector, plus another";
+
 struct Chain<'a> {
     graph: &'a GraphProto,
     external: &'a External<'a>,
     values: HashMap<&'a str, Value<'a>>,
     layers: Vec<Found>,
+    each: Vec<Each>,
+    /// The vectors that functions depend on.
+    vectors: Vec<&'a TensorProto>,
+    /// Whether numbers of 16 bits were met.
+    halves: Cell<bool>,
     /// The matrices in use: each may be used once, so that a small file cannot become a large network.
     used: HashSet<*const TensorProto>,
 }
@@ -73,8 +99,16 @@ pub(super) fn network(
     graph: &GraphProto,
     external: &External<'_>,
 ) -> Result<(Network, Vec<String>), ImportError> {
-    let mut chain =
-        Chain { graph, external, values: HashMap::new(), layers: Vec::new(), used: HashSet::new() };
+    let mut chain = Chain {
+        graph,
+        external,
+        values: HashMap::new(),
+        layers: Vec::new(),
+        each: Vec::new(),
+        vectors: Vec::new(),
+        halves: Cell::new(false),
+        used: HashSet::new(),
+    };
     for (at, input) in graph.input.iter().enumerate() {
         let signal = Signal { base: Base::Input(at), function: Function::identity(), softmax: false };
         chain.values.insert(&input.name, Value::Signal(signal));
@@ -97,10 +131,12 @@ pub(super) fn network(
     let Some((output, others)) = graph.output.split_first() else {
         return Err(ImportError::Damaged("its graph has no output".to_owned()));
     };
-    let notes = others
+    let mut notes: Vec<String> = others
         .iter()
-        .map(|other| format!("the output {:?} is left out; the first one is {:?}", other.name, output.name));
-    Ok((chain.network(&output.name)?, notes.collect()))
+        .map(|other| format!("the output {:?} is left out; the first one is {:?}", other.name, output.name))
+        .collect();
+    notes.extend(chain.halves.get().then(|| half::NOTE.to_owned()));
+    Ok((chain.network(&output.name)?, notes))
 }
 
 fn describe(node: &NodeProto) -> String {
@@ -153,11 +189,11 @@ impl<'a> Chain<'a> {
             },
             "Identity" => self.input(node, 0)?,
             "Dropout" if node.input.get(2).is_none_or(String::is_empty) => self.input(node, 0)?,
-            "Cast" if int(node, "to", 0) == i64::from(data_type::FLOAT) => self.input(node, 0)?,
+            "Cast" => self.cast(node)?,
             "Flatten" | "Reshape" | "Squeeze" | "Unsqueeze" => {
                 let signal = self.signal(node, 0)?;
                 let harmless = node.op_type == "Flatten" && int(node, "axis", 1) == 1;
-                if !harmless && !matches!(signal.base, Base::Input(_)) {
+                if !harmless && matches!(signal.base, Base::Layer(..)) {
                     return Err(refuse(node, "changes the shape of what a layer gives"));
                 }
                 Value::Signal(signal)
@@ -168,7 +204,8 @@ impl<'a> Chain<'a> {
                 let weights = self.matrix(node, 1, false)?;
                 self.layer(node, from, weights, None)
             }
-            "LayerNormalization" => self.normalized(node)?,
+            "LayerNormalization" => self.normalization(node)?,
+            "ReduceMean" => Value::Signal(self.mean(node)?),
             "Softmax" => {
                 let mut signal = self.signal(node, 0)?;
                 if !matches!(int(node, "axis", -1), -1 | 1) || !signal.function.is_identity() {
@@ -198,6 +235,7 @@ impl<'a> Chain<'a> {
             "Exp" => Some(Unary::Exp),
             "Neg" => Some(Unary::Neg),
             "Reciprocal" => Some(Unary::Reciprocal),
+            "Sqrt" => Some(Unary::Sqrt),
             "Swish" => Some(Unary::Swish(f64::from(float(node, "alpha", 1.0)))),
             "Gelu"
                 if attribute(node, "approximate")
@@ -214,7 +252,8 @@ impl<'a> Chain<'a> {
         let large = || refuse(node, "is a part of too large a function");
         if let Some(op) = unary {
             let signal = self.open(node, 0)?;
-            return Ok(Signal { function: signal.function.with(op).ok_or_else(large)?, ..signal });
+            let function = signal.function.with(op).ok_or_else(large)?;
+            return self.settled(node, Signal { function, ..signal });
         }
         let op = match node.op_type.as_str() {
             "Add" => Binary::Add,
@@ -223,6 +262,7 @@ impl<'a> Chain<'a> {
             "Div" => Binary::Div,
             "Max" => Binary::Max,
             "Min" => Binary::Min,
+            "Pow" => Binary::Pow,
             _ => return Err(refuse(node, "is an operator that nn does not import")),
         };
         if node.input.len() != 2 {
@@ -251,18 +291,21 @@ impl<'a> Chain<'a> {
             }
             (Value::Signal(x), constant) => match number(constant) {
                 // A number may be the bias of a single unit.
-                Some(_) if op == Binary::Add && self.is_product_of_one(x) => return self.biased(node, x, 1),
+                Some(_) if op == Binary::Add && self.is_product_of_one(x) => return self.of_each(node, x, 1),
                 Some(y) => (x.base, x.function.join(op, &y)),
-                None => return self.biased(node, x, 1),
+                None if x.function.is_joint() => (x.base, x.function.join(op, &self.symbol(constant))),
+                None => return self.of_each(node, x, 1),
             },
             (constant, Value::Signal(y)) => match number(constant) {
-                Some(_) if op == Binary::Add && self.is_product_of_one(y) => return self.biased(node, y, 0),
+                Some(_) if op == Binary::Add && self.is_product_of_one(y) => return self.of_each(node, y, 0),
                 Some(x) => (y.base, x.join(op, &y.function)),
-                None => return self.biased(node, y, 0),
+                None if y.function.is_joint() => (y.base, self.symbol(constant).join(op, &y.function)),
+                None => return self.of_each(node, y, 0),
             },
             _ => return Err(refuse(node, "has no input that a layer gives")),
         };
-        Ok(Signal { base, function: function.ok_or_else(large)?, softmax: false })
+        let function = function.ok_or_else(large)?;
+        self.settled(node, Signal { base, function, softmax: false })
     }
 
     fn is_product_of_one(&self, signal: &Signal) -> bool {
@@ -270,28 +313,22 @@ impl<'a> Chain<'a> {
         signal.function.is_identity() && self.layers[at].dense.outputs == 1
     }
 
-    /// The weighted inputs of a layer with the biases at input `at` of a node.
-    fn biased(&mut self, node: &'a NodeProto, signal: &Signal, at: usize) -> Result<Signal, ImportError> {
-        let Base::Layer(layer, Stage::Product) = signal.base else {
-            return Err(refuse(
-                node,
-                "acts on each unit with a number of its own, which only biases do here",
-            ));
-        };
-        if node.op_type != "Add"
-            || !signal.function.is_identity()
-            || self.layers[layer].stage != Stage::Product
-        {
-            return Err(refuse(
-                node,
-                "acts on each unit with a number of its own, which only biases do here",
-            ));
+    /// A conversion of numbers: to 32 bits, or of what is computed to 16.
+    fn cast(&self, node: &NodeProto) -> Result<Value<'a>, ImportError> {
+        let value = self.input(node, 0)?;
+        let to = i32::try_from(int(node, "to", 0)).unwrap_or(0);
+        match (&value, to) {
+            (Value::Other(error), _) => return Err(repeat(error)),
+            (_, data_type::FLOAT) => {}
+            (Value::Signal(_), data_type::FLOAT16 | data_type::BFLOAT16) => self.halves.set(true),
+            (Value::Constant { tensor, .. }, _) if tensor.data_type == to => {}
+            _ => {
+                let problem =
+                    format!("converts to {}, and nn computes with 32-bit floats", data_type::name(to));
+                return Err(refuse(node, problem));
+            }
         }
-        let width = self.layers[layer].dense.outputs;
-        let biases = self.vector(node, at, width)?;
-        let found = &mut self.layers[layer];
-        (found.dense.biases, found.stage) = (biases, Stage::Biased);
-        Ok(Signal { base: Base::Layer(layer, Stage::Biased), ..signal.clone() })
+        Ok(value)
     }
 
     fn gemm(&mut self, node: &'a NodeProto) -> Result<Value<'a>, ImportError> {
@@ -323,34 +360,6 @@ impl<'a> Chain<'a> {
         self.layers.push(Found { dense, from, stage });
         let base = Base::Layer(self.layers.len() - 1, stage);
         Value::Signal(Signal { base, function: Function::identity(), softmax: false })
-    }
-
-    fn normalized(&mut self, node: &'a NodeProto) -> Result<Value<'a>, ImportError> {
-        let signal = self.open(node, 0)?;
-        let Base::Layer(layer, stage) = signal.base else {
-            return Err(refuse(node, "normalises the inputs; nn normalises hidden layers"));
-        };
-        let found = &self.layers[layer];
-        if stage == Stage::Normalized || stage != found.stage || !signal.function.is_identity() {
-            return Err(refuse(node, "is not right after a dense layer"));
-        }
-        let epsilon = float(node, "epsilon", 1e-5);
-        if !matches!(int(node, "axis", -1), -1 | 1) || (epsilon - Normalization::EPSILON).abs() > 1e-9 {
-            return Err(refuse(
-                node,
-                format!("has another axis than the units, or adds {epsilon} and not 1e-5 to the variance"),
-            ));
-        }
-        let width = found.dense.outputs;
-        let gains = self.vector(node, 1, width)?;
-        let shifts = match node.input.get(2).filter(|name| !name.is_empty()) {
-            Some(_) => self.vector(node, 2, width)?,
-            None => vec![0.0; width],
-        };
-        let found = &mut self.layers[layer];
-        (found.dense.norm, found.stage) = (Some((gains, shifts)), Stage::Normalized);
-        let base = Base::Layer(layer, Stage::Normalized);
-        Ok(Value::Signal(Signal { base, ..signal }))
     }
 
     /// The value at an input of a node.
@@ -420,6 +429,15 @@ impl<'a> Chain<'a> {
     /// A constant vector of that width.
     fn vector(&self, node: &NodeProto, at: usize, width: usize) -> Result<Vec<f32>, ImportError> {
         let (tensor, _) = self.constant(node, at)?;
+        self.vector_of(node, tensor, width)
+    }
+
+    fn vector_of(
+        &self,
+        node: &NodeProto,
+        tensor: &TensorProto,
+        width: usize,
+    ) -> Result<Vec<f32>, ImportError> {
         let (shape, numbers) = self.numbers(tensor)?;
         if numbers.len() == width && (shape[..] == [width] || shape[..] == [1, width])
             || width == 1 && numbers.len() == 1
@@ -430,129 +448,12 @@ impl<'a> Chain<'a> {
     }
 
     fn numbers(&self, tensor: &TensorProto) -> Result<(Vec<usize>, Vec<f32>), ImportError> {
+        if is_half(tensor) {
+            self.halves.set(true);
+        }
         numbers(tensor, self.external)
             .map_err(|problem| ImportError::Tensor { tensor: format!("{:?}", tensor.name), problem })
     }
-
-    /// The chain that ends in `output`.
-    fn network(mut self, output: &str) -> Result<Network, ImportError> {
-        let mut signal = match self.values.get(output) {
-            Some(Value::Signal(signal)) => signal.clone(),
-            Some(Value::Other(error)) => return Err(repeat(error)),
-            _ => return Err(ImportError::NoLayers),
-        };
-        let Base::Layer(last, _) = signal.base else { return Err(ImportError::NoLayers) };
-        let name = self.layers[last].dense.name.clone();
-        let output = match (signal.softmax, signal.function.is_identity(), signal.function.activation()) {
-            (true, ..) => Output::Softmax,
-            (false, true, _) => Output::Linear,
-            (false, false, Some(Activation::Sigmoid)) => Output::Sigmoid,
-            _ => {
-                let problem = "gives the outputs, and is followed by neither softmax nor sigmoid".to_owned();
-                return Err(ImportError::Layer { layer: name, problem });
-            }
-        };
-        let (mut layers, mut activation) = (Vec::new(), None);
-        let input = loop {
-            let (at, stage) = match signal.base {
-                Base::Layer(at, stage) => (at, stage),
-                Base::Input(at) => break at,
-            };
-            let found = &mut self.layers[at];
-            if stage != found.stage {
-                let problem = "is used before and after its biases or its normalisation".to_owned();
-                return Err(ImportError::Layer { layer: found.dense.name.clone(), problem });
-            }
-            let from = found.from.clone();
-            let empty = Dense {
-                name: String::new(),
-                inputs: 0,
-                outputs: 0,
-                weights: Vec::new(),
-                biases: Vec::new(),
-                norm: None,
-            };
-            layers.push(std::mem::replace(&mut found.dense, empty));
-            if let Base::Layer(before, _) = from.base {
-                let name = &self.layers[before].dense.name;
-                let problem = |problem: String| ImportError::Layer { layer: name.clone(), problem };
-                let of_layer = from.function.activation().filter(|_| !from.softmax);
-                let of_layer =
-                    of_layer.ok_or_else(|| problem("is followed by no activation that nn has".to_owned()))?;
-                if activation.replace(of_layer).is_some_and(|of_next| of_next != of_layer) {
-                    return Err(problem(format!(
-                        "is followed by {of_layer}, and a later one by another activation; nn has one for all"
-                    )));
-                }
-            }
-            signal = from;
-        };
-        layers.reverse();
-        let scale =
-            scale(&signal.function).filter(|_| !signal.softmax).ok_or_else(|| ImportError::Layer {
-                layer: layers[0].name.clone(),
-                problem: "takes inputs that are more than shifted and scaled by one number for all"
-                    .to_owned(),
-            })?;
-        let image = self.image(input, layers[0].inputs)?;
-        Ok(Network { layers, activation, output: Some(output), scale, image })
-    }
-
-    /// The height and width of pictures, if the graph's input has them; the first layer takes `inputs` numbers.
-    fn image(&self, input: usize, inputs: usize) -> Result<Option<(usize, usize)>, ImportError> {
-        let lengths = lengths(&self.graph.input[input]);
-        let Some(of_sample) = lengths.get(1..) else { return Ok(None) };
-        let Some(of_sample) = of_sample.iter().copied().collect::<Option<Vec<usize>>>() else {
-            return Ok(None);
-        };
-        if of_sample.iter().try_fold(1_usize, |product, &length| product.checked_mul(length)) != Some(inputs)
-        {
-            let name = &self.graph.input[input].name;
-            let problem = format!(
-                "takes {inputs} numbers, but the input {name:?} has the shape {of_sample:?} a sample"
-            );
-            return Err(ImportError::Layer { layer: "1".to_owned(), problem });
-        }
-        Ok(match of_sample[..] {
-            [height, width] | [1, height, width] | [height, width, 1] if height > 1 && width > 1 => {
-                Some((height, width))
-            }
-            _ => None,
-        })
-    }
-}
-
-/// The lengths of an input, `None` where they are open; empty if it does not say its shape.
-fn lengths(input: &ValueInfo) -> Vec<Option<usize>> {
-    let shape = input
-        .r#type
-        .as_ref()
-        .and_then(|kind| kind.tensor_type.as_ref())
-        .and_then(|tensor| tensor.shape.as_ref());
-    let length = |value: &Option<Length>| match value {
-        Some(Length::Known(length)) => usize::try_from(*length).ok().filter(|&length| length > 0),
-        _ => None,
-    };
-    shape.map_or_else(Vec::new, |shape| shape.dim.iter().map(|dimension| length(&dimension.value)).collect())
-}
-
-/// What a function of the inputs does to them, in the order: divided, less a mean, divided.
-fn scale(function: &Function) -> Option<Scale> {
-    let steps = function.linear()?;
-    let scale = match steps[..] {
-        [] => Scale::NONE,
-        [Linear::Over(divisor)] => Scale { divisor, ..Scale::NONE },
-        [Linear::Less(mean)] => Scale { mean, ..Scale::NONE },
-        [Linear::Less(mean), Linear::Over(deviation)] => Scale { mean, deviation, ..Scale::NONE },
-        [Linear::Over(divisor), Linear::Less(mean)] => Scale { divisor, mean, ..Scale::NONE },
-        [Linear::Over(divisor), Linear::Less(mean), Linear::Over(deviation)] => {
-            Scale { divisor, mean, deviation }
-        }
-        _ => return None,
-    };
-    let Scale { divisor, mean, deviation } = scale;
-    let sound = |x: f64| x.is_finite() && x > 0.0;
-    (sound(divisor) && mean.is_finite() && sound(deviation)).then_some(scale)
 }
 
 /// An error once more, for each output that depends on the value.

@@ -1,4 +1,4 @@
-//! Functions of one number that a graph computes between two layers, and which of ours they are.
+//! Functions that a graph computes of each unit between two layers, and which of ours they are.
 //!
 //! Trainers write the same function in many ways: PyTorch's GELU is five operators, and their order differs between its exporters.
 //! So a function is recognised by its values and not by its form.
@@ -21,6 +21,7 @@ pub(super) enum Unary {
     Exp,
     Neg,
     Reciprocal,
+    Sqrt,
     /// z·Φ(z)
     Gelu,
     /// z·σ(αz)
@@ -36,18 +37,34 @@ pub(super) enum Binary {
     Div,
     Max,
     Min,
+    Pow,
 }
 
-/// A function of z.
+/// What a function is a function of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Symbol {
+    /// The number of a unit.
+    Z,
+    /// The mean of z over the units.
+    Mean,
+    /// The variance of z over the units.
+    Variance,
+    /// The unit's number of a constant vector.
+    Vector(usize),
+}
+
+/// A function of z, and perhaps of what z has in common with the other units.
 #[derive(Debug, Clone)]
 pub(super) struct Function {
     expression: Rc<Expression>,
     size: usize,
+    /// Whether it has other symbols than z.
+    joint: bool,
 }
 
 #[derive(Debug)]
 enum Expression {
-    Z,
+    Symbol(Symbol),
     Number(f64),
     Unary(Unary, Rc<Expression>),
     Binary(Binary, Rc<Expression>, Rc<Expression>),
@@ -65,18 +82,23 @@ pub(super) enum Linear {
 impl Function {
     /// z itself.
     pub(super) fn identity() -> Self {
-        Self { expression: Rc::new(Expression::Z), size: 1 }
+        Self::symbol(Symbol::Z)
+    }
+
+    /// A symbol itself.
+    pub(super) fn symbol(symbol: Symbol) -> Self {
+        Self { expression: Rc::new(Expression::Symbol(symbol)), size: 1, joint: symbol != Symbol::Z }
     }
 
     /// A constant.
     pub(super) fn number(number: f64) -> Self {
-        Self { expression: Rc::new(Expression::Number(number)), size: 1 }
+        Self { expression: Rc::new(Expression::Number(number)), size: 1, joint: false }
     }
 
     /// `op` of this function; `None` if it becomes too large.
     pub(super) fn with(&self, op: Unary) -> Option<Self> {
         let expression = Rc::new(Expression::Unary(op, self.expression.clone()));
-        (self.size < LARGEST).then_some(Self { expression, size: self.size + 1 })
+        (self.size < LARGEST).then_some(Self { expression, size: self.size + 1, joint: self.joint })
     }
 
     /// `op` of two functions; `None` if it becomes too large.
@@ -84,16 +106,43 @@ impl Function {
         // A function that is used twice counts twice, since it is computed twice.
         let size = self.size + other.size + 1;
         let expression = Rc::new(Expression::Binary(op, self.expression.clone(), other.expression.clone()));
-        (size <= LARGEST).then_some(Self { expression, size })
+        (size <= LARGEST).then_some(Self { expression, size, joint: self.joint || other.joint })
     }
 
     pub(super) fn is_identity(&self) -> bool {
-        matches!(*self.expression, Expression::Z)
+        matches!(*self.expression, Expression::Symbol(Symbol::Z))
+    }
+
+    /// Whether it depends on more than the unit's own number.
+    pub(super) fn is_joint(&self) -> bool {
+        self.joint
+    }
+
+    /// The vectors that it depends on.
+    pub(super) fn vectors(&self) -> Vec<usize> {
+        let (mut vectors, mut waiting) = (Vec::new(), vec![&*self.expression]);
+        while let Some(expression) = waiting.pop() {
+            match expression {
+                Expression::Symbol(Symbol::Vector(at)) if !vectors.contains(at) => vectors.push(*at),
+                Expression::Symbol(_) | Expression::Number(_) => {}
+                Expression::Unary(_, inner) => waiting.push(inner),
+                Expression::Binary(_, left, right) => waiting.extend([&**left, &**right]),
+            }
+        }
+        vectors
+    }
+
+    /// Its value, where each symbol has the value `of` it.
+    pub(super) fn at(&self, of: &dyn Fn(Symbol) -> f64) -> f64 {
+        self.expression.at(of)
     }
 
     /// Which activation this is.
     pub(super) fn activation(&self) -> Option<Activation> {
         use nn_core::Named as _;
+        if self.joint {
+            return None;
+        }
         Activation::NAMES
             .iter()
             .map(|&(_, activation)| activation)
@@ -104,7 +153,7 @@ impl Function {
     fn equals(&self, other: impl Fn(f64) -> f64) -> bool {
         let near = (-320..=320).map(|step| f64::from(step) / 16.0);
         let far = [-1000.0, -300.0, -88.0, -30.0, 30.0, 88.0, 300.0, 1000.0];
-        near.chain(far).all(|z| (self.expression.at(z) - other(z)).abs() <= 1e-6 * (1.0 + z.abs()))
+        near.chain(far).all(|z| (self.at(&|_| z) - other(z)).abs() <= 1e-6 * (1.0 + z.abs()))
     }
 
     /// The steps of a function that only shifts and scales.
@@ -113,7 +162,7 @@ impl Function {
         let mut at = &self.expression;
         loop {
             at = match &**at {
-                Expression::Z => break,
+                Expression::Symbol(Symbol::Z) => break,
                 Expression::Binary(op, left, right) => match (op, &**left, &**right) {
                     (Binary::Add, _, Expression::Number(c)) => (steps.push(Linear::Less(-c)), left).1,
                     (Binary::Add, Expression::Number(c), _) => (steps.push(Linear::Less(-c)), right).1,
@@ -123,7 +172,7 @@ impl Function {
                     (Binary::Div, _, Expression::Number(c)) => (steps.push(Linear::Over(*c)), left).1,
                     _ => return None,
                 },
-                Expression::Number(_) | Expression::Unary(..) => return None,
+                Expression::Symbol(_) | Expression::Number(_) | Expression::Unary(..) => return None,
             };
         }
         steps.reverse();
@@ -132,12 +181,12 @@ impl Function {
 }
 
 impl Expression {
-    fn at(&self, z: f64) -> f64 {
+    fn at(&self, of_symbol: &dyn Fn(Symbol) -> f64) -> f64 {
         match self {
-            Self::Z => z,
+            Self::Symbol(symbol) => of_symbol(*symbol),
             Self::Number(number) => *number,
             Self::Unary(op, inner) => {
-                let x = inner.at(z);
+                let x = inner.at(of_symbol);
                 match op {
                     Unary::Sigmoid => of(Activation::Sigmoid, x),
                     Unary::Tanh => x.tanh(),
@@ -153,12 +202,13 @@ impl Expression {
                     Unary::Exp => x.exp(),
                     Unary::Neg => -x,
                     Unary::Reciprocal => 1.0 / x,
+                    Unary::Sqrt => x.sqrt(),
                     Unary::Gelu => of(Activation::Gelu, x),
                     Unary::Swish(alpha) => x * of(Activation::Sigmoid, alpha * x),
                 }
             }
             Self::Binary(op, left, right) => {
-                let (x, y) = (left.at(z), right.at(z));
+                let (x, y) = (left.at(of_symbol), right.at(of_symbol));
                 match op {
                     Binary::Add => x + y,
                     Binary::Sub => x - y,
@@ -166,6 +216,7 @@ impl Expression {
                     Binary::Div => x / y,
                     Binary::Max => x.max(y),
                     Binary::Min => x.min(y),
+                    Binary::Pow => x.powf(y),
                 }
             }
         }

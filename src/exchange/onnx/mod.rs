@@ -5,6 +5,8 @@ mod columns;
 mod export;
 mod function;
 mod graph;
+mod inputs;
+mod normal;
 mod proto;
 mod read;
 mod tensor;

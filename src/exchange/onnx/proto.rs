@@ -9,6 +9,7 @@ pub(crate) mod data_type {
     pub(crate) const FLOAT: i32 = 1;
     pub(crate) const INT64: i32 = 7;
     pub(crate) const STRING: i32 = 8;
+    pub(crate) const FLOAT16: i32 = 10;
     pub(crate) const DOUBLE: i32 = 11;
     pub(crate) const BFLOAT16: i32 = 16;
 
@@ -151,6 +152,9 @@ pub(crate) struct TensorProto {
     pub(crate) data_type: i32,
     #[prost(float, repeated, tag = "4")]
     pub(crate) float_data: Vec<f32>,
+    /// The bits of numbers of 16 bits, among others.
+    #[prost(int32, repeated, tag = "5")]
+    pub(crate) int32_data: Vec<i32>,
     #[prost(bytes = "bytes", repeated, tag = "6")]
     pub(crate) string_data: Vec<Bytes>,
     #[prost(int64, repeated, tag = "7")]

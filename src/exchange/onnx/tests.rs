@@ -168,14 +168,6 @@ fn graphs_that_are_no_chain_are_refused_by_name() {
     refused(&file(|graph| dense(graph, "x", 4, 2)), "takes 4 numbers, but the input \"x\" has the shape [3]");
     refused(
         &file(|graph| {
-            let each = graph.floats("each", &[3], &[1.0, 2.0, 3.0]);
-            let x = graph.node("Div", "scaled", &["x", &each], &[]);
-            dense(graph, &x, 3, 2)
-        }),
-        "acts on each unit with a number of its own",
-    );
-    refused(
-        &file(|graph| {
             let x = graph.node("Exp", "exp", &["x"], &[]);
             dense(graph, &x, 3, 2)
         }),
@@ -224,7 +216,10 @@ fn a_small_file_cannot_become_a_large_network() {
     refused(&tensor(|tensor| tensor.dims = vec![-2, 3]), "has a negative length");
     refused(&tensor(|tensor| tensor.dims = vec![6]), "not of a matrix");
     refused(&tensor(|tensor| tensor.raw_data = None), "has 0 numbers, not the 6");
-    refused(&tensor(|tensor| tensor.data_type = data_type::DOUBLE), "type DOUBLE; only FLOAT");
+    refused(
+        &tensor(|tensor| tensor.data_type = data_type::DOUBLE),
+        "type DOUBLE; only FLOAT, FLOAT16 and BFLOAT16",
+    );
     refused(&tensor(|tensor| tensor.raw_data = Some(Bytes::from([0xff; 24].to_vec()))), "not finite");
     refused(
         &tensor(|tensor| {
@@ -234,6 +229,148 @@ fn a_small_file_cannot_become_a_large_network() {
         }),
         "is in another file",
     );
+}
+
+/// A graph of 3 inputs that are scaled by vectors, operator by operator, before a layer.
+fn scaled(steps: &[(&str, [f32; 3])]) -> ModelProto {
+    file(|graph| {
+        let mut x = "x".to_owned();
+        for (op, numbers) in steps {
+            let each = graph.floats("each", &[3], numbers);
+            x = graph.node(op, op, &[&x, &each], &[]);
+        }
+        dense(graph, &x, 3, 2)
+    })
+}
+
+#[test]
+fn inputs_scaled_by_numbers_of_their_own_are_columns() {
+    let scales = |file: &ModelProto| -> Vec<(f64, f64)> {
+        let Import { model, notes } = import(file.encode_to_vec()).unwrap();
+        assert!(notes[0].contains("columns of a table, which are the 3 inputs in order"), "{notes:?}");
+        let preparation = model.input.preparation.expect("a preparation");
+        assert_eq!(
+            (preparation.width, &preparation.answers[..], preparation.targets.len()),
+            (5, &[3, 4][..], 2)
+        );
+        let scale = |column: &nn_data::Column| match column.encoding {
+            nn_data::ColumnEncoding::Number { mean, deviation, missing: false, .. } => (mean, deviation),
+            _ => panic!("no number: {column:?}"),
+        };
+        preparation.columns.iter().map(scale).collect()
+    };
+    let usual = scaled(&[("Sub", [1.0, -2.0, 0.0]), ("Div", [2.0, 3.0, 1.0])]);
+    assert_eq!(scales(&usual), [(1.0, 2.0), (-2.0, 3.0), (0.0, 1.0)]);
+    // x·0.5 + 1 = (x + 2)/2
+    let other = scaled(&[("Mul", [0.5, 0.25, 1.0]), ("Add", [1.0, 0.0, -3.0])]);
+    assert_eq!(scales(&other), [(-2.0, 2.0), (0.0, 4.0), (3.0, 1.0)]);
+    refused(
+        &scaled(&[("Div", [1.0, 0.0, 2.0])]),
+        "scales input 1 by 0; a model divides its inputs by finite numbers above 0",
+    );
+    refused(&scaled(&[("Mul", [1.0, 2.0, -2.0])]), "scales input 2 by -2");
+    refused(&scaled(&[("Max", [1.0, 2.0, 3.0])]), "does more to each input than to shift and scale it");
+    refused(&scaled(&[("Sub", [0.0; 3]); 9]), "more than 8 steps");
+    let said = Said { standardize: Some((0.5, 2.0)), ..Said::default() };
+    let external = |_: &str, _, _| Err(String::new());
+    let twice = from_bytes(usual.encode_to_vec(), Path::new("x"), &said, &external).unwrap_err();
+    assert!(matches!(twice, ImportError::Twice), "{twice}");
+    let pixels = Said { image: Some((1, 3)), ..Said::default() };
+    let error = from_bytes(usual.encode_to_vec(), Path::new("x"), &pixels, &external).unwrap_err();
+    assert!(
+        matches!(error, ImportError::EachPixel) && error.remedy().unwrap().contains("--standardize"),
+        "{error}"
+    );
+}
+
+/// A hidden layer of 3 units that is normalised as TensorFlow and others write it, with that ε.
+fn normalised(epsilon: f32, axes: &[i64], change: fn(&mut Graph, &str, &str) -> String) -> ModelProto {
+    file(|graph| {
+        let z = dense(graph, "x", 3, 3);
+        let axes = [("axes", Value::Ints(axes))];
+        let mean = graph.node("ReduceMean", "mean", &[&z], &axes);
+        let centred = graph.node("Sub", "centred", &[&z, &mean], &[]);
+        let squares = graph.node("Mul", "squares", &[&centred, &centred], &[]);
+        let variance = graph.node("ReduceMean", "variance", &[&squares], &axes);
+        let epsilon = graph.floats("epsilon", &[], &[epsilon]);
+        let sum = graph.node("Add", "sum", &[&variance, &epsilon], &[]);
+        let deviation = graph.node("Sqrt", "deviation", &[&sum], &[]);
+        let normal = change(graph, &centred, &deviation);
+        let a = graph.node("Relu", "a", &[&normal], &[]);
+        dense(graph, &a, 3, 2)
+    })
+}
+
+#[test]
+fn layer_normalisation_in_basic_operators_is_one() {
+    let full = |graph: &mut Graph, centred: &str, deviation: &str| {
+        let normal = graph.node("Div", "normal", &[centred, deviation], &[]);
+        let gains = graph.floats("gains", &[3], &[1.0, -2.0, 3.0]);
+        let gained = graph.node("Mul", "gained", &[&normal, &gains], &[]);
+        let shifts = graph.floats("shifts", &[3], &[0.5, 0.0, -0.5]);
+        graph.node("Add", "shifted", &[&gained, &shifts], &[])
+    };
+    let plain = |graph: &mut Graph, centred: &str, deviation: &str| {
+        graph.node("Div", "normal", &[centred, deviation], &[])
+    };
+    for (file, gains, shifts) in [
+        (normalised(1e-5, &[-1], full), [1.0, -2.0, 3.0], [0.5, 0.0, -0.5]),
+        (normalised(1e-5, &[1], plain), [1.0; 3], [0.0; 3]),
+    ] {
+        let model = import(file.encode_to_vec()).unwrap().model;
+        assert_eq!(model.model.normalization(), Normalization::Layer);
+        let first = &layout(&model.model)[0];
+        assert_eq!(model.params[first.gains.clone()], gains);
+        assert_eq!(model.params[first.shifts.clone()], shifts);
+    }
+    // Keras' ε, unless it is told another.
+    refused(&normalised(1e-3, &[-1], full), "adds 0.001 to the variance, and nn 1e-5");
+    refused(&normalised(1e-3, &[-1], full), "0.100000 times the weights and biases");
+    refused(&normalised(1e-5, &[0], full), "takes a mean that is no part of a layer normalisation");
+    refused(
+        &normalised(1e-5, &[-1], |_, centred, _| centred.to_owned()),
+        "means over its units that make no layer normalisation",
+    );
+    let twice = |graph: &mut Graph, centred: &str, deviation: &str| {
+        let normal = graph.node("Div", "normal", &[centred, deviation], &[]);
+        let gains = graph.floats("gains", &[3], &[1.0, -2.0, 3.0]);
+        let gained = graph.node("Mul", "gained", &[&normal, &gains], &[]);
+        graph.node("Mul", "again", &[&gained, &gains], &[])
+    };
+    refused(&normalised(1e-5, &[-1], twice), "which only biases and layer normalisation do here");
+    let before = |graph: &mut Graph, centred: &str, deviation: &str| {
+        let normal = graph.node("Div", "normal", &[centred, deviation], &[]);
+        let other = graph.node("Div", "other", &[centred, deviation], &[]);
+        graph.node("Add", "both", &[&normal, &other], &[])
+    };
+    refused(&normalised(1e-5, &[-1], before), "is not right after a dense layer");
+}
+
+#[test]
+fn numbers_of_16_bits_are_widened() {
+    let halves = |kind: i32, bits: [u16; 2], raw: bool| {
+        let mut file = file(|graph| dense(graph, "x", 3, 2));
+        let biases = &mut file.graph.as_mut().unwrap().initializer[1];
+        biases.data_type = kind;
+        biases.raw_data =
+            raw.then(|| bits.iter().flat_map(|bits| bits.to_le_bytes()).collect::<Vec<u8>>().into());
+        biases.int32_data = if raw { Vec::new() } else { bits.map(i32::from).to_vec() };
+        file
+    };
+    for (kind, bits, want) in [
+        (data_type::FLOAT16, [0x3555, 0x8001], [0.333_251_95, -(2f32.powi(-24))]),
+        (data_type::BFLOAT16, [0x3eab, 0xc040], [0.333_984_38, -3.0]),
+    ] {
+        for raw in [true, false] {
+            let Import { model, notes } = import(halves(kind, bits, raw).encode_to_vec()).unwrap();
+            assert_eq!(model.params[6..], want);
+            assert!(notes[0].contains("numbers of 16 bits; they are taken over exactly"), "{notes:?}");
+        }
+    }
+    refused(&halves(data_type::FLOAT16, [0x7c00, 0], true), "not finite");
+    let mut short = halves(data_type::FLOAT16, [0, 0], true);
+    short.graph.as_mut().unwrap().initializer[1].raw_data = Some(Bytes::from_static(&[0; 3]));
+    refused(&short, "has 1 numbers, not the 2 of its shape");
 }
 
 /// Other files are found beside the model only.
@@ -271,7 +408,9 @@ fn damaged_files_are_refused_or_are_networks() {
     bare.metadata_props.clear();
     let state_dict = include_bytes!("../../../tests/cases/onnx/state_dict_norm.safetensors").to_vec();
     let gelu = include_bytes!("../../../tests/cases/onnx/torch_script_gelu.onnx").to_vec();
-    for bytes in [bare.encode_to_vec(), gelu, state_dict, own] {
+    let norm = include_bytes!("../../../tests/cases/onnx/tensorflow_norm.onnx").to_vec();
+    let scaled = include_bytes!("../../../tests/cases/onnx/torch_script_scaled.onnx").to_vec();
+    for bytes in [bare.encode_to_vec(), gelu, state_dict, own, norm, scaled] {
         // Neighbouring bytes are damaged alike, so a part of a longer file's is enough.
         let step = 1 + bytes.len() / 1000;
         for len in (0..bytes.len()).step_by(step) {
