@@ -25,7 +25,12 @@ pub(crate) const MARK: &str = "# The options of the run in this folder, written 
 /// Whether the folder has a file of that name that is not ours.
 pub(crate) fn is_foreign(out: &Path) -> bool {
     let path = out.join(NAME);
-    path.exists() && !std::fs::read(path).is_ok_and(|text| text.starts_with(MARK.as_bytes()))
+    path.exists() && !std::fs::read(path).is_ok_and(|text| is_ours(&text))
+}
+
+/// Whether the bytes of a file are options that we have written.
+pub(crate) fn is_ours(text: &[u8]) -> bool {
+    text.starts_with(MARK.as_bytes())
 }
 
 /// The options of the run in `out`; `None` if they are not there, as in a folder of an older version.

@@ -20,7 +20,7 @@ type AskAll = Box<dyn Fn() -> RunStatus + Send + Sync>;
 
 enum Source {
     Here(AskRuns),
-    Workers(AskAll, Mutex<ClusterFigures>),
+    Workers(AskAll, Box<Mutex<ClusterFigures>>),
 }
 
 impl SweepFigures {
@@ -31,7 +31,7 @@ impl SweepFigures {
 
     /// Of runs that workers train.
     pub(crate) fn of_workers(ask: impl Fn() -> RunStatus + Send + Sync + 'static) -> Self {
-        Self { source: Source::Workers(Box::new(ask), Mutex::default()) }
+        Self { source: Source::Workers(Box::new(ask), Box::default()) }
     }
 }
 

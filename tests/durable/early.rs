@@ -64,7 +64,7 @@ fn a_run_ends_when_the_log_says_so_with_the_weights_of_the_best_epoch() {
 #[test]
 fn a_killed_run_ends_early_at_the_same_step() {
     let place = place();
-    killed_and_resumed(&place, ARGUMENTS);
+    train_among_kills(&place, ARGUMENTS);
     ended_alike(&place, "run");
     // It is over: it says so, and makes no step more.
     let ran = place.nn("train --out run --resume").ok();

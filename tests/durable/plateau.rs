@@ -62,7 +62,7 @@ fn the_rates_are_those_that_the_losses_in_the_log_give() {
 #[test]
 fn a_killed_run_has_the_same_rates() {
     let place = place();
-    killed_and_resumed(&place, ARGUMENTS);
+    train_among_kills(&place, ARGUMENTS);
     ended_alike(&place, "run");
     // A longer run goes on from there, as if it had been so long from the beginning.
     let longer = ARGUMENTS.replace("--epochs 60", "--epochs 64");

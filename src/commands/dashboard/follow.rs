@@ -1,7 +1,6 @@
 //! Following runs by their files, which this process or another is writing.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::board::Board;
 use super::live::Live;
-use crate::commands::runs::{Head, State, folders_in, head, short_name};
+use crate::commands::runs::{Head, State, folders_in, head, open, short_name};
 use crate::failure::Failure;
 use crate::store::run_files::METRICS;
 
@@ -135,7 +134,7 @@ impl Eyes {
 
 /// What the page shows of a run beside its history.
 fn facts(folder: &Path, head: Head, damaged: usize) -> Value {
-    let Head { state, options, summary } = head;
+    let Head { state, options, summary, .. } = head;
     let options: serde_json::Map<String, Value> =
         options.into_iter().map(|(key, value)| (key, value.into())).collect();
     json!({
@@ -185,14 +184,11 @@ impl Log {
     }
 
     fn try_read(&mut self, path: &Path, piece: &mut [u8], news: &mut News) -> io::Result<()> {
-        let mut file = match File::open(path) {
+        let Some(mut file) = open(path)? else {
             // A run that begins anew removes it first.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                news.anew = self.at > 0;
-                self.begin_anew();
-                return Ok(());
-            }
-            file => file?,
+            news.anew = self.at > 0;
+            self.begin_anew();
+            return Ok(());
         };
         let mut before = vec![0; self.seen.len()];
         let _ = file.seek(SeekFrom::Start(self.at - before.len() as u64))?;

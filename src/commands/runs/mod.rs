@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use self::read::find;
-pub(in crate::commands) use self::read::{Found, Head, Search, State, epochs, folders_in, head, is_locked};
+pub(in crate::commands) use self::read::{
+    Found, Head, Search, State, epochs, folders_in, head, is_locked, open,
+};
 pub(in crate::commands) use self::text::{FIGURES, figure, short_name};
 use super::style;
 use crate::config::{RunsCommand, RunsCompareArgs, RunsListArgs};
@@ -114,5 +116,6 @@ fn as_json(run: &Found) -> Value {
         "figures": run.figures,
         "options": options,
         "damaged_lines": run.damaged,
+        "remarks": run.remarks,
     })
 }

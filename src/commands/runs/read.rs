@@ -56,8 +56,10 @@ pub(in crate::commands) struct Found {
     pub(in crate::commands) figures: Map<String, Value>,
     /// The options by key, as the file has them; empty if it is not there.
     pub(in crate::commands) options: BTreeMap<String, String>,
-    /// Lines of the log that are no JSON.
+    /// Lines of the log that are no JSON objects.
     pub(in crate::commands) damaged: usize,
+    /// What is wrong with its other files, a sentence each.
+    pub(in crate::commands) remarks: Vec<String>,
 }
 
 impl Found {
@@ -201,15 +203,24 @@ pub(in crate::commands) struct Head {
     /// The options by key; empty if their file is not there.
     pub(in crate::commands) options: BTreeMap<String, String>,
     pub(in crate::commands) summary: Option<Map<String, Value>>,
+    /// What is wrong with these files, a sentence each.
+    pub(in crate::commands) remarks: Vec<String>,
+    /// Whether one of them is there and cannot be read.
+    unreadable: bool,
 }
 
 /// Reads what is beside the log of the run in a folder.
 pub(in crate::commands) fn head(folder: &Path) -> Head {
-    let options = options(folder);
-    let summary = small(&folder.join(SUMMARY)).and_then(|text| match serde_json::from_slice(&text) {
-        Ok(Value::Object(summary)) if summary.contains_key("params_sha256") => Some(summary),
-        _ => None,
-    });
+    let mut troubles = Vec::new();
+    let options = options(folder, &mut troubles);
+    let path = folder.join(SUMMARY);
+    let summary =
+        note(small(&path), &path, &mut troubles).and_then(|text| match serde_json::from_slice(&text) {
+            Ok(Value::Object(summary)) if summary.contains_key("params_sha256") => Some(summary),
+            // Another program's.
+            Ok(_) => None,
+            Err(error) => note(Err(Trouble::Damaged(error.to_string())), &path, &mut troubles),
+        });
     let outcome = summary.as_ref().and_then(|summary| summary.get("outcome")?.as_str());
     let state = match outcome {
         _ if is_locked(folder) => State::Running,
@@ -219,24 +230,33 @@ pub(in crate::commands) fn head(folder: &Path) -> Head {
         Some("no-workers") => State::NoWorkers,
         _ => State::Stopped,
     };
-    Head { state, options, summary }
+    let unreadable = troubles.iter().any(|(_, trouble)| matches!(trouble, Trouble::Unreadable(_)));
+    let remarks = troubles.iter().map(|(path, trouble)| trouble.sentence(path)).collect();
+    Head { state, options, summary, remarks, unreadable }
 }
 
 /// The run in a folder, and the lines of its epochs if they are kept; `None` if its files are those of something else.
 fn read(folder: &Path, keep: bool) -> Option<(Found, Vec<Map<String, Value>>)> {
-    let Head { state, options, summary } = head(folder);
+    let Head { state, options, summary, mut remarks, mut unreadable } = head(folder);
     let mut log = Vec::new();
-    let damaged = each_epoch(&folder.join(METRICS), |epoch| {
+    let path = folder.join(METRICS);
+    let read = each_epoch(&path, |epoch| {
         if !keep {
             log.clear();
         }
         log.push(epoch);
     });
+    let damaged = read.unwrap_or_else(|trouble| {
+        remarks.push(trouble.sentence(&path));
+        unreadable = true;
+        0
+    });
     let last = log.last().cloned();
     if !keep {
         log.clear();
     }
-    if options.is_empty() && last.is_none() && summary.is_none() {
+    // Files that may not be read may be those of a run.
+    if options.is_empty() && last.is_none() && summary.is_none() && !unreadable {
         return None;
     }
     // The summary of a run that was resumed is older than its log, until it is over.
@@ -244,7 +264,7 @@ fn read(folder: &Path, keep: bool) -> Option<(Found, Vec<Map<String, Value>>)> {
         (Some(summary), last) if state != State::Running || last.is_none() => summary,
         (summary, last) => last.or(summary).unwrap_or_default(),
     };
-    Some((Found { folder: folder.to_owned(), state, figures, options, damaged }, log))
+    Some((Found { folder: folder.to_owned(), state, figures, options, damaged, remarks }, log))
 }
 
 /// Whether a process trains in the folder, or sweeps.
@@ -255,20 +275,72 @@ pub(in crate::commands) fn is_locked(folder: &Path) -> bool {
             .is_ok_and(|folder| matches!(folder.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 
-/// A file that is not large; `None` if it cannot be read.
-fn small(path: &Path) -> Option<Vec<u8>> {
+/// Why a file of a run says nothing.
+#[derive(Debug)]
+enum Trouble {
+    Unreadable(io::Error),
+    Damaged(String),
+}
+
+impl Trouble {
+    fn sentence(&self, path: &Path) -> String {
+        match self {
+            Self::Unreadable(error) => format!("{} cannot be read: {error}", path.display()),
+            Self::Damaged(problem) => format!("{} is damaged: {problem}", path.display()),
+        }
+    }
+}
+
+/// What was read, where there was anything; a trouble is noted.
+fn note<T>(
+    read: Result<Option<T>, Trouble>,
+    path: &Path,
+    troubles: &mut Vec<(PathBuf, Trouble)>,
+) -> Option<T> {
+    read.unwrap_or_else(|trouble| {
+        troubles.push((path.to_owned(), trouble));
+        None
+    })
+}
+
+/// Opens a file of a run; `None` if it is not there. A pipe is none, since opening it would wait for whoever writes to it.
+///
+/// # Errors
+/// If it cannot be read.
+pub(in crate::commands) fn open(path: &Path) -> io::Result<Option<File>> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(about) if !about.is_file() => Err(io::Error::other("it is no regular file")),
+        Ok(_) => File::open(path).map(Some),
+    }
+}
+
+/// A file that is not large; `None` if it is not there.
+fn small(path: &Path) -> Result<Option<Vec<u8>>, Trouble> {
+    let Some(file) = open(path).map_err(Trouble::Unreadable)? else { return Ok(None) };
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(LONGEST).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(Trouble::Unreadable)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Trouble::Damaged("it has more than 1 MiB".to_owned()));
+    }
+    Ok(Some(bytes))
 }
 
 /// The options of a run, as texts.
-fn options(folder: &Path) -> BTreeMap<String, String> {
-    if run_file::is_foreign(folder) {
+fn options(folder: &Path, troubles: &mut Vec<(PathBuf, Trouble)>) -> BTreeMap<String, String> {
+    let path = folder.join(run_file::NAME);
+    let Some(bytes) = note(small(&path), &path, troubles).filter(|bytes| run_file::is_ours(bytes)) else {
         return BTreeMap::new();
-    }
-    let text = small(&folder.join(run_file::NAME)).and_then(|bytes| String::from_utf8(bytes).ok());
-    let table = text.and_then(|text| text.parse::<toml::Table>().ok()).unwrap_or_default();
+    };
+    let damaged = |error: &dyn std::fmt::Display| {
+        let problem = error.to_string();
+        Trouble::Damaged(problem.lines().next().unwrap_or_default().to_owned())
+    };
+    let table = String::from_utf8(bytes)
+        .map_err(|error| damaged(&error))
+        .and_then(|text| text.parse::<toml::Table>().map_err(|error| damaged(&error)));
+    let table = note(table.map(Some), &path, troubles).unwrap_or_default();
     // What is made of these options may be given away, and who knows the seed of a private run can take the noise away.
     let is_private = table.contains_key("dp-noise");
     let plain = table.into_iter().filter(|(_, value)| !value.is_table());
@@ -289,16 +361,17 @@ pub(in crate::commands) fn epochs(folder: &Path) -> Vec<Map<String, Value>> {
 }
 
 /// Calls `take` with each line of an epoch, and gives the number of damaged lines.
-fn each_epoch(path: &Path, mut take: impl FnMut(Map<String, Value>)) -> usize {
+fn each_epoch(path: &Path, mut take: impl FnMut(Map<String, Value>)) -> Result<usize, Trouble> {
     let mut damaged = 0;
-    let Ok(file) = File::open(path) else { return 0 };
+    let Some(file) = open(path).map_err(Trouble::Unreadable)? else { return Ok(0) };
     let mut file = BufReader::new(file);
     let mut line = Vec::new();
     loop {
         line.clear();
         match (&mut file).take(LONGEST).read_until(b'\n', &mut line) {
-            Ok(read) if read > 0 => {}
-            _ => return damaged,
+            Ok(0) => return Ok(damaged),
+            Ok(_) => {}
+            Err(error) => return Err(Trouble::Unreadable(error)),
         }
         // Lines of steps are by far the most, and not looked at.
         if line.starts_with(br#"{"kind":"step""#) || line.starts_with(br#"{"kind":"round""#) {
@@ -306,7 +379,8 @@ fn each_epoch(path: &Path, mut take: impl FnMut(Map<String, Value>)) -> usize {
         }
         match serde_json::from_slice(&line) {
             Ok(Value::Object(epoch)) if epoch.get("epoch").is_some_and(Value::is_u64) => take(epoch),
-            Ok(_) => {}
+            Ok(Value::Object(_)) => {}
+            Ok(_) => damaged += 1,
             Err(_) if line.ends_with(b"\n") => damaged += 1,
             // It is being written.
             Err(_) => {}
@@ -343,5 +417,29 @@ mod tests {
         fs::write(folder.path().join(SUMMARY), "{\"score\": 1}").unwrap();
         assert!(find(folder.path(), 1).unwrap().runs.is_empty());
         assert!(find(&folder.path().join("nothing"), 1).is_err());
+    }
+
+    #[test]
+    fn files_that_say_nothing_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &[u8]| fs::write(folder.path().join(name), text).unwrap();
+        let remarks = || find(folder.path(), 0).unwrap().runs.remove(0).remarks;
+        write(METRICS, b"{\"kind\":\"epoch\",\"epoch\":1}\n[]\n5\n");
+        assert!(remarks().is_empty());
+        assert_eq!(find(folder.path(), 0).unwrap().runs[0].damaged, 2);
+        write(SUMMARY, b"{\"params_sha");
+        assert!(remarks()[0].contains("summary.json is damaged: EOF while parsing"), "{:?}", remarks());
+        write(SUMMARY, &vec![b' '; (LONGEST + 1) as usize]);
+        assert!(remarks()[0].contains("more than 1 MiB"), "{:?}", remarks());
+        fs::remove_file(folder.path().join(SUMMARY)).unwrap();
+        fs::create_dir(folder.path().join(SUMMARY)).unwrap();
+        assert!(
+            remarks()[0].contains("summary.json cannot be read: it is no regular file"),
+            "{:?}",
+            remarks()
+        );
+        // What cannot be read may be a run: it is not said that there is none.
+        fs::remove_file(folder.path().join(METRICS)).unwrap();
+        assert_eq!(remarks().len(), 1);
     }
 }

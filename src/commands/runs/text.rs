@@ -72,7 +72,7 @@ pub(super) fn list(found: &[Found], folder: &Path, style: &Style) -> String {
     if running > 0 {
         text += &format!(", {running} running");
     }
-    text + &damaged(found)
+    text + &remarks(found)
 }
 
 /// A column for each run: the differing options on top, then the figures.
@@ -102,7 +102,7 @@ pub(super) fn compare(found: &[Found], keys: &[String], style: &Style) -> String
     if found.len() > 1 && keys.is_empty() {
         text += "\nall options are the same";
     }
-    text + &damaged(found)
+    text + &remarks(found)
 }
 
 /// The last two parts of a path, which tell runs of a sweep apart.
@@ -122,18 +122,17 @@ pub(in crate::commands) fn figure(key: &str, value: f64) -> String {
     }
 }
 
-fn damaged(found: &[Found]) -> String {
-    found
-        .iter()
-        .filter(|run| run.damaged > 0)
-        .map(|run| {
-            let lines = counted(run.damaged, "line");
-            format!(
-                "\n{} of {} {} damaged",
-                lines,
-                run.folder.join("metrics.jsonl").display(),
-                if run.damaged == 1 { "is" } else { "are" }
-            )
-        })
-        .collect()
+/// What is wrong with the files of runs, a line each.
+fn remarks(found: &[Found]) -> String {
+    let of_files = found.iter().flat_map(|run| &run.remarks).map(|remark| format!("\n{remark}"));
+    let of_logs = found.iter().filter(|run| run.damaged > 0).map(|run| {
+        let lines = counted(run.damaged, "line");
+        format!(
+            "\n{} of {} {} damaged",
+            lines,
+            run.folder.join("metrics.jsonl").display(),
+            if run.damaged == 1 { "is" } else { "are" }
+        )
+    });
+    of_files.chain(of_logs).collect()
 }

@@ -277,6 +277,7 @@ pub(super) mod tests {
             figures: figures.as_object().unwrap().clone(),
             options: BTreeMap::new(),
             damaged: 0,
+            remarks: Vec::new(),
         };
         let json = json!({"outcome": "running", "by": "validation_accuracy", "runs": runs});
         let newer = Results::of(Path::new("sweep"), &json, &[found], false).unwrap();
