@@ -52,10 +52,10 @@ fn the_law_holds_for_runs_that_begin_with_a_model() {
     let from = "--from base/model.safetensors --epochs 2";
     holds_in(&place, &format!("{from} --batch-size 61 --optimizer adam"), &[1, 3]);
     holds_in(&place, &format!("{from} --batch-size 37 --rounds 4 --replicas 4 --ema 0.9"), &[2]);
-    let coordinator = audited_in(&place, &format!("{from} --overwrite --batch-size 100 --shard-size 16"));
+    let coordinator = audited_in(&place, &format!("{from} --batch-size 100 --shard-size 16"));
     // All audits passed: nobody's results were refused, and nobody was excluded.
     assert!(coordinator.stderr.is_empty(), "{coordinator:#?}");
-    let _ = audited_in(&place, &format!("{from} --overwrite --rounds 3 --replicas 4"));
+    let _ = audited_in(&place, &format!("{from} --rounds 3 --replicas 4"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn audited(arguments: &str) {
 #[track_caller]
 fn audited_in(place: &Place, arguments: &str) -> Ran {
     let want = alone(place, arguments);
-    let mut coord = Coord::start(place, &format!("--audit 1 --min-workers 2 {arguments}"));
+    let mut coord = Coord::start(place, &format!("--audit 1 --min-workers 2 --overwrite {arguments}"));
     let mut workers = [coord.worker(place, ""), coord.worker(place, "")];
     let ran = coord.process.ends_well();
     assert_eq!(place.hash("net"), want);

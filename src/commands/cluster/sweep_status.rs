@@ -152,17 +152,14 @@ mod tests {
     fn the_table_names_workers_and_their_runs() {
         let want = [
             "threads  worker        run  epoch  train loss  last heard  options",
-            "      2  1 ada    run-001   0/10           –   0.1 s ago  learning-rate=0.0 seed=0",
-            "      2  1 ada    run-005   4/10     0.25000   0.1 s ago  learning-rate=0.4 seed=4",
-            "      2  12 grace idle         –           –   0.1 s ago",
+            "      2  1 ada     run-001   0/10           –   0.1 s ago  learning-rate=0.0 seed=0",
+            "      2  1 ada     run-005   4/10     0.25000   0.1 s ago  learning-rate=0.4 seed=4",
+            "      2  12 grace  idle         –           –   0.1 s ago",
         ];
-        assert_eq!(
-            lines(&status(), Room::ENDLESS).join("\n").replace("grace  idle   ", "grace idle   "),
-            want.join("\n")
-        );
+        assert_eq!(lines(&status(), Room::ENDLESS), want);
         let small = lines(&status(), Room { width: 60, height: 3 });
         assert_eq!((small.len(), small[2].as_str()), (3, "… and 2 more; `nn status` shows all"));
-        assert!(small[1].ends_with("learnin") || small[1].chars().count() <= 60, "{small:?}");
+        assert!(small.iter().all(|line| line.chars().count() <= 60), "{small:?}");
         assert!(lines(&pb::RunStatus::default(), Room::ENDLESS).is_empty());
     }
 }
