@@ -53,6 +53,8 @@ impl Picture {
         let mut encoder = png::Encoder::new(&mut file, width, height);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        // The run waits for it, after each epoch.
+        encoder.set_compression(png::Compression::Fast);
         encoder.write_header().ok()?.write_image_data(self.pixels.as_flattened()).ok()?;
         Some(Image {
             height: self.height as i32,

@@ -206,7 +206,7 @@ fn by_hand(manifest: &Manifest, data: &Dataset) -> Vec<String> {
     let p = manifest.parts();
     let compute = compute();
     let mut params = initial_parameters(&p.model, p.recipe.init, p.recipe.seed);
-    let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
+    let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model).with_max_norm(p.recipe.max_norm);
     let mut workspace = manifest.workspace(compute.clone());
     let mut order = SampleOrder::new(manifest);
     let mut gradient = vec![0.0; params.len()];
@@ -250,7 +250,8 @@ fn rounds_by_hand(manifest: &Manifest, rounds: &Rounds, data: &Dataset) -> Vec<S
         for replica in 0..tree.leaves() {
             let slice = samples.part(tree.samples_of(Node { level: 0, index: replica }));
             let mut w = public.clone();
-            let mut optimizer = OptimizerState::new(p.recipe.optimizer, &p.model);
+            let mut optimizer =
+                OptimizerState::new(p.recipe.optimizer, &p.model).with_max_norm(p.recipe.max_norm);
             for (step, batch) in (0..).zip(slice.indices.chunks(p.recipe.batch_size)) {
                 let samples = Samples { indices: batch, ..slice };
                 workspace.node_gradient(&w, data, samples, p.recipe.shard_size, &mut gradient).unwrap();
