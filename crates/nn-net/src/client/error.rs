@@ -10,6 +10,7 @@ use tonic::{Code, Status};
 use crate::data::DataError;
 use crate::proto as pb;
 use crate::security::{ClientTrouble, client_trouble};
+use crate::wire::convert::sentence;
 
 /// Why there is no connection, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -155,6 +156,8 @@ impl ConnectError {
             why = error.to_string();
             source = error.source();
         }
+        // It may be whatever a stranger's server says.
+        let why = sentence(&why);
         let says = |texts: &[&str]| texts.iter().any(|text| why.contains(text));
         match status.code() {
             Code::Unauthenticated => Self::TokenRefused { url, why },
@@ -215,4 +218,19 @@ pub enum WorkerError {
     /// The training set cannot be used or kept.
     #[error("cannot use the training set: {0}")]
     Data(#[from] DataError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_says_reaches_the_terminal_as_text() {
+        for code in [Code::NotFound, Code::Unauthenticated, Code::Internal] {
+            let status = Status::new(code, format!("\x1b[31mno\n{}", "x".repeat(100_000)));
+            let said = ConnectError::of_status("http://192.0.2.1:7654", &status).to_string();
+            assert!(said.contains("[31mno") && !said.contains(char::is_control), "{said:?}");
+            assert!(said.len() < 10_000, "{} bytes", said.len());
+        }
+    }
 }

@@ -20,6 +20,7 @@ use super::error::ConnectError;
 use crate::proto as pb;
 use crate::security::{CertificateError, CertificateFacts};
 use crate::wire::MAX_MESSAGE;
+use crate::wire::convert::sentence;
 use crate::wire::probe::{MOST, payload, unix_micros};
 use pb::status_client::StatusClient;
 
@@ -234,7 +235,7 @@ impl Prober {
     fn explain(&self, status: &Status) -> ProbeError {
         match status.code() {
             Code::Unimplemented => ProbeError::Unknown,
-            Code::ResourceExhausted => ProbeError::Exhausted(status.message().to_owned()),
+            Code::ResourceExhausted => ProbeError::Exhausted(sentence(status.message())),
             _ => ConnectError::of_status(&self.url, status).into(),
         }
     }
