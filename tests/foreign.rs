@@ -239,7 +239,7 @@ fn a_stranger_beside_an_honest_worker_does_not_disturb_the_run() {
 fn a_stranger_in_a_run_with_rounds_is_refused_and_changes_nothing() {
     let arguments = "--epochs 2 --hidden 1000 --activation relu --cost cross-entropy --batch-size 32 --rounds 4 \
                      --replicas 4";
-    stranger(arguments, "", 0, 1, &["rounds"], 10);
+    stranger(arguments, "", 0, 1, &["rounds"], 17);
 }
 
 /// Exported models pass ONNX's own checks, and onnxruntime gives the answers of `nn predict`: for every activation and output, for

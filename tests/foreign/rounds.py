@@ -33,7 +33,7 @@ class Replica(Peer):
         first = node.index << node.level
         return max(0, min((first + (1 << node.level)) * slice_, all_) - first * slice_)
 
-    def difference(self, work, piece, data=None, node=None, finite=True, stats=True, **fields):
+    def difference(self, work, piece, data=None, node=None, finite=True, stats=True, compact=False, **fields):
         """The messages of a piece: header and chunk."""
         node = node or work.nodes[0]
         numbers = self.layers[piece]
@@ -44,7 +44,7 @@ class Replica(Peer):
         if stats:
             header["stats"] = {"samples": self.samples(work.step, node), "loss": 1.0, "compute_micros": 1}
         check(len(data) <= CHUNK, "one chunk is enough")
-        chunk = {"layer": piece, "index": 0, "total": 1, "crc32": zlib.crc32(data), "data": data}
+        chunk = {"layer": piece, "index": 0, "total": 1, "crc32": zlib.crc32(data), "data": data, "compact": compact}
         return [
             self.make(work.step, work.attempt, gradient_header=header),
             self.make(work.step, work.attempt, gradient_chunk=chunk),
@@ -90,6 +90,20 @@ def spoilt(at, byte):
     return bytes(data)
 
 
+def compact(first=120):
+    """A full piece whose integers are 1, 0, 0, 0 and so on, in the compact form: groups of four, two bits an integer."""
+    block = bytes([0x22] * 32) + bytes([0b0000_0001] * 64)
+    return bytes([first]) + block + (bytes([120]) + block) * ((1 << 14) // BLOCK - 1)
+
+
+refused("a_compact_piece_that_is_marked_as_not_finite", "REFUSAL_REASON_NOT_FINITE", "is finite", data=compact(), compact=True,
+        finite=False)
+refused("a_compact_block_that_is_not_finite", "REFUSAL_REASON_NOT_FINITE", "marked as finite", data=compact(255), compact=True)
+rejected("a_compact_piece_that_ends_early", "not the compact form", data=compact()[:-1], compact=True)
+rejected("a_compact_piece_with_a_rest", "not the compact form", data=compact() + b"\0", compact=True)
+rejected("a_compact_piece_that_says_it_is_not", "instead of", data=compact())
+rejected("blocks_that_say_they_are_compact", "not the compact form", data=spoilt(0, 120), compact=True)
+rejected("an_integer_of_nine_bits", "not the compact form", data=compact()[:1] + b"\x29" + compact()[2:], compact=True)
 refused("a_block_that_is_not_finite", "REFUSAL_REASON_NOT_FINITE", "marked as finite", data=spoilt(0, 255))
 refused("a_scale_that_overflows", "REFUSAL_REASON_NOT_FINITE", "marked as finite", data=spoilt(BYTES, 250))
 refused("finite_but_marked_otherwise", "REFUSAL_REASON_NOT_FINITE", "is finite", finite=False)

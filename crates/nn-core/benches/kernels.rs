@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nn_core::measure::{Bench, Distortions, multiply_adds};
 use nn_core::{
-    Activation, Augmentation, Compute, Cost, Dataset, Features, Init, Isa, Model, Optimizer, OptimizerState,
-    Output, Purpose, Samples, StepInputs, Targets, Threads, Workspace, initial_parameters, permutation,
-    zeroed,
+    Activation, Augmentation, Compute, Cost, Dataset, Features, Init, Integers, Isa, Model, Optimizer,
+    OptimizerState, Output, Purpose, Samples, StepInputs, Targets, Threads, Workspace, compact, expand,
+    initial_parameters, permutation, zeroed,
 };
 
 /// One thread's peak, in 10⁹ floating-point operations a second.
@@ -216,5 +216,34 @@ fn time(iterations: u64, mut f: impl FnMut()) -> Duration {
     start.elapsed()
 }
 
-criterion_group!(benches, products, gradient_by_leaf, activations, updates, distortions, steps);
+/// The compact form of differences, in bytes of blocks a second: half of the integers are 0, and the others small.
+fn compact_form(c: &mut Criterion) {
+    let isa = Isa::best();
+    let mut group = c.benchmark_group("compact");
+    let integer = |i: usize| {
+        let noise = (i as u32).wrapping_mul(2_654_435_761) >> 24;
+        if (i / 8).is_multiple_of(2) { 0 } else { (noise as i8 >> (i / 4 % 7)) as u8 }
+    };
+    for (name, integers, block) in [("8 bits", Integers::Eight, 257), ("4 bits", Integers::Four, 129)] {
+        let blocks: Vec<u8> =
+            (0..1024 * block).map(|i| if i % block == 0 { 120 } else { integer(i) }).collect();
+        let mut short = Vec::new();
+        compact(isa, integers, &blocks, &mut short);
+        println!("{name}: {:.2} of the bytes", short.len() as f64 / blocks.len() as f64);
+        group.throughput(Throughput::Bytes(blocks.len() as u64));
+        group.bench_function(BenchmarkId::new("write", name), |b| {
+            b.iter(|| {
+                short.clear();
+                compact(isa, integers, black_box(&blocks), &mut short);
+            });
+        });
+        let mut again = vec![0; blocks.len()];
+        group.bench_function(BenchmarkId::new("read", name), |b| {
+            b.iter(|| expand(isa, integers, black_box(&short), &mut again));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, products, gradient_by_leaf, activations, updates, distortions, compact_form, steps);
 criterion_main!(benches);

@@ -81,6 +81,7 @@ pub use clip::{clip_factor, clip_factor_of, sum_of_squares};
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetError, Features, Targets};
 pub use kernel::bf16::round_to_bf16;
+pub use kernel::compact::{Integers, NotCompact, compact, expand};
 pub use kernel::delta::{
     BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, add_4, add_8, blocks_are_finite, decode_4, decode_8,
     encode_4, encode_4_to_nearest, encode_8,

@@ -11,8 +11,8 @@
 use std::sync::LazyLock;
 
 use nn_core::{
-    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Isa, add_4, add_8, all_finite_le, blocks_are_finite,
-    decode_4, decode_8, encode_8,
+    BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Integers, Isa, NotCompact, add_4, add_8, all_finite_le,
+    blocks_are_finite, compact, decode_4, decode_8, encode_8, expand,
 };
 
 /// How numbers become bytes on the wire.
@@ -154,6 +154,34 @@ impl Encoding {
             Self::I8 => add_8(*ISA, bytes, sum),
             Self::I4 => add_4(*ISA, bytes, sum),
         }
+    }
+
+    /// The integers of blocks that have a compact form; `None` for numbers that have none.
+    const fn integers(self) -> Option<Integers> {
+        match self {
+            Self::F32 => None,
+            Self::I8 => Some(Integers::Eight),
+            Self::I4 => Some(Integers::Four),
+        }
+    }
+
+    /// The compact form of whole blocks ([`nn_core::compact`]), if they have one and it is shorter.
+    #[must_use]
+    pub fn compacted(self, blocks: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(blocks.len());
+        compact(*ISA, self.integers()?, blocks, &mut out);
+        (out.len() < blocks.len()).then_some(out)
+    }
+
+    /// The blocks of a compact form, which are `length` bytes.
+    ///
+    /// # Errors
+    /// If it is not the compact form of so many bytes, or if these numbers have none.
+    pub fn expanded(self, compact: &[u8], length: usize) -> Result<Vec<u8>, NotCompact> {
+        let integers = self.integers().filter(|_| !self.is_ragged(length)).ok_or(NotCompact)?;
+        let mut blocks = vec![0; length];
+        expand(*ISA, integers, compact, &mut blocks)?;
+        Ok(blocks)
     }
 
     /// True if no number of whole blocks is NaN or infinite.

@@ -144,7 +144,8 @@ async fn a_worker_that_sends_a_large_gradient_slowly_is_not_silent() {
         // In all, longer than the allowed silence; a busy machine may add to each pause.
         tokio::time::sleep(silence / 4).await;
         let data = data.to_vec();
-        let chunk = pb::TensorChunk { layer: None, index, total, crc32: crc(&data), data: data.into() };
+        let (crc32, data) = (crc(&data), data.into());
+        let chunk = pb::TensorChunk { layer: None, index, total, crc32, data, compact: false };
         peer.say(step, attempt, Say::GradientChunk(chunk)).await;
     }
     assert_eq!(peer.assignment().await.0, step + 1);

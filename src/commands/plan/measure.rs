@@ -3,10 +3,16 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use nn_core::{Dataset, DeltaBits, Optimizer, layout};
-use nn_engine::{Compute, Engine, EpochReport, Manifest, Recipe, Rounds, Snapshot, StepReport, local};
+use nn_core::{
+    AfterOuter, BeforeOuter, Dataset, DeltaBits, Optimizer, OuterInputs, OuterState, initial_parameters,
+    layout,
+};
+use nn_engine::{
+    Compute, Engine, EpochReport, Manifest, Recipe, Replica, Round, Rounds, SampleOrder, Snapshot,
+    StepReport, local,
+};
 
-use super::model::Costs;
+use super::model::{Compact, Costs};
 use crate::clock::Clock;
 use crate::config;
 use crate::failure::Failure;
@@ -22,6 +28,9 @@ const LEAST: usize = 2;
 
 /// Replicas whose differences are summed to find what one more costs.
 const SUMMED: u32 = 4;
+
+/// The most steps of the round whose differences are made compact.
+const MOST_STEPS: u32 = 16;
 
 /// Numbers of a buffer that is larger than most caches.
 const LARGE: usize = 1 << 22;
@@ -74,6 +83,7 @@ impl Bench<'_> {
             merge: 0.0,
             outer: 0.0,
             handling: copying() * COPIES,
+            compact: Compact::NONE,
         };
         costs.add = self.summing(run, DeltaBits::Exact)?.0 / parameters;
         let Some(rounds) = in_rounds.rounds() else { return Ok(costs) };
@@ -98,7 +108,61 @@ impl Bench<'_> {
         }
         let (merge, outer) = self.summing(in_rounds, rounds.delta_bits)?;
         (costs.merge, costs.outer) = (merge / parameters, (outer + hash) / parameters);
+        costs.compact = self.compact(in_rounds, alone)?;
         Ok(costs)
+    }
+
+    /// What the compact form of a run's differences saves and costs, by those of its first round: `step` is the seconds of a
+    /// step. Later ones have a few more zeros on their way up.
+    fn compact(&self, run: &Manifest, step: f64) -> Result<Compact, Failure> {
+        let (Some(rounds), Some(down)) = (run.rounds(), run.update_encoding()) else {
+            return Ok(Compact::NONE);
+        };
+        let up = run.contribution_encoding();
+        // As many steps as there is time for: what decides is how many samples a unit has been active for.
+        let replicas = rounds.replicas.min(SUMMED);
+        let steps =
+            (OTHERS.as_secs_f64() / step / f64::from(replicas)).clamp(1.0, f64::from(MOST_STEPS)) as u32;
+        let recipe = Recipe {
+            rounds: Some(Rounds { replicas, steps: Some(steps), ..*rounds }),
+            learning_rate: run.recipe().learning_rate.min(RATE),
+            ..run.recipe().clone()
+        };
+        let short = run.with_recipe(recipe).map_err(Failure::usage)?;
+        let public = short
+            .initial_weights()
+            .unwrap_or_else(|| initial_parameters(short.model(), short.recipe().init, short.recipe().seed));
+        let mut order = SampleOrder::new(&short);
+        let samples = order.batch(&short, 0);
+        let round = Round { manifest: &short, data: self.data, public: &public, step: 0, samples };
+        let mut replica = Replica::new(&short, self.compute.clone());
+        let (mut found, mut mean) = (Vec::new(), vec![0.0; public.len()]);
+        for leaf in 0..short.tree(0).leaves() {
+            let _ = replica.run(round, leaf, &|| true).map_err(Failure::data)?;
+            found.clear();
+            let _ = replica.difference(round, leaf, 0..public.len(), &mut found);
+            up.add(&found, &mut mean);
+        }
+        let clock = Clock::start();
+        let Some(short_up) = up.compacted(&found) else { return Ok(Compact::NONE) };
+        let write = clock.now().as_secs_f64() / found.len() as f64;
+        let clock = Clock::start();
+        let _ = std::hint::black_box(up.expanded(&short_up, found.len()));
+        let read = clock.now().as_secs_f64() / found.len() as f64;
+        let part = |short: &[u8], all: &[u8]| short.len() as f64 / all.len() as f64;
+        let mut outer = OuterState::new(public.len(), rounds.delta_bits);
+        let (mut next, mut update) = (nn_core::zeroed(public.len()), Vec::new());
+        let before = OuterState::new(public.len(), rounds.delta_bits);
+        let _ = outer.step(
+            self.compute.isa,
+            0..public.len(),
+            BeforeOuter { params: &public, state: &before },
+            AfterOuter { params: &mut next, update: &mut update },
+            &|at, sum| sum.copy_from_slice(&mean[at..at + sum.len()]),
+            OuterInputs { mean: 1.0 / f32::from(replicas as u16), learning_rate: 1.0, momentum: 0.0 },
+        );
+        let down = down.compacted(&update).map_or(1.0, |short| part(&short, &update));
+        Ok(Compact { up: part(&short_up, &found), down, write, read })
     }
 
     /// Seconds of a gradient without samples, and for each sample, if that of a mini-batch takes `all` seconds.

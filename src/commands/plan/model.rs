@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Each station handles one piece at a time, in order, while the others are busy with other pieces. The next turn begins when
-//! the last piece is down. Bytes: weights and gradients are 4 · P; a difference in b bits is P · (b / 8 + 1 / 256).
+//! the last piece is down. Bytes: weights and gradients are 4 · P; a difference in b bits is P · (b / 8 + 1 / 256), of which its
+//! compact form takes a part that is measured.
 
 use nn_core::Tree;
 use nn_engine::{Encoding, Manifest};
@@ -60,6 +61,26 @@ pub(in crate::commands) struct Costs {
     pub(in crate::commands) outer: f64,
     /// A byte is moved between the network and memory, in either direction.
     pub(in crate::commands) handling: f64,
+    /// The compact form of differences.
+    pub(in crate::commands) compact: Compact,
+}
+
+/// What the compact form of a round's differences saves and costs, by byte of their blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(in crate::commands) struct Compact {
+    /// The part of the bytes that travels to the coordinator.
+    pub(in crate::commands) up: f64,
+    /// The part that travels from it.
+    pub(in crate::commands) down: f64,
+    /// Seconds in which a byte is written.
+    pub(in crate::commands) write: f64,
+    /// Seconds in which a byte is read.
+    pub(in crate::commands) read: f64,
+}
+
+impl Compact {
+    /// Blocks as they are.
+    pub(in crate::commands) const NONE: Self = Self { up: 1.0, down: 1.0, write: 0.0, read: 0.0 };
 }
 
 /// The coordinator's link, and the workers behind it.
@@ -317,9 +338,13 @@ pub(in crate::commands) fn rounds(
             let piece = |range: &std::ops::Range<usize>| {
                 let numbers = range.len() as f64;
                 let travelling = replicas - if network.own_worker { side_by_side } else { 0 };
-                let up = f64::from(travelling) * up.bytes_for(range.len()) as f64;
-                let down = f64::from(network.remote(workers)) * down.bytes_for(range.len()) as f64;
-                let summing = numbers * (f64::from(replicas) * costs.merge + costs.outer);
+                let (blocks_up, blocks_down) =
+                    (up.bytes_for(range.len()) as f64, down.bytes_for(range.len()) as f64);
+                let up = f64::from(travelling) * blocks_up * costs.compact.up;
+                let down = f64::from(network.remote(workers)) * blocks_down * costs.compact.down;
+                let summing = numbers * (f64::from(replicas) * costs.merge + costs.outer)
+                    + f64::from(travelling) * blocks_up * costs.compact.read
+                    + blocks_down * costs.compact.write;
                 Piece { ready: computing, up, summing: summing + costs.handling * (up + down), down }
             };
             let pieces: Vec<Piece> = pieces.iter().map(piece).collect();
@@ -327,7 +352,7 @@ pub(in crate::commands) fn rounds(
             let computing_workers = replicas.min(workers);
             let of_replica: f64 =
                 manifest.pieces().iter().map(|range| up.bytes_for(range.len()) as f64).sum();
-            let worker_up = of_replica * f64::from(side_by_side);
+            let worker_up = of_replica * f64::from(side_by_side) * costs.compact.up;
             let turn = Turn { steps: span.steps as f64, computing_workers, worker_up, ..turn };
             known.push((key, turn));
             turn

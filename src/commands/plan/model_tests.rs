@@ -16,6 +16,7 @@ pub(in super::super) fn free(layers: &[usize], step: f64) -> Costs {
         merge: 0.0,
         outer: 0.0,
         handling: 0.0,
+        compact: Compact::NONE,
     }
 }
 
@@ -127,6 +128,13 @@ fn a_round_by_hand() {
         ready + 4.0 * bytes(first) / 1e6 + first * 6e-8 + 4.0 * bytes(first) / 1e6,
     ) + 4.0 * bytes(second) / 1e6;
     near(found.seconds, down + OVERHEAD, 1e-9);
+    // In compact form half of the bytes go up, and three quarters down; each block is read four times, and written once.
+    let compact = Compact { up: 0.5, down: 0.75, write: 3e-9, read: 2e-9 };
+    let short = rounds(&Costs { compact, ..costs.clone() }, &run, 4, &network(1e6)).unwrap();
+    near(short.coordinator_up, found.coordinator_up / 2.0, 1e-9);
+    near(short.worker_up, found.worker_up / 2.0, 1e-9);
+    near(short.worker_down, found.worker_down * 0.75, 1e-9);
+    near(short.summing - found.summing, (bytes(first) + bytes(second)) * (4.0 * 2e-9 + 3e-9), 1e-9);
     // Two workers have two replicas each, and hear of each piece once.
     let two = rounds(&costs, &run, 2, &network(1e12)).unwrap();
     near(two.computing, 2.0 * ready, 1e-9);

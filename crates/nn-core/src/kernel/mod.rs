@@ -4,7 +4,7 @@
 //! exists only for instructions that this processor has. Inside are lanes of sixteen floats (`lanes.rs`, `x86.rs`),
 //! register tiles (`tile.rs`, `product_tile.rs`, `gradient_tile.rs`), rounding to bf16 (`bf16.rs`), a matrix unit's tiles (`tiles.rs`, `packed.rs`, `amx.rs`), whole products and gradients (`products.rs`,
 //! `gradient.rs`), gathering samples (`gather.rs`), the floating-point mode (`mode.rs`), multiply-adds without the instruction (`fma.rs`), and plain loops that the compiler vectorises (`multiversion!`,
-//! `vector.rs`, `normalize.rs`, `output.rs`, `update.rs`, `squares.rs`, `average.rs`, `delta.rs`, `outer.rs`, `distort.rs`).
+//! `vector.rs`, `normalize.rs`, `output.rs`, `update.rs`, `squares.rs`, `average.rs`, `delta.rs`, `compact.rs`, `outer.rs`, `distort.rs`).
 #![allow(unsafe_code)]
 // An index names a register here. Iterators over two arrays would hide which.
 #![allow(clippy::needless_range_loop)]
@@ -171,6 +171,7 @@ macro_rules! multiversion {
 
 pub(crate) mod average;
 pub(crate) mod bf16;
+pub(crate) mod compact;
 pub(crate) mod delta;
 pub(crate) mod distort;
 pub(crate) mod normalize;

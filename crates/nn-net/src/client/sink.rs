@@ -15,6 +15,8 @@ use crate::wire::tensor::{Payload, Pool};
 pub(super) struct Sender {
     pub(super) outbox: Outbox,
     pub(super) encoding: Encoding,
+    /// Whether the coordinator reads compact chunks.
+    pub(super) compact: bool,
     pub(super) pool: Pool,
 }
 
@@ -38,7 +40,8 @@ impl Sink for Sender {
     }
 
     fn difference(&self, head: Head, numbers: usize, bytes: Vec<u8>) -> bool {
-        self.send(head, &Payload::encoded(self.encoding, numbers, bytes.into()))
+        let payload = if self.compact { Payload::compacted } else { Payload::encoded };
+        self.send(head, &payload(self.encoding, numbers, &bytes.into()))
     }
 }
 

@@ -254,7 +254,14 @@ pub(crate) fn streams() -> Vec<Vec<u8>> {
     use pb::worker_message::Body as Up;
     let place = Place { generation: GENERATION, step: 1, attempt: 2 };
     let tensor = pb::TensorHeader { layer: Some(1), elements: 8, chunks: 1, crc32: 5 };
-    let chunk = pb::TensorChunk { layer: None, index: 0, total: 1, crc32: 9, data: vec![7; 32].into() };
+    let chunk = pb::TensorChunk {
+        layer: None,
+        index: 0,
+        total: 1,
+        crc32: 9,
+        data: vec![7; 32].into(),
+        compact: false,
+    };
     let node = pb::Node { level: 1, index: 1 };
     let stats = pb::NodeStats { samples: 2, loss: 0.5, correct: 1, compute_micros: 77 };
     let hello = pb::Hello {

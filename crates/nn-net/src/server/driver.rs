@@ -81,7 +81,7 @@ pub(super) struct Driver<O> {
     /// What the observer has not heard of yet.
     changes: Vec<(WorkerId, WorkerChange)>,
     /// Weights as messages, for the steps that a worker may still need.
-    encoded: Vec<(Step, Part, Framed)>,
+    encoded: Vec<(Step, Part, bool, Framed)>,
     spares: Spares,
     status: watch::Sender<Arc<pb::RunStatus>>,
     over: watch::Sender<bool>,
@@ -391,7 +391,8 @@ impl<O: Observer> Driver<O> {
             peer.replace(0, frame(&place.to_worker(Body::InitialWeights(pb::InitialWeights {}))).into());
             return;
         }
-        let Some(framed) = self.weights(step, part) else { return };
+        let compact = self.peers.get(&worker).is_some_and(|(peer, _)| peer.hello.reads_compact);
+        let Some(framed) = self.weights(step, part, compact) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {
                 peer.replace(step.0, framed);
@@ -402,16 +403,23 @@ impl<O: Observer> Driver<O> {
     }
 
     fn broadcast(&mut self, step: Step, part: Part) {
-        // For nobody there is nothing to encode.
-        if !self.peers.keys().any(|&worker| self.engine.is_synced(worker)) {
-            return;
-        }
-        let Some(framed) = self.weights(step, part) else { return };
-        for (&worker, (peer, _)) in &self.peers {
-            if self.engine.is_synced(worker) {
+        for compact in [true, false] {
+            // For nobody there is nothing to encode.
+            if self.readers(compact).next().is_none() {
+                continue;
+            }
+            let Some(framed) = self.weights(step, part, compact) else { return };
+            for peer in self.readers(compact) {
                 peer.push(self.kind(step), framed.clone());
             }
         }
+    }
+
+    /// The workers that get broadcasts, of those that read compact chunks, or of those that do not.
+    fn readers(&self, compact: bool) -> impl Iterator<Item = &Peer> {
+        self.peers.iter().filter_map(move |(&worker, (peer, _))| {
+            (peer.hello.reads_compact == compact && self.engine.is_synced(worker)).then_some(peer)
+        })
     }
 
     /// What parts of the weights are, for the queue.
@@ -419,22 +427,26 @@ impl<O: Observer> Driver<O> {
         if self.facts.shapes.has_updates() { Kind::Update } else { Kind::Weights { step: step.0 } }
     }
 
-    /// Weights as messages, which are encoded once for all workers. None if the engine does not have them; it never asks for
-    /// such.
-    fn weights(&mut self, step: Step, part: Part) -> Option<Framed> {
-        if let Some((.., framed)) = self.encoded.iter().find(|(s, p, _)| *s == step && *p == part) {
+    /// Weights as messages, which are encoded once for all workers that read the same form. None if the engine does not have
+    /// them; it never asks for such.
+    fn weights(&mut self, step: Step, part: Part, compact: bool) -> Option<Framed> {
+        let updates = self.facts.shapes.has_updates() && part != Part::All;
+        let compact = compact && updates;
+        let known = self.encoded.iter().find(|(s, p, c, _)| (*s, *p, *c) == (step, part, compact));
+        if let Some((.., framed)) = known {
             return Some(framed.clone());
         }
         let place = Place { generation: self.facts.generation, step: step.0, attempt: 0 };
         let shapes = &self.facts.shapes;
         let encoding = shapes.encoding(Direction::Down, part);
-        let payload = if shapes.has_updates() && part != Part::All {
-            Payload::encoded(encoding, shapes.range(part)?.len(), self.engine.update(step, part)?)
+        let payload = if updates {
+            let payload = if compact { Payload::compacted } else { Payload::encoded };
+            payload(encoding, shapes.range(part)?.len(), &self.engine.update(step, part)?)
         } else {
             Payload::copied(encoding, self.engine.weights(step, part)?, &mut self.spares)
         };
         let framed = payload.messages(place, part, |tensor| convert::weights_header(place, tensor));
-        self.encoded.push((step, part, framed.clone()));
+        self.encoded.push((step, part, compact, framed.clone()));
         Some(framed)
     }
 

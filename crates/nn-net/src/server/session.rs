@@ -271,6 +271,7 @@ impl Session {
             heartbeat_millis: facts.options.heartbeat.as_millis() as u32,
             data: Some(facts.training_set.offer()),
             build: BUILD.to_owned(),
+            reads_compact: true,
         };
         let place = Place { generation: facts.generation, ..Place::default() };
         let _ = self.outbox.push(Kind::Message, frame(&place.to_worker(Body::Welcome(welcome))));
@@ -336,9 +337,9 @@ impl Session {
                     if place != *of {
                         return Err(TensorError::Place.into());
                     }
-                    incoming.chunk(&chunk)?;
-                    self.received.fetch_add(chunk.data.len() as u64, Ordering::Relaxed);
-                    chunks.push(chunk.data);
+                    let length = chunk.data.len() as u64;
+                    chunks.push(incoming.chunk(chunk)?);
+                    self.received.fetch_add(length, Ordering::Relaxed);
                     if let Some((place, head, incoming, chunks)) =
                         arriving.take_if(|(_, _, incoming, _)| incoming.is_complete())
                     {

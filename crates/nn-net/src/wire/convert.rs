@@ -51,6 +51,8 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// It makes the weights before step 0 itself.
     pub(crate) makes_initial_weights: bool,
+    /// It reads compact chunks.
+    pub(crate) reads_compact: bool,
 }
 
 /// The most characters of a worker's text that people are shown.
@@ -86,6 +88,7 @@ impl TryFrom<pb::Hello> for Hello {
             data_fixed: hello.data_fixed,
             name: plain(&hello.name),
             makes_initial_weights: hello.makes_initial_weights,
+            reads_compact: hello.reads_compact,
         })
     }
 }

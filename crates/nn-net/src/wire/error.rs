@@ -20,6 +20,8 @@ pub enum TensorError {
     Order { got: u32, want: u32, total: u32 },
     #[error("chunk {index} has {got} bytes instead of {want}")]
     ChunkLength { index: u32, got: usize, want: usize },
+    #[error("chunk {index} is said to be compact, but is not the compact form of its numbers")]
+    NotCompact { index: u32 },
     #[error("the checksum of chunk {index} does not match its bytes")]
     Checksum { index: u32 },
     #[error("the checksum of the tensor does not match its chunks")]

@@ -204,7 +204,7 @@ mod tests {
 
     fn chunk(index: u32, length: usize) -> pb::TensorChunk {
         let data = (0..length).map(|i| (i * 7) as u8).collect::<Vec<u8>>().into();
-        pb::TensorChunk { layer: Some(1), index, total: 9, crc32: 5, data }
+        pb::TensorChunk { layer: Some(1), index, total: 9, crc32: 5, data, compact: false }
     }
 
     #[tokio::test]

@@ -31,6 +31,7 @@ pub fn hello() -> pb::Hello {
         data_fixed: false,
         name: "hand".to_owned(),
         makes_initial_weights: false,
+        reads_compact: false,
     }
 }
 
@@ -137,7 +138,14 @@ impl Gradient {
 
     pub fn chunk(&self) -> pb::TensorChunk {
         let bytes = self.bytes();
-        pb::TensorChunk { layer: None, index: 0, total: 1, crc32: crc(&bytes), data: bytes.into() }
+        pb::TensorChunk {
+            layer: None,
+            index: 0,
+            total: 1,
+            crc32: crc(&bytes),
+            data: bytes.into(),
+            compact: false,
+        }
     }
 
     fn bytes(&self) -> Vec<u8> {

@@ -142,6 +142,7 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
                 heartbeat_millis: script.byte().into(),
                 data: (operation >> 7 == 0).then_some(offer),
                 build: String::new(),
+                reads_compact: operation >> 4 & 1 == 1,
             }));
         }
         2 | 3 => {
@@ -165,11 +166,15 @@ fn operate(fixture: &Fixture, script: &mut Script<'_>, feed: &mpsc::UnboundedSen
             };
             let before = place.step.min(3) as usize;
             let range = shapes.range(part).unwrap_or(0..4);
-            let payload = Payload::copied(
-                shapes.encoding(Direction::Down, part),
-                &fixture.weights[before][range],
-                &mut Spares::default(),
-            );
+            let encoding = shapes.encoding(Direction::Down, part);
+            let values = &fixture.weights[before][range];
+            let payload = if place.step & 1 == 1 {
+                let mut blocks = vec![0; encoding.bytes_for(values.len())];
+                encoding.encode(values, &mut blocks);
+                Payload::compacted(encoding, values.len(), &blocks.into())
+            } else {
+                Payload::copied(encoding, values, &mut Spares::default())
+            };
             let framed = payload.messages(place, part, |mut tensor| {
                 tensor.crc32 ^= u32::from(operation >> 4 & 1);
                 tensor.elements += u64::from(operation >> 5 & 1);

@@ -32,6 +32,7 @@ impl Session<'_> {
             (_, other) => return Err(self.unexpected(&other, "Welcome")),
         };
         let manifest = self.manifest(&welcome)?;
+        self.compact = welcome.reads_compact;
         let (coordinator, worker) = (self.coordinator, welcome.worker);
         tell(WorkerEvent::Joined { coordinator, worker, manifest: &manifest });
         self.start_heartbeats(Duration::from_millis(u64::from(welcome.heartbeat_millis)));

@@ -119,6 +119,8 @@ pub(super) struct Session<'a> {
     earned: bool,
     /// Whether the coordinator has another service than that of one run.
     has_runs: bool,
+    /// Whether the coordinator reads compact chunks.
+    compact: bool,
 }
 
 impl Drop for Session<'_> {
@@ -151,6 +153,7 @@ impl<'a> Session<'a> {
             first_step: None,
             earned: false,
             has_runs: false,
+            compact: false,
         }
     }
 
@@ -253,6 +256,7 @@ impl<'a> Session<'a> {
             data_fixed: self.options.data.is_some(),
             name: self.options.name.clone(),
             makes_initial_weights: true,
+            reads_compact: true,
         }
     }
 

@@ -103,6 +103,7 @@ impl Session<'_> {
             sink: Sender {
                 outbox: self.outbox.clone(),
                 encoding: manifest.contribution_encoding(),
+                compact: self.compact,
                 pool: Pool::default(),
             },
             counters: self.counters.clone(),

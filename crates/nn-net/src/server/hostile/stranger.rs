@@ -174,8 +174,17 @@ impl World {
         if flaws.has(4) {
             values[0] = f32::from_bits(u32::from(script.word()) << 16);
         }
-        let mut data = vec![0; shapes.encoding(Direction::Up, part).bytes_for(values.len())];
-        shapes.encoding(Direction::Up, part).encode(&values, &mut data);
+        let encoding = shapes.encoding(Direction::Up, part);
+        let mut data = vec![0; encoding.bytes_for(values.len())];
+        encoding.encode(&values, &mut data);
+        let mut compact = more >> 12 & 1 == 1;
+        if compact {
+            match encoding.compacted(&data) {
+                Some(shorter) => data = shorter,
+                // Blocks that are said to be compact are a flaw, too.
+                None => compact = more >> 11 & 1 == 1,
+            }
+        }
         if flaws.has(5) {
             data.pop();
         }
@@ -194,7 +203,7 @@ impl World {
         let stats = (!flaws.has(11)).then_some(stats);
         let header = gradient_header(place, node, !flaws.has(12), stats, tensor);
         let index = u32::from(flaws.has(13));
-        let chunk = pb::TensorChunk { layer, index, total: 1, crc32, data: data.into() };
+        let chunk = pb::TensorChunk { layer, index, total: 1, crc32, data: data.into(), compact };
         (header, place.to_coordinator(Say::GradientChunk(chunk)))
     }
 }

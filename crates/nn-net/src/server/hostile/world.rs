@@ -193,6 +193,7 @@ impl World {
             data_fixed: false,
             name: "box".to_owned(),
             makes_initial_weights: false,
+            reads_compact: member & 1 == 1,
         }
     }
 

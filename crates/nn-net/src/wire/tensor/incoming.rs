@@ -1,5 +1,8 @@
 //! Tensors that arrive.
 
+use std::ops::Range;
+
+use bytes::Bytes;
 use crc32fast::Hasher;
 use nn_engine::{Encoding, Part};
 
@@ -54,9 +57,14 @@ impl Incoming {
         self.encoding
     }
 
-    /// Checks the next chunk.
-    pub(crate) fn chunk(&mut self, chunk: &pb::TensorChunk) -> Result<(), TensorError> {
-        self.read(chunk, None)
+    /// Checks the next chunk, and gives its blocks.
+    pub(crate) fn chunk(&mut self, chunk: pb::TensorChunk) -> Result<Bytes, TensorError> {
+        let numbers = self.place(&chunk)?;
+        let blocks = self.blocks(&chunk, numbers.len())?;
+        let mut crc = Hasher::new();
+        crc.update(&chunk.data);
+        self.check(crc, &chunk)?;
+        Ok(blocks.map_or(chunk.data, Bytes::from))
     }
 
     /// Checks the next chunk and decodes its numbers to their place in the part.
@@ -65,7 +73,7 @@ impl Incoming {
         chunk: &pb::TensorChunk,
         part: &mut [f32],
     ) -> Result<(), TensorError> {
-        self.read(chunk, Some((part, Encoding::decode)))
+        self.read(chunk, part, Encoding::decode)
     }
 
     /// Checks the next chunk and adds its numbers to those at their place in the part.
@@ -74,28 +82,48 @@ impl Incoming {
         chunk: &pb::TensorChunk,
         part: &mut [f32],
     ) -> Result<(), TensorError> {
-        self.read(chunk, Some((part, Encoding::add)))
+        self.read(chunk, part, Encoding::add)
     }
 
-    fn read(&mut self, chunk: &pb::TensorChunk, to: Option<(&mut [f32], Take)>) -> Result<(), TensorError> {
+    fn read(&mut self, chunk: &pb::TensorChunk, part: &mut [f32], take: Take) -> Result<(), TensorError> {
+        let numbers = self.place(chunk)?;
+        let blocks = self.blocks(chunk, numbers.len())?;
+        let part = &mut part[numbers];
+        let crc = match blocks {
+            None => self.take(&chunk.data, part, take),
+            Some(blocks) => {
+                let mut crc = Hasher::new();
+                crc.update(&chunk.data);
+                take(self.encoding, &blocks, part);
+                crc
+            }
+        };
+        self.check(crc, chunk)
+    }
+
+    /// The numbers of the next chunk, as a range of those of the part.
+    fn place(&self, chunk: &pb::TensorChunk) -> Result<Range<usize>, TensorError> {
         if chunk.layer != layer_of(self.part) || chunk.total != self.total || chunk.index != self.next {
             return Err(TensorError::Order { got: chunk.index, want: self.next, total: self.total });
         }
         let full = numbers_in_chunk(self.encoding);
         let start = chunk.index as usize * full;
-        let numbers = start..self.elements.min(start + full);
-        let want = self.encoding.bytes_for(numbers.len());
-        if chunk.data.len() != want {
-            return Err(TensorError::ChunkLength { index: chunk.index, got: chunk.data.len(), want });
+        Ok(start..self.elements.min(start + full))
+    }
+
+    /// The blocks of a chunk of so many numbers, if it is compact. Otherwise its bytes are the blocks.
+    fn blocks(&self, chunk: &pb::TensorChunk, numbers: usize) -> Result<Option<Vec<u8>>, TensorError> {
+        let (index, got, want) = (chunk.index, chunk.data.len(), self.encoding.bytes_for(numbers));
+        if chunk.compact {
+            // One that is not shorter would only make work.
+            let blocks = (got < want).then(|| self.encoding.expanded(&chunk.data, want).ok()).flatten();
+            return blocks.map(Some).ok_or(TensorError::NotCompact { index });
         }
-        let crc = match to {
-            None => {
-                let mut crc = Hasher::new();
-                crc.update(&chunk.data);
-                crc
-            }
-            Some((part, take)) => self.take(&chunk.data, &mut part[numbers], take),
-        };
+        if got == want { Ok(None) } else { Err(TensorError::ChunkLength { index, got, want }) }
+    }
+
+    /// Compares the checksum of the next chunk, and of the tensor if it is the last.
+    fn check(&mut self, crc: Hasher, chunk: &pb::TensorChunk) -> Result<(), TensorError> {
         append_crc(&mut self.whole, &crc, chunk.index == 0);
         if crc.finalize() != chunk.crc32 {
             return Err(TensorError::Checksum { index: chunk.index });

@@ -14,8 +14,9 @@ pub(crate) use shapes::{Direction, Shapes};
 
 #[cfg(test)]
 mod tests {
-    use nn_core::{Activation, Cost, Model, Output};
-    use nn_engine::{Encoding, Manifest, ManifestParts, Part, Recipe};
+    use bytes::Bytes;
+    use nn_core::{Activation, Cost, DeltaBits, Model, Output};
+    use nn_engine::{Encoding, Manifest, ManifestParts, Part, Recipe, Rounds};
     use prost::Message;
 
     use super::*;
@@ -24,16 +25,27 @@ mod tests {
     use pb::coordinator_message::Body;
 
     fn shapes(widths: &[usize]) -> Shapes {
+        Shapes::new(&manifest(widths, None))
+    }
+
+    fn manifest(widths: &[usize], bits: Option<DeltaBits>) -> Manifest {
         let model =
             Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+        let rounds = bits.map(|delta_bits| Rounds {
+            replicas: 1,
+            steps: Some(1),
+            outer_learning_rate: 1.0,
+            outer_momentum: 0.0,
+            delta_bits,
+        });
         let parts = ManifestParts {
             model,
-            recipe: Recipe { batch_size: 1, shard_size: 1, ..Recipe::book() },
+            recipe: Recipe { batch_size: 1, shard_size: 1, rounds, ..Recipe::book() },
             train_samples: 1,
             data_sha256: String::new(),
             preprocess_sha256: None,
         };
-        Shapes::new(&Manifest::new(parts).unwrap())
+        Manifest::new(parts).unwrap()
     }
 
     /// All framed messages in a buffer, as prost reads them.
@@ -87,6 +99,65 @@ mod tests {
             }
             assert!(incoming.is_complete());
             assert_eq!(got, values);
+        }
+    }
+
+    /// Differences arrive the same, compact or not; and a compact tensor that was changed on its way is refused.
+    #[test]
+    fn compact_tensors_survive_the_wire() {
+        let place = Place { generation: 0, step: 1, attempt: 0 };
+        for bits in [DeltaBits::Eight, DeltaBits::Four, DeltaBits::Exact] {
+            let shapes = Shapes::new(&manifest(&[700, 1900, 3], Some(bits)));
+            let part = Part::Layer(0);
+            let (numbers, encoding) =
+                (shapes.range(part).unwrap().len(), shapes.encoding(Direction::Up, part));
+            let mut blocks = vec![0; encoding.bytes_for(numbers)];
+            if bits == DeltaBits::Exact {
+                blocks.fill(63);
+            } else {
+                let size = encoding.bytes_for(1);
+                for (i, byte) in blocks.iter_mut().enumerate() {
+                    *byte = if i % size == 0 { 120 } else { u8::from(i % 7 == 0) };
+                }
+            }
+            let blocks = Bytes::from(blocks);
+            let mut want = vec![0.0; numbers];
+            encoding.decode(&blocks, &mut want);
+            let length_of = |compact: bool| {
+                let payload = if compact { Payload::compacted } else { Payload::encoded };
+                let framed =
+                    payload(encoding, numbers, &blocks).messages(place, part, |t| weights_header(place, t));
+                let mut messages = messages(&framed.0.concat()).into_iter();
+                let Some(Body::WeightsHeader(pb::WeightsHeader { tensor: Some(header) })) =
+                    messages.next().unwrap().body
+                else {
+                    panic!()
+                };
+                let chunks: Vec<pb::TensorChunk> = messages
+                    .map(|message| match message.body {
+                        Some(Body::WeightsChunk(chunk)) => chunk,
+                        other => panic!("{other:?}"),
+                    })
+                    .collect();
+                assert!(chunks.iter().all(|chunk| chunk.compact == (compact && bits != DeltaBits::Exact)));
+                let mut incoming = Incoming::new(&shapes, Direction::Up, &header).unwrap();
+                let raw: Vec<Bytes> =
+                    chunks.iter().map(|chunk| incoming.chunk(chunk.clone()).unwrap()).collect();
+                assert!(incoming.is_complete() && raw.concat() == blocks);
+                let mut incoming = Incoming::new(&shapes, Direction::Up, &header).unwrap();
+                let mut got = vec![0.0; numbers];
+                for chunk in &chunks {
+                    incoming.chunk_into(chunk, &mut got).unwrap();
+                }
+                assert!(got == want);
+                let mut spoilt = chunks[0].clone();
+                spoilt.data = [&spoilt.data[..spoilt.data.len() - 1], &[99]].concat().into();
+                let mut incoming = Incoming::new(&shapes, Direction::Up, &header).unwrap();
+                assert!(incoming.chunk(spoilt).is_err());
+                chunks.iter().map(|chunk| chunk.data.len()).sum::<usize>()
+            };
+            let (plain, compact) = (length_of(false), length_of(true));
+            assert!(if bits == DeltaBits::Exact { compact == plain } else { compact * 2 < plain });
         }
     }
 

@@ -16,16 +16,30 @@ use crate::wire::{CHUNK, numbers_in_chunk};
 
 /// The field that holds a chunk, in `WorkerMessage` as in `CoordinatorMessage`.
 const CHUNK_FIELD: u32 = 9;
-/// The field of `TensorChunk` that holds its bytes: the last.
+/// The field of `TensorChunk` that holds its bytes.
 const DATA_FIELD: u32 = 5;
 
-/// A tensor's encoded numbers, with the checksum of each chunk.
+/// A tensor's encoded numbers, in chunks.
 #[derive(Debug)]
 pub(crate) struct Payload {
-    encoding: Encoding,
     numbers: usize,
-    bytes: Bytes,
-    checksums: Vec<Hasher>,
+    chunks: Vec<Chunk>,
+}
+
+/// The bytes of a chunk, as they are sent, and their checksum.
+#[derive(Debug)]
+struct Chunk {
+    data: Bytes,
+    checksum: Hasher,
+    compact: bool,
+}
+
+impl Chunk {
+    fn new(data: Bytes, compact: bool) -> Self {
+        let mut checksum = Hasher::new();
+        checksum.update(&data);
+        Self { data, checksum, compact }
+    }
 }
 
 impl Payload {
@@ -33,7 +47,7 @@ impl Payload {
     pub(crate) fn copied(encoding: Encoding, values: &[f32], spares: &mut Spares) -> Self {
         let mut out = spares.take(encoding.bytes_for(values.len()));
         out.reserve(encoding.bytes_for(values.len()));
-        let checksums = values
+        let checksums: Vec<Hasher> = values
             .chunks(numbers_in_chunk(encoding))
             .map(|values| {
                 let mut checksum = Hasher::new();
@@ -50,27 +64,31 @@ impl Payload {
             .collect();
         let bytes = out.freeze();
         spares.keep(&bytes);
-        Self { encoding, numbers: values.len(), bytes, checksums }
+        let chunks = chunks_of(encoding, &bytes).zip(checksums);
+        let chunks = chunks.map(|(data, checksum)| Chunk { data, checksum, compact: false }).collect();
+        Self { numbers: values.len(), chunks }
     }
 
     /// Numbers that are sent without a copy.
     pub(crate) fn shared(values: Sealed) -> Self {
         let (encoding, numbers) = (values.encoding(), values.len());
-        Self::encoded(encoding, numbers, Bytes::from_owner(values))
+        Self::encoded(encoding, numbers, &Bytes::from_owner(values))
     }
 
     /// So many numbers that are encoded already.
-    pub(crate) fn encoded(encoding: Encoding, numbers: usize, bytes: Bytes) -> Self {
+    pub(crate) fn encoded(encoding: Encoding, numbers: usize, bytes: &Bytes) -> Self {
         debug_assert_eq!(bytes.len(), encoding.bytes_for(numbers));
-        let checksums = bytes
-            .chunks(chunk_bytes(encoding))
-            .map(|bytes| {
-                let mut checksum = Hasher::new();
-                checksum.update(bytes);
-                checksum
-            })
-            .collect();
-        Self { encoding, numbers, bytes, checksums }
+        Self { numbers, chunks: chunks_of(encoding, bytes).map(|data| Chunk::new(data, false)).collect() }
+    }
+
+    /// The same, each chunk compact if that is shorter.
+    pub(crate) fn compacted(encoding: Encoding, numbers: usize, bytes: &Bytes) -> Self {
+        debug_assert_eq!(bytes.len(), encoding.bytes_for(numbers));
+        let chunks = chunks_of(encoding, bytes).map(|data| match encoding.compacted(&data) {
+            Some(compact) => Chunk::new(compact.into(), true),
+            None => Chunk::new(data, false),
+        });
+        Self { numbers, chunks: chunks.collect() }
     }
 
     /// The tensor's messages: the header, which `wrap` turns into a message, and the chunks. The bytes around the numbers
@@ -82,24 +100,21 @@ impl Payload {
         wrap: impl FnOnce(pb::TensorHeader) -> M,
     ) -> Framed {
         let layer = layer_of(part);
-        let total = self.checksums.len() as u32;
+        let total = self.chunks.len() as u32;
         let header =
             pb::TensorHeader { layer, elements: self.numbers as u64, chunks: total, crc32: self.crc32() };
-        let mut pieces = Vec::with_capacity(2 * self.checksums.len() + 1);
+        let mut pieces = Vec::with_capacity(2 * self.chunks.len() + 1);
         let envelope = place.encode();
-        let mut out = BytesMut::with_capacity(256 + 64 * self.checksums.len());
+        let mut out = BytesMut::with_capacity(256 + 64 * self.chunks.len());
         let frame = begin_frame(&mut out);
         encode_infallibly(&wrap(header), &mut out);
         end_frame(&mut out, frame);
-        let size = chunk_bytes(self.encoding);
-        for (index, checksum) in self.checksums.iter().enumerate() {
-            let start = index * size;
-            let data = self.bytes.slice(start..self.bytes.len().min(start + size));
-            let crc32 = checksum.clone().finalize();
-            let chunk = pb::TensorChunk { layer, index: index as u32, total, crc32, data: Bytes::new() };
-            begin_chunk(&mut out, &envelope, &chunk, data.len());
+        for (index, chunk) in self.chunks.iter().enumerate() {
+            let (index, crc32, compact) = (index as u32, chunk.checksum.clone().finalize(), chunk.compact);
+            let head = pb::TensorChunk { layer, index, total, crc32, data: Bytes::new(), compact };
+            begin_chunk(&mut out, &envelope, &head, chunk.data.len());
             pieces.push(out.split().freeze());
-            pieces.push(data);
+            pieces.push(chunk.data.clone());
         }
         if !out.is_empty() {
             pieces.push(out.freeze());
@@ -109,7 +124,7 @@ impl Payload {
 
     /// The checksum of all chunks.
     fn crc32(&self) -> u32 {
-        let whole = self.checksums.iter().cloned().reduce(|mut all, next| {
+        let whole = self.chunks.iter().map(|chunk| chunk.checksum.clone()).reduce(|mut all, next| {
             all.combine(&next);
             all
         });
@@ -117,11 +132,11 @@ impl Payload {
     }
 }
 
-/// The bytes of a full chunk.
-fn chunk_bytes(encoding: Encoding) -> usize {
-    let bytes = encoding.bytes_for(numbers_in_chunk(encoding));
-    debug_assert!(bytes <= CHUNK);
-    bytes
+/// Encoded numbers as full chunks and a rest.
+fn chunks_of(encoding: Encoding, bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+    let full = encoding.bytes_for(numbers_in_chunk(encoding));
+    debug_assert!(full <= CHUNK);
+    (0..bytes.len()).step_by(full).map(move |at| bytes.slice(at..bytes.len().min(at + full)))
 }
 
 /// Everything of a chunk's message before its `length` bytes of data.
