@@ -95,7 +95,8 @@ def arguments():
     options.workers = options.workers or ([4] if options.quick else [2, 4])
     options.links = options.links or ([1.0] if options.quick else [1.0, 0.1])
     options.budget = options.budget or (5.0 if options.quick else 20.0)
-    options.programs, options.python = options.programs.resolve(), None
+    # The coordinator is a machine of its own, as `nn plan` takes it.
+    options.programs, options.python, options.coordinator_computes = options.programs.resolve(), None, False
     for name in options.networks:
         if name not in NETWORKS:
             parser.error(f"network `{name}` is not one of {', '.join(NETWORKS)}")
