@@ -151,6 +151,25 @@ fn nothing_at_all_shows_the_help_and_is_wrong_usage() {
     assert!(help.contains("Usage: nn [OPTIONS] <COMMAND>") && help.contains("train"), "{help}");
 }
 
+/// One file can be all programs: under the name of another one, `nn` is that one.
+#[test]
+fn under_another_name_it_is_that_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for program in [NN_COORD, NN_WORKER] {
+        let link = folder.path().join(Path::new(program).file_name().unwrap());
+        if fs::hard_link(NN, &link).is_err() {
+            fs::copy(NN, &link).unwrap();
+        }
+        for arguments in [&["--version"][..], &["--help"], &["--no-such-flag"], &[]] {
+            let [own, linked] = [Path::new(program), &link].map(|program| {
+                Command::new(program).args(arguments).env("NN_COORDINATOR", "").output().unwrap()
+            });
+            assert_eq!((own.status, &own.stdout), (linked.status, &linked.stdout), "{arguments:?}");
+            assert_eq!(own.stderr, linked.stderr, "{arguments:?}");
+        }
+    }
+}
+
 #[test]
 fn help_and_version_are_no_errors() {
     for arguments in [&["--help"][..], &["-h"], &["--version"], &["train", "--help"], &["help", "eval"]] {

@@ -5,6 +5,7 @@ mod dispatch;
 mod manual;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::FromArgMatches;
@@ -17,8 +18,16 @@ use crate::show;
 use crate::signals;
 
 /// Runs `nn` with the arguments given, the program's name first, and gives the exit code.
+///
+/// A link or copy with the name of `nn-coord` or `nn-worker` is that program: an image needs to be linked, and to hold, one file.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(command::nn(), arguments, |cli: Cli, environment| dispatch::nn(cli.command, environment))
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let name = arguments.first().and_then(|program| Path::new(program).file_stem());
+    match name.and_then(|name| name.to_str()) {
+        Some("nn-coord") => coord_main(arguments),
+        Some("nn-worker") => worker_main(arguments),
+        _ => run(command::nn(), arguments, |cli: Cli, environment| dispatch::nn(cli.command, environment)),
+    }
 }
 
 /// Runs `nn-coord`.
