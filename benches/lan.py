@@ -46,7 +46,7 @@ TITLES = {
 
 
 def plan(bench, network, row, number, step, rate):
-    """Mini-batch, epochs and samples of a row that takes about the budget."""
+    """Mini-batch, epochs and samples of a row that takes about the budget, and the seconds that it should take."""
     budget, batch = bench.options.budget, network.batch * (number if row.endswith("-wide") else 1)
     if row.startswith("rounds"):
         # Whole epochs, as in real life: the last round of an epoch is short, and H follows the run.
@@ -54,13 +54,16 @@ def plan(bench, network, row, number, step, rate):
         rounds = max(1, 60_000 / (number * 64 * batch))
         epoch = 60_000 / batch / number * step + rounds * 2 * number * network.parameters * bits / rate
         least = max(4, growing(network, number) + 3)
-        return batch, max(least, min(60, round(budget / epoch))), 60_000
+        epochs = max(least, min(60, round(budget / epoch)))
+        # In the first epochs rounds are short: those speak up to eight times as often.
+        return batch, epochs, 60_000, (epochs + 7 * growing(network, number)) * epoch
     wire = 2 * number * network.parameters * 32 / rate
     if row.startswith("ddp"):
         wire = 2 * (number - 1) / number * network.parameters * 32 / rate
     local = step * batch / network.batch / number
-    steps = max(6, min(4000, budget / (local + wire)))
-    return batch, 3, max(2, min(60_000 // batch, round(steps / 3))) * batch
+    steps = max(3, min(4000, budget / (local + wire)))
+    steps = max(1 if local + wire > 10 else 2, min(60_000 // batch, round(steps / 3)))
+    return batch, 3, steps * batch, (3 * steps + 1) * (local + wire)
 
 
 def measure(bench, name, row, number, gigabit):
@@ -72,14 +75,14 @@ def measure(bench, name, row, number, gigabit):
         return {**fact, "workers": 1, "batch": network.batch, "samples_per_second_here": among, "bytes_per_sample": 0, "same_hash": True}
     rate = gigabit * 1e9 / k
     bench.lan.shape(rate)
-    batch, epochs, samples = plan(bench, network, row, number, step, rate)
+    batch, epochs, samples, expected = plan(bench, network, row, number, step, rate)
     data, samples = bench.data(samples)
     # A hang, not a slow network, ends a row.
-    limit = 20 * bench.options.budget + 180 + 3 * epochs * samples / network.batch * step / number
+    limit = 20 * bench.options.budget + 180 + 3 * expected
     fact["batch"] = batch
     if row.startswith("ddp"):
         steps = max(4, samples // batch * 2)
-        answer = bench.ddp(number, network, data, batch, max(2, steps // 4), steps, limit)
+        answer = bench.ddp(number, network, data, batch, max(2, steps // 4), steps, limit + 6 * expected)
         return {**fact, "samples_per_second_here": batch / answer["step_seconds"], "samples_per_second_mean": batch / answer["mean_seconds"],
                 "bytes_per_sample": answer["bytes"] / (steps * batch), "torch": answer["torch"]}
     flags = network.flags(epochs, network.rate, batch)

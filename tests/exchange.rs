@@ -8,6 +8,8 @@ use std::path::Path;
 
 use common::{Place, linear_csv, noise};
 use nn::store::ModelFile;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 use serde_json::Value;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/onnx");
@@ -107,6 +109,53 @@ fn operators_of_other_programs_compute_what_onnxruntime_does() {
 }
 
 /// An exported model comes back with every byte.
+/// The numbers of a state dict, 5 inputs, 4 hidden units and 3 outputs: each has so few digits that all formats hold it exactly.
+fn state_dict(dtype: Dtype, encode: fn(f32) -> Vec<u8>) -> Vec<u8> {
+    let shapes: [(&str, &[usize]); 4] =
+        [("0.weight", &[4, 5]), ("0.bias", &[4]), ("2.weight", &[3, 4]), ("2.bias", &[3])];
+    let mut number = 0..;
+    let tensors: Vec<(&str, &[usize], Vec<u8>)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let numbers = number.by_ref().take(shape.iter().product());
+            (name, shape, numbers.flat_map(|n: i16| encode(f32::from(n * 11 % 40 - 17) / 16.0)).collect())
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (*name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap())
+    });
+    safetensors::serialize(views, None).unwrap()
+}
+
+/// PyTorch's `model.half()` and `model.bfloat16()`, saved: the network is that of the same numbers with 32 bits.
+#[test]
+fn a_state_dict_of_16_bits_is_taken_over_exactly() {
+    /// IEEE's binary16, of a number that is neither subnormal nor too large there.
+    fn half(x: f32) -> Vec<u8> {
+        let bits = x.to_bits();
+        let rest = if x == 0.0 { 0 } else { ((bits >> 13) & 0x3_ffff) - (112 << 10) };
+        ((bits >> 16 & 0x8000 | rest & 0x7fff) as u16).to_le_bytes().into()
+    }
+    assert_eq!([half(1.0), half(-0.5), half(0.0)], [0x3c00_u16, 0xb800, 0].map(|bits| bits.to_le_bytes().to_vec()));
+    let place = Place::new();
+    place.file("f32.safetensors", state_dict(Dtype::F32, |x| x.to_le_bytes().into()));
+    place.file("bf16.safetensors", state_dict(Dtype::BF16, |x| x.to_le_bytes()[2..].into()));
+    place.file("f16.safetensors", state_dict(Dtype::F16, half));
+    let models = ["f32", "bf16", "f16"].map(|name| {
+        let out = format!("{name}-model.safetensors");
+        let ran = place.nn(&format!("import {name}.safetensors --activation relu --out {out}")).ok();
+        assert_eq!(ran.stderr.contains("16 bits"), name != "f32", "{ran:#?}");
+        ModelFile::read(&place.at(&out)).unwrap().params
+    });
+    assert_eq!(models[0].len(), 39);
+    assert!(models[0].contains(&(-17.0 / 16.0)));
+    assert_eq!(models[0], models[1]);
+    assert_eq!(models[0], models[2]);
+
+    place.file("f64.safetensors", state_dict(Dtype::F64, |x| f64::from(x).to_le_bytes().into()));
+    place.nn("import f64.safetensors --activation relu").refused(3, &["F64, not F32, F16 or BF16"]);
+}
+
 #[test]
 fn our_own_models_come_back_whole() {
     let place = Place::new();

@@ -122,6 +122,9 @@ fn a_private_run_counts_its_privacy_and_hides_its_seed() {
     assert_eq!(summary["epsilon"], epsilons[2]);
     assert_eq!(summary["delta"], 1e-4, "1438 samples");
     assert!(ran.stdout.contains("at the end ε = ") && ran.stdout.contains("for δ = 1e-4"), "{ran:#?}");
+    assert!(!ran.stdout.contains("validation"), "{ran:#?}");
+    let chosen = place.nn(&format!("train --out chosen --epochs 1 --validation-fraction 0.1 {PRIVATE}")).ok();
+    assert!(chosen.stdout.contains("chosen by the validation samples is not counted"), "{chosen:#?}");
     let _ = place.nn(&format!("train --quiet --out other --epochs 1 --dp-delta 1e-6 {PRIVATE}")).ok();
     assert_eq!(place.summary("other")["delta"], 1e-6);
 

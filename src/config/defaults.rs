@@ -14,11 +14,16 @@ pub const DATA: &str = "digits";
 /// The largest default leaf: beyond it the sum of a leaf no longer gets cheaper.
 pub const MAX_DEFAULT_SHARD: usize = 32;
 
-/// An eighth of the mini-batch, rounded up and at most [`MAX_DEFAULT_SHARD`], so that a small mini-batch still
-/// divides among workers. With bf16 always that many if there are: a matrix unit sums 32 samples as fast as one.
+/// The smallest default leaf of a mini-batch that has more samples: sums of fewer cost more than dividing them can gain.
+pub const MIN_DEFAULT_SHARD: usize = 16;
+
+/// An eighth of the mini-batch, rounded up, between [`MIN_DEFAULT_SHARD`] and [`MAX_DEFAULT_SHARD`]; of one that is no larger than
+/// [`MIN_DEFAULT_SHARD`], as in Nielsen's book, an eighth too, so that it divides among workers. With bf16 always
+/// [`MAX_DEFAULT_SHARD`] if there are so many: a matrix unit sums 32 samples as fast as one.
 pub fn default_shard_size(batch_size: usize, precision: Precision) -> usize {
     match precision {
-        Precision::F32 => batch_size.div_ceil(8).clamp(1, MAX_DEFAULT_SHARD),
+        Precision::F32 if batch_size <= MIN_DEFAULT_SHARD => batch_size.div_ceil(8).max(1),
+        Precision::F32 => batch_size.div_ceil(8).clamp(MIN_DEFAULT_SHARD, MAX_DEFAULT_SHARD),
         Precision::Bf16 => batch_size.clamp(1, MAX_DEFAULT_SHARD),
     }
 }
@@ -87,7 +92,8 @@ pub fn available_threads() -> NonZeroUsize {
 pub(super) fn shard_size_in_words() -> String {
     let shard = default_shard_size(Recipe::book().batch_size, Precision::F32);
     format!(
-        "{shard}: an eighth of the batch, rounded up, at most {MAX_DEFAULT_SHARD}; with bf16 {MAX_DEFAULT_SHARD}"
+        "{shard}: an eighth of the batch, rounded up; {MIN_DEFAULT_SHARD} to {MAX_DEFAULT_SHARD} if the batch is larger than \
+         {MIN_DEFAULT_SHARD}; with bf16 {MAX_DEFAULT_SHARD}"
     )
 }
 
@@ -134,8 +140,19 @@ mod tests {
 
     #[test]
     fn shards_are_an_eighth_of_the_batch_within_bounds() {
-        for (batch, shard) in [(1, 1), (8, 1), (9, 2), (10, 2), (128, 16), (256, 32), (257, 32), (60_000, 32)]
-        {
+        for (batch, shard) in [
+            (1, 1),
+            (8, 1),
+            (9, 2),
+            (10, 2),
+            (16, 2),
+            (17, 16),
+            (32, 16),
+            (128, 16),
+            (256, 32),
+            (257, 32),
+            (60_000, 32),
+        ] {
             assert_eq!(default_shard_size(batch, Precision::F32), shard, "batch {batch}");
             assert_eq!(default_shard_size(batch, Precision::Bf16), batch.min(32), "batch {batch}");
         }

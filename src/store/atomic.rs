@@ -5,14 +5,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// An error without the name of the temporary file, which means nothing to the user.
+/// An error without the name of the temporary file, which means nothing to the user. `tempfile` appends it to the system's words, and
+/// hands out neither the system's error nor its number.
 pub fn without_path(error: &io::Error) -> io::Error {
-    let inner =
-        error.get_ref().and_then(|wrapped| wrapped.source()).and_then(|e| e.downcast_ref::<io::Error>());
-    match inner.and_then(io::Error::raw_os_error) {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
-    }
+    let text = error.to_string();
+    io::Error::new(error.kind(), text.split(" at path ").next().unwrap_or_default().to_owned())
 }
 
 /// Writes a file so that a crash at any moment leaves either the old or the new contents: writes a temporary file beside
@@ -119,6 +116,15 @@ mod tests {
             fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(names, ["mine.part"]);
         remove_leftovers(&folder.path().join("nowhere"));
+    }
+
+    #[test]
+    fn an_error_does_not_name_the_temporary_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = temporary_in(&folder.path().join("nowhere")).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let text = error.to_string();
+        assert!(text.contains("os error") && !text.contains("nowhere") && !text.contains(".part"), "{text}");
     }
 
     #[test]

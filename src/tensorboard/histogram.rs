@@ -54,15 +54,19 @@ pub(super) fn histogram(numbers: &[f32]) -> Histogram {
         let width = (max - min) / BUCKETS as f64;
         // A division for each number would take as long as all the rest.
         let per_bucket = 1.0 / width;
-        let mut counts = [0_u64; BUCKETS];
-        for x in numbers.iter().filter(|x| x.is_finite()) {
-            // Negative or NaN would become 0.
-            let at = ((f64::from(*x) - min) * per_bucket) as usize;
-            counts[at.min(BUCKETS - 1)] += 1;
+        // Many numbers in a row fall into the same interval. The last count of each lane is of those that are not finite.
+        let mut counts = [[0_u64; BUCKETS + 1]; LANES];
+        for chunk in numbers.chunks(LANES) {
+            for (counts, &x) in counts.iter_mut().zip(chunk) {
+                // What is negative or NaN becomes 0.
+                let at = (((f64::from(x) - min) * per_bucket) as usize).min(BUCKETS - 1);
+                counts[if x.is_finite() { at } else { BUCKETS }] += 1;
+            }
         }
         let mut limits: Vec<f64> = (1..=BUCKETS).map(|i| min + width * i as f64).collect();
         limits[BUCKETS - 1] = max;
-        (limits, counts.map(|count| count as f64).to_vec())
+        let count = |bucket: usize| counts.iter().map(|lane| lane[bucket]).sum::<u64>() as f64;
+        (limits, (0..BUCKETS).map(count).collect())
     } else {
         (vec![max], vec![num as f64])
     };

@@ -8,12 +8,15 @@
 //! share a scale. Pieces are cut between blocks, and ranges begin at one. A tensor ends with a whole block, whose surplus
 //! numbers mean nothing.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use nn_core::{
     BLOCK_OF_4, BLOCK_OF_8, DELTA_BLOCK, DeltaBits, Integers, Isa, NotCompact, add_4, add_8, all_finite_le,
     blocks_are_finite, compact, decode_4, decode_8, encode_8, expand,
 };
+
+use crate::halves;
 
 /// How numbers become bytes on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -156,7 +159,7 @@ impl Encoding {
         }
     }
 
-    /// The integers of blocks that have a compact form; `None` for numbers that have none.
+    /// The integers of blocks that have a compact form without loss; `None` for numbers that have none.
     const fn integers(self) -> Option<Integers> {
         match self {
             Self::F32 => None,
@@ -165,7 +168,7 @@ impl Encoding {
         }
     }
 
-    /// The compact form of whole blocks ([`nn_core::compact`]), if they have one and it is shorter.
+    /// The compact form of whole blocks ([`nn_core::compact`]), if they are of integers and it is shorter.
     #[must_use]
     pub fn compacted(self, blocks: &[u8]) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(blocks.len());
@@ -173,12 +176,23 @@ impl Encoding {
         (out.len() < blocks.len()).then_some(out)
     }
 
+    /// The compact form of f32 numbers of which those in the `rounded` ranges are only needed as bf16, if it is shorter. Groups of 256
+    /// numbers that are all in such a range take 2 bytes a number.
+    #[must_use]
+    pub fn compacted_to_bf16(numbers: &[f32], rounded: &[Range<usize>]) -> Option<Vec<u8>> {
+        let out = halves::narrow(numbers, rounded);
+        (out.len() < Self::F32.bytes_for(numbers.len())).then_some(out)
+    }
+
     /// The blocks of a compact form, which are `length` bytes.
     ///
     /// # Errors
-    /// If it is not the compact form of so many bytes, or if these numbers have none.
+    /// If it is not the compact form of so many bytes.
     pub fn expanded(self, compact: &[u8], length: usize) -> Result<Vec<u8>, NotCompact> {
-        let integers = self.integers().filter(|_| !self.is_ragged(length)).ok_or(NotCompact)?;
+        if self.is_ragged(length) {
+            return Err(NotCompact);
+        }
+        let Some(integers) = self.integers() else { return halves::widen(compact, length) };
         let mut blocks = vec![0; length];
         expand(*ISA, integers, compact, &mut blocks)?;
         Ok(blocks)

@@ -11,6 +11,7 @@
 mod encoding;
 mod engine;
 mod fingerprint;
+mod halves;
 pub mod local;
 mod manifest;
 mod recipe;

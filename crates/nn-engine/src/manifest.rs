@@ -350,6 +350,16 @@ impl Manifest {
         self.rounds().map(|rounds| Encoding::of_bits(rounds.delta_bits))
     }
 
+    /// Parameters that workers need only as bf16: the weights of a network with that precision, because its products round them
+    /// first. With rounds workers step the weights themselves, and need all of their bits.
+    #[must_use]
+    pub fn rounded_parameters(&self) -> Vec<Range<usize>> {
+        if self.model().precision() != Precision::Bf16 || self.rounds.is_some() {
+            return Vec::new();
+        }
+        layout(self.model()).into_iter().map(|layer| layer.weights).collect()
+    }
+
     /// The most samples of a mini-batch.
     #[must_use]
     pub fn largest_batch(&self) -> usize {

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use nn_core::{
-    AfterOuter, BeforeOuter, Dataset, DeltaBits, Optimizer, OuterInputs, OuterState, initial_parameters,
-    layout,
+    AfterOuter, BeforeOuter, Dataset, DeltaBits, Optimizer, OuterInputs, OuterState, Precision,
+    initial_parameters, layout,
 };
 use nn_engine::{
     Compute, Engine, EpochReport, Manifest, Recipe, Replica, Round, Rounds, SampleOrder, Snapshot,
@@ -83,6 +83,7 @@ impl Bench<'_> {
             merge: 0.0,
             outer: 0.0,
             handling: copying() * COPIES,
+            weights: travelling(run),
             compact: Compact::NONE,
         };
         costs.add = self.summing(run, DeltaBits::Exact)?.0 / parameters;
@@ -244,6 +245,15 @@ impl Bench<'_> {
             return Err(Failure::interrupted("interrupted while measuring"));
         }
         Ok(timer.mean())
+    }
+}
+
+/// The part of the weights' bytes that a synchronous run sends (`Manifest::rounded_parameters`).
+fn travelling(run: &Manifest) -> f64 {
+    let weights: usize = layout(run.model()).iter().map(|layer| layer.weights.len()).sum();
+    match run.model().precision() {
+        Precision::F32 => 1.0,
+        Precision::Bf16 => 1.0 - 0.5 * weights as f64 / run.model().parameters() as f64,
     }
 }
 

@@ -61,6 +61,8 @@ pub(in crate::commands) struct Costs {
     pub(in crate::commands) outer: f64,
     /// A byte is moved between the network and memory, in either direction.
     pub(in crate::commands) handling: f64,
+    /// The part of the weights' bytes that travels: 1, or about a half if workers need them only as bf16.
+    pub(in crate::commands) weights: f64,
     /// The compact form of differences.
     pub(in crate::commands) compact: Compact,
 }
@@ -299,7 +301,7 @@ fn step_of(
         done += numbers;
         let part = numbers as f64 / all as f64;
         let bytes = Encoding::F32.bytes_for(numbers) as f64;
-        let (up, down) = (nodes * bytes, f64::from(network.remote(workers)) * bytes);
+        let (up, down) = (nodes * bytes, f64::from(network.remote(workers)) * bytes * costs.weights);
         let ready = computing * (FORWARD + (1.0 - FORWARD) * done as f64 / all as f64);
         let summing =
             nodes * numbers as f64 * costs.add + part * costs.optimizer + costs.handling * (up + down);

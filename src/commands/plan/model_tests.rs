@@ -16,6 +16,7 @@ pub(in super::super) fn free(layers: &[usize], step: f64) -> Costs {
         merge: 0.0,
         outer: 0.0,
         handling: 0.0,
+        weights: 1.0,
         compact: Compact::NONE,
     }
 }
@@ -59,6 +60,10 @@ fn a_synchronous_step_by_hand() {
     // With headers around the same bytes.
     let real = Network { payload: 0.8, ..network(1e6) };
     near(synchronous(&costs, &tree, 2, &real).seconds, found.seconds + 4e-3, 1e-9);
+    // Weights as bf16.
+    let half = synchronous(&Costs { weights: 0.5, ..costs.clone() }, &tree, 2, &network(1e6));
+    near(half.seconds, found.seconds - 4e-3, 1e-9);
+    assert_eq!((half.worker_up, half.worker_down), (4000.0, 2000.0));
     // If one of the two is the coordinator's machine, one node travels each way.
     let own = synchronous(&costs, &tree, 2, &Network { own_worker: true, ..network(1e6) });
     near(own.seconds, 9e-3 + 4e-3 + 1e-3 + 2e-3 + 4e-3 + OVERHEAD, 1e-9);

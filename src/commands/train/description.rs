@@ -52,7 +52,7 @@ pub(super) fn description(
     ) + &base.map_or(String::new(), |base| format!("\n{}", beginning(base)))
         + &in_rounds(manifest)
         + &averaged(manifest)
-        + &private(manifest, delta, base)
+        + &private(manifest, delta, base, splits.validation.is_some())
 }
 
 /// The model that a run begins with, as a line.
@@ -62,7 +62,7 @@ pub(in crate::commands) fn beginning(base: &Base) -> String {
 }
 
 /// The privacy of a run as lines of its description; empty without.
-fn private(manifest: &Manifest, delta: Option<f32>, base: Option<&Base>) -> String {
+fn private(manifest: &Manifest, delta: Option<f32>, base: Option<&Base>, validated: bool) -> String {
     let Some(privacy) = Privacy::of(manifest, delta) else { return String::new() };
     let learnt = match base {
         Some(base) => format!(
@@ -71,12 +71,18 @@ fn private(manifest: &Manifest, delta: Option<f32>, base: Option<&Base>) -> Stri
         ),
         None => String::new(),
     };
+    let chosen = if validated {
+        "\nε is of the training samples only: what is chosen by the validation samples is not counted"
+    } else {
+        ""
+    };
     format!(
         "\ndifferential privacy (--dp-noise): at the end ε = {:.2} for δ = {:e} (--dp-delta), against those who do not know the \
          seed\nonly model.safetensors is for them: the other files of the run have the seed, or follow from the samples",
         privacy.epsilon(manifest.total_steps()),
         privacy.delta
     ) + &learnt
+        + chosen
 }
 
 /// The rounds of a run as a line of its description; empty without.

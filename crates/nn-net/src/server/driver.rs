@@ -391,7 +391,7 @@ impl<O: Observer> Driver<O> {
             peer.replace(0, frame(&place.to_worker(Body::InitialWeights(pb::InitialWeights {}))).into());
             return;
         }
-        let compact = self.peers.get(&worker).is_some_and(|(peer, _)| peer.hello.reads_compact);
+        let compact = self.peers.get(&worker).is_some_and(|(peer, _)| self.reads_compact(peer));
         let Some(framed) = self.weights(step, part, compact) else { return };
         if part == Part::All {
             if let Some((peer, _)) = self.peers.get(&worker) {
@@ -418,8 +418,13 @@ impl<O: Observer> Driver<O> {
     /// The workers that get broadcasts, of those that read compact chunks, or of those that do not.
     fn readers(&self, compact: bool) -> impl Iterator<Item = &Peer> {
         self.peers.iter().filter_map(move |(&worker, (peer, _))| {
-            (peer.hello.reads_compact == compact && self.engine.is_synced(worker)).then_some(peer)
+            (self.reads_compact(peer) == compact && self.engine.is_synced(worker)).then_some(peer)
         })
+    }
+
+    /// Whether a worker reads compact chunks of what this run sends: differences, or weights of which it needs only bf16.
+    fn reads_compact(&self, peer: &Peer) -> bool {
+        if self.facts.shapes.has_rounded() { peer.hello.reads_bf16 } else { peer.hello.reads_compact }
     }
 
     /// What parts of the weights are, for the queue.
@@ -431,7 +436,8 @@ impl<O: Observer> Driver<O> {
     /// them; it never asks for such.
     fn weights(&mut self, step: Step, part: Part, compact: bool) -> Option<Framed> {
         let updates = self.facts.shapes.has_updates() && part != Part::All;
-        let compact = compact && updates;
+        let rounded = self.facts.shapes.has_rounded();
+        let compact = compact && (updates || rounded);
         let known = self.encoded.iter().find(|(s, p, c, _)| (*s, *p, *c) == (step, part, compact));
         if let Some((.., framed)) = known {
             return Some(framed.clone());
@@ -442,6 +448,8 @@ impl<O: Observer> Driver<O> {
         let payload = if updates {
             let payload = if compact { Payload::compacted } else { Payload::encoded };
             payload(encoding, shapes.range(part)?.len(), &self.engine.update(step, part)?)
+        } else if compact {
+            Payload::rounded(self.engine.weights(step, part)?, &shapes.rounded(part))
         } else {
             Payload::copied(encoding, self.engine.weights(step, part)?, &mut self.spares)
         };

@@ -51,8 +51,10 @@ pub(crate) struct Hello {
     pub(crate) name: String,
     /// It makes the weights before step 0 itself.
     pub(crate) makes_initial_weights: bool,
-    /// It reads compact chunks.
+    /// It reads compact chunks of differences.
     pub(crate) reads_compact: bool,
+    /// It reads compact chunks of f32.
+    pub(crate) reads_bf16: bool,
 }
 
 /// The most characters of a worker's text that people are shown.
@@ -89,6 +91,7 @@ impl TryFrom<pb::Hello> for Hello {
             name: plain(&hello.name),
             makes_initial_weights: hello.makes_initial_weights,
             reads_compact: hello.reads_compact,
+            reads_bf16: hello.reads_bf16,
         })
     }
 }

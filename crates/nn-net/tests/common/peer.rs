@@ -32,6 +32,7 @@ pub fn hello() -> pb::Hello {
         name: "hand".to_owned(),
         makes_initial_weights: false,
         reads_compact: false,
+        reads_bf16: false,
     }
 }
 

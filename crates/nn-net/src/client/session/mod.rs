@@ -257,6 +257,7 @@ impl<'a> Session<'a> {
             name: self.options.name.clone(),
             makes_initial_weights: true,
             reads_compact: true,
+            reads_bf16: true,
         }
     }
 

@@ -194,6 +194,7 @@ impl World {
             name: "box".to_owned(),
             makes_initial_weights: false,
             reads_compact: member & 1 == 1,
+            reads_bf16: member & 2 == 2,
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) use shapes::{Direction, Shapes};
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use nn_core::{Activation, Cost, DeltaBits, Model, Output};
+    use nn_core::{Activation, Cost, DeltaBits, Model, Output, Precision, layout, round_to_bf16};
     use nn_engine::{Encoding, Manifest, ManifestParts, Part, Recipe, Rounds};
     use prost::Message;
 
@@ -29,8 +29,13 @@ mod tests {
     }
 
     fn manifest(widths: &[usize], bits: Option<DeltaBits>) -> Manifest {
-        let model =
-            Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy).unwrap();
+        of_precision(widths, bits, Precision::F32)
+    }
+
+    fn of_precision(widths: &[usize], bits: Option<DeltaBits>, precision: Precision) -> Manifest {
+        let model = Model::new(widths.to_vec(), Activation::Relu, Output::Softmax, Cost::CrossEntropy)
+            .unwrap()
+            .with_precision(precision);
         let rounds = bits.map(|delta_bits| Rounds {
             replicas: 1,
             steps: Some(1),
@@ -159,6 +164,55 @@ mod tests {
             let (plain, compact) = (length_of(false), length_of(true));
             assert!(if bits == DeltaBits::Exact { compact == plain } else { compact * 2 < plain });
         }
+    }
+
+    /// In a run with bf16 weights arrive as the products round them, in about half the bytes, and biases as they are. With rounds,
+    /// workers need all of their bits.
+    #[test]
+    fn weights_that_are_rounded_anyway_take_half_the_bytes() {
+        let place = Place { generation: 0, step: 1, attempt: 0 };
+        for (widths, part) in [
+            (&[3, 2][..], Part::All),
+            (&[700, 1000, 3], Part::Layer(0)),
+            (&[700, 1000, 3], Part::Layer(1)),
+            (&[700, 1000, 3], Part::All),
+            (&[512, 512, 1], Part::Layer(0)),
+        ] {
+            let manifest = of_precision(widths, None, Precision::Bf16);
+            let shapes = Shapes::new(&manifest);
+            let range = shapes.range(part).unwrap();
+            let values: Vec<f32> =
+                range.clone().map(|i| (i as f32 * 0.37 - 5.0) * 1.000_01_f32.powi(i as i32 % 999)).collect();
+            let payload = Payload::rounded(&values, &shapes.rounded(part));
+            let framed = payload.messages(place, part, |tensor| weights_header(place, tensor));
+            let mut messages = messages(&framed.0.concat()).into_iter();
+            let Some(Body::WeightsHeader(pb::WeightsHeader { tensor: Some(header) })) =
+                messages.next().unwrap().body
+            else {
+                panic!()
+            };
+            let mut incoming = Incoming::new(&shapes, Direction::Down, &header).unwrap();
+            let (mut got, mut bytes) = (vec![0.0; values.len()], 0);
+            for message in messages {
+                let Some(Body::WeightsChunk(chunk)) = message.body else { panic!() };
+                bytes += chunk.data.len();
+                incoming.chunk_into(&chunk, &mut got).unwrap();
+            }
+            assert!(incoming.is_complete());
+            let layers = layout(manifest.model());
+            let is_weight = |i: usize| layers.iter().any(|layer| layer.weights.contains(&(range.start + i)));
+            let mut rounded = 0;
+            for (i, (&x, &got)) in values.iter().zip(&got).enumerate() {
+                assert!(got == x || is_weight(i) && got == round_to_bf16(x), "{widths:?} {part:?} {i}: {x}, {got}");
+                rounded += usize::from(got != x);
+            }
+            let whole = 4 * values.len();
+            assert!(if whole < 10_000 { bytes <= whole } else { bytes * 100 < whole * 52 }, "{bytes} of {whole}");
+            assert!(whole < 10_000 || rounded * 10 > values.len() * 9);
+        }
+        let in_rounds = of_precision(&[700, 1000, 3], Some(DeltaBits::Eight), Precision::Bf16);
+        assert!(!Shapes::new(&in_rounds).has_rounded());
+        assert!(!Shapes::new(&manifest(&[700, 1000, 3], None)).has_rounded());
     }
 
     #[test]

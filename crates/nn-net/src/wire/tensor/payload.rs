@@ -1,5 +1,7 @@
 //! Tensors to send.
 
+use std::ops::Range;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use crc32fast::Hasher;
 use nn_engine::{Encoding, Part};
@@ -89,6 +91,23 @@ impl Payload {
             None => Chunk::new(data, false),
         });
         Self { numbers, chunks: chunks.collect() }
+    }
+
+    /// A copy of f32 numbers of which those in the `rounded` ranges are only needed as bf16, each chunk compact if that is shorter.
+    pub(crate) fn rounded(values: &[f32], rounded: &[Range<usize>]) -> Self {
+        let full = numbers_in_chunk(Encoding::F32);
+        let chunks = values.chunks(full).zip((0..).step_by(full)).map(|(numbers, from)| {
+            let here = |at: usize| at.clamp(from, from + numbers.len()) - from;
+            let rounded: Vec<Range<usize>> =
+                rounded.iter().map(|range| here(range.start)..here(range.end)).collect();
+            if let Some(compact) = Encoding::compacted_to_bf16(numbers, &rounded) {
+                return Chunk::new(compact.into(), true);
+            }
+            let mut bytes = vec![0; Encoding::F32.bytes_for(numbers.len())];
+            Encoding::F32.encode(numbers, &mut bytes);
+            Chunk::new(bytes.into(), false)
+        });
+        Self { numbers: values.len(), chunks: chunks.collect() }
     }
 
     /// The tensor's messages: the header, which `wrap` turns into a message, and the chunks. The bytes around the numbers

@@ -24,6 +24,8 @@ pub(crate) struct Shapes {
     contributions: Encoding,
     /// With rounds, parts of the weights are sent as what changes.
     updates: Option<Encoding>,
+    /// What workers need only as bf16.
+    rounded: Vec<Range<usize>>,
 }
 
 impl Shapes {
@@ -33,6 +35,7 @@ impl Shapes {
             total: manifest.model().parameters(),
             contributions: manifest.contribution_encoding(),
             updates: manifest.update_encoding(),
+            rounded: manifest.rounded_parameters(),
         }
     }
 
@@ -58,6 +61,19 @@ impl Shapes {
     /// Whether parts of the weights are added to those of the step before.
     pub(crate) fn has_updates(&self) -> bool {
         self.updates.is_some()
+    }
+
+    /// Whether workers need some of the weights only as bf16.
+    pub(crate) fn has_rounded(&self) -> bool {
+        !self.rounded.is_empty()
+    }
+
+    /// The numbers of a part that workers need only as bf16, counted from its first.
+    pub(crate) fn rounded(&self, part: Part) -> Vec<Range<usize>> {
+        let Some(all) = self.range(part) else { return Vec::new() };
+        let within = |range: &Range<usize>| all.start <= range.start && range.end <= all.end;
+        let from_first = |range: &Range<usize>| range.start - all.start..range.end - all.start;
+        self.rounded.iter().filter(|range| within(range)).map(from_first).collect()
     }
 
     /// The bytes of a set of weights.
