@@ -384,7 +384,7 @@ fn a_printed_configuration_says_where_each_value_comes_from() {
     assert_eq!(values["epochs"], ("7", "from --epochs"));
     assert_eq!(values["batch-size"], ("20", "from run.toml:2"));
     assert_eq!(values["threads"], ("2", "from run.toml:3"));
-    assert_eq!(values["shard-size"], ("3", "default"));
+    assert_eq!(values["shard-size"], ("16", "default"));
     assert_eq!(values["seed"], ("1", "default"));
 }
 

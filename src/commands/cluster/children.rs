@@ -12,7 +12,7 @@ use crate::config::not_for_children;
 use crate::failure::Failure;
 
 /// The time that they may take to exit once the run is over.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(15);
 
 /// Workers on this machine. Dropping this kills them, so that none outlives the coordinator.
 #[derive(Debug, Default)]
