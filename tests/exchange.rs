@@ -121,9 +121,9 @@ fn state_dict(dtype: Dtype, encode: fn(f32) -> Vec<u8>) -> Vec<u8> {
             (name, shape, numbers.flat_map(|n: i16| encode(f32::from(n * 11 % 40 - 17) / 16.0)).collect())
         })
         .collect();
-    let views = tensors.iter().map(|(name, shape, bytes)| {
-        (*name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap())
-    });
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| (*name, TensorView::new(dtype, shape.to_vec(), bytes).unwrap()));
     safetensors::serialize(views, None).unwrap()
 }
 
@@ -136,7 +136,10 @@ fn a_state_dict_of_16_bits_is_taken_over_exactly() {
         let rest = if x == 0.0 { 0 } else { ((bits >> 13) & 0x3_ffff) - (112 << 10) };
         ((bits >> 16 & 0x8000 | rest & 0x7fff) as u16).to_le_bytes().into()
     }
-    assert_eq!([half(1.0), half(-0.5), half(0.0)], [0x3c00_u16, 0xb800, 0].map(|bits| bits.to_le_bytes().to_vec()));
+    assert_eq!(
+        [half(1.0), half(-0.5), half(0.0)],
+        [0x3c00_u16, 0xb800, 0].map(|bits| bits.to_le_bytes().to_vec())
+    );
     let place = Place::new();
     place.file("f32.safetensors", state_dict(Dtype::F32, |x| x.to_le_bytes().into()));
     place.file("bf16.safetensors", state_dict(Dtype::BF16, |x| x.to_le_bytes()[2..].into()));
