@@ -97,7 +97,7 @@ mod tests {
         for large in [f32::MAX, 2_f32.powi(63), f32::INFINITY] {
             let mut numbers = numbers(2 * GROUP);
             numbers[GROUP + 3] = large;
-            let compact = narrow(&numbers, &[0..numbers.len()]);
+            let compact = narrow(&numbers, std::slice::from_ref(&(0..numbers.len())));
             assert_eq!(compact.len(), 2 + 6 * GROUP);
             let got = read(&compact, numbers.len());
             assert!(got[GROUP..] == numbers[GROUP..] && got[1] == round_to_bf16(numbers[1]));
@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn what_is_no_compact_form_is_refused() {
         let numbers = numbers(GROUP + 5);
-        let compact = narrow(&numbers, &[0..GROUP]);
+        let compact = narrow(&numbers, std::slice::from_ref(&(0..GROUP)));
         let length = 4 * numbers.len();
         assert_eq!(widen(&compact, length).map(|bytes| bytes.len()), Ok(length));
         for cut in 0..compact.len() {
