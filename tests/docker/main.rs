@@ -3,7 +3,7 @@
 //!
 //! ```console
 //! $ bash .ci/docker      # installs and starts Docker if it is missing, compiles static binaries, and runs these tests
-//! $ NN_BINARIES=dist/bin cargo test --test docker -- --ignored --nocapture     # if you have Docker and the binaries
+//! $ NN_BINARIES=dist/bin cargo test --workspace --test docker -- --ignored --nocapture     # if you have Docker and the binaries
 //! ```
 
 #![cfg(target_os = "linux")] // processes in containers are visible on the host
