@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use nn_core::{Compute, Dataset, LayerLayout, layout};
+use nn_core::{Compute, Dataset, LayerLayout, layout, sum_of_squares};
 use nn_engine::{Manifest, StepReport};
 use serde_json::Value;
 
@@ -33,6 +33,7 @@ pub(super) struct Outlets {
 /// The gradient of some training samples after each epoch.
 pub(super) struct Gradients {
     probe: Probe,
+    compute: Compute,
     layers: Vec<LayerLayout>,
     /// Whether the probe has one for the epoch that is just over.
     is_known: bool,
@@ -44,8 +45,8 @@ impl Gradients {
 
     /// For a run on `data`.
     pub(super) fn new(manifest: &Manifest, data: Arc<Dataset>, compute: Compute) -> Self {
-        let probe = Probe::new(manifest, data, compute, Self::SAMPLES);
-        Self { probe, layers: layout(manifest.model()), is_known: false }
+        let probe = Probe::new(manifest, data, compute.clone(), Self::SAMPLES);
+        Self { probe, compute, layers: layout(manifest.model()), is_known: false }
     }
 
     /// The Euclidean norm of each layer's part of the mean gradient at these parameters, after an epoch counted from 0; `None` if it
@@ -53,21 +54,15 @@ impl Gradients {
     fn norms(&mut self, params: &[f32], epoch: u64) -> Option<Vec<f64>> {
         self.is_known = false;
         let gradient = self.probe.gradient(params, epoch)?;
-        let norms = self.layers.iter().map(|layer| norm(&gradient[layer.range()])).collect();
+        let norm = |layer: &LayerLayout| {
+            let numbers = &gradient[layer.range()];
+            let read = |from: usize, out: &mut [f32]| out.copy_from_slice(&numbers[from..from + out.len()]);
+            sum_of_squares(&self.compute, numbers.len(), &read).sqrt()
+        };
+        let norms = self.layers.iter().map(norm).collect();
         self.is_known = true;
         Some(norms)
     }
-}
-
-/// The Euclidean norm. Eight sums side by side, because each addition would wait for the one before.
-fn norm(numbers: &[f32]) -> f64 {
-    let mut sums = [0.0_f64; 8];
-    for chunk in numbers.chunks(8) {
-        for (sum, &x) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(x) * f64::from(x);
-        }
-    }
-    sums.iter().sum::<f64>().sqrt()
 }
 
 impl Outlets {
